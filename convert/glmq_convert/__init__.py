@@ -1,0 +1,1 @@
+"""Floor 2: checkpoints become GGUF files."""
