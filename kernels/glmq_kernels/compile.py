@@ -1,0 +1,66 @@
+"""The compiler process: reads `kernel name <tab> object path` lines, answers `ok` to each.
+
+Started by `store.py`; the only place in glmq that imports Numba at run time.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import llvmlite.binding as llvm
+from numba import cfunc, types
+
+from . import isa
+from .store import ENTRY_POINT
+
+SIGNATURE = types.void(types.int64, types.int64, types.int64)
+
+
+def native_function(name: str) -> Callable[[int, int, int], None]:
+    """The Python function behind a kernel's name (see `store.py`)."""
+    path, *parameters = name.split(":")
+    module, function_name = path.split(".")
+    function = getattr(importlib.import_module(f"glmq_kernels.native.{module}"), function_name)
+    return function(*parameters) if parameters else function  # type: ignore[no-any-return]
+
+
+def compile_module(name: str) -> llvm.ModuleRef:
+    """The optimized LLVM module of a kernel, with one exported function, `glmq_kernel`."""
+    compiled = cfunc(SIGNATURE, error_model="numpy")(native_function(name))
+    text = compiled.inspect_llvm()
+    text = re.sub(rf'@"?{re.escape(compiled.native_name)}"?(?=\()', f"@{ENTRY_POINT}", text)
+    module = llvm.parse_assembly(text)
+    for function in module.functions:
+        if function.name != ENTRY_POINT and not function.is_declaration:
+            function.linkage = "internal"
+    return module
+
+
+def compile_to_file(name: str, path: Path) -> None:
+    """Compile one kernel; the object file appears under its name only when complete."""
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    unfinished.write_bytes(isa.target_machine(isa.current()).emit_object(compile_module(name)))
+    unfinished.replace(path)
+
+
+def main() -> None:
+    """Serve requests on standard input until it ends."""
+    for line in sys.stdin:
+        name, path = line.rstrip("\n").split("\t")
+        try:
+            compile_to_file(name, Path(path))
+        except Exception:
+            traceback.print_exc()
+            print(f"failed: {sys.exc_info()[1]!r}".replace("\n", " "), flush=True)
+        else:
+            print("ok", flush=True)
+
+
+if __name__ == "__main__":
+    main()

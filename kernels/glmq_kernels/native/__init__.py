@@ -1,0 +1,1 @@
+"""What is compiled. Only the compiler process imports this package, and with it Numba."""

@@ -1,0 +1,179 @@
+"""Scalars at addresses, atomics, prefetch and the pauses of a waiting thread, for kernels."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from typing import Any
+
+from llvmlite import ir
+from numba import njit
+from numba.core import types
+from numba.extending import intrinsic
+
+from .simd import I16, I32, I64, call_llvm, half_to_float, load_i16x8, load_value
+
+inline = njit(forceinline=True, error_model="numpy")
+"""For functions called from kernels: always merged into the caller's machine code."""
+
+
+def _make_load(numba_type: types.Type, llvm_type: Any) -> Any:
+    @intrinsic
+    def load(typing: Any, address: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return load_value(builder, args[0], llvm_type)
+
+        return numba_type(types.int64), codegen
+
+    return load
+
+
+def _make_store(numba_type: types.Type, llvm_type: Any) -> Any:
+    @intrinsic
+    def store(typing: Any, address: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            instruction = builder.store(args[1], builder.inttoptr(args[0], llvm_type.as_pointer()))
+            instruction.align = 1
+            return context.get_dummy_value()
+
+        return types.none(types.int64, numba_type), codegen
+
+    return store
+
+
+load_u8 = _make_load(types.uint8, ir.IntType(8))
+load_i8 = _make_load(types.int8, ir.IntType(8))
+load_i32 = _make_load(types.int32, I32)
+load_i64 = _make_load(types.int64, I64)
+load_f32 = _make_load(types.float32, ir.FloatType())
+load_f64 = _make_load(types.float64, ir.DoubleType())
+store_u8 = _make_store(types.uint8, ir.IntType(8))
+store_i32 = _make_store(types.int32, I32)
+store_i64 = _make_store(types.int64, I64)
+store_f32 = _make_store(types.float32, ir.FloatType())
+
+
+def _make_argument(numba_type: types.Type, llvm_type: Any) -> Any:
+    @intrinsic
+    def argument(typing: Any, args: Any, index: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+            address = builder.add(values[0], builder.mul(values[1], I64(8)))
+            return load_value(builder, address, llvm_type)
+
+        return numba_type(types.int64, types.int64), codegen
+
+    return argument
+
+
+argument = _make_argument(types.int64, I64)
+"""`argument(args, i)`: entry `i` of a kernel's argument array."""
+float_argument = _make_argument(types.float64, ir.DoubleType())
+"""`float_argument(args, i)`: the same where the caller gave a float."""
+
+
+@intrinsic
+def load_half(typing: Any, address: Any) -> Any:
+    """A float16 at an address as float32."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        bits = load_value(builder, args[0], I16)
+        one = ir.VectorType(I16, 1)
+        vector = builder.insert_element(ir.Constant(one, ir.Undefined), bits, I32(0))
+        return builder.extract_element(_half_lanes(context, builder, vector, 1), I32(0))
+
+    return types.float32(types.int64), codegen
+
+
+def _half_lanes(context: Any, builder: Any, vector: Any, lanes: int) -> Any:
+    from .simd import Vector
+
+    kind = Vector("i16", lanes)
+    signature, codegen = half_to_float._defn(None, kind)
+    return codegen(context, builder, signature, [vector])
+
+
+@inline
+def load_halves(address):  # type: ignore[no-untyped-def]
+    """Eight float16 values at an address as float32 lanes."""
+    return half_to_float(load_i16x8(address))
+
+
+@intrinsic
+def atomic_add(typing: Any, address: Any, value: Any) -> Any:
+    """Add to an int64 in memory; gives what was there before."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.atomic_rmw("add", builder.inttoptr(args[0], I64.as_pointer()), args[1], "seq_cst")
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@intrinsic
+def atomic_load(typing: Any, address: Any) -> Any:
+    """Read an int64 so that what its writer wrote before it is seen after."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.load_atomic(builder.inttoptr(args[0], I64.as_pointer()), "acquire", 8)
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
+def atomic_store(typing: Any, address: Any, value: Any) -> Any:
+    """Write an int64 after everything written before it."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        builder.store_atomic(args[1], builder.inttoptr(args[0], I64.as_pointer()), "release", 8)
+        return context.get_dummy_value()
+
+    return types.none(types.int64, types.int64), codegen
+
+
+@intrinsic
+def prefetch(typing: Any, address: Any) -> Any:
+    """Ask for the cache line at an address; harmless where nothing is mapped."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+        call_llvm(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, I32(0), I32(3), I32(1)])
+        return context.get_dummy_value()
+
+    return types.none(types.int64), codegen
+
+
+@intrinsic
+def spin_pause(typing: Any) -> Any:
+    """Tell the core that this thread is waiting in a loop."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        if platform.machine().lower() in ("x86_64", "amd64"):
+            call_llvm(builder, "llvm.x86.sse2.pause", ir.VoidType(), [])
+        else:
+            call_llvm(builder, "llvm.aarch64.hint", ir.VoidType(), [I32(1)])
+        return context.get_dummy_value()
+
+    return types.none(), codegen
+
+
+@intrinsic
+def yield_thread(typing: Any) -> Any:
+    """Give the rest of this thread's time slice to others."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
+        call_llvm(builder, name, I32, [])
+        return context.get_dummy_value()
+
+    return types.none(), codegen
+
+
+@intrinsic
+def call_kernel(typing: Any, address: Any, args: Any, thread: Any, threads: Any) -> Any:
+    """Call a kernel (see `glmq_kernels.store`) at an address."""
+
+    def codegen(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        signature = ir.FunctionType(ir.VoidType(), [I64, I64, I64])
+        builder.call(builder.inttoptr(values[0], signature.as_pointer()), values[1:])
+        return context.get_dummy_value()
+
+    return types.none(types.int64, types.int64, types.int64, types.int64), codegen

@@ -1,0 +1,24 @@
+"""Finding the strings of a GGUF string array: hundreds of thousands in milliseconds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .store import arguments, kernel
+
+
+def string_offsets(data: np.ndarray, start: int, count: int) -> np.ndarray:
+    """Byte positions of `count` strings (uint64 length, then bytes) that follow each other from `start`.
+
+    data: uint8 (n,), C-contiguous. Gives int64 (count + 1,): where each string's length field begins,
+    and the end of the last. Raises ValueError when a string runs past the end of `data`.
+    """
+    if not 0 <= start <= data.size or not 0 <= count <= (data.size - start) // 8:
+        raise ValueError(f"{count} strings do not fit into the data")
+    out = np.empty(count + 1, np.int64)
+    done = np.zeros(1, np.int64)
+    packed = arguments(data.ctypes.data, data.size, start, count, out.ctypes.data, done.ctypes.data)
+    kernel("strings.walk")(packed.ctypes.data)
+    if done[0] != count:
+        raise ValueError(f"string {int(done[0])} of {count} runs past the end of the data")
+    return out
