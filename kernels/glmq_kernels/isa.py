@@ -16,8 +16,8 @@ class Isa:
     """One level of instructions.
 
     `dot` names the int8 dot product (`vnni`, `maddubs` or `generic`), `half` says whether the CPU
-    converts float16 by itself, `lanes` is the number of float32 lanes of its registers. `cpu` and
-    `features` go to the code generator.
+    converts float16 by itself. A matrix product of many tokens works on `panels` times 16 weight rows
+    and `tile` tokens at once, as many as the registers hold. `cpu` and `features` go to the code generator.
     """
 
     name: str
@@ -25,7 +25,8 @@ class Isa:
     features: str
     dot: str
     half: bool
-    lanes: int
+    panels: int
+    tile: int
 
 
 AVX512_NEEDS = ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni", "f16c", "fma")
@@ -46,13 +47,13 @@ def levels() -> dict[str, Isa]:
     host_features = ",".join(f"+{name}" for name, on in sorted(have.items()) if on)
     found: dict[str, Isa] = {}
     if all(have.get(name) for name in AVX512_NEEDS):
-        found["avx512"] = Isa("avx512", cpu, host_features, "vnni", True, 16)
+        found["avx512"] = Isa("avx512", cpu, host_features, "vnni", True, 2, 6)
     if all(have.get(name) for name in AVX2_NEEDS):
-        found["avx2"] = Isa("avx2", "x86-64-v3", "+avx2,+fma,+f16c,+bmi2,+popcnt", "maddubs", True, 8)
+        found["avx2"] = Isa("avx2", "x86-64-v3", "+avx2,+fma,+f16c,+bmi2,+popcnt", "maddubs", True, 1, 4)
     if platform.machine().lower() in ("x86_64", "amd64"):
-        found["generic"] = Isa("generic", "x86-64", "", "generic", False, 4)
+        found["generic"] = Isa("generic", "x86-64", "", "generic", False, 1, 4)
     else:
-        found["generic"] = Isa("generic", cpu, host_features, "generic", False, 4)
+        found["generic"] = Isa("generic", cpu, host_features, "generic", False, 1, 4)
     return found
 
 

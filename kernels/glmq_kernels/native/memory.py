@@ -11,7 +11,7 @@ from numba import njit
 from numba.core import types
 from numba.extending import intrinsic
 
-from .simd import I16, I32, I64, call_llvm, half_to_float, load_i16x8, load_value
+from .simd import I32, I64, bfloat_to_float, call_llvm, first_lane, half_to_float, load_i16x1, load_value
 
 inline = njit(forceinline=True, error_model="numpy")
 """For functions called from kernels: always merged into the caller's machine code."""
@@ -71,31 +71,16 @@ float_argument = _make_argument(types.float64, ir.DoubleType())
 """`float_argument(args, i)`: the same where the caller gave a float."""
 
 
-@intrinsic
-def load_half(typing: Any, address: Any) -> Any:
+@inline
+def load_half(address):  # type: ignore[no-untyped-def]
     """A float16 at an address as float32."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        bits = load_value(builder, args[0], I16)
-        one = ir.VectorType(I16, 1)
-        vector = builder.insert_element(ir.Constant(one, ir.Undefined), bits, I32(0))
-        return builder.extract_element(_half_lanes(context, builder, vector, 1), I32(0))
-
-    return types.float32(types.int64), codegen
-
-
-def _half_lanes(context: Any, builder: Any, vector: Any, lanes: int) -> Any:
-    from .simd import Vector
-
-    kind = Vector("i16", lanes)
-    signature, codegen = half_to_float._defn(None, kind)
-    return codegen(context, builder, signature, [vector])
+    return first_lane(half_to_float(load_i16x1(address)))
 
 
 @inline
-def load_halves(address):  # type: ignore[no-untyped-def]
-    """Eight float16 values at an address as float32 lanes."""
-    return half_to_float(load_i16x8(address))
+def load_bfloat(address):  # type: ignore[no-untyped-def]
+    """A bfloat16 at an address as float32."""
+    return first_lane(bfloat_to_float(load_i16x1(address)))
 
 
 @intrinsic
@@ -139,6 +124,20 @@ def prefetch(typing: Any, address: Any) -> Any:
         return context.get_dummy_value()
 
     return types.none(types.int64), codegen
+
+
+@inline
+def copy_bytes(target, source, count):  # type: ignore[no-untyped-def]
+    """Copy `count` bytes."""
+    for i in range(count):
+        store_u8(target + i, load_u8(source + i))
+
+
+@inline
+def zero_bytes(target, count):  # type: ignore[no-untyped-def]
+    """Set `count` bytes to 0."""
+    for i in range(count):
+        store_u8(target + i, 0)
 
 
 @intrinsic

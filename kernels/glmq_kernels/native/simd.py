@@ -47,7 +47,7 @@ class VectorModel(models.PrimitiveModel):
 
 
 i8x16, i8x32, i8x64 = Vector("i8", 16), Vector("i8", 32), Vector("i8", 64)
-i16x8, i16x16, i16x32 = Vector("i16", 8), Vector("i16", 16), Vector("i16", 32)
+i16x1, i16x8, i16x16, i16x32 = Vector("i16", 1), Vector("i16", 8), Vector("i16", 16), Vector("i16", 32)
 i32x4, i32x8, i32x16 = Vector("i32", 4), Vector("i32", 8), Vector("i32", 16)
 f16x8, f16x16 = Vector("f16", 8), Vector("f16", 16)
 f32x4, f32x8, f32x16 = Vector("f32", 4), Vector("f32", 8), Vector("f32", 16)
@@ -179,7 +179,7 @@ def make_bitcast(kind: Vector) -> Any:
 
 
 load_i8x16, load_i8x32, load_i8x64 = make_load(i8x16), make_load(i8x32), make_load(i8x64)
-load_i16x8, load_i16x16, load_i16x32 = make_load(i16x8), make_load(i16x16), make_load(i16x32)
+load_i16x1, load_i16x8, load_i16x16, load_i16x32 = make_load(i16x1), make_load(i16x8), make_load(i16x16), make_load(i16x32)
 load_i32x16 = make_load(i32x16)
 load_f32x4, load_f32x8, load_f32x16 = make_load(f32x4), make_load(f32x8), make_load(f32x16)
 splat_f32x8, splat_f32x16 = make_splat(f32x8, types.float32), make_splat(f32x16, types.float32)
@@ -212,6 +212,32 @@ def store(typing: Any, address: Any, v: Any) -> Any:
 
 
 @intrinsic
+def store_lanes(typing: Any, address: Any, v: Any, stride: Any) -> Any:
+    """Store each lane by itself, `stride` bytes apart."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        for i in range(v.lanes):
+            at = builder.add(args[0], builder.mul(args[2], I64(i)))
+            lane = builder.extract_element(args[1], I32(i))
+            builder.store(lane, builder.inttoptr(at, lane.type.as_pointer())).align = 1
+        return context.get_dummy_value()
+
+    return types.none(types.int64, v, types.int64), codegen
+
+
+@intrinsic
+def keep_lanes(typing: Any, v: Any, count: Any, other: Any) -> Any:
+    """The first `count` lanes of `v`, the rest from `other`."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        lane_numbers = ir.Constant(ir.VectorType(I32, v.lanes), list(range(v.lanes)))
+        limit = splat_value(builder, Vector("i32", v.lanes), builder.trunc(args[1], I32))
+        return builder.select(builder.icmp_signed("<", lane_numbers, limit), args[0], args[2])
+
+    return v(v, types.int64, v), codegen
+
+
+@intrinsic
 def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """`a * b + c`: fused where the CPU has the instruction, two roundings elsewhere."""
 
@@ -221,6 +247,16 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
         return call_llvm(builder, f"llvm.{name}.v{kind.lanes}{kind.element}", kind.llvm, args)
 
     return a(a, b, c), codegen
+
+
+@intrinsic
+def divide(typing: Any, a: Any, b: Any) -> Any:
+    """`a / b` lane by lane (float32)."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fdiv(*args)
+
+    return a(a, b), codegen
 
 
 @intrinsic
@@ -277,6 +313,16 @@ def max_lane(typing: Any, v: Any) -> Any:
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         name = f"llvm.vector.reduce.fmax.v{v.lanes}f32"
         return call_llvm(builder, name, v.llvm.element, args, fastmath=("nnan",))
+
+    return types.float32(v), codegen
+
+
+@intrinsic
+def first_lane(typing: Any, v: Any) -> Any:
+    """Lane 0 of a float32 vector."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.extract_element(args[0], I32(0))
 
     return types.float32(v), codegen
 

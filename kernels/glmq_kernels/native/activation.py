@@ -1,0 +1,156 @@
+"""Preparing activations for matrix products.
+
+Integer products take a token as int8 with one float32 scale per 32 columns, and the scale times the
+sum of each 16 and 32 of them, which formats with an offset or a minimum need. The same numbers are
+laid out by token, for products of one token, and in tiles (`tile.py`), for products of many.
+"""
+
+from __future__ import annotations
+
+from .. import isa
+from ..slots import (
+    ACTIVATION_COLUMNS,
+    ACTIVATION_FLOAT_TILES,
+    ACTIVATION_Q,
+    ACTIVATION_ROWS,
+    ACTIVATION_SCALE,
+    ACTIVATION_SUM16,
+    ACTIVATION_SUM32,
+    ACTIVATION_TILES,
+    N_TOKENS,
+)
+from ..tiles import record_bytes
+from .memory import argument, inline, load_f32, store_f32
+from .simd import (
+    absolute,
+    load_f32x16,
+    load_i8x16,
+    max_lane,
+    maximum,
+    narrow_to_i8,
+    round_to_int,
+    splat_f32x16,
+    splat_i8x16,
+    store,
+    sum_lanes,
+)
+
+TILE = isa.current().tile
+RECORD = record_bytes(TILE)
+
+
+@inline
+def quantize_block(source, q, scale_at, sum16_at, sum32_at):  # type: ignore[no-untyped-def]
+    """32 floats to int8 (nearest, largest magnitude 127), their scale, and scale times sums."""
+    a, b = load_f32x16(source), load_f32x16(source + 64)
+    largest = max_lane(maximum(absolute(a), absolute(b)))
+    scale = largest / 127
+    inverse = splat_f32x16(127 / largest if largest > 0 else largest)
+    a, b = round_to_int(a * inverse), round_to_int(b * inverse)
+    store(q, narrow_to_i8(a))
+    store(q + 16, narrow_to_i8(b))
+    sum_a, sum_b = scale * sum_lanes(a), scale * sum_lanes(b)
+    store_f32(scale_at, scale)
+    store_f32(sum16_at, sum_a)
+    store_f32(sum16_at + 4, sum_b)
+    store_f32(sum32_at, sum_a + sum_b)
+
+
+@inline
+def tile_block(q, scale_at, sum16_at, record, slot):  # type: ignore[no-untyped-def]
+    """Copy one quantized block into place `slot` of a tile's record."""
+    bias = splat_i8x16(128)
+    store(record + 32 * slot, load_i8x16(q) ^ bias)
+    store(record + 32 * slot + 16, load_i8x16(q + 16) ^ bias)
+    store_f32(record + 32 * TILE + 4 * slot, load_f32(scale_at))
+    store_f32(record + 36 * TILE + 8 * slot, load_f32(sum16_at))
+    store_f32(record + 36 * TILE + 8 * slot + 4, load_f32(sum16_at + 4))
+
+
+@inline
+def prepare(activation, token, tile, slot, first, last):  # type: ignore[no-untyped-def]
+    """Bring columns `first` to `last` (multiples of 32, or the end) of one row into the wanted forms.
+
+    `tile` and `slot` say where the row belongs in the tiles; a negative `tile`: nowhere.
+    """
+    columns = argument(activation, ACTIVATION_COLUMNS)
+    rows = argument(activation, ACTIVATION_ROWS) + token * columns * 4
+    q = argument(activation, ACTIVATION_Q)
+    if q:
+        blocks = columns // 32
+        q += token * columns
+        scale = argument(activation, ACTIVATION_SCALE) + token * blocks * 4
+        sum16 = argument(activation, ACTIVATION_SUM16) + token * blocks * 8
+        sum32 = argument(activation, ACTIVATION_SUM32) + token * blocks * 4
+        record = argument(activation, ACTIVATION_TILES) + tile * blocks * RECORD
+        for b in range(first // 32, last // 32):
+            quantize_block(rows + 128 * b, q + 32 * b, scale + 4 * b, sum16 + 8 * b, sum32 + 4 * b)
+            if tile >= 0:
+                tile_block(q + 32 * b, scale + 4 * b, sum16 + 8 * b, record + b * RECORD, slot)
+    tiles = argument(activation, ACTIVATION_FLOAT_TILES)
+    if tiles and tile >= 0:
+        tiles += tile * columns * TILE * 4 + slot * 4
+        for i in range(first, last):
+            store_f32(tiles + i * TILE * 4, load_f32(rows + 4 * i))
+
+
+def prepare_rows(args, thread, threads):  # type: ignore[no-untyped-def]
+    """Prepare whole rows. Arguments: state, activation, state slot of the token count."""
+    activation = argument(args, 1)
+    n = argument(argument(args, 0), argument(args, 2))
+    columns = argument(activation, ACTIVATION_COLUMNS)
+    if n == 1:
+        units = (columns + 31) // 32
+        first, last = units * thread // threads * 32, units * (thread + 1) // threads * 32
+        prepare(activation, 0, -1, 0, first, min(last, columns))
+    else:
+        for t in range(n * thread // threads, n * (thread + 1) // threads):
+            prepare(activation, t, t // TILE, t % TILE, 0, columns)
+
+
+def gather_tiles(args, thread, threads):  # type: ignore[no-untyped-def]
+    """Bring each expert's tokens together in tiles of their own.
+
+    Arguments: state, source activation (rows prepared), target activation (its tiles are filled),
+    routing. With one token there is nothing to do.
+    """
+    state, source, target, routing = argument(args, 0), argument(args, 1), argument(args, 2), argument(args, 3)
+    if argument(state, N_TOKENS) > 1:
+        n_experts, top_k, offsets, tile_offsets, order = _routing(routing)
+        for expert in range(n_experts):
+            first, last = argument(offsets, expert), argument(offsets, expert + 1)
+            tile_0 = argument(tile_offsets, expert)
+            for i in range(first, last):
+                if i % threads == thread:
+                    place = i - first
+                    token = argument(order, i) // top_k
+                    _gather(source, target, token, tile_0 + place // TILE, place % TILE)
+
+
+@inline
+def _routing(routing):  # type: ignore[no-untyped-def]
+    return (
+        argument(routing, 0),
+        argument(routing, 1),
+        argument(routing, 4),
+        argument(routing, 5),
+        argument(routing, 6),
+    )
+
+
+@inline
+def _gather(source, target, token, tile, slot):  # type: ignore[no-untyped-def]
+    columns = argument(source, ACTIVATION_COLUMNS)
+    if argument(target, ACTIVATION_TILES):
+        blocks = columns // 32
+        q = argument(source, ACTIVATION_Q) + token * columns
+        scale = argument(source, ACTIVATION_SCALE) + token * blocks * 4
+        sum16 = argument(source, ACTIVATION_SUM16) + token * blocks * 8
+        record = argument(target, ACTIVATION_TILES) + tile * blocks * RECORD
+        for b in range(blocks):
+            tile_block(q + 32 * b, scale + 4 * b, sum16 + 8 * b, record + b * RECORD, slot)
+    if argument(target, ACTIVATION_FLOAT_TILES):
+        rows = argument(source, ACTIVATION_ROWS) + token * columns * 4
+        tiles = argument(target, ACTIVATION_FLOAT_TILES) + tile * columns * TILE * 4 + slot * 4
+        for i in range(columns):
+            store_f32(tiles + i * TILE * 4, load_f32(rows + 4 * i))

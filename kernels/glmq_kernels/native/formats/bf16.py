@@ -1,0 +1,20 @@
+"""BF16: the upper half of a float32."""
+
+from __future__ import annotations
+
+from ..memory import inline, load_bfloat
+from ..simd import bfloat_to_float, load_i16x16
+from .floats import make_dequantize_row, make_dot_row
+
+FLOAT = True
+WIDTH = 2
+
+
+@inline
+def load_16(address):  # type: ignore[no-untyped-def]
+    return bfloat_to_float(load_i16x16(address))
+
+
+load_1 = load_bfloat
+dot_row = make_dot_row(load_16, load_1, WIDTH)
+dequantize_row = make_dequantize_row(load_1, WIDTH)

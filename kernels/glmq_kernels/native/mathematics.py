@@ -1,0 +1,54 @@
+"""Functions of float32 vectors."""
+
+from __future__ import annotations
+
+from .memory import inline
+from .simd import (
+    bitcast_f32x16,
+    divide,
+    fma,
+    i32x16,
+    make_constant,
+    maximum,
+    minimum,
+    round_to_int,
+    splat_f32x16,
+    to_float,
+)
+
+shift_to_exponent = make_constant(i32x16, [23] * 16)
+exponent_bias = make_constant(i32x16, [127] * 16)
+
+
+@inline
+def exp(x):  # type: ignore[no-untyped-def]
+    """e**x of 16 lanes to about one unit in the last place, for x above -87; below that, nearly 0.
+
+    x = n ln 2 + r with |r| <= ln 2 / 2, e**r by its Taylor series to r**7, times 2**n through the exponent.
+    """
+    x = minimum(maximum(x, splat_f32x16(-87.0)), splat_f32x16(88.0))
+    n = round_to_int(x * splat_f32x16(1.4426950408889634))
+    whole = to_float(n)
+    r = fma(whole, splat_f32x16(-0.693145751953125), x)
+    r = fma(whole, splat_f32x16(-1.4286068203094172e-06), r)
+    y = splat_f32x16(1 / 5040)
+    y = fma(y, r, splat_f32x16(1 / 720))
+    y = fma(y, r, splat_f32x16(1 / 120))
+    y = fma(y, r, splat_f32x16(1 / 24))
+    y = fma(y, r, splat_f32x16(1 / 6))
+    y = fma(y, r, splat_f32x16(0.5))
+    y = fma(y, r, splat_f32x16(1.0))
+    y = fma(y, r, splat_f32x16(1.0))
+    return y * bitcast_f32x16((n + exponent_bias()) << shift_to_exponent())
+
+
+@inline
+def sigmoid(x):  # type: ignore[no-untyped-def]
+    """1 / (1 + e**-x) of 16 lanes."""
+    return divide(splat_f32x16(1.0), splat_f32x16(1.0) + exp(splat_f32x16(0.0) - x))
+
+
+@inline
+def silu(x):  # type: ignore[no-untyped-def]
+    """x * sigmoid(x) of 16 lanes."""
+    return divide(x, splat_f32x16(1.0) + exp(splat_f32x16(0.0) - x))

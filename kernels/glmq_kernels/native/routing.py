@@ -1,0 +1,123 @@
+"""Which experts work on which tokens (Glm4MoeTopkRouter in Hugging Face transformers).
+
+Scores are sigmoids of the router's logits. A correction bias counts for the choice only; the weights
+are the scores themselves, divided by their sum if wanted, times a factor.
+"""
+
+from __future__ import annotations
+
+from ..slots import (
+    N_TOKENS,
+    ROUTING_CHOSEN,
+    ROUTING_N_EXPERTS,
+    ROUTING_OFFSETS,
+    ROUTING_ORDER,
+    ROUTING_TILE_OFFSETS,
+    ROUTING_TOP_K,
+    ROUTING_WEIGHTS,
+)
+from .activation import TILE
+from .mathematics import sigmoid
+from .memory import argument, float_argument, inline, load_f32, load_i64, store_f32, store_i64
+from .simd import load_f32x16, store
+
+NEVER = -3.0e38
+
+
+@inline
+def _largest(scores, count):  # type: ignore[no-untyped-def]
+    """Index of the largest of `count` float32; the first of equals."""
+    best, best_score = 0, load_f32(scores)
+    for i in range(1, count):
+        score = load_f32(scores + 4 * i)
+        if score > best_score:
+            best, best_score = i, score
+    return best
+
+
+@inline
+def _keep_best_groups(choice, n_experts, n_groups, kept_groups, group_scores):  # type: ignore[no-untyped-def]
+    """Zero the choice scores outside the groups with the largest sums of their two best."""
+    size = n_experts // n_groups
+    for g in range(n_groups):
+        first, second = NEVER, NEVER
+        for i in range(g * size, (g + 1) * size):
+            score = load_f32(choice + 4 * i)
+            if score > first:
+                first, second = score, first
+            elif score > second:
+                second = score
+        store_f32(group_scores + 4 * g, first + second)
+    for _ in range(kept_groups):
+        store_f32(group_scores + 4 * _largest(group_scores, n_groups), NEVER)
+    for i in range(n_experts):
+        if load_f32(group_scores + 4 * (i // size)) > NEVER:
+            store_f32(choice + 4 * i, 0.0)
+
+
+def choose(args, thread, threads):  # type: ignore[no-untyped-def]
+    """Choose experts for each token.
+
+    Arguments: state, router logits (float32 (n, n_experts), become scores), choice scratch (float32
+    (n, n_experts + groups), rounded up to 16), its row length, correction bias (float32 or 0), groups,
+    groups kept, normalize (0 or 1), factor (float), routing. Logits have room for a multiple of 16.
+    """
+    state, routing = argument(args, 0), argument(args, 9)
+    n_experts, top_k = argument(routing, ROUTING_N_EXPERTS), argument(routing, ROUTING_TOP_K)
+    row_length, bias = argument(args, 3), argument(args, 4)
+    n_groups, kept_groups = argument(args, 5), argument(args, 6)
+    for t in range(thread, argument(state, N_TOKENS), threads):
+        logits = argument(args, 1) + 4 * n_experts * t
+        choice = argument(args, 2) + 4 * row_length * t
+        chosen = argument(routing, ROUTING_CHOSEN) + 8 * top_k * t
+        weights = argument(routing, ROUTING_WEIGHTS) + 4 * top_k * t
+        for i in range(0, n_experts, 16):
+            store(choice + 4 * i, sigmoid(load_f32x16(logits + 4 * i)))
+        for i in range(n_experts):
+            score = load_f32(choice + 4 * i)
+            store_f32(logits + 4 * i, score)
+            if bias:
+                store_f32(choice + 4 * i, score + load_f32(bias + 4 * i))
+        if n_groups > 1:
+            _keep_best_groups(choice, n_experts, n_groups, kept_groups, choice + 4 * (row_length - n_groups))
+        total = 0.0
+        for k in range(top_k):
+            best = _largest(choice, n_experts)
+            store_f32(choice + 4 * best, NEVER)
+            store_i64(chosen + 8 * k, best)
+            total += load_f32(logits + 4 * best)
+        factor = float_argument(args, 8)
+        if argument(args, 7):
+            factor /= total + 1e-20
+        for k in range(top_k):
+            store_f32(weights + 4 * k, load_f32(logits + 4 * load_i64(chosen + 8 * k)) * factor)
+
+
+def sort(args, thread, threads):  # type: ignore[no-untyped-def]
+    """Order a batch's assignments by expert, on thread 0. Arguments: state, routing.
+
+    With one token there is nothing to sort: its experts are worked on in the order chosen.
+    """
+    state, routing = argument(args, 0), argument(args, 1)
+    n = argument(state, N_TOKENS)
+    if thread == 0 and n > 1:
+        n_experts, top_k = argument(routing, ROUTING_N_EXPERTS), argument(routing, ROUTING_TOP_K)
+        chosen, order = argument(routing, ROUTING_CHOSEN), argument(routing, ROUTING_ORDER)
+        offsets, tiles = argument(routing, ROUTING_OFFSETS), argument(routing, ROUTING_TILE_OFFSETS)
+        for e in range(n_experts + 1):
+            store_i64(offsets + 8 * e, 0)
+        for a in range(n * top_k):
+            at = offsets + 8 * (load_i64(chosen + 8 * a) + 1)
+            store_i64(at, load_i64(at) + 1)
+        store_i64(tiles, 0)
+        for e in range(n_experts):
+            count = load_i64(offsets + 8 * (e + 1))
+            store_i64(offsets + 8 * (e + 1), load_i64(offsets + 8 * e) + count)
+            store_i64(tiles + 8 * (e + 1), load_i64(tiles + 8 * e) + (count + TILE - 1) // TILE)
+        for a in range(n * top_k):
+            at = offsets + 8 * load_i64(chosen + 8 * a)
+            store_i64(order + 8 * load_i64(at), a)
+            store_i64(at, load_i64(at) + 1)
+        for e in range(n_experts, 0, -1):
+            store_i64(offsets + 8 * e, load_i64(offsets + 8 * (e - 1)))
+        store_i64(offsets, 0)

@@ -1,0 +1,137 @@
+"""What operations work on: weight matrices, activations and routings, as kernels see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import isa
+from .formats import FORMATS
+from .memory import address_of, aligned_zeros
+from .slots import (
+    ACTIVATION_COLUMNS,
+    ACTIVATION_FLOAT_TILES,
+    ACTIVATION_Q,
+    ACTIVATION_ROWS,
+    ACTIVATION_SCALE,
+    ACTIVATION_SLOTS,
+    ACTIVATION_SUM16,
+    ACTIVATION_SUM32,
+    ACTIVATION_TILES,
+    ROUTING_CHOSEN,
+    ROUTING_N_EXPERTS,
+    ROUTING_OFFSETS,
+    ROUTING_ORDER,
+    ROUTING_SLOTS,
+    ROUTING_TILE_OFFSETS,
+    ROUTING_TOP_K,
+    ROUTING_WEIGHTS,
+)
+from .tiles import record_bytes
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A weight matrix (rows, columns) of a tensor type, where it lies. `memory` keeps it there."""
+
+    address: int
+    rows: int
+    columns: int
+    type: str
+    memory: object = None
+
+    @property
+    def row_bytes(self) -> int:
+        return FORMATS[self.type].row_bytes(self.columns)
+
+
+def matrix_of(data: np.ndarray, rows: int, columns: int, type_name: str) -> Matrix:
+    """A matrix over the bytes of an array."""
+    return Matrix(address_of(data), rows, columns, type_name, data)
+
+
+class Activation:
+    """Rows of float32, and the other forms in which the products that read them want them.
+
+    A form's memory exists once a product of its kind has asked for it with `serve`.
+    """
+
+    def __init__(self, max_rows: int, columns: int, max_tiles: int) -> None:
+        self.columns = columns
+        self._max_rows, self._max_tiles = max_rows, max_tiles
+        self._memory: list[np.ndarray] = []
+        self.slots = np.zeros(ACTIVATION_SLOTS, np.int64)
+        self.slots[ACTIVATION_COLUMNS] = columns
+        self.rows = self._allocate(ACTIVATION_ROWS, max_rows * columns * 4)
+
+    @property
+    def address(self) -> int:
+        return address_of(self.slots)
+
+    def _allocate(self, slot: int, n_bytes: int) -> np.ndarray:
+        memory = aligned_zeros(n_bytes)
+        self._memory.append(memory)
+        self.slots[slot] = address_of(memory)
+        return memory
+
+    def serve(self, type_name: str) -> None:
+        """Have the rows prepared for products with matrices of a tensor type."""
+        if FORMATS[type_name].is_float:
+            if not self.slots[ACTIVATION_FLOAT_TILES]:
+                tile_bytes = isa.current().tile * self.columns * 4
+                self._allocate(ACTIVATION_FLOAT_TILES, self._max_tiles * tile_bytes)
+        elif not self.slots[ACTIVATION_Q]:
+            size = self._max_rows * self.columns
+            self._allocate(ACTIVATION_Q, size)
+            self._allocate(ACTIVATION_SCALE, size // 8)
+            self._allocate(ACTIVATION_SUM16, size // 4)
+            self._allocate(ACTIVATION_SUM32, size // 8)
+            tile_bytes = self.columns // 32 * record_bytes(isa.current().tile)
+            self._allocate(ACTIVATION_TILES, self._max_tiles * tile_bytes)
+
+
+class Routing:
+    """Which experts a batch's tokens go to, with what weights."""
+
+    def __init__(self, max_tokens: int, n_experts: int, top_k: int) -> None:
+        self.n_experts, self.top_k = n_experts, top_k
+        n = max_tokens * top_k
+        self.chosen = np.zeros((max_tokens, top_k), np.int64)
+        self.weights = np.zeros((max_tokens, top_k), np.float32)
+        self._offsets = np.zeros(n_experts + 1, np.int64)
+        self._tile_offsets = np.zeros(n_experts + 1, np.int64)
+        self._order = np.zeros(n, np.int64)
+        self.slots = np.zeros(ROUTING_SLOTS, np.int64)
+        self.slots[ROUTING_N_EXPERTS], self.slots[ROUTING_TOP_K] = n_experts, top_k
+        for slot, array in (
+            (ROUTING_CHOSEN, self.chosen),
+            (ROUTING_WEIGHTS, self.weights),
+            (ROUTING_OFFSETS, self._offsets),
+            (ROUTING_TILE_OFFSETS, self._tile_offsets),
+            (ROUTING_ORDER, self._order),
+        ):
+            self.slots[slot] = address_of(array)
+
+    @property
+    def address(self) -> int:
+        return address_of(self.slots)
+
+    def max_tiles(self, max_tokens: int) -> int:
+        """Tiles that all experts' tokens can need: each expert's last tile may be part empty."""
+        n = max_tokens * self.top_k
+        return n // isa.current().tile + min(self.n_experts, n)
+
+
+class Experts:
+    """The gate, up and down matrices of a set of experts, and the table of their addresses."""
+
+    def __init__(self, gate: list[Matrix], up: list[Matrix], down: list[Matrix]) -> None:
+        self.gate, self.up, self.down = gate[0], up[0], down[0]
+        self._matrices = (gate, up, down)
+        rows = zip(gate, up, down, strict=True)
+        self.table = np.array([[m.address for m in row] for row in rows], np.int64)
+
+    @property
+    def address(self) -> int:
+        return address_of(self.table)

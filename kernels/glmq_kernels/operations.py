@@ -1,0 +1,222 @@
+"""The operations that a forward pass is built from. Each appends kernels to a tape.
+
+Operands are described in `operands.py`, the kernels in `native/`. n_tokens is the batch of a run.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from . import isa
+from .memory import address_of, aligned_zeros
+from .operands import Activation, Experts, Matrix, Routing
+from .slots import FIRST_OUTPUT, N_OUTPUTS, N_TOKENS
+from .tape import Scratch, ScratchBytes, Tape
+from .tiles import PANEL_SCRATCH_BYTES
+
+ATTENTION_ROWS = (4, 8, 12)
+"""Sizes of the groups of query rows that attention kernels are compiled for."""
+
+
+def float_rows(tape: Tape, columns: int) -> np.ndarray:
+    """Memory for float32 (max_tokens, columns), as uint8; padded so that 16 lanes may pass the end."""
+    memory = aligned_zeros(tape.max_tokens * columns * 4 + 64)
+    tape.keep(memory)
+    return memory
+
+
+def new_activation(tape: Tape, columns: int, rows: int | None = None, tiles: int | None = None) -> Activation:
+    """An activation for a tape's batches, or of `rows` rows and `tiles` tiles."""
+    activation = Activation(rows or tape.max_tokens, columns, tiles or tape.max_tiles)
+    tape.keep(activation)
+    return activation
+
+
+def embed(tape: Tape, matrix: Matrix, out: np.ndarray) -> None:
+    """out (n_tokens, columns) = the matrix's rows of the tokens."""
+    tape.keep(matrix)
+    tape.add(
+        f"embedding.rows:{matrix.type}", matrix.address, matrix.row_bytes, matrix.columns, address_of(out)
+    )
+
+
+def rms_norm(
+    tape: Tape,
+    source: np.ndarray,
+    weight: np.ndarray,
+    epsilon: float,
+    out: Activation,
+    *,
+    outputs_only: bool = False,
+) -> None:
+    """out = source / rms(source) * weight, for every token or only those whose logits are wanted."""
+    tape.keep(weight)
+    count, first = (N_OUTPUTS, FIRST_OUTPUT) if outputs_only else (N_TOKENS, -1)
+    columns = out.columns
+    tape.add(
+        "norm.rms", count, first, address_of(source), columns, address_of(weight), float(epsilon), out.address
+    )
+
+
+def matmul(
+    tape: Tape,
+    matrix: Matrix,
+    activation: Activation,
+    out: np.ndarray | None,
+    *,
+    bias: np.ndarray | None = None,
+    accumulate: bool = False,
+    outputs_only: bool = False,
+    meet: bool = True,
+) -> None:
+    """out (n_tokens, matrix.rows) = activation x matrix^T (+ bias), or += with `accumulate`.
+
+    Without `out` the result goes where the state's logits are.
+    """
+    activation.serve(matrix.type)
+    tape.keep((matrix, bias))
+    reserve_product_scratch(tape, matrix.row_bytes)
+    tape.add(
+        f"matmul.matmul:{matrix.type}",
+        N_OUTPUTS if outputs_only else N_TOKENS,
+        activation.address,
+        matrix.address,
+        matrix.row_bytes,
+        matrix.rows,
+        0 if out is None else address_of(out),
+        0 if bias is None else address_of(bias),
+        int(accumulate),
+        Scratch,
+        ScratchBytes,
+        meet=meet,
+    )
+
+
+def reserve_product_scratch(tape: Tape, row_bytes: int) -> None:
+    """Room for panels, sums and a copy of 32 rows (drawn in `native/product.py`)."""
+    tape.reserve_scratch(
+        PANEL_SCRATCH_BYTES + tape.max_tiles * isa.current().tile * 128 + 32 * row_bytes + 64
+    )
+
+
+def rotate_and_store(
+    tape: Tape,
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    *,
+    n_heads: int,
+    n_kv_heads: int,
+    head_dim: int,
+    n_rotated: int,
+    interleaved: bool,
+    cosines: np.ndarray,
+    sines: np.ndarray,
+    q_norm: np.ndarray | None,
+    k_norm: np.ndarray | None,
+    epsilon: float,
+    cache_layer: int,
+) -> None:
+    """Norm (where there are weights) and rotate q and k, scale q, store k and v in the KV cache."""
+    tape.keep((cosines, sines, q_norm, k_norm))
+    tape.add(
+        "rope.rotate_and_store", address_of(q), address_of(k), address_of(v), n_heads, n_kv_heads, head_dim,
+        n_rotated, int(interleaved), address_of(cosines), address_of(sines),
+        0 if q_norm is None else address_of(q_norm), 0 if k_norm is None else address_of(k_norm),
+        float(epsilon), cache_layer,
+    )  # fmt: skip
+
+
+def attend(
+    tape: Tape, q: np.ndarray, out: Activation, *, n_heads: int, n_kv_heads: int, head_dim: int, cache_layer: int
+) -> None:
+    """out = softmax(q k^T) v over the KV cache; each query head reads kv head `head // (heads / kv heads)`."""
+    heads = n_heads // n_kv_heads
+    rows = next((size for size in ATTENTION_ROWS if size >= heads), ATTENTION_ROWS[-1])
+    if rows != heads:
+        # Fewer repeated rows where a smaller group divides the heads better.
+        rows = min(ATTENTION_ROWS, key=lambda size: (-(-heads // size) * size, -size))
+    partial = aligned_zeros(tape.n_threads * n_heads * (head_dim + 2) * 4)
+    tape.keep(partial)
+    tape.reserve_scratch(4 * rows * (2 * head_dim + 2 * 64 + 4) + 64)
+    tape.add(
+        f"attention.attend:{rows}", address_of(q), address_of(out.rows), n_heads, n_kv_heads, head_dim,
+        cache_layer, address_of(partial), Scratch, ScratchBytes,
+    )  # fmt: skip
+    heads_in_blocks = 32 // math.gcd(head_dim, 32)
+    tape.add(
+        "attention.finish", out.address, n_heads, n_kv_heads, head_dim, address_of(partial), rows,
+        heads_in_blocks,
+    )  # fmt: skip
+
+
+def route(
+    tape: Tape,
+    logits: np.ndarray,
+    routing: Routing,
+    *,
+    bias: np.ndarray | None,
+    n_groups: int,
+    kept_groups: int,
+    normalize: bool,
+    factor: float,
+) -> None:
+    """Choose each token's experts from the router's logits (n_tokens, n_experts), and sort them."""
+    row_length = -(-routing.n_experts // 16) * 16 + -(-n_groups // 16) * 16
+    choice = float_rows(tape, row_length)
+    tape.keep((bias, routing))
+    tape.add(
+        "routing.choose", address_of(logits), address_of(choice), row_length,
+        0 if bias is None else address_of(bias), n_groups, kept_groups, int(normalize), float(factor),
+        routing.address,
+    )  # fmt: skip
+    tape.add("routing.sort", routing.address)
+
+
+def gather_tiles(tape: Tape, source: Activation, target: Activation, routing: Routing) -> None:
+    """Bring each expert's tokens together."""
+    tape.add("activation.gather_tiles", source.address, target.address, routing.address)
+
+
+def gate_up(
+    tape: Tape,
+    experts: Experts,
+    activation: Activation,
+    gathered: Activation,
+    routing: Routing | None,
+    hidden: Activation,
+    *,
+    meet: bool = True,
+) -> None:
+    """hidden = silu(gate x) * up x for each token and choice (one choice without `routing`)."""
+    matrix = experts.gate
+    activation.serve(matrix.type)
+    gathered.serve(matrix.type)
+    hidden.serve(experts.down.type)
+    tape.keep(experts)
+    reserve_product_scratch(tape, matrix.row_bytes)
+    tape.add(
+        f"feed_forward.gate_up:{matrix.type}", routing.address if routing else 0, activation.address,
+        gathered.address, experts.address, matrix.row_bytes, matrix.rows, hidden.address, Scratch, ScratchBytes,
+        meet=meet,
+    )  # fmt: skip
+
+
+def down(
+    tape: Tape,
+    experts: Experts,
+    hidden: Activation,
+    routing: Routing | None,
+    out: np.ndarray,
+    *,
+    meet: bool = True,
+) -> None:
+    """out (n_tokens, rows) += weight * down hidden, over each token's choices."""
+    matrix = experts.down
+    reserve_product_scratch(tape, matrix.row_bytes)
+    tape.add(
+        f"feed_forward.down:{matrix.type}", routing.address if routing else 0, hidden.address, experts.address,
+        matrix.row_bytes, matrix.rows, address_of(out), Scratch, ScratchBytes, meet=meet,
+    )  # fmt: skip

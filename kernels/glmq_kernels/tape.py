@@ -1,0 +1,86 @@
+"""A tape: the operations of a forward pass with their operands resolved, ready for a thread team."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .memory import address_of, aligned_zeros
+from .slots import STATE_SLOTS
+from .store import Progress, arguments, kernels
+from .team import Team
+from .tiles import tile_count
+
+
+class Scratch:
+    """Stands for the address of the scratch memory (and `ScratchBytes` for a thread's share of it)."""
+
+
+class ScratchBytes:
+    """See `Scratch`."""
+
+
+@dataclass
+class Tape:
+    """Operations for batches of up to `max_tokens`, built once by `operations.py`, run many times.
+
+    `state` is the record that every operation reads (`slots.py`). A tape works on memory of its own,
+    so one tape is run by one caller at a time.
+    """
+
+    max_tokens: int
+    n_threads: int
+    state: np.ndarray = field(default_factory=lambda: np.zeros(STATE_SLOTS, np.int64))
+    _steps: list[tuple[str, tuple[object, ...], bool]] = field(default_factory=list)
+    _alive: list[object] = field(default_factory=list)
+    _scratch_bytes: int = 0
+    _operations: np.ndarray | None = None
+
+    @property
+    def max_tiles(self) -> int:
+        return tile_count(self.max_tokens)
+
+    def add(self, kernel_name: str, *values: object, meet: bool = True) -> None:
+        """Append an operation. `meet`: the threads wait for each other after it."""
+        self._steps.append((kernel_name, values, meet))
+
+    def keep(self, operand: object) -> None:
+        """Hold an operand's memory for the life of the tape."""
+        self._alive.append(operand)
+
+    def reserve_scratch(self, n_bytes: int) -> None:
+        """Make a thread's scratch at least so large."""
+        self._scratch_bytes = max(self._scratch_bytes, -(-n_bytes // 64) * 64)
+
+    def kernel_names(self) -> Iterator[str]:
+        """The kernels that the tape calls."""
+        return iter(dict.fromkeys(name for name, _, _ in self._steps))
+
+    def finish(self, progress: Progress | None = None) -> None:
+        """Load (and compile, once) the kernels and fix every operand's address."""
+        loaded = kernels(self.kernel_names(), progress)
+        scratch = aligned_zeros(self._scratch_bytes * self.n_threads)
+        self.keep(scratch)
+        operations = np.zeros((len(self._steps), 3), np.int64)
+        for i, (name, values, meet) in enumerate(self._steps):
+            resolved = [self._resolve(value, scratch) for value in values]
+            packed = arguments(address_of(self.state), *resolved)
+            self.keep(packed)
+            operations[i] = loaded[name].address, address_of(packed), meet or i == len(self._steps) - 1
+        self.keep(loaded)
+        self._operations = operations
+
+    def _resolve(self, value: object, scratch: np.ndarray) -> int | float:
+        if value is Scratch:
+            return address_of(scratch)
+        if value is ScratchBytes:
+            return self._scratch_bytes
+        assert isinstance(value, int | float | np.integer), value
+        return float(value) if isinstance(value, float) else int(value)
+
+    def run(self, team: Team) -> None:
+        """Run once, for what `state` says."""
+        assert self._operations is not None, "finish() the tape first"
+        team.run(self._operations)
