@@ -1,0 +1,118 @@
+"""Products of a weight matrix with tokens, for every tensor type and level of instructions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from glmq_kernels import operations
+from glmq_kernels.formats import FORMATS
+from glmq_kernels.operands import matrix_of
+from glmq_kernels.slots import N_TOKENS
+from glmq_kernels.tape import Tape
+
+from .blocks import HALF_FIELDS, dequantized, expected_product, random_weights
+
+TOKEN_COUNTS = (1, 2, 3, 6, 7, 33)
+
+
+def run_matmul(team, x, weights, type_name, bias=None, start=None):
+    """x W^T + bias, or start + x W^T, by the kernels. Gives float32 (n, rows)."""
+    n, columns = x.shape
+    rows = len(weights)
+    tape = Tape(max_tokens=n, n_threads=team.n_threads)
+    source = operations.new_activation(tape, columns)
+    out = operations.float_rows(tape, rows)
+    matrix = matrix_of(weights, rows, columns, type_name)
+    tape.add("activation.prepare_rows", source.address, N_TOKENS)
+    operations.matmul(tape, matrix, source, out, bias=bias, accumulate=start is not None)
+    tape.finish()
+    source.rows[: x.nbytes] = x.view(np.uint8).ravel()
+    result = out[: n * rows * 4].view(np.float32).reshape(n, rows)
+    if start is not None:
+        result[:] = start
+    tape.state[N_TOKENS] = n
+    tape.run(team)
+    return result
+
+
+def assert_close(actual, expected):
+    np.testing.assert_allclose(actual, expected, atol=3e-6 * np.abs(expected).max() + 1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("n_tokens", TOKEN_COUNTS)
+@pytest.mark.parametrize("type_name", FORMATS)
+def test_equals_the_product_of_dequantized_weights(team, any_isa, type_name, n_tokens):
+    rng = np.random.default_rng(n_tokens)
+    columns = 512 if FORMATS[type_name].block == 256 else 13 * 32
+    weights = random_weights(rng, 75, columns, type_name)
+    x = rng.standard_normal((n_tokens, columns)).astype(np.float32)
+    assert_close(run_matmul(team, x, weights, type_name), expected_product(x, weights, type_name))
+
+
+@pytest.mark.parametrize("type_name", FORMATS)
+@pytest.mark.parametrize("n_tokens", (1, 5))
+def test_long_rows_cross_the_stretches(team, type_name, n_tokens):
+    rng = np.random.default_rng(0)
+    weights = random_weights(rng, 33, 2304, type_name)
+    x = rng.standard_normal((n_tokens, 2304)).astype(np.float32)
+    assert_close(run_matmul(team, x, weights, type_name), expected_product(x, weights, type_name))
+
+
+@pytest.mark.parametrize("columns", (1, 7, 16, 63, 65, 300))
+@pytest.mark.parametrize("n_tokens", (1, 5))
+@pytest.mark.parametrize("type_name", ("F32", "F16", "BF16"))
+def test_floats_take_any_number_of_columns(team, type_name, n_tokens, columns):
+    rng = np.random.default_rng(columns)
+    weights = random_weights(rng, 17, columns, type_name)
+    x = rng.standard_normal((n_tokens, columns)).astype(np.float32)
+    assert_close(run_matmul(team, x, weights, type_name), expected_product(x, weights, type_name))
+
+
+@pytest.mark.parametrize("rows", (1, 15, 16, 17, 31, 32, 64))
+@pytest.mark.parametrize("n_tokens", (1, 4))
+def test_any_number_of_rows(team, rows, n_tokens):
+    rng = np.random.default_rng(rows)
+    weights = random_weights(rng, rows, 96, "Q4_0")
+    x = rng.standard_normal((n_tokens, 96)).astype(np.float32)
+    assert_close(run_matmul(team, x, weights, "Q4_0"), expected_product(x, weights, "Q4_0"))
+
+
+@pytest.mark.parametrize("byte", (0x80, 0x7F, 0xFF, 0x00))
+@pytest.mark.parametrize("type_name", ("Q8_0", "Q4_0", "Q4_1", "Q6_K"))
+@pytest.mark.parametrize("n_tokens", (1, 6))
+def test_extreme_weights_and_activations_do_not_overflow(team, any_isa, type_name, byte, n_tokens):
+    weights = random_weights(np.random.default_rng(0), 32, 256, type_name)
+    kind = FORMATS[type_name]
+    blocks = weights.reshape(32, 256 // kind.block, kind.block_bytes)
+    scales = [at + i for at in HALF_FIELDS[type_name] for i in range(2)]
+    blocks[:, :, [i for i in range(kind.block_bytes) if i not in scales]] = byte
+    x = np.ones((n_tokens, 256), np.float32)
+    x[1::2] = -1.0
+    assert_close(run_matmul(team, x, weights, type_name), expected_product(x, weights, type_name))
+
+
+@pytest.mark.parametrize("n_tokens", (1, 7))
+def test_bias_is_added_and_accumulation_adds_to_what_is_there(team, n_tokens):
+    rng = np.random.default_rng(5)
+    weights = random_weights(rng, 70, 64, "Q8_0")
+    x = rng.standard_normal((n_tokens, 64)).astype(np.float32)
+    bias = rng.standard_normal(70).astype(np.float32)
+    start = rng.standard_normal((n_tokens, 70)).astype(np.float32)
+    product = expected_product(x, weights, "Q8_0")
+    assert_close(run_matmul(team, x, weights, "Q8_0", bias=bias), product + bias)
+    assert_close(run_matmul(team, x, weights, "Q8_0", start=start), start + product)
+
+
+@pytest.mark.parametrize("type_name", FORMATS)
+def test_quantized_activations_cost_less_than_a_hundredth(team, type_name):
+    rng = np.random.default_rng(1)
+    weights = random_weights(rng, 64, 1024, type_name)
+    x = rng.standard_normal((3, 1024)).astype(np.float32)
+    exact = x.astype(np.float64) @ dequantized(weights, type_name).T
+    error = run_matmul(team, x, weights, type_name) - exact
+    assert np.linalg.norm(error) < 0.01 * np.linalg.norm(exact)
+
+
+def test_a_row_of_zeros_gives_zeros(team, any_isa):
+    weights = random_weights(np.random.default_rng(0), 32, 64, "Q4_0")
+    assert not run_matmul(team, np.zeros((1, 64), np.float32), weights, "Q4_0").any()
