@@ -37,7 +37,7 @@ def _largest(scores, count):  # type: ignore[no-untyped-def]
 
 @inline
 def _keep_best_groups(choice, n_experts, n_groups, kept_groups, group_scores):  # type: ignore[no-untyped-def]
-    """Zero the choice scores outside the groups with the largest sums of their two best."""
+    """Rule out experts outside the groups with the largest sums of their two best."""
     size = n_experts // n_groups
     for g in range(n_groups):
         first, second = NEVER, NEVER
@@ -52,7 +52,7 @@ def _keep_best_groups(choice, n_experts, n_groups, kept_groups, group_scores):  
         store_f32(group_scores + 4 * _largest(group_scores, n_groups), NEVER)
     for i in range(n_experts):
         if load_f32(group_scores + 4 * (i // size)) > NEVER:
-            store_f32(choice + 4 * i, 0.0)
+            store_f32(choice + 4 * i, NEVER)
 
 
 def choose(args, thread, threads):  # type: ignore[no-untyped-def]
