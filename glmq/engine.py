@@ -1,0 +1,50 @@
+"""The engine: a model's program with the threads that run it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+from glmq_kernels.store import Progress
+from glmq_kernels.team import Team
+
+from .kv_cache import KVCache
+from .program import CacheShape, Program
+
+BATCH = 512
+"""Tokens evaluated at once while a prompt is read."""
+
+
+class Engine:
+    """Runs batches of tokens, one at a time, whichever thread they come from."""
+
+    def __init__(
+        self, build: Callable[[int, int], Program], n_threads: int, progress: Progress | None = None
+    ) -> None:
+        self._lock = threading.Lock()
+        self._program = build(BATCH, n_threads)
+        self._program.tape.finish(progress)
+        self._team = Team(n_threads)
+
+    @property
+    def max_tokens(self) -> int:
+        return self._program.tape.max_tokens
+
+    @property
+    def n_vocab(self) -> int:
+        return self._program.n_vocab
+
+    @property
+    def cache_shape(self) -> CacheShape:
+        return self._program.cache_shape
+
+    def run(self, tokens: np.ndarray, n_past: int, cache: KVCache, logits: np.ndarray) -> None:
+        """Evaluate int64 (n,) tokens; logits float32 (m, n_vocab) is filled for the last m of them."""
+        with self._lock:
+            self._program.run(self._team, tokens, n_past, cache, logits, len(tokens) - len(logits))
+
+    def close(self) -> None:
+        """End the threads."""
+        with self._lock:
+            self._team.close()

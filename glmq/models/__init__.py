@@ -1,0 +1,35 @@
+"""The architectures: one module each, found by a file's `general.architecture`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+from glmq_kernels.errors import UserError
+
+from ..gguf import GGUFFile
+from ..program import Program
+
+ARCHITECTURES = {"glm4moe": "glm4_moe", "llama": "llama"}
+
+KNOWN_BUT_UNSUPPORTED = {
+    "deepseek2": "DeepSeek or GLM-4.7-Flash (latent attention)",
+    "glm4": "GLM-4 dense",
+    "chatglm": "ChatGLM",
+    "glm-dsa": "GLM-5",
+}
+
+
+def build_function(file: GGUFFile) -> Callable[[GGUFFile, int, int], Program]:
+    """`build(file, max_tokens, n_threads)` of the file's architecture."""
+    name = file.text("general.architecture")
+    if name not in ARCHITECTURES:
+        what = f", {KNOWN_BUT_UNSUPPORTED[name]}" if name in KNOWN_BUT_UNSUPPORTED else ""
+        raise UserError(
+            f"{file.path} has architecture '{name}'{what}, which glmq does not run;"
+            f" choose a GLM-4.5, 4.6 or 4.7 file ('glm4moe') or a Llama ('llama')"
+        )
+    build: Callable[[GGUFFile, int, int], Program] = import_module(
+        f".{ARCHITECTURES[name]}", __name__
+    ).build
+    return build

@@ -1,0 +1,173 @@
+"""GLM-4.5, 4.6 and 4.7 (`glm4moe`): grouped-query attention and sigmoid-routed experts.
+
+Follows Glm4MoeForCausalLM of Hugging Face transformers. The multi-token-prediction layer that a file
+may hold behind the trunk is not part of this pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from glmq_kernels import operations as ops
+from glmq_kernels.errors import UserError
+from glmq_kernels.operands import Activation, Routing
+
+from ..gguf import GGUFFile
+from ..program import Program, Rotary
+from ..weights import Weights
+from .decoder import AttentionShape, Decoder, plain_frequencies
+
+SIGMOID = 2
+"""The value of `expert_gating_func` that GLM uses."""
+
+
+@dataclass(frozen=True)
+class Glm4MoeConfig:
+    """What the metadata of a `glm4moe` file says. Widths are numbers of neurons."""
+
+    n_layers: int
+    hidden_size: int
+    shape: AttentionShape
+    rope_theta: float
+    n_rotated: int
+    epsilon: float
+    n_dense_layers: int
+    dense_width: int
+    expert_width: int
+    n_experts: int
+    top_k: int
+    n_shared_experts: int
+    n_groups: int
+    kept_groups: int
+    normalize_weights: bool
+    weight_factor: float
+
+    @classmethod
+    def from_gguf(cls, file: GGUFFile) -> Glm4MoeConfig:
+        """Read and check the metadata."""
+
+        def integer(key: str, default: int | None = None) -> int:
+            return file.integer(f"glm4moe.{key}", default)
+
+        n_heads = integer("attention.head_count")
+        head_dim = integer("attention.key_length", integer("embedding_length") // n_heads)
+        config = cls(
+            n_layers=_trunk_layers(file),
+            hidden_size=integer("embedding_length"),
+            shape=AttentionShape(n_heads, integer("attention.head_count_kv", n_heads), head_dim),
+            rope_theta=file.number("glm4moe.rope.freq_base", 10000.0),
+            n_rotated=integer("rope.dimension_count", head_dim),
+            epsilon=file.number("glm4moe.attention.layer_norm_rms_epsilon"),
+            n_dense_layers=integer("leading_dense_block_count", 0),
+            dense_width=integer("feed_forward_length", 0),
+            expert_width=integer("expert_feed_forward_length", 0),
+            n_experts=integer("expert_count"),
+            top_k=integer("expert_used_count"),
+            n_shared_experts=integer("expert_shared_count", 0),
+            n_groups=integer("expert_group_count", 1) or 1,
+            kept_groups=integer("expert_group_used_count", 1) or 1,
+            normalize_weights=file.boolean("glm4moe.expert_weights_norm", False),
+            weight_factor=file.number("glm4moe.expert_weights_scale", 1.0) or 1.0,
+        )
+        gating = integer("expert_gating_func", SIGMOID)
+        if gating not in (0, SIGMOID):
+            raise UserError(f"{file.path}: expert_gating_func {gating} is not GLM's sigmoid ({SIGMOID})")
+        config.check(file)
+        return config
+
+    def check(self, file: GGUFFile) -> None:
+        """Refuse sizes that do not fit together."""
+        if not 0 < self.top_k <= self.n_experts and self.n_layers > self.n_dense_layers:
+            raise UserError(f"{file.path}: {self.top_k} of {self.n_experts} experts cannot be chosen")
+        if self.n_experts % self.n_groups or self.kept_groups > self.n_groups:
+            raise UserError(
+                f"{file.path}: {self.kept_groups} of {self.n_groups} groups of {self.n_experts} experts do not fit"
+            )
+        if self.n_rotated % 2 or not 0 < self.n_rotated <= self.shape.head_dim:
+            raise UserError(f"{file.path}: rope.dimension_count {self.n_rotated} does not fit head dimension")
+
+
+def _trunk_layers(file: GGUFFile) -> int:
+    """Layers before the multi-token-prediction ones, which some files count without naming them."""
+    blocks = file.integer("glm4moe.block_count")
+    trunk = blocks - file.integer("glm4moe.nextn_predict_layers", 0)
+    while trunk > 0 and f"blk.{trunk - 1}.nextn.eh_proj.weight" in file.tensors:
+        trunk -= 1
+    if trunk <= 0 or "blk.0.attn_norm.weight" not in file.tensors:
+        raise UserError(
+            f"{file.path} holds no model layers, only multi-token-prediction ones;"
+            " choose the file that holds the model itself"
+        )
+    return trunk
+
+
+def build(file: GGUFFile, max_tokens: int, n_threads: int) -> Program:
+    """The forward pass of a `glm4moe` file for batches of up to `max_tokens`."""
+    config = Glm4MoeConfig.from_gguf(file)
+    decoder = Decoder(
+        max_tokens,
+        n_threads,
+        Weights(file),
+        n_layers=config.n_layers,
+        hidden_size=config.hidden_size,
+        shape=config.shape,
+        rotary=Rotary(plain_frequencies(config.rope_theta, config.n_rotated), interleaved=False),
+        epsilon=config.epsilon,
+        n_vocab=file.tensor("token_embd.weight").shape[0],
+    )
+    experts = ExpertLayers(decoder, config) if config.n_layers > config.n_dense_layers else None
+    embedding = decoder.embed()
+    for layer in range(config.n_layers):
+        decoder.norm(f"blk.{layer}.attn_norm.weight")
+        decoder.attention(layer)
+        decoder.norm(f"blk.{layer}.post_attention_norm.weight")
+        if layer < config.n_dense_layers or experts is None:
+            decoder.feed_forward(layer, config.dense_width)
+        else:
+            experts.layer(layer)
+    decoder.head(embedding)
+    return decoder.program
+
+
+class ExpertLayers:
+    """The mixture-of-experts layers: x += sum of weighted experts + shared experts, of `normed`."""
+
+    def __init__(self, decoder: Decoder, config: Glm4MoeConfig) -> None:
+        self.decoder, self.config = decoder, config
+        tape = decoder.tape
+        self.routing = Routing(tape.max_tokens, config.n_experts, config.top_k)
+        tiles = self.routing.max_tiles(tape.max_tokens)
+        self.router_logits = ops.float_rows(tape, config.n_experts)
+        self.gathered: Activation = ops.new_activation(tape, config.hidden_size, rows=1, tiles=tiles)
+        self.hidden: Activation = ops.new_activation(
+            tape, config.expert_width, rows=tape.max_tokens * config.top_k, tiles=tiles
+        )
+
+    def layer(self, layer: int) -> None:
+        """One layer's routing, routed experts and shared experts."""
+        decoder, config, prefix = self.decoder, self.config, f"blk.{layer}"
+        tape, weights = decoder.tape, decoder.weights
+        router = weights.matrix(f"{prefix}.ffn_gate_inp.weight", config.n_experts, config.hidden_size)
+        ops.matmul(tape, router, decoder.normed, self.router_logits)
+        ops.route(
+            tape,
+            self.router_logits,
+            self.routing,
+            bias=weights.optional_vector(f"{prefix}.exp_probs_b.bias", config.n_experts),
+            n_groups=config.n_groups,
+            kept_groups=config.kept_groups,
+            normalize=config.normalize_weights,
+            factor=config.weight_factor,
+        )
+        routed = weights.experts(prefix, "_exps", config.hidden_size, config.expert_width, config.n_experts)
+        ops.gather_tiles(tape, decoder.normed, self.gathered, self.routing)
+        # The products of shared and routed experts need not wait for each other: a thread adds to the
+        # same rows of x in both.
+        if config.n_shared_experts:
+            width = config.expert_width * config.n_shared_experts
+            shared = weights.experts(prefix, "_shexp", config.hidden_size, width)
+            decoder.dense(shared, meet=False)
+        ops.gate_up(tape, routed, decoder.normed, self.gathered, self.routing, self.hidden)
+        if config.n_shared_experts:
+            ops.down(tape, shared, decoder.hidden(width), None, decoder.x, meet=False)
+        ops.down(tape, routed, self.hidden, self.routing, decoder.x)

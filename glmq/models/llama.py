@@ -1,0 +1,64 @@
+"""Llama and its relatives (`llama`): a dense decoder with interleaved rotary pairs.
+
+GGUF files of this architecture hold q and k with their rows permuted so that rotary pairs are neighbours.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from glmq_kernels.errors import UserError
+
+from ..gguf import GGUFFile
+from ..program import Program, Rotary
+from ..weights import Weights
+from .decoder import AttentionShape, Decoder, plain_frequencies
+
+
+def build(file: GGUFFile, max_tokens: int, n_threads: int) -> Program:
+    """The forward pass of a `llama` file for batches of up to `max_tokens`."""
+
+    def integer(key: str, default: int | None = None) -> int:
+        return file.integer(f"llama.{key}", default)
+
+    if integer("expert_count", 0):
+        raise UserError(f"{file.path} is a Llama with experts (Mixtral), which glmq does not run")
+    hidden_size, n_heads, n_layers = (
+        integer("embedding_length"),
+        integer("attention.head_count"),
+        integer("block_count"),
+    )
+    head_dim = integer("attention.key_length", hidden_size // n_heads)
+    weights = Weights(file)
+    decoder = Decoder(
+        max_tokens,
+        n_threads,
+        weights,
+        n_layers=n_layers,
+        hidden_size=hidden_size,
+        shape=AttentionShape(n_heads, integer("attention.head_count_kv", n_heads), head_dim),
+        rotary=Rotary(_frequencies(file, weights, head_dim), interleaved=True),
+        epsilon=file.number("llama.attention.layer_norm_rms_epsilon"),
+        n_vocab=file.tensor("token_embd.weight").shape[0],
+    )
+    embedding = decoder.embed()
+    for layer in range(n_layers):
+        decoder.norm(f"blk.{layer}.attn_norm.weight")
+        decoder.attention(layer)
+        decoder.norm(f"blk.{layer}.ffn_norm.weight")
+        decoder.feed_forward(layer, integer("feed_forward_length"))
+    decoder.head(embedding)
+    return decoder.program
+
+
+def _frequencies(file: GGUFFile, weights: Weights, head_dim: int) -> np.ndarray:
+    """Rotary frequencies, stretched as `rope.scaling` or the tensor `rope_freqs` (Llama 3.1) says."""
+    n_rotated = file.integer("llama.rope.dimension_count", head_dim)
+    frequencies = plain_frequencies(file.number("llama.rope.freq_base", 10000.0), n_rotated)
+    scaling = file.text("llama.rope.scaling.type", "none")
+    if scaling == "linear":
+        frequencies = frequencies / file.number("llama.rope.scaling.factor", 1.0)
+    elif scaling != "none":
+        raise UserError(f"{file.path} uses rotary scaling '{scaling}', which glmq does not run")
+    if "rope_freqs.weight" in weights:
+        frequencies = frequencies / weights.vector("rope_freqs.weight", n_rotated // 2)
+    return frequencies

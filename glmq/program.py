@@ -1,0 +1,90 @@
+"""A forward pass: a tape with the memory it works on, and how to run it for a batch of tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from glmq_kernels.memory import address_of
+from glmq_kernels.operations import float_rows
+from glmq_kernels.slots import (
+    CAPACITY,
+    FIRST_OUTPUT,
+    KEYS,
+    LOGITS,
+    N_OUTPUTS,
+    N_PAST,
+    N_TOKENS,
+    TOKENS,
+    VALUES,
+)
+from glmq_kernels.tape import Tape
+from glmq_kernels.team import Team
+
+from .kv_cache import KVCache
+
+
+@dataclass(frozen=True)
+class CacheShape:
+    """What a model keeps of each position: (n_layers, n_kv_heads, head_dim) keys and values."""
+
+    n_layers: int
+    n_kv_heads: int
+    head_dim: int
+
+
+@dataclass(frozen=True)
+class Rotary:
+    """Rotary embedding: angle of dimension pair i at position p is p * frequencies[i] radians.
+
+    `interleaved` pairs neighbours (2i, 2i + 1), otherwise pairs are (i, i + n_rotated / 2).
+    """
+
+    frequencies: np.ndarray
+    interleaved: bool
+
+    @property
+    def n_rotated(self) -> int:
+        return 2 * len(self.frequencies)
+
+
+class Program:
+    """What an architecture's `build` function fills: the tape, and what a run of it needs to know."""
+
+    def __init__(self, tape: Tape, cache_shape: CacheShape, rotary: Rotary, n_vocab: int) -> None:
+        self.tape = tape
+        self.cache_shape = cache_shape
+        self.rotary = rotary
+        self.n_vocab = n_vocab
+        pairs = len(rotary.frequencies)
+        self.cosines, self.sines = (
+            float_rows(tape, pairs).view(np.float32)[: tape.max_tokens * pairs] for _ in range(2)
+        )
+
+    def run(
+        self,
+        team: Team,
+        tokens: np.ndarray,
+        n_past: int,
+        cache: KVCache,
+        logits: np.ndarray,
+        first_output: int,
+    ) -> None:
+        """Run a batch.
+
+        tokens: int64 (n,), n up to the tape's `max_tokens`; their keys and values are written to
+        `cache` from position `n_past` on. logits: float32 (n - first_output, n_vocab) is filled for
+        the tokens from `first_output` on.
+        """
+        n = len(tokens)
+        assert logits.flags.c_contiguous and logits.shape == (n - first_output, self.n_vocab)
+        angles = np.outer(np.arange(n_past, n_past + n, dtype=np.float64), self.rotary.frequencies)
+        self.cosines[: angles.size] = np.cos(angles).ravel()
+        self.sines[: angles.size] = np.sin(angles).ravel()
+        state = self.tape.state
+        state[N_TOKENS], state[N_PAST] = n, n_past
+        state[FIRST_OUTPUT], state[N_OUTPUTS] = first_output, n - first_output
+        state[KEYS], state[VALUES] = address_of(cache.keys), address_of(cache.values)
+        state[CAPACITY] = cache.capacity
+        state[LOGITS], state[TOKENS] = address_of(logits), address_of(tokens)
+        self.tape.run(team)

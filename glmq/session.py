@@ -1,0 +1,79 @@
+"""A session: a sequence of tokens with its KV cache, extended and rewound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from glmq_kernels.errors import UserError
+
+from .engine import Engine
+from .kv_cache import KVCache
+
+Evaluated = Callable[[int, int], None]
+"""Called with the numbers of tokens done and wanted."""
+
+
+class ContextFull(UserError):
+    """More tokens than the context has room for."""
+
+
+class Session:
+    """One conversation's state in a model. Any number of them share an engine, one batch at a time."""
+
+    def __init__(self, engine: Engine, n_ctx: int) -> None:
+        self.n_ctx = n_ctx
+        self.tokens: list[int] = []
+        self._engine = engine
+        shape = engine.cache_shape
+        self._cache = KVCache(shape.n_layers, shape.n_kv_heads, shape.head_dim, n_ctx)
+
+    def evaluate(self, tokens: Sequence[int], progress: Evaluated | None = None) -> np.ndarray:
+        """Append tokens; gives the logits after the last one, float32 (n_vocab,).
+
+        Raises ContextFull before anything is changed when they do not fit. An exception between
+        batches (Ctrl-C) leaves `tokens` as far as they were evaluated.
+        """
+        return self._evaluate(tokens, all_outputs=False, progress=progress)[-1]
+
+    def evaluate_all(self, tokens: Sequence[int]) -> np.ndarray:
+        """Append tokens; gives the logits after each, float32 (n_tokens, n_vocab)."""
+        return self._evaluate(tokens, all_outputs=True, progress=None)
+
+    def rewind(self, n: int) -> None:
+        """Keep the first `n` tokens and forget the rest."""
+        if not 0 <= n <= len(self.tokens):
+            raise ValueError(f"cannot rewind {len(self.tokens)} tokens to {n}")
+        del self.tokens[n:]
+
+    def _evaluate(
+        self, tokens: Sequence[int], *, all_outputs: bool, progress: Evaluated | None
+    ) -> np.ndarray:
+        wanted = np.asarray(tokens, np.int64)
+        self._check(wanted)
+        n_vocab = self._engine.n_vocab
+        logits = np.empty((len(wanted) if all_outputs else 1, n_vocab), np.float32)
+        done = 0
+        while done < len(wanted):
+            batch = wanted[done : done + self._engine.max_tokens]
+            done += len(batch)
+            if all_outputs:
+                outputs = logits[done - len(batch) : done]
+            else:
+                outputs = logits if done == len(wanted) else logits[:0]
+            self._engine.run(batch, len(self.tokens), self._cache, outputs)
+            self.tokens.extend(batch.tolist())
+            if progress:
+                progress(done, len(wanted))
+        return logits
+
+    def _check(self, tokens: np.ndarray) -> None:
+        if tokens.ndim != 1 or not tokens.size:
+            raise ValueError("evaluate needs at least one token")
+        if tokens.min() < 0 or tokens.max() >= self._engine.n_vocab:
+            raise UserError(f"token ids must lie between 0 and {self._engine.n_vocab - 1}")
+        if len(self.tokens) + tokens.size > self.n_ctx:
+            raise ContextFull(
+                f"{len(self.tokens) + tokens.size} tokens do not fit into a context of {self.n_ctx};"
+                " make it larger with --ctx or the text shorter"
+            )

@@ -1,0 +1,81 @@
+"""A model's weights as the kernels take them: matrices where they lie in the file, vectors as float32."""
+
+from __future__ import annotations
+
+import numpy as np
+from glmq_kernels.errors import UserError
+from glmq_kernels.formats import FORMATS
+from glmq_kernels.memory import address_of
+from glmq_kernels.operands import Experts, Matrix, matrix_of
+
+from .gguf import GGUFFile
+
+VECTOR_TYPES = {"F32": np.float32, "F16": np.float16}
+
+
+class Weights:
+    """The tensors of a GGUF file by name, checked against the shape that the model gives them."""
+
+    def __init__(self, file: GGUFFile) -> None:
+        self._file = file
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._file.tensors
+
+    def matrix(self, name: str, rows: int, columns: int) -> Matrix:
+        """A weight matrix (rows, columns)."""
+        type_name = self._check(name, (rows, columns))
+        return matrix_of(self._file.data(name), rows, columns, type_name)
+
+    def vector(self, name: str, size: int) -> np.ndarray:
+        """A float32 (size,) vector, padded so that 16 lanes may be read from any entry."""
+        type_name = self._check(name, (size,))
+        if type_name not in VECTOR_TYPES:
+            raise UserError(f"{self._file.path}: tensor {name} is {type_name}; a vector must be F32 or F16")
+        padded = np.zeros(size + 16, np.float32)
+        padded[:size] = self._file.data(name).view(VECTOR_TYPES[type_name])
+        return padded[:size]
+
+    def optional_vector(self, name: str, size: int) -> np.ndarray | None:
+        """The same, or None where the file has no such tensor."""
+        return self.vector(name, size) if name in self else None
+
+    def stacked(self, name: str, count: int, rows: int, columns: int) -> list[Matrix]:
+        """The matrices of a tensor (count, rows, columns), one per expert."""
+        type_name = self._check(name, (count, rows, columns))
+        data = self._file.data(name)
+        size = data.size // count
+        return [
+            Matrix(address_of(data) + i * size, rows, columns, type_name, data) for i in range(count)
+        ]
+
+    def experts(self, prefix: str, suffix: str, hidden_size: int, width: int, count: int = 0) -> Experts:
+        """Gate, up and down of a dense network, or of `count` stacked experts."""
+        names = [f"{prefix}.ffn_{part}{suffix}.weight" for part in ("gate", "up", "down")]
+        shapes = [(width, hidden_size), (width, hidden_size), (hidden_size, width)]
+        gate, up, down = (
+            self.stacked(name, count, *shape) if count else [self.matrix(name, *shape)]
+            for name, shape in zip(names, shapes, strict=True)
+        )
+        if gate[0].type != up[0].type:
+            raise UserError(
+                f"{self._file.path}: {names[0]} is {gate[0].type} but {names[1]} is {up[0].type};"
+                " choose a file whose gate and up matrices have one type"
+            )
+        return Experts(gate, up, down)
+
+    def _check(self, name: str, shape: tuple[int, ...]) -> str:
+        """The type of a tensor that is there, has kernels and the right shape."""
+        tensor = self._file.tensors.get(name)
+        if tensor is None:
+            raise UserError(f"{self._file.path}: tensor {name} is missing; the file is damaged or incomplete")
+        if tensor.type not in FORMATS:
+            raise UserError(
+                f"{self._file.path}: tensor {name} has type {tensor.type}, which glmq cannot run yet;"
+                f" choose a file with {', '.join(FORMATS)}"
+            )
+        if tuple(tensor.shape) != shape:
+            raise UserError(
+                f"{self._file.path}: tensor {name} has shape {tuple(tensor.shape)} where the metadata says {shape}"
+            )
+        return tensor.type
