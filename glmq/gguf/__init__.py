@@ -1,0 +1,11 @@
+"""GGUF files: metadata in milliseconds, tensors as views on a read-only mapping."""
+
+from __future__ import annotations
+
+from .errors import GGUFError
+from .file import GGUFFile, open_gguf
+from .strings import StringArray
+from .tensors import TensorInfo
+from .types import TENSOR_TYPES, TensorType
+
+__all__ = ["TENSOR_TYPES", "GGUFError", "GGUFFile", "StringArray", "TensorInfo", "TensorType", "open_gguf"]

@@ -1,0 +1,59 @@
+"""Metadata values of a required type, or an error that names the key."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .errors import GGUFError
+
+
+def integer(metadata: Mapping[str, Any], path: Path, key: str, default: int | None = None) -> int:
+    """An integer; GGUFError when it is missing without a default, or something else."""
+    value = _value(metadata, path, key, default)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _wrong(path, key, "an integer", value)
+    return value
+
+
+def number(metadata: Mapping[str, Any], path: Path, key: str, default: float | None = None) -> float:
+    """A finite number, integers included; GGUFError otherwise."""
+    value = _value(metadata, path, key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise _wrong(path, key, "a number", value)
+    return float(value)
+
+
+def boolean(metadata: Mapping[str, Any], path: Path, key: str, default: bool | None = None) -> bool:
+    """A truth value; GGUFError otherwise."""
+    value = _value(metadata, path, key, default)
+    if not isinstance(value, bool):
+        raise _wrong(path, key, "true or false", value)
+    return value
+
+
+def text(metadata: Mapping[str, Any], path: Path, key: str, default: str | None = None) -> str:
+    """A string; GGUFError otherwise."""
+    value = _value(metadata, path, key, default)
+    if not isinstance(value, str):
+        raise _wrong(path, key, "text", value)
+    return value
+
+
+def _value(metadata: Mapping[str, Any], path: Path, key: str, default: Any) -> Any:
+    value = metadata.get(key, default)
+    if value is None:
+        raise GGUFError(f"{path}: the metadata lacks {key}; the file is not complete, get another one")
+    return value
+
+
+def _wrong(path: Path, key: str, wanted: str, value: Any) -> GGUFError:
+    if isinstance(value, (bool, int, float)):
+        found = repr(value)
+    elif isinstance(value, str):
+        found = repr(value if len(value) <= 40 else value[:40] + "…")
+    else:
+        found = f"an array of {len(value)}"
+    return GGUFError(f"{path}: {key} must be {wanted}, but it is {found}; the file is wrong, get another one")

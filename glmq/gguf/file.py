@@ -1,0 +1,138 @@
+"""GGUF files: mapped read-only, all parts of a split model as one."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any
+
+import numpy as np
+
+from . import fields, not_gguf
+from .errors import GGUFError
+from .header import Header, read_header
+from .splits import check_parts, part_paths
+from .tensors import TensorInfo
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A file's bytes, uint8 (n,), mapped read-only, and a string that tells its state from others."""
+
+    data: np.ndarray
+    identity: str
+
+
+class GGUFFile:
+    """A GGUF model, open for reading.
+
+    path: the file that was asked for. paths: all files of the model, in order. version: of the format.
+    metadata: Python scalars, str, numpy arrays for arrays of numbers, `StringArray` for arrays of strings.
+    value_types: GGUF's name of each metadata value's type ("uint32", "array of string").
+    tensors: by name, in the order of the files. n_bytes: of all tensors. identity: a string that changes
+    when a file does (paths, sizes and times of change), for the keys of caches.
+    """
+
+    def __init__(
+        self, path: Path, paths: Sequence[Path], headers: Sequence[Header], mappings: Sequence[Mapped]
+    ) -> None:
+        self.path = path
+        self.paths = tuple(paths)
+        self.identity = "\n".join(mapping.identity for mapping in mappings)
+        self.version = headers[0].version
+        self.metadata: Mapping[str, Any] = MappingProxyType(headers[0].metadata)
+        self.value_types: Mapping[str, str] = MappingProxyType(headers[0].value_types)
+        self.tensors: Mapping[str, TensorInfo] = MappingProxyType(
+            {name: info for header in headers for name, info in header.tensors.items()}
+        )
+        self.n_bytes = sum(info.n_bytes for info in self.tensors.values())
+        self._mappings = [mapping.data for mapping in mappings]
+
+    def tensor(self, name: str) -> TensorInfo:
+        """What a tensor is and where it lies. Raises GGUFError when the model has no such tensor."""
+        info = self.tensors.get(name)
+        if info is None:
+            raise GGUFError(f"{self.path}: the tensor {name} is missing; the file is not a complete model")
+        return info
+
+    def data(self, name: str) -> np.ndarray:
+        """The bytes of a tensor where they lie in the mapping: uint8 (n_bytes,), read-only.
+
+        Raises GGUFError when the model has no such tensor, ValueError when it is closed.
+        """
+        info = self.tensor(name)
+        if not self._mappings:
+            raise ValueError(f"{self.path} is closed")
+        return self._mappings[info.file_index][info.offset : info.offset + info.n_bytes]
+
+    def integer(self, key: str, default: int | None = None) -> int:
+        """An integer of the metadata; GGUFError when it is something else, or missing without a default."""
+        return fields.integer(self.metadata, self.path, key, default)
+
+    def number(self, key: str, default: float | None = None) -> float:
+        """A finite number of the metadata; errors as for `integer`."""
+        return fields.number(self.metadata, self.path, key, default)
+
+    def boolean(self, key: str, default: bool | None = None) -> bool:
+        """A truth value of the metadata; errors as for `integer`."""
+        return fields.boolean(self.metadata, self.path, key, default)
+
+    def text(self, key: str, default: str | None = None) -> str:
+        """A string of the metadata; errors as for `integer`."""
+        return fields.text(self.metadata, self.path, key, default)
+
+    def close(self) -> None:
+        """Let go of the mapping. It ends when the last array or `StringArray` that uses it is gone."""
+        self._mappings = []
+
+    def __enter__(self) -> GGUFFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_gguf(path: str | os.PathLike[str]) -> GGUFFile:
+    """Open a GGUF file, or the whole model when the file is any part of a split one.
+
+    Reads the header only; tensors stay on disk until they are used. Raises GGUFError, which says what is
+    wrong, for everything that is not a sound GGUF file.
+    """
+    asked = Path(path)
+    mappings = [_map(asked)]
+    headers = [read_header(mappings[0].data, asked)]
+    paths = part_paths(asked, headers[0])
+    if len(paths) > 1:
+        mappings = [_map(part) for part in paths]
+        headers = [read_header(mappings[i].data, part, i) for i, part in enumerate(paths)]
+        check_parts(paths, headers)
+    return GGUFFile(asked, paths, headers, mappings)
+
+
+def _map(path: Path) -> Mapped:
+    try:
+        # Asked before opening: to open a pipe would wait for its writer.
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise GGUFError(f"{path}: {not_gguf.what_folder_is(path)}")
+        if not stat.S_ISREG(mode):
+            raise GGUFError(f"{path}: a device or a pipe; name a GGUF file")
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_size == 0:
+                raise GGUFError(f"{path}: {not_gguf.what_it_is(b'')}")
+            mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except FileNotFoundError:
+        raise GGUFError(f"{path}: {not_gguf.what_is_missing(path)}") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise GGUFError(f"{path}: cannot be read: {reason}") from None
+    identity = f"{os.path.abspath(path)} {status.st_size} {status.st_mtime_ns}"
+    return Mapped(np.frombuffer(mapping, np.uint8), identity)

@@ -1,0 +1,62 @@
+"""Reading numbers and strings one after another from bytes that may be damaged."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import GGUFError
+
+LONGEST_NAME = (1 << 16) - 1  # of keys, by the format; tensor names are far shorter
+MOST_ARRAY_ELEMENTS = 1 << 24  # of all arrays of a file together
+
+
+class Reader:
+    """A position in the bytes of a file; no step goes past their end."""
+
+    def __init__(self, data: np.ndarray, path: Path) -> None:
+        self.data = data
+        self.path = path
+        self.position = 0
+        self.elements_left = MOST_ARRAY_ELEMENTS
+        self._bytes: memoryview = data.data
+
+    @property
+    def left(self) -> int:
+        """Bytes from the position to the end of the file."""
+        return len(self._bytes) - self.position
+
+    def damaged(self, message: str) -> GGUFError:
+        """An error to raise: the file is not as it was written."""
+        return GGUFError(f"{self.path}: damaged or cut short: {message}; download it again")
+
+    def take(self, count: int, what: str) -> memoryview:
+        """The next `count` bytes."""
+        if count > self.left:
+            raise self.damaged(f"{what} runs past the end of the file")
+        self.position += count
+        return self._bytes[self.position - count : self.position]
+
+    def unpack(self, layout: str, what: str) -> tuple[Any, ...]:
+        """The next numbers, laid out as `struct` says."""
+        return struct.unpack(layout, self.take(struct.calcsize(layout), what))
+
+    def string(self, what: str, longest: int) -> bytes:
+        """The bytes of the next string."""
+        (length,) = self.unpack("<Q", what)
+        if length > longest:
+            raise self.damaged(f"{what} claims {length} bytes")
+        return bytes(self.take(length, what))
+
+    def name(self, what: str) -> str:
+        """The next string, which must be text and not empty."""
+        try:
+            found = self.string(what, LONGEST_NAME).decode("utf-8")
+        except UnicodeDecodeError:
+            found = ""
+        if not found:
+            raise self.damaged(f"{what} is not a name")
+        return found
