@@ -32,7 +32,7 @@ TEMPLATE = (
 CORPUS = [
     "The quick brown fox jumps over the lazy dog; the other dogs were there, and the fox thought of them.",
     "In the beginning there was nothing but the thing itself, and that thing wasn't anything, they've said.",
-    "Numbers: 1 12 123 1234 12345. Größe, naïve café, 東京 and 北京, Привет мир. \t\n\n def f(x):\n  return x\n",
+    "Numbers: 1 12 123 1234 12345. Größe, naïve café, 東京, Привет мир. \t\n\n def f(x):\n  return x\n",
 ]
 SMALL: dict[str, Any] = {
     "vocab_size": 400,
