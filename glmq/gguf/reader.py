@@ -10,7 +10,7 @@ import numpy as np
 
 from .errors import GGUFError
 
-LONGEST_NAME = (1 << 16) - 1  # of keys, by the format; tensor names are far shorter
+LONGEST_NAME = 1024  # the format allows keys of 65535 bytes, real ones have dozens
 MOST_ARRAY_ELEMENTS = 1 << 24  # of all arrays of a file together
 
 
