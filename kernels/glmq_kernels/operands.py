@@ -99,17 +99,17 @@ class Routing:
         n = max_tokens * top_k
         self.chosen = np.zeros((max_tokens, top_k), np.int64)
         self.weights = np.zeros((max_tokens, top_k), np.float32)
-        self._offsets = np.zeros(n_experts + 1, np.int64)
-        self._tile_offsets = np.zeros(n_experts + 1, np.int64)
-        self._order = np.zeros(n, np.int64)
+        self.offsets = np.zeros(n_experts + 1, np.int64)
+        self.tile_offsets = np.zeros(n_experts + 1, np.int64)
+        self.order = np.zeros(n, np.int64)
         self.slots = np.zeros(ROUTING_SLOTS, np.int64)
         self.slots[ROUTING_N_EXPERTS], self.slots[ROUTING_TOP_K] = n_experts, top_k
         for slot, array in (
             (ROUTING_CHOSEN, self.chosen),
             (ROUTING_WEIGHTS, self.weights),
-            (ROUTING_OFFSETS, self._offsets),
-            (ROUTING_TILE_OFFSETS, self._tile_offsets),
-            (ROUTING_ORDER, self._order),
+            (ROUTING_OFFSETS, self.offsets),
+            (ROUTING_TILE_OFFSETS, self.tile_offsets),
+            (ROUTING_ORDER, self.order),
         ):
             self.slots[slot] = address_of(array)
 

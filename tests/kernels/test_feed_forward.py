@@ -1,0 +1,119 @@
+"""Gated networks, dense and routed, against float64 with the activations quantized as the kernels do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from glmq_kernels import operations
+from glmq_kernels.formats import FORMATS
+from glmq_kernels.operands import Experts, Routing, matrix_of
+from glmq_kernels.slots import N_TOKENS
+
+from .blocks import dequantized, quantized_activation, random_weights
+from .runs import fill, floats, new_tape, run
+
+
+class Network:
+    """Random gate, up and down matrices of some experts."""
+
+    def __init__(self, rng, n_experts, columns, width, type_name, down_type):
+        self.types = (type_name, type_name, down_type)
+        shapes = ((width, columns), (width, columns), (columns, width))
+        self.bytes = [
+            [random_weights(rng, *shape, kind) for _ in range(n_experts)]
+            for shape, kind in zip(shapes, self.types, strict=True)
+        ]
+        self.experts = Experts(
+            *(
+                [matrix_of(data, *shape, kind) for data in stack]
+                for stack, shape, kind in zip(self.bytes, shapes, self.types, strict=True)
+            )
+        )
+
+    def __call__(self, expert, x):
+        gate, up, down = (
+            dequantized(stack[expert], kind) for stack, kind in zip(self.bytes, self.types, strict=True)
+        )
+        seen = seen_by(x, self.types[0])
+        g = seen @ gate.T
+        hidden = g / (1 + np.exp(-g)) * (seen @ up.T)
+        return seen_by(hidden.astype(np.float32), self.types[2]) @ down.T
+
+
+def seen_by(x, type_name):
+    return x.astype(np.float64) if FORMATS[type_name].is_float else quantized_activation(x)
+
+
+def assert_close(actual, expected):
+    # A rounding difference may move an int8 of the hidden activation by one step.
+    np.testing.assert_allclose(actual, expected, atol=2e-3 * np.abs(expected).max(), rtol=0)
+    assert np.linalg.norm(actual - expected) < 5e-4 * np.linalg.norm(expected)
+
+
+TYPES = [("F32", "F32"), ("Q8_0", "Q8_0"), ("Q4_0", "Q4_0"), ("Q4_0", "Q8_0"), ("F16", "Q4_1"), ("Q4_1", "F32")]
+
+
+@pytest.mark.parametrize(("type_name", "down_type"), TYPES)
+@pytest.mark.parametrize("n_tokens", (1, 2, 20))
+def test_dense(team, n_tokens, type_name, down_type):
+    rng = np.random.default_rng(n_tokens)
+    network = Network(rng, 1, 96, 160, type_name, down_type)
+    x = rng.standard_normal((n_tokens, 96)).astype(np.float32)
+    start = rng.standard_normal((n_tokens, 96)).astype(np.float32)
+    tape = new_tape(team, n_tokens)
+    source, hidden = operations.new_activation(tape, 96), operations.new_activation(tape, 160)
+    out = operations.float_rows(tape, 96)
+    tape.add("activation.prepare_rows", source.address, N_TOKENS)
+    operations.gate_up(tape, network.experts, source, source, None, hidden)
+    operations.down(tape, network.experts, hidden, None, out)
+    fill(source.rows, x)
+    fill(out, start)
+    run(tape, team)
+    assert_close(floats(out, n_tokens, 96), start + network(0, x))
+
+
+@pytest.mark.parametrize("width", (64, 100))
+@pytest.mark.parametrize("n_tokens", (1, 3, 50))
+def test_routed(team, any_isa, n_tokens, width):
+    check_routed(team, n_tokens, width, "F32" if width % 32 else "Q8_0", n_experts=7, top_k=3)
+
+
+@pytest.mark.parametrize(("type_name", "down_type"), TYPES)
+@pytest.mark.parametrize("n_tokens", (1, 30))
+def test_routed_with_every_kind_of_type(team, n_tokens, type_name, down_type):
+    check_routed(team, n_tokens, 64, type_name, down_type=down_type, n_experts=5, top_k=2)
+
+
+def test_all_tokens_on_one_expert(team):
+    check_routed(team, 40, 64, "Q4_0", n_experts=9, top_k=1, favourite=4)
+
+
+def check_routed(team, n_tokens, width, type_name, *, n_experts, top_k, down_type=None, favourite=None):
+    rng = np.random.default_rng(n_tokens + width)
+    columns = 96
+    network = Network(rng, n_experts, columns, width, type_name, down_type or type_name)
+    x = rng.standard_normal((n_tokens, columns)).astype(np.float32)
+    tape = new_tape(team, n_tokens)
+    routing = Routing(n_tokens, n_experts, top_k)
+    tiles = routing.max_tiles(n_tokens)
+    source = operations.new_activation(tape, columns)
+    gathered = operations.new_activation(tape, columns, rows=1, tiles=tiles)
+    hidden = operations.new_activation(tape, width, rows=n_tokens * top_k, tiles=tiles)
+    out = operations.float_rows(tape, columns)
+    tape.add("activation.prepare_rows", source.address, N_TOKENS)
+    tape.add("routing.sort", routing.address)
+    operations.gather_tiles(tape, source, gathered, routing)
+    operations.gate_up(tape, network.experts, source, gathered, routing, hidden)
+    operations.down(tape, network.experts, hidden, routing, out)
+    fill(source.rows, x)
+    for t in range(n_tokens):
+        routing.chosen[t] = rng.permutation(n_experts)[:top_k]
+    if favourite is not None:
+        routing.chosen[:] = favourite
+    routing.weights[:] = rng.random((n_tokens, top_k))
+    run(tape, team)
+    expected = np.zeros((n_tokens, columns))
+    for expert in range(n_experts):
+        here = routing.chosen == expert
+        expected += network(expert, x) * (routing.weights * here).sum(axis=1, keepdims=True)
+    assert_close(floats(out, n_tokens, columns), expected)

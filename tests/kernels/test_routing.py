@@ -1,0 +1,74 @@
+"""Choosing experts, against the rule of Hugging Face's Glm4MoeTopkRouter written out in numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from glmq_kernels import isa, operations
+from glmq_kernels.operands import Routing
+
+from .runs import fill, new_tape, padded, run
+
+
+def choose(logits, bias, top_k, n_groups, kept_groups, normalize, factor):
+    """Expert ids in descending order of choice score, and their weights."""
+    scores = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    choice = scores + bias
+    if n_groups > 1:
+        grouped = choice.reshape(len(choice), n_groups, -1)
+        best_two = np.sort(grouped, axis=2)[:, :, -2:].sum(axis=2)
+        kept = np.argsort(-best_two, axis=1)[:, :kept_groups]
+        mask = np.ones(grouped.shape[:2], bool)
+        np.put_along_axis(mask, kept, False, axis=1)
+        choice = np.where(np.repeat(mask, grouped.shape[2], axis=1), -np.inf, choice)
+    chosen = np.argsort(-choice, axis=1)[:, :top_k]
+    weights = np.take_along_axis(scores, chosen, axis=1)
+    if normalize:
+        weights /= weights.sum(axis=1, keepdims=True) + 1e-20
+    return chosen, weights * factor
+
+
+@pytest.mark.parametrize(
+    ("n_experts", "top_k", "n_groups", "kept_groups"),
+    [(16, 8, 1, 1), (128, 8, 1, 1), (120, 4, 1, 1), (5, 1, 1, 1), (3, 3, 1, 1), (32, 4, 4, 2), (8, 2, 2, 1)],
+)
+@pytest.mark.parametrize("normalize", (False, True))
+@pytest.mark.parametrize("n_tokens", (1, 6, 40))
+def test_chooses_as_the_reference(team, any_isa, n_experts, top_k, n_groups, kept_groups, normalize, n_tokens):
+    rng = np.random.default_rng(n_experts)
+    logits = rng.standard_normal((n_tokens, n_experts)).astype(np.float32) * 2
+    bias = rng.standard_normal(n_experts).astype(np.float32) * 0.3
+    tape = new_tape(team, n_tokens)
+    buffer = operations.float_rows(tape, n_experts)
+    routing = Routing(n_tokens, n_experts, top_k)
+    operations.route(
+        tape, buffer, routing, bias=padded(bias), n_groups=n_groups, kept_groups=kept_groups,
+        normalize=normalize, factor=2.5,
+    )  # fmt: skip
+    fill(buffer, logits)
+    run(tape, team)
+    chosen, weights = choose(logits, bias, top_k, n_groups, kept_groups, normalize, 2.5)
+    np.testing.assert_array_equal(routing.chosen, chosen)
+    np.testing.assert_allclose(routing.weights, weights, rtol=3e-6)
+    if n_tokens > 1:
+        assert_sorted(routing, chosen)
+
+
+def assert_sorted(routing, chosen):
+    by_expert = np.argsort(chosen.ravel(), kind="stable")
+    counts = np.bincount(chosen.ravel(), minlength=routing.n_experts)
+    np.testing.assert_array_equal(routing.order, by_expert)
+    np.testing.assert_array_equal(routing.offsets, np.concatenate([[0], np.cumsum(counts)]))
+    tiles = -(-counts // isa.current().tile)
+    np.testing.assert_array_equal(routing.tile_offsets, np.concatenate([[0], np.cumsum(tiles)]))
+    assert routing.tile_offsets[-1] <= routing.max_tiles(len(chosen))
+
+
+def test_without_bias_the_largest_logits_win(team):
+    tape = new_tape(team, 1)
+    buffer = operations.float_rows(tape, 6)
+    routing = Routing(1, 6, 2)
+    operations.route(tape, buffer, routing, bias=None, n_groups=1, kept_groups=1, normalize=True, factor=1.0)
+    fill(buffer, np.array([0, 5, -1, 4, 2, 1], np.float32))
+    run(tape, team)
+    assert routing.chosen.tolist() == [[1, 3]]
