@@ -1,0 +1,181 @@
+"""Safetensors checkpoints: one file or many, read by rows, never as a whole.
+
+Format: https://github.com/huggingface/safetensors#format (uint64 length of a JSON header, the header,
+the tensors' bytes). Read here rather than with the library because conversion wants byte ranges, many
+threads and buffers of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from glmq_kernels.errors import UserError
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    "BF16": np.dtype(np.uint16),
+    "F16": np.dtype(np.float16),
+    "F32": np.dtype(np.float32),
+}
+"""Weights that can be read, and the arrays they are read as (bfloat16 as its bits)."""
+
+MAX_HEADER = 100_000_000
+INDEX_NAME = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where a tensor's bytes lie: `offset` is from the start of the file."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    path: Path
+    offset: int
+
+    @property
+    def columns(self) -> int:
+        """Length of a row: the last dimension."""
+        return self.shape[-1] if self.shape else 1
+
+
+class Checkpoint(Mapping[str, StoredTensor]):
+    """The tensors of a checkpoint by name. Reading is safe from any number of threads."""
+
+    def __init__(self, tensors: Mapping[str, StoredTensor]) -> None:
+        self._tensors = dict(tensors)
+        self._opened = threading.local()
+
+    def __getitem__(self, name: str) -> StoredTensor:
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Dimensions of a tensor, outermost first."""
+        return self._tensors[name].shape
+
+    def item_bytes(self, name: str) -> int:
+        """Bytes of one weight. Raises UserError for a type that conversion does not read."""
+        return self._dtype(name).itemsize
+
+    def read(self, name: str, first_row: int, n_rows: int, buffer: np.ndarray) -> np.ndarray:
+        """Rows of a tensor whose dimensions but the last are taken together, read into `buffer` (uint8).
+
+        Gives (n_rows, columns) float32, float16, or uint16 holding the bits of bfloat16.
+        """
+        tensor, dtype = self._tensors[name], self._dtype(name)
+        n_bytes = n_rows * tensor.columns * dtype.itemsize
+        target = buffer[:n_bytes]
+        file = self._file(tensor.path)
+        file.seek(tensor.offset + first_row * tensor.columns * dtype.itemsize)
+        done = 0
+        while done < n_bytes:
+            count = file.readinto(target.data[done:])
+            if not count:
+                raise UserError(f"{tensor.path} ended inside tensor {name}; download it again")
+            done += count
+        return target.view(dtype).reshape(n_rows, tensor.columns)
+
+    def _dtype(self, name: str) -> np.dtype[Any]:
+        stored = self._tensors[name].dtype
+        if stored not in DTYPES:
+            raise UserError(
+                f"tensor {name} is stored as {stored}; glmq converts {', '.join(DTYPES)} weights"
+                " (download the BF16 checkpoint)"
+            )
+        return DTYPES[stored]
+
+    def _file(self, path: Path) -> FileIO:
+        """The calling thread's open file; only the last one used stays open."""
+        if getattr(self._opened, "path", None) != path:
+            self._opened.file = FileIO(path)
+            self._opened.path = path
+        return self._opened.file  # type: ignore[no-any-return]
+
+
+def open_checkpoint(folder: Path) -> Checkpoint:
+    """The checkpoint in a folder. Raises UserError for files that are missing, cut short or damaged."""
+    tensors: dict[str, StoredTensor] = {}
+    weight_map = _weight_map(folder)
+    paths = sorted({folder / name for name in weight_map.values()} or folder.glob("*.safetensors"))
+    if not paths:
+        others = " (its weights are in another format; save them as safetensors)" if _has_bin(folder) else ""
+        raise UserError(f"{folder} holds no *.safetensors files{others}")
+    for path in paths:
+        for tensor in read_header(path):
+            if tensor.name in tensors:
+                raise UserError(
+                    f"tensor {tensor.name} is in both {tensors[tensor.name].path.name} and {path.name};"
+                    f" remove the file that does not belong to the checkpoint"
+                )
+            tensors[tensor.name] = tensor
+    for name, file_name in weight_map.items():
+        if name not in tensors or tensors[name].path != folder / file_name:
+            raise UserError(f"{INDEX_NAME} says that {file_name} holds tensor {name}, which it does not")
+    return Checkpoint(tensors)
+
+
+def _has_bin(folder: Path) -> bool:
+    return any(folder.glob("*.bin")) or any(folder.glob("*.pt*"))
+
+
+def _weight_map(folder: Path) -> dict[str, str]:
+    """Tensor name to file name, from the index; empty where there is no index."""
+    path = folder / INDEX_NAME
+    if not path.is_file():
+        return {}
+    try:
+        weight_map = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+        names = {str(name): str(file) for name, file in weight_map.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path} is not a safetensors index; download it again") from None
+    absent = sorted({file for file in names.values() if not (folder / file).is_file()})
+    if absent:
+        more = f" and {len(absent) - 1} more files that {INDEX_NAME} names" if len(absent) > 1 else ""
+        raise UserError(f"{folder / absent[0]}{more} missing; finish the download")
+    return names
+
+
+def read_header(path: Path) -> list[StoredTensor]:
+    """The tensors of one safetensors file, checked against the file's size."""
+    damaged = UserError(f"{path} is not a safetensors file or is damaged; download it again")
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > min(MAX_HEADER, size - 8):
+                raise damaged
+            header = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        tensors = [_stored_tensor(path, name, entry, 8 + length) for name, entry in header.items()]
+        end = max((8 + length + entry["data_offsets"][1] for entry in header.values()), default=0)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise damaged from None
+    if end > size:
+        raise UserError(f"{path} is cut short ({size} of {end} bytes); download it again")
+    return tensors
+
+
+def _stored_tensor(path: Path, name: str, entry: Mapping[str, Any], data_start: int) -> StoredTensor:
+    first, last = (int(at) for at in entry["data_offsets"])
+    shape = tuple(int(n) for n in entry["shape"])
+    dtype = str(entry["dtype"])
+    if not 0 <= first <= last or any(n < 0 for n in shape):
+        raise ValueError
+    if dtype in DTYPES and last - first != math.prod(shape) * DTYPES[dtype].itemsize:
+        raise ValueError
+    return StoredTensor(name, dtype, shape, path, data_start + first)

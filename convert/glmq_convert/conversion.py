@@ -1,0 +1,135 @@
+"""A Hugging Face checkpoint to a GGUF file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import gguf
+from glmq_kernels.errors import UserError
+
+from . import glm4_moe
+from .checkpoint import open_checkpoint
+from .config import read_config
+from .plan import PlannedTensor
+from .tokenizer import add_tokenizer
+from .writer import Progress, write_gguf
+
+FILE_TYPES = {
+    "f32": gguf.LlamaFileType.ALL_F32,
+    "f16": gguf.LlamaFileType.MOSTLY_F16,
+    "bf16": gguf.LlamaFileType.MOSTLY_BF16,
+    "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
+    "q4_0": gguf.LlamaFileType.MOSTLY_Q4_0,
+}
+
+
+def convert(
+    checkpoint_dir: str | Path,
+    out_path: str | Path | None = None,
+    type: str = "q8_0",
+    mtp: bool = True,
+    progress: Progress | None = None,
+    threads: int | None = None,
+    remark: Callable[[str], None] | None = None,
+) -> Path:
+    """Convert the Glm4Moe checkpoint in a folder to a GGUF file; gives the file's path.
+
+    out_path: a file, or a folder to put `<folder's name>-<TYPE>.gguf` into; by default the current one.
+    type: f32, f16, bf16, q8_0 or q4_0, of the large matrices. mtp: keep the multi-token-prediction layer
+    where the checkpoint has one. progress(bytes written, bytes in all). threads: all cores by default.
+    remark: is told, in a sentence, what the user may want to know.
+    Raises UserError, and leaves no file, when something is wrong with the checkpoint or the disk.
+    """
+    if type not in FILE_TYPES:
+        raise UserError(f"type {type!r} is not known; choose one of {', '.join(FILE_TYPES)}")
+    folder = Path(checkpoint_dir)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder; give the folder that holds config.json and the weights")
+    config = read_config(folder)
+    checkpoint = open_checkpoint(folder)
+    n_mtp_layers = glm4_moe.mtp_layers(config, checkpoint) if mtp else 0
+    tensors = glm4_moe.plan_tensors(config, checkpoint, checkpoint, type.upper(), n_mtp_layers)
+    with _quiet_gguf():
+        header = gguf.GGUFWriter(None, glm4_moe.ARCHITECTURE)
+        _add_general(header, folder, tensors)
+        glm4_moe.add_metadata(header, config, n_mtp_layers)
+        header.add_file_type(FILE_TYPES[type])
+        header.add_quantization_version(gguf.GGML_QUANT_VERSION)
+        remarks = add_tokenizer(header, folder, config.vocab_size)
+    out_path = _target(folder, out_path, type)
+    write_gguf(out_path, header, tensors, checkpoint, threads=threads, progress=progress)
+    for text in [*remarks, *_remarks_on_types(tensors, type.upper())]:
+        if remark:
+            remark(text)
+    return out_path
+
+
+def checkpoint_name(folder: Path) -> str:
+    """The model's name by its folder; for a folder of the Hugging Face cache, the repository's."""
+    folder = folder.resolve()
+    if folder.parent.name == "snapshots":
+        return folder.parent.parent.name.split("--")[-1]
+    return folder.name or "model"
+
+
+def _target(folder: Path, out_path: str | Path | None, type: str) -> Path:
+    name = f"{checkpoint_name(folder)}-{type.upper()}.gguf"
+    if out_path is None:
+        return Path(name)
+    out_path = Path(out_path)
+    return out_path / name if out_path.is_dir() else out_path
+
+
+def _add_general(header: gguf.GGUFWriter, folder: Path, tensors: list[PlannedTensor]) -> None:
+    """Name, licence, origin and the like, found by the gguf package in the folder's files."""
+    header.add_type(gguf.GGUFType.MODEL)
+    total, shared, experts, n_experts = _parameters(tensors)
+    metadata = gguf.Metadata.load(None, folder, None, total)
+    if metadata.name is None or folder.resolve().parent.name == "snapshots":
+        metadata.name = checkpoint_name(folder)
+    if metadata.size_label is None:
+        metadata.size_label = gguf.size_label(total, shared, experts, n_experts)
+    metadata.set_gguf_meta_model(header)
+
+
+def _parameters(tensors: list[PlannedTensor]) -> tuple[int, int, int, int]:
+    """Weights in all, outside the experts, of one expert of every layer, and the number of experts."""
+    total = shared = experts = n_experts = 0
+    for tensor in tensors:
+        size = 1
+        for n in tensor.shape:
+            size *= n
+        total += size
+        if "_exps." in tensor.name:
+            n_experts = tensor.shape[0]
+            experts += size // n_experts
+        else:
+            shared += size
+    return total, shared, experts, n_experts
+
+
+def _remarks_on_types(tensors: list[PlannedTensor], type_name: str) -> list[str]:
+    """What became F16 because its rows do not divide into blocks."""
+    other = [t for t in tensors if t.type == "F16" and type_name != "F16"]
+    if not other:
+        return []
+    widths = sorted({t.columns for t in other})
+    return [
+        f"{len(other)} tensors are F16 because their rows of {', '.join(map(str, widths))} do not divide"
+        f" into {type_name} blocks (the first is {other[0].name})"
+    ]
+
+
+@contextmanager
+def _quiet_gguf() -> Iterator[None]:
+    """Without the gguf package's remarks on what it finds in model cards and tokenizers."""
+    logger = logging.getLogger("gguf")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

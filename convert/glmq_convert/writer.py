@@ -1,0 +1,203 @@
+"""Writing a GGUF file: read, quantize and write in small portions, on all cores at once.
+
+Every portion has its place in the file from the start, so threads need not wait for each other and the
+memory used is one portion a thread, whatever the size of the model. The file has another name until it
+is complete.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+
+import gguf
+import numpy as np
+from glmq_kernels.errors import UserError
+from glmq_kernels.quantize import UnfitWeightError, quantize_rows
+
+from .plan import PlannedTensor, Weights
+
+PORTION_BYTES = 4 << 20
+"""Of the source, about: fewer are slower on disks, more fall out of the processor's caches."""
+
+ALIGNMENT = int(gguf.GGUF_DEFAULT_ALIGNMENT)
+REPORT_SECONDS = 0.1
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Portion:
+    """Some rows of a source tensor, and where their bytes go in the file."""
+
+    tensor: PlannedTensor
+    source: str
+    first_row: int
+    n_rows: int
+    offset: int
+
+
+def write_gguf(
+    path: Path,
+    header: gguf.GGUFWriter,
+    tensors: Sequence[PlannedTensor],
+    weights: Weights,
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write the file at `path`: the metadata in `header`, then the planned tensors, read from `weights`.
+
+    progress(bytes written, bytes in all) is called on the calling thread, a few times a second.
+    Whatever fails, Ctrl-C included, leaves nothing behind and any earlier file at `path` as it was.
+    Raises UserError for a weight that the type cannot hold, naming the tensor, and for a full disk.
+    """
+    total = sum(_padded(tensor.n_bytes) for tensor in tensors)
+    with _unfinished_file(path, total) as unfinished:
+        data_start = _write_header(unfinished, header, tensors)
+        with unfinished.open("r+b") as file:
+            file.truncate(data_start + total)
+        _Work(unfinished, tensors, weights, data_start).run(threads or available_cores(), total, progress)
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def _unfinished_file(path: Path, n_bytes: int) -> Iterator[Path]:
+    """A file beside `path` that takes its name when the block ends well, and is removed when it does not."""
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(path.parent).free
+        if free < n_bytes:
+            raise UserError(
+                f"{path} needs {n_bytes / 1e9:.1f} GB and {path.parent.resolve()} has"
+                f" {free / 1e9:.1f} GB free; choose another place or a smaller type"
+            )
+        yield unfinished
+        unfinished.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
+    finally:
+        with suppress(OSError):
+            unfinished.unlink()
+
+
+def _padded(n_bytes: int) -> int:
+    return -(-n_bytes // ALIGNMENT) * ALIGNMENT
+
+
+def _write_header(path: Path, header: gguf.GGUFWriter, tensors: Sequence[PlannedTensor]) -> int:
+    """Write everything before the tensors' bytes; gives the position where those begin."""
+    for tensor in tensors:
+        header.add_tensor_info(
+            tensor.name,
+            tensor.shape,
+            np.dtype(np.float32),
+            tensor.n_bytes,
+            raw_dtype=gguf.GGMLQuantizationType[tensor.type],
+        )
+    header.write_header_to_file(path)
+    header.write_kv_data_to_file()
+    header.write_ti_data_to_file()
+    header.close()
+    return _padded(path.stat().st_size)
+
+
+def portions(tensors: Sequence[PlannedTensor], weights: Weights, data_start: int) -> Iterator[Portion]:
+    """Every portion of a file, in the order of the file."""
+    for tensor in tensors:
+        offset = data_start
+        for piece in tensor.pieces:
+            row_source_bytes = tensor.columns * weights.item_bytes(piece.source)
+            step = max(1, PORTION_BYTES // row_source_bytes)
+            for done in range(0, piece.n_rows, step):
+                n_rows = min(step, piece.n_rows - done)
+                yield Portion(tensor, piece.source, piece.first_row + done, n_rows, offset)
+                offset += n_rows * tensor.row_bytes
+        data_start += _padded(tensor.n_bytes)
+
+
+class _Work:
+    """One run over all portions: what is left to take, how far it is, and what went wrong."""
+
+    def __init__(
+        self, path: Path, tensors: Sequence[PlannedTensor], weights: Weights, data_start: int
+    ) -> None:
+        self._path, self._weights = path, weights
+        self._left = portions(tensors, weights, data_start)
+        self._lock = threading.Lock()
+        self._ended = threading.Condition()
+        self._running = 0
+        self._bytes_done = 0
+        self._stop = False
+        self._error: BaseException | None = None
+        longest_row = max((t.columns for t in tensors), default=0) * 4
+        self._buffer_bytes = max(PORTION_BYTES, longest_row)
+
+    def run(self, threads: int, total: int, progress: Progress | None) -> None:
+        """Write every portion, on `threads` threads; raises the first error that one of them met."""
+        self._running = threads
+        workers = [threading.Thread(target=self._worker, name="convert") for _ in range(threads)]
+        for worker in workers:
+            worker.start()
+        try:
+            while not self._wait():
+                if progress:
+                    progress(min(self._bytes_done, total), total)
+        finally:
+            self._stop = True
+            for worker in workers:
+                worker.join()
+        if self._error:
+            raise self._error
+        if progress:
+            progress(total, total)
+
+    def _wait(self) -> bool:
+        with self._ended:
+            if self._running:
+                self._ended.wait(REPORT_SECONDS)
+            return not self._running
+
+    def _worker(self) -> None:
+        try:
+            source = np.empty(self._buffer_bytes, np.uint8)
+            with FileIO(self._path, "r+") as file:
+                while not self._stop:
+                    with self._lock:
+                        portion = next(self._left, None)
+                    if portion is None:
+                        break
+                    self._write(portion, source, file)
+        except BaseException as error:
+            with self._lock:
+                self._error = self._error or error
+            self._stop = True
+        finally:
+            with self._ended:
+                self._running -= 1
+                self._ended.notify()
+
+    def _write(self, portion: Portion, buffer: np.ndarray, file: FileIO) -> None:
+        rows = self._weights.read(portion.source, portion.first_row, portion.n_rows, buffer)
+        try:
+            converted = quantize_rows(rows, portion.tensor.type)
+        except UnfitWeightError as error:
+            raise UserError(f"tensor {portion.source} {error}") from None
+        file.seek(portion.offset)
+        left = converted.reshape(-1).data
+        while left:
+            left = left[file.write(left) :]
+        with self._lock:
+            self._bytes_done += converted.nbytes
