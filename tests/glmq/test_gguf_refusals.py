@@ -52,7 +52,7 @@ def one(value_type: int, value: bytes) -> bytes:
 
 
 NOT_GGUF = {
-    "empty": (b"", "an empty file"),
+    "empty": (b"", "an empty file; download it again"),
     "Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
     "web page": (b"\n<!DOCTYPE html><html></html>", "a web page"),
     "error of a bucket": (b"<?xml version='1.0'?><Error>AccessDenied</Error>", "a web page"),
