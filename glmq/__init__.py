@@ -1,10 +1,10 @@
 """GLM-4.5, 4.6 and 4.7 language models on ordinary CPUs.
 
-    import glmq
+import glmq
 
-    with glmq.load("GLM-4.5-Air-Q4_0.gguf") as model:
-        for piece in model.chat([{"role": "user", "content": "Hello!"}]):
-            print(piece, end="", flush=True)
+with glmq.load("GLM-4.5-Air-Q4_0.gguf") as model:
+    for piece in model.chat([{"role": "user", "content": "Hello!"}]):
+        print(piece, end="", flush=True)
 """
 
 from __future__ import annotations

@@ -29,14 +29,17 @@ class Engine:
 
     @property
     def max_tokens(self) -> int:
+        """Largest batch."""
         return self._program.tape.max_tokens
 
     @property
     def n_vocab(self) -> int:
+        """Entries of the logits."""
         return self._program.n_vocab
 
     @property
     def cache_shape(self) -> CacheShape:
+        """What a session's KV cache must hold."""
         return self._program.cache_shape
 
     def run(self, tokens: np.ndarray, n_past: int, cache: KVCache, logits: np.ndarray) -> None:

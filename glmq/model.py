@@ -66,7 +66,9 @@ class Model:
         if wanted < 1:
             raise UserError(f"a context of {wanted} tokens is too small")
         if wanted > trained:
-            raise UserError(f"{self.path.name} was trained for {trained} tokens of context; choose --ctx {trained}")
+            raise UserError(
+                f"{self.path.name} was trained for {trained} tokens of context; choose --ctx {trained}"
+            )
         return wanted
 
     @property

@@ -45,6 +45,7 @@ class Rotary:
 
     @property
     def n_rotated(self) -> int:
+        """Dimensions of a head that are rotated."""
         return 2 * len(self.frequencies)
 
 

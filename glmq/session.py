@@ -34,7 +34,8 @@ class Session:
         Raises ContextFull before anything is changed when they do not fit. An exception between
         batches (Ctrl-C) leaves `tokens` as far as they were evaluated.
         """
-        return self._evaluate(tokens, all_outputs=False, progress=progress)[-1]
+        last: np.ndarray = self._evaluate(tokens, all_outputs=False, progress=progress)[-1]
+        return last
 
     def evaluate_all(self, tokens: Sequence[int]) -> np.ndarray:
         """Append tokens; gives the logits after each, float32 (n_tokens, n_vocab)."""

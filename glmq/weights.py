@@ -45,9 +45,7 @@ class Weights:
         type_name = self._check(name, (count, rows, columns))
         data = self._file.data(name)
         size = data.size // count
-        return [
-            Matrix(address_of(data) + i * size, rows, columns, type_name, data) for i in range(count)
-        ]
+        return [Matrix(address_of(data) + i * size, rows, columns, type_name, data) for i in range(count)]
 
     def experts(self, prefix: str, suffix: str, hidden_size: int, width: int, count: int = 0) -> Experts:
         """Gate, up and down of a dense network, or of `count` stacked experts."""
@@ -76,6 +74,7 @@ class Weights:
             )
         if tuple(tensor.shape) != shape:
             raise UserError(
-                f"{self._file.path}: tensor {name} has shape {tuple(tensor.shape)} where the metadata says {shape}"
+                f"{self._file.path}: tensor {name} has shape {tuple(tensor.shape)},"
+                f" but by the metadata it should have {shape}"
             )
         return tensor.type

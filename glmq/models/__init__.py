@@ -29,7 +29,5 @@ def build_function(file: GGUFFile) -> Callable[[GGUFFile, int, int], Program]:
             f"{file.path} has architecture '{name}'{what}, which glmq does not run;"
             f" choose a GLM-4.5, 4.6 or 4.7 file ('glm4moe') or a Llama ('llama')"
         )
-    build: Callable[[GGUFFile, int, int], Program] = import_module(
-        f".{ARCHITECTURES[name]}", __name__
-    ).build
+    build: Callable[[GGUFFile, int, int], Program] = import_module(f".{ARCHITECTURES[name]}", __name__).build
     return build

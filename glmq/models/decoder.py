@@ -32,7 +32,9 @@ class AttentionShape:
                 f"{self.n_heads} attention heads cannot share {self.n_kv_heads} key/value heads evenly"
             )
         if self.head_dim % 16:
-            raise UserError(f"attention heads of {self.head_dim} dimensions are not supported: not a multiple of 16")
+            raise UserError(
+                f"attention heads of {self.head_dim} dimensions are not supported: not a multiple of 16"
+            )
 
 
 class Decoder:
@@ -75,7 +77,7 @@ class Decoder:
         return matrix
 
     def norm(self, name: str) -> None:
-        """Normed = RMSNorm(x)."""
+        """normed = RMSNorm(x)."""
         ops.rms_norm(
             self.tape, self.x, self.weights.vector(name, self.hidden_size), self.epsilon, self.normed
         )
@@ -144,7 +146,7 @@ class Decoder:
         return self._hidden[width]
 
     def head(self, tied: Matrix) -> None:
-        """Logits = W_head RMSNorm(x) of the wanted tokens."""
+        """logits = W_head RMSNorm(x) of the wanted tokens."""
         ops.rms_norm(
             self.tape,
             self.x,

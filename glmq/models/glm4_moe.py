@@ -77,11 +77,12 @@ class Glm4MoeConfig:
 
     def check(self, file: GGUFFile) -> None:
         """Refuse sizes that do not fit together."""
-        if not 0 < self.top_k <= self.n_experts and self.n_layers > self.n_dense_layers:
+        if self.n_layers > self.n_dense_layers and not 0 < self.top_k <= self.n_experts:
             raise UserError(f"{file.path}: {self.top_k} of {self.n_experts} experts cannot be chosen")
         if self.n_experts % self.n_groups or self.kept_groups > self.n_groups:
             raise UserError(
-                f"{file.path}: {self.kept_groups} of {self.n_groups} groups of {self.n_experts} experts do not fit"
+                f"{file.path}: {self.n_experts} experts do not fit into {self.n_groups} groups,"
+                f" {self.kept_groups} of them used"
             )
         if self.n_rotated % 2 or not 0 < self.n_rotated <= self.shape.head_dim:
             raise UserError(f"{file.path}: rope.dimension_count {self.n_rotated} does not fit head dimension")

@@ -43,6 +43,7 @@ class Matrix:
 
     @property
     def row_bytes(self) -> int:
+        """Bytes from a row to the next."""
         return FORMATS[self.type].row_bytes(self.columns)
 
 
@@ -67,6 +68,7 @@ class Activation:
 
     @property
     def address(self) -> int:
+        """Address of the record that kernels read."""
         return address_of(self.slots)
 
     def _allocate(self, slot: int, n_bytes: int) -> np.ndarray:
@@ -115,6 +117,7 @@ class Routing:
 
     @property
     def address(self) -> int:
+        """Address of the record that kernels read."""
         return address_of(self.slots)
 
     def max_tiles(self, max_tokens: int) -> int:
@@ -134,4 +137,5 @@ class Experts:
 
     @property
     def address(self) -> int:
+        """Address of the record that kernels read."""
         return address_of(self.table)

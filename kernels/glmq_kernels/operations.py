@@ -130,9 +130,16 @@ def rotate_and_store(
 
 
 def attend(
-    tape: Tape, q: np.ndarray, out: Activation, *, n_heads: int, n_kv_heads: int, head_dim: int, cache_layer: int
+    tape: Tape,
+    q: np.ndarray,
+    out: Activation,
+    *,
+    n_heads: int,
+    n_kv_heads: int,
+    head_dim: int,
+    cache_layer: int,
 ) -> None:
-    """out = softmax(q k^T) v over the KV cache; each query head reads kv head `head // (heads / kv heads)`."""
+    """out = softmax(q k^T) v over the KV cache; query head j reads kv head j // (heads / kv heads)."""
     heads = n_heads // n_kv_heads
     rows = next((size for size in ATTENTION_ROWS if size >= heads), ATTENTION_ROWS[-1])
     if rows != heads:
@@ -199,8 +206,8 @@ def gate_up(
     reserve_product_scratch(tape, matrix.row_bytes)
     tape.add(
         f"feed_forward.gate_up:{matrix.type}", routing.address if routing else 0, activation.address,
-        gathered.address, experts.address, matrix.row_bytes, matrix.rows, hidden.address, Scratch, ScratchBytes,
-        meet=meet,
+        gathered.address, experts.address, matrix.row_bytes, matrix.rows, hidden.address, Scratch,
+        ScratchBytes, meet=meet,
     )  # fmt: skip
 
 
@@ -217,6 +224,6 @@ def down(
     matrix = experts.down
     reserve_product_scratch(tape, matrix.row_bytes)
     tape.add(
-        f"feed_forward.down:{matrix.type}", routing.address if routing else 0, hidden.address, experts.address,
-        matrix.row_bytes, matrix.rows, address_of(out), Scratch, ScratchBytes, meet=meet,
+        f"feed_forward.down:{matrix.type}", routing.address if routing else 0, hidden.address,
+        experts.address, matrix.row_bytes, matrix.rows, address_of(out), Scratch, ScratchBytes, meet=meet,
     )  # fmt: skip

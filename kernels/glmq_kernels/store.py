@@ -52,6 +52,7 @@ class Kernel:
         self._call = _CALL(address)
 
     def __call__(self, args: int, thread: int = 0, threads: int = 1) -> None:
+        """Run the kernel as thread `thread` of `threads`; args: address of its arguments."""
         self._call(args, thread, threads)
 
 

@@ -40,6 +40,7 @@ class Tape:
 
     @property
     def max_tiles(self) -> int:
+        """Tiles that the largest batch fills."""
         return tile_count(self.max_tokens)
 
     def add(self, kernel_name: str, *values: object, meet: bool = True) -> None:

@@ -38,7 +38,15 @@ class Team:
         self._helpers = [
             threading.Thread(
                 target=_help,
-                args=(self._serve, self._arguments, self._board, self._seen, thread, n_threads, self._wake[thread]),
+                args=(
+                    self._serve,
+                    self._arguments,
+                    self._board,
+                    self._seen,
+                    thread,
+                    n_threads,
+                    self._wake[thread],
+                ),
                 name=f"glmq-{thread}",
                 daemon=True,
             )

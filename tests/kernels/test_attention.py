@@ -100,7 +100,9 @@ class Attention:
         return floats(out.rows, n, r.n_heads * r.head_dim)
 
 
-def compare(team, batches, *, n_heads=4, n_kv_heads=2, head_dim=32, n_rotated=16, interleaved=False, norms=False):
+def compare(
+    team, batches, *, n_heads=4, n_kv_heads=2, head_dim=32, n_rotated=16, interleaved=False, norms=False
+):
     rng = np.random.default_rng(head_dim + n_heads)
     weights = [rng.standard_normal(head_dim).astype(np.float32) if norms else None for _ in range(2)]
     reference = Reference(n_heads, n_kv_heads, head_dim, n_rotated, interleaved, *weights)

@@ -50,7 +50,14 @@ def assert_close(actual, expected):
     assert np.linalg.norm(actual - expected) < 5e-4 * np.linalg.norm(expected)
 
 
-TYPES = [("F32", "F32"), ("Q8_0", "Q8_0"), ("Q4_0", "Q4_0"), ("Q4_0", "Q8_0"), ("F16", "Q4_1"), ("Q4_1", "F32")]
+TYPES = [
+    ("F32", "F32"),
+    ("Q8_0", "Q8_0"),
+    ("Q4_0", "Q4_0"),
+    ("Q4_0", "Q8_0"),
+    ("F16", "Q4_1"),
+    ("Q4_1", "F32"),
+]
 
 
 @pytest.mark.parametrize(("type_name", "down_type"), TYPES)

@@ -34,7 +34,9 @@ def choose(logits, bias, top_k, n_groups, kept_groups, normalize, factor):
 )
 @pytest.mark.parametrize("normalize", (False, True))
 @pytest.mark.parametrize("n_tokens", (1, 6, 40))
-def test_chooses_as_the_reference(team, any_isa, n_experts, top_k, n_groups, kept_groups, normalize, n_tokens):
+def test_chooses_as_the_reference(
+    team, any_isa, n_experts, top_k, n_groups, kept_groups, normalize, n_tokens
+):
     rng = np.random.default_rng(n_experts)
     logits = rng.standard_normal((n_tokens, n_experts)).astype(np.float32) * 2
     bias = rng.standard_normal(n_experts).astype(np.float32) * 0.3

@@ -12,11 +12,13 @@ from glmq_kernels.errors import UserError
 from glmq_kernels.strings import string_offsets
 
 
-
 def test_a_program_with_a_warm_store_does_not_import_numba():
     kernel = "strings.walk"
     store.kernel(kernel)
-    code = f"import sys; from glmq_kernels.store import kernel; kernel({kernel!r}); assert 'numba' not in sys.modules"
+    code = (
+        f"import sys; from glmq_kernels.store import kernel; kernel({kernel!r});"
+        " assert 'numba' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, env=environment())
 
 

@@ -40,7 +40,7 @@ RECORD = record_bytes(TILE)
 
 
 @inline
-def quantize_block(source, q, scale_at, sum16_at, sum32_at):  # type: ignore[no-untyped-def]
+def quantize_block(source, q, scale_at, sum16_at, sum32_at):
     """32 floats to int8 (nearest, largest magnitude 127), their scale, and scale times sums."""
     a, b = load_f32x16(source), load_f32x16(source + 64)
     largest = max_lane(maximum(absolute(a), absolute(b)))
@@ -57,7 +57,7 @@ def quantize_block(source, q, scale_at, sum16_at, sum32_at):  # type: ignore[no-
 
 
 @inline
-def tile_block(q, scale_at, sum16_at, record, slot):  # type: ignore[no-untyped-def]
+def tile_block(q, scale_at, sum16_at, record, slot):
     """Copy one quantized block into place `slot` of a tile's record."""
     bias = splat_i8x16(128)
     store(record + 32 * slot, load_i8x16(q) ^ bias)
@@ -68,7 +68,7 @@ def tile_block(q, scale_at, sum16_at, record, slot):  # type: ignore[no-untyped-
 
 
 @inline
-def prepare(activation, token, tile, slot, first, last):  # type: ignore[no-untyped-def]
+def prepare(activation, token, tile, slot, first, last):
     """Bring columns `first` to `last` (multiples of 32, or the end) of one row into the wanted forms.
 
     `tile` and `slot` say where the row belongs in the tiles; a negative `tile`: nowhere.
@@ -94,7 +94,7 @@ def prepare(activation, token, tile, slot, first, last):  # type: ignore[no-unty
             store_f32(tiles + i * TILE * 4, load_f32(rows + 4 * i))
 
 
-def prepare_rows(args, thread, threads):  # type: ignore[no-untyped-def]
+def prepare_rows(args, thread, threads):
     """Prepare whole rows. Arguments: state, activation, state slot of the token count."""
     activation = argument(args, 1)
     n = argument(argument(args, 0), argument(args, 2))
@@ -108,13 +108,18 @@ def prepare_rows(args, thread, threads):  # type: ignore[no-untyped-def]
             prepare(activation, t, t // TILE, t % TILE, 0, columns)
 
 
-def gather_tiles(args, thread, threads):  # type: ignore[no-untyped-def]
+def gather_tiles(args, thread, threads):
     """Bring each expert's tokens together in tiles of their own.
 
     Arguments: state, source activation (rows prepared), target activation (its tiles are filled),
     routing. With one token there is nothing to do.
     """
-    state, source, target, routing = argument(args, 0), argument(args, 1), argument(args, 2), argument(args, 3)
+    state, source, target, routing = (
+        argument(args, 0),
+        argument(args, 1),
+        argument(args, 2),
+        argument(args, 3),
+    )
     if argument(state, N_TOKENS) > 1:
         n_experts, top_k, offsets, tile_offsets, order = _routing(routing)
         for expert in range(n_experts):
@@ -128,7 +133,7 @@ def gather_tiles(args, thread, threads):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _routing(routing):  # type: ignore[no-untyped-def]
+def _routing(routing):
     return (
         argument(routing, 0),
         argument(routing, 1),
@@ -139,7 +144,7 @@ def _routing(routing):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _gather(source, target, token, tile, slot):  # type: ignore[no-untyped-def]
+def _gather(source, target, token, tile, slot):
     columns = argument(source, ACTIVATION_COLUMNS)
     if argument(target, ACTIVATION_TILES):
         blocks = columns // 32

@@ -39,7 +39,7 @@ NOTHING = -1.0e30
 
 
 @inline
-def count_splits(n, n_units, n_positions, threads):  # type: ignore[no-untyped-def]
+def count_splits(n, n_units, n_positions, threads):
     """Into how many parts the positions are split."""
     if n > 1 or n_units % threads == 0 or n_positions < LEAST_SPLIT:
         return 1
@@ -58,7 +58,7 @@ def attend(row_count: str) -> Any:
     add_outer = make_outer_step(rows)
 
     @inline
-    def pack_queries(args, first, n_flat, kv_head, packed):  # type: ignore[no-untyped-def]
+    def pack_queries(args, first, n_flat, kv_head, packed):
         """The group's queries as [head_dim][rows]; rows past the last repeat it."""
         n_heads, n_kv_heads, head_dim = argument(args, 3), argument(args, 4), argument(args, 5)
         heads = n_heads // n_kv_heads
@@ -71,7 +71,7 @@ def attend(row_count: str) -> Any:
                 store_f32(packed + 4 * (d * rows + i), load_f32(row + 4 * d))
 
     @inline
-    def score(queries, keys, head_dim, scores):  # type: ignore[no-untyped-def]
+    def score(queries, keys, head_dim, scores):
         """Products of 16 keys with all rows: float32 [rows][16]."""
         sums = zero()
         for d in range(head_dim):
@@ -79,7 +79,7 @@ def attend(row_count: str) -> Any:
         save(scores, sums)
 
     @inline
-    def soften(scores, probabilities, limits, state_of_row, position, count):  # type: ignore[no-untyped-def]
+    def soften(scores, probabilities, limits, state_of_row, position, count):
         """Scores [block][rows][16] to probabilities [position][rows]; largest, sum and factor of each row."""
         for i in range(rows):
             limit = int(load_f32(limits + 4 * i)) - position
@@ -105,8 +105,8 @@ def attend(row_count: str) -> Any:
             store_f32(state_of_row + 12 * i + 8, factor)
 
     @inline
-    def add_values(values, probabilities, head_dim, count, out, state_of_row):  # type: ignore[no-untyped-def]
-        """out [head_dim / 16][rows][16] = out * factor + probabilities x values."""
+    def add_values(values, probabilities, head_dim, count, out, state_of_row):
+        """Out [head_dim / 16][rows][16] = out * factor + probabilities x values."""
         for d in range(0, head_dim, 16):
             at = out + 4 * d * rows
             for i in range(rows):
@@ -119,7 +119,7 @@ def attend(row_count: str) -> Any:
             save(at, sums)
 
     @inline
-    def one_unit(args, kv_head, first, n_flat, begin, end, split, splits, scratch):  # type: ignore[no-untyped-def]
+    def one_unit(args, kv_head, first, n_flat, begin, end, split, splits, scratch):
         state, head_dim = argument(args, 0), argument(args, 5)
         n_heads, n_kv_heads = argument(args, 3), argument(args, 4)
         heads, n_past, capacity = n_heads // n_kv_heads, argument(state, N_PAST), argument(state, CAPACITY)
@@ -143,9 +143,7 @@ def attend(row_count: str) -> Any:
             for b in range(0, count, 16):
                 score(queries, keys + 2 * head_dim * (position + b), head_dim, scores + 4 * b * rows)
             soften(scores, probabilities, limits, state_of_row, position, count)
-            add_values(
-                values + 2 * head_dim * position, probabilities, head_dim, count, out, state_of_row
-            )
+            add_values(values + 2 * head_dim * position, probabilities, head_dim, count, out, state_of_row)
         for i in range(min(rows, n_flat - first)):
             flat = first + i
             head = kv_head * heads + flat % heads
@@ -160,7 +158,7 @@ def attend(row_count: str) -> Any:
             for d in range(0, head_dim, 16):
                 store(row + 4 * d, load_f32x16(out + 4 * (d * rows + 16 * i)) * factor)
 
-    def kernel(args, thread, threads):  # type: ignore[no-untyped-def]
+    def kernel(args, thread, threads):
         state, n_heads, n_kv_heads = argument(args, 0), argument(args, 3), argument(args, 4)
         scratch = argument(args, 8) + thread * argument(args, 9)
         n, n_past = argument(state, N_TOKENS), argument(state, N_PAST)
@@ -180,7 +178,7 @@ def attend(row_count: str) -> Any:
     return kernel
 
 
-def finish(args, thread, threads):  # type: ignore[no-untyped-def]
+def finish(args, thread, threads):
     """Bring split results together and prepare the attention's output for the next product.
 
     Arguments: state, activation (its rows are the output), n_heads, n_kv_heads, head_dim, partial
@@ -207,7 +205,7 @@ def finish(args, thread, threads):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _join(args, head, splits, out):  # type: ignore[no-untyped-def]
+def _join(args, head, splits, out):
     n_heads, head_dim, partial = argument(args, 2), argument(args, 4), argument(args, 5)
     size = 4 * (head_dim + 2)
     largest = NOTHING

@@ -13,7 +13,7 @@ def rows(format_name: str) -> Any:
     """Kernel: state, matrix, bytes of a row, columns, out (float32 (n_tokens, columns))."""
     dequantize_row = native_format(format_name).dequantize_row
 
-    def kernel(args, thread, threads):  # type: ignore[no-untyped-def]
+    def kernel(args, thread, threads):
         state, matrix, stride = argument(args, 0), argument(args, 1), argument(args, 2)
         columns, out = argument(args, 3), argument(args, 4)
         tokens = argument(state, TOKENS)

@@ -35,29 +35,31 @@ PANEL_WORK = 2
 
 
 @inline
-def _expert_of_choice(routing, choice):  # type: ignore[no-untyped-def]
+def _expert_of_choice(routing, choice):
     return load_i64(argument(routing, ROUTING_CHOSEN) + 8 * choice) if routing else 0
 
 
 @inline
-def _n_experts(routing):  # type: ignore[no-untyped-def]
+def _n_experts(routing):
     return argument(routing, ROUTING_N_EXPERTS) if routing else 1
 
 
 @inline
-def _tokens_of(routing, expert, n):  # type: ignore[no-untyped-def]
+def _tokens_of(routing, expert, n):
     """First sorted place, count and first tile of an expert's tokens."""
     if routing:
         offsets = argument(routing, ROUTING_OFFSETS) + 8 * expert
         first = load_i64(offsets)
-        return first, load_i64(offsets + 8) - first, load_i64(
-            argument(routing, ROUTING_TILE_OFFSETS) + 8 * expert
+        return (
+            first,
+            load_i64(offsets + 8) - first,
+            load_i64(argument(routing, ROUTING_TILE_OFFSETS) + 8 * expert),
         )
     return 0, n, 0
 
 
 @inline
-def _work_of(count):  # type: ignore[no-untyped-def]
+def _work_of(count):
     return (count + TILE - 1) // TILE + PANEL_WORK if count else 0
 
 
@@ -73,7 +75,7 @@ def gate_up(format_name: str) -> Any:
     product = make_product(format_name)
 
     @inline
-    def activate(scratch, hidden_row, count):  # type: ignore[no-untyped-def]
+    def activate(scratch, hidden_row, count):
         """Up to 32 gates at `scratch`, ups 128 bytes on."""
         for i in range(0, 32, 16):
             gate, up = load_f32x16(scratch + 4 * i), load_f32x16(scratch + 128 + 4 * i)
@@ -82,7 +84,7 @@ def gate_up(format_name: str) -> Any:
             store_f32(hidden_row + 4 * i, load_f32(scratch + 4 * i))
 
     @inline
-    def one_token(args, thread, threads, scratch):  # type: ignore[no-untyped-def]
+    def one_token(args, thread, threads, scratch):
         routing, activation, table = argument(args, 1), argument(args, 2), argument(args, 4)
         stride, n_rows, hidden = argument(args, 5), argument(args, 6), argument(args, 7)
         n_choices = argument(routing, ROUTING_TOP_K) if routing else 1
@@ -101,7 +103,7 @@ def gate_up(format_name: str) -> Any:
             prepare(hidden, choice, -1, 0, r, r + count)
 
     @inline
-    def one_unit(args, expert, r, first, count, tile_0, scratch):  # type: ignore[no-untyped-def]
+    def one_unit(args, expert, r, first, count, tile_0, scratch):
         """32 rows of one expert for all its tokens."""
         gathered, table = argument(args, 3), argument(args, 4)
         stride, n_rows, hidden = argument(args, 5), argument(args, 6), argument(args, 7)
@@ -131,7 +133,7 @@ def gate_up(format_name: str) -> Any:
             prepare(hidden, first + i, tile_0 + i // TILE, i % TILE, r, min(r + ROWS, n_rows))
 
     @inline
-    def many_tokens(args, n, thread, threads, scratch):  # type: ignore[no-untyped-def]
+    def many_tokens(args, n, thread, threads, scratch):
         routing, n_rows = argument(args, 1), argument(args, 6)
         units = (n_rows + ROWS - 1) // ROWS
         total = 0
@@ -151,7 +153,7 @@ def gate_up(format_name: str) -> Any:
                     one_unit(args, expert, unit * ROWS, first, count, tile_0, scratch)
                 done += units * work
 
-    def kernel(args, thread, threads):  # type: ignore[no-untyped-def]
+    def kernel(args, thread, threads):
         n = argument(argument(args, 0), N_TOKENS)
         scratch = argument(args, 8) + thread * argument(args, 9)
         if n == 1:
@@ -174,7 +176,7 @@ def down(format_name: str) -> Any:
     product = make_product(format_name)
 
     @inline
-    def one_token(args, first, last):  # type: ignore[no-untyped-def]
+    def one_token(args, first, last):
         routing, hidden, table = argument(args, 1), argument(args, 2), argument(args, 3)
         stride, out = argument(args, 4), argument(args, 6)
         for choice in range(argument(routing, ROUTING_TOP_K) if routing else 1):
@@ -185,7 +187,7 @@ def down(format_name: str) -> Any:
                 store_f32(out + 4 * r, load_f32(out + 4 * r) + weight * value)
 
     @inline
-    def add_scaled(sums, weight, out, count):  # type: ignore[no-untyped-def]
+    def add_scaled(sums, weight, out, count):
         if count >= 16:
             store(out, fma(load_f32x16(sums), splat_f32x16(weight), load_f32x16(out)))
         else:
@@ -193,7 +195,7 @@ def down(format_name: str) -> Any:
                 store_f32(out + 4 * i, load_f32(out + 4 * i) + weight * load_f32(sums + 4 * i))
 
     @inline
-    def many_tokens(args, n, first_row, last_row, scratch):  # type: ignore[no-untyped-def]
+    def many_tokens(args, n, first_row, last_row, scratch):
         routing, hidden, table = argument(args, 1), argument(args, 2), argument(args, 3)
         stride, n_rows, out = argument(args, 4), argument(args, 5), argument(args, 6)
         columns = argument(hidden, ACTIVATION_COLUMNS)
@@ -219,7 +221,7 @@ def down(format_name: str) -> Any:
                     add_scaled(at, weight, target, left)
                     add_scaled(at + TILE * 64, weight, target + 64, left - 16)
 
-    def kernel(args, thread, threads):  # type: ignore[no-untyped-def]
+    def kernel(args, thread, threads):
         n = argument(argument(args, 0), N_TOKENS)
         first, last = share_rows(argument(args, 5), thread, threads)
         if n == 1:

@@ -21,7 +21,7 @@ exponent_bias = make_constant(i32x16, [127] * 16)
 
 
 @inline
-def exp(x):  # type: ignore[no-untyped-def]
+def exp(x):
     """e**x of 16 lanes to about one unit in the last place, for x above -87; below that, nearly 0.
 
     x = n ln 2 + r with |r| <= ln 2 / 2, e**r by its Taylor series to r**7, times 2**n through the exponent.
@@ -43,12 +43,12 @@ def exp(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def sigmoid(x):  # type: ignore[no-untyped-def]
+def sigmoid(x):
     """1 / (1 + e**-x) of 16 lanes."""
     return divide(splat_f32x16(1.0), splat_f32x16(1.0) + exp(splat_f32x16(0.0) - x))
 
 
 @inline
-def silu(x):  # type: ignore[no-untyped-def]
-    """x * sigmoid(x) of 16 lanes."""
+def silu(x):
+    """X * sigmoid(x) of 16 lanes."""
     return divide(x, splat_f32x16(1.0) + exp(splat_f32x16(0.0) - x))

@@ -31,12 +31,12 @@ def make_dot_token(format_name: str) -> Any:
     dot_row = kind.dot_row
 
     @inline
-    def float_dot(row, activation, token):  # type: ignore[no-untyped-def]
+    def float_dot(row, activation, token):
         columns = argument(activation, ACTIVATION_COLUMNS)
         return dot_row(row, argument(activation, ACTIVATION_ROWS) + 4 * columns * token, columns)
 
     @inline
-    def integer_dot(row, activation, token):  # type: ignore[no-untyped-def]
+    def integer_dot(row, activation, token):
         columns = argument(activation, ACTIVATION_COLUMNS)
         return dot_row(
             row,
@@ -55,7 +55,7 @@ def make_tiles_at(format_name: str) -> Any:
     is_float = native_format(format_name).FLOAT
 
     @inline
-    def tiles_at(activation, tile):  # type: ignore[no-untyped-def]
+    def tiles_at(activation, tile):
         columns = argument(activation, ACTIVATION_COLUMNS)
         if is_float:
             return argument(activation, ACTIVATION_FLOAT_TILES) + tile * columns * TILE * 4
@@ -65,8 +65,8 @@ def make_tiles_at(format_name: str) -> Any:
 
 
 @inline
-def whole_rows(rows, stride, count, spare):  # type: ignore[no-untyped-def]
-    """Address of 16 readable rows of which the first `count` are those at `rows`, copied if they end early."""
+def whole_rows(rows, stride, count, spare):
+    """Address of 16 readable rows, the first `count` those at `rows`; a copy where they end early."""
     if count >= 16:
         return rows
     zero_bytes(spare, 16 * stride)
@@ -76,7 +76,7 @@ def whole_rows(rows, stride, count, spare):  # type: ignore[no-untyped-def]
 
 
 @inline
-def add_16(sums, out, count):  # type: ignore[no-untyped-def]
+def add_16(sums, out, count):
     """out += sums for `count` of 16 rows."""
     if count >= 16:
         store(out, load_f32x16(out) + load_f32x16(sums))
@@ -86,7 +86,7 @@ def add_16(sums, out, count):  # type: ignore[no-untyped-def]
 
 
 @inline
-def put_16(sums, out, count):  # type: ignore[no-untyped-def]
+def put_16(sums, out, count):
     """out = sums for `count` of 16 rows."""
     if count >= 16:
         store(out, load_f32x16(sums))
@@ -96,7 +96,7 @@ def put_16(sums, out, count):  # type: ignore[no-untyped-def]
 
 
 @inline
-def share_rows(n_rows, thread, threads):  # type: ignore[no-untyped-def]
+def share_rows(n_rows, thread, threads):
     """The rows of one thread, in units of 32. The same for every product with as many rows."""
     units = (n_rows + ROWS - 1) // ROWS
     return units * thread // threads * ROWS, min(units * (thread + 1) // threads * ROWS, n_rows)
@@ -114,7 +114,7 @@ def matmul(format_name: str) -> Any:
     product = make_product(format_name)
 
     @inline
-    def one_token(args, first, last, out):  # type: ignore[no-untyped-def]
+    def one_token(args, first, last, out):
         activation, weight, stride = argument(args, 2), argument(args, 3), argument(args, 4)
         bias, accumulate = argument(args, 7), argument(args, 8)
         for r in range(first, last):
@@ -126,7 +126,7 @@ def matmul(format_name: str) -> Any:
             store_f32(out + 4 * r, value)
 
     @inline
-    def many_tokens(args, n, first, last, out, scratch):  # type: ignore[no-untyped-def]
+    def many_tokens(args, n, first, last, out, scratch):
         activation, weight, stride = argument(args, 2), argument(args, 3), argument(args, 4)
         n_rows, bias, accumulate = argument(args, 5), argument(args, 7), argument(args, 8)
         columns = argument(activation, ACTIVATION_COLUMNS)
@@ -151,7 +151,7 @@ def matmul(format_name: str) -> Any:
                         add_16(bias + 4 * r, target, count)
                         add_16(bias + 4 * r + 64, target + 64, count - 16)
 
-    def kernel(args, thread, threads):  # type: ignore[no-untyped-def]
+    def kernel(args, thread, threads):
         state = argument(args, 0)
         n = argument(state, argument(args, 1))
         out = argument(args, 6) if argument(args, 6) else argument(state, LOGITS)

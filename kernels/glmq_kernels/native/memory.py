@@ -72,13 +72,13 @@ float_argument = _make_argument(types.float64, ir.DoubleType())
 
 
 @inline
-def load_half(address):  # type: ignore[no-untyped-def]
+def load_half(address):
     """A float16 at an address as float32."""
     return first_lane(half_to_float(load_i16x1(address)))
 
 
 @inline
-def load_bfloat(address):  # type: ignore[no-untyped-def]
+def load_bfloat(address):
     """A bfloat16 at an address as float32."""
     return first_lane(bfloat_to_float(load_i16x1(address)))
 
@@ -127,14 +127,14 @@ def prefetch(typing: Any, address: Any) -> Any:
 
 
 @inline
-def copy_bytes(target, source, count):  # type: ignore[no-untyped-def]
+def copy_bytes(target, source, count):
     """Copy `count` bytes."""
     for i in range(count):
         store_u8(target + i, load_u8(source + i))
 
 
 @inline
-def zero_bytes(target, count):  # type: ignore[no-untyped-def]
+def zero_bytes(target, count):
     """Set `count` bytes to 0."""
     for i in range(count):
         store_u8(target + i, 0)

@@ -11,7 +11,7 @@ from .simd import fma, load_f32x16, splat_f32x16, store, sum_lanes, zero_f32x16
 
 
 @inline
-def inverse_rms(row, columns, epsilon):  # type: ignore[no-untyped-def]
+def inverse_rms(row, columns, epsilon):
     """1 / sqrt(mean square + epsilon) of a float32 row."""
     total = zero_f32x16()
     whole = columns // 16 * 16
@@ -26,7 +26,7 @@ def inverse_rms(row, columns, epsilon):  # type: ignore[no-untyped-def]
 
 
 @inline
-def scale_row(row, weight, factor, out, first, last):  # type: ignore[no-untyped-def]
+def scale_row(row, weight, factor, out, first, last):
     """out = row * factor * weight for columns `first` to `last`."""
     i = first
     factors = splat_f32x16(factor)
@@ -38,7 +38,7 @@ def scale_row(row, weight, factor, out, first, last):  # type: ignore[no-untyped
         i += 1
 
 
-def rms(args, thread, threads):  # type: ignore[no-untyped-def]
+def rms(args, thread, threads):
     """Normalize rows into an activation and prepare it.
 
     Arguments: state, state slot of the row count, state slot of the first row (-1: row 0), source

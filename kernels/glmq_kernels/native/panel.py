@@ -42,7 +42,9 @@ def load_16_rows(typing: Any, address: Any, stride: Any) -> Any:
         def join(a: Any, b: Any) -> Any:
             return shuffle_value(builder, a, b, range(2 * a.type.count))
 
-        quads = [join(join(row(4 * q), row(4 * q + 1)), join(row(4 * q + 2), row(4 * q + 3))) for q in range(4)]
+        quads = [
+            join(join(row(4 * q), row(4 * q + 1)), join(row(4 * q + 2), row(4 * q + 3))) for q in range(4)
+        ]
 
         def two_columns(a: Any, b: Any, column: int) -> Any:
             lanes = [base + 4 * r + column + c for c in range(2) for base in (0, 16) for r in range(4)]
@@ -106,18 +108,17 @@ def unpack_float_panel(load_16: Any, load_1: Any, width: int) -> Any:
     """
 
     @inline
-    def unpack(rows, stride, columns, panel, column_stride):  # type: ignore[no-untyped-def]
+    def load_4_rows(at, stride):
+        return load_16(at), load_16(at + stride), load_16(at + 2 * stride), load_16(at + 3 * stride)
+
+    @inline
+    def unpack(rows, stride, columns, panel, column_stride):
         whole = columns // 16 * 16
         for i in range(0, whole, 16):
             at = rows + i * width
-            a, b, c, d = load_16(at), load_16(at + stride), load_16(at + 2 * stride), load_16(at + 3 * stride)
-            at += 4 * stride
-            e, f, g, h = load_16(at), load_16(at + stride), load_16(at + 2 * stride), load_16(at + 3 * stride)
-            at += 4 * stride
-            k, l, m, n = load_16(at), load_16(at + stride), load_16(at + 2 * stride), load_16(at + 3 * stride)
-            at += 4 * stride
-            o, p, q, r = load_16(at), load_16(at + stride), load_16(at + 2 * stride), load_16(at + 3 * stride)
-            store_transposed((a, b, c, d, e, f, g, h, k, l, m, n, o, p, q, r), panel + i * column_stride, column_stride)
+            a, b = load_4_rows(at, stride), load_4_rows(at + 4 * stride, stride)
+            c, d = load_4_rows(at + 8 * stride, stride), load_4_rows(at + 12 * stride, stride)
+            store_transposed(a + b + c + d, panel + i * column_stride, column_stride)
         for i in range(whole, columns):
             for row in range(16):
                 store_f32(panel + i * column_stride + 4 * row, load_1(rows + row * stride + i * width))

@@ -43,7 +43,7 @@ def _make_integer_product(kind: Any) -> Any:
     passes = 2 // panels
 
     @inline
-    def product(rows_0, rows_1, stride, columns, tiles, n_tiles, panel, sums):  # type: ignore[no-untyped-def]
+    def product(rows_0, rows_1, stride, columns, tiles, n_tiles, panel, sums):
         blocks = columns // 32
         for first in range(0, blocks, stretch):
             count = min(stretch, blocks - first)
@@ -78,7 +78,7 @@ def _make_float_product(kind: Any) -> Any:
     column = 64 * panels
 
     @inline
-    def product(rows_0, rows_1, stride, columns, tiles, n_tiles, panel, sums):  # type: ignore[no-untyped-def]
+    def product(rows_0, rows_1, stride, columns, tiles, n_tiles, panel, sums):
         for first in range(0, columns, stretch):
             count = min(stretch, columns - first)
             unpack(rows_0 + first * width, stride, count, panel, column)

@@ -139,7 +139,7 @@ def _narrow_to_i16(typing: Any, v: Any) -> Any:
 
 
 @inline
-def _load(source, kind, i):  # type: ignore[no-untyped-def]
+def _load(source, kind, i):
     """16 weights from number `i` on, as float32."""
     if kind == SOURCE_BF16:
         values = bfloat_to_float(load_i16x16(source + 2 * i))
@@ -151,7 +151,7 @@ def _load(source, kind, i):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _q8_0(low, high, largest, out):  # type: ignore[no-untyped-def]
+def _q8_0(low, high, largest, out):
     scale = _float_of(largest) / np.float32(127.0)
     inverse = np.float32(1.0) / scale if scale > np.float32(0.0) else np.float32(0.0)
     if inverse == INFINITY:
@@ -163,7 +163,7 @@ def _q8_0(low, high, largest, out):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _q4_0(low, high, largest, out):  # type: ignore[no-untyped-def]
+def _q4_0(low, high, largest, out):
     scale = _float_of(largest) / np.float32(8.0)
     if not _first_is_negative(bits_of(low), bits_of(high), largest):
         scale = -scale
@@ -179,19 +179,19 @@ def _q4_0(low, high, largest, out):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _f32(low, high, largest, out):  # type: ignore[no-untyped-def]
+def _f32(low, high, largest, out):
     store(out, low)
     store(out + 64, high)
 
 
 @inline
-def _f16(low, high, largest, out):  # type: ignore[no-untyped-def]
+def _f16(low, high, largest, out):
     store(out, float_to_half(low))
     store(out + 32, float_to_half(high))
 
 
 @inline
-def _to_bfloat(v):  # type: ignore[no-untyped-def]
+def _to_bfloat(v):
     """Nearest bfloat16 bits, ties to even."""
     bits = bits_of(v)
     odd = (bits >> sixteen()) & one()
@@ -199,7 +199,7 @@ def _to_bfloat(v):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _bf16(low, high, largest, out):  # type: ignore[no-untyped-def]
+def _bf16(low, high, largest, out):
     store(out, _to_bfloat(low))
     store(out + 32, _to_bfloat(high))
 
@@ -217,7 +217,7 @@ def blocks(type_name: str) -> Any:
     """Kernel: source, kind of source, number of blocks of 32, out, out largest magnitude (bits, int64)."""
     write, block_bytes = WRITERS[type_name]
 
-    def kernel(args, thread, threads):  # type: ignore[no-untyped-def]
+    def kernel(args, thread, threads):
         source, kind, count, out = argument(args, 0), argument(args, 1), argument(args, 2), argument(args, 3)
         worst = zero_i32x16()
         for i in range(count):

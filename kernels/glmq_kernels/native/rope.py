@@ -17,7 +17,7 @@ from .simd import float_to_half, load_f32x16, store, store_lanes
 
 
 @inline
-def _rotate(head, cosines, sines, n_rotated, interleaved):  # type: ignore[no-untyped-def]
+def _rotate(head, cosines, sines, n_rotated, interleaved):
     """Rotate pairs (i, i + n/2), or neighbours where `interleaved`."""
     half = n_rotated // 2
     for i in range(half):
@@ -29,7 +29,7 @@ def _rotate(head, cosines, sines, n_rotated, interleaved):  # type: ignore[no-un
         store_f32(b, y * c + x * s)
 
 
-def rotate_and_store(args, thread, threads):  # type: ignore[no-untyped-def]
+def rotate_and_store(args, thread, threads):
     """Norm, rotate and scale queries in place; norm and rotate keys, store keys and values.
 
     Arguments: state, q, k, v (float32 (n, heads * head_dim)), n_heads, n_kv_heads, head_dim, rotated
@@ -60,7 +60,7 @@ def rotate_and_store(args, thread, threads):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _norm_and_rotate(args, row, t, weight):  # type: ignore[no-untyped-def]
+def _norm_and_rotate(args, row, t, weight):
     head_dim, n_rotated = argument(args, 6), argument(args, 7)
     if weight:
         scale_row(row, weight, inverse_rms(row, head_dim, float_argument(args, 13)), row, 0, head_dim)
@@ -69,13 +69,13 @@ def _norm_and_rotate(args, row, t, weight):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _scale(row, columns, factor):  # type: ignore[no-untyped-def]
+def _scale(row, columns, factor):
     for i in range(columns):
         store_f32(row + 4 * i, load_f32(row + 4 * i) * factor)
 
 
 @inline
-def _cache_head(args, cache, kv_head):  # type: ignore[no-untyped-def]
+def _cache_head(args, cache, kv_head):
     """Address of a kv head's part of a cache."""
     return cache + 2 * argument(args, 6) * argument(argument(args, 0), CAPACITY) * (
         argument(args, 14) * argument(args, 5) + kv_head
@@ -83,7 +83,7 @@ def _cache_head(args, cache, kv_head):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _store_key(args, row, kv_head, t):  # type: ignore[no-untyped-def]
+def _store_key(args, row, kv_head, t):
     state, head_dim = argument(args, 0), argument(args, 6)
     position = argument(state, N_PAST) + t
     block = _cache_head(args, argument(state, KEYS), kv_head) + position // 16 * head_dim * 32
@@ -92,7 +92,7 @@ def _store_key(args, row, kv_head, t):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _store_value(args, row, kv_head, t):  # type: ignore[no-untyped-def]
+def _store_value(args, row, kv_head, t):
     state, head_dim = argument(args, 0), argument(args, 6)
     at = _cache_head(args, argument(state, VALUES), kv_head) + 2 * head_dim * (argument(state, N_PAST) + t)
     for i in range(0, head_dim, 16):

@@ -25,7 +25,7 @@ NEVER = -3.0e38
 
 
 @inline
-def _largest(scores, count):  # type: ignore[no-untyped-def]
+def _largest(scores, count):
     """Index of the largest of `count` float32; the first of equals."""
     best, best_score = 0, load_f32(scores)
     for i in range(1, count):
@@ -36,7 +36,7 @@ def _largest(scores, count):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _keep_best_groups(choice, n_experts, n_groups, kept_groups, group_scores):  # type: ignore[no-untyped-def]
+def _keep_best_groups(choice, n_experts, n_groups, kept_groups, group_scores):
     """Rule out experts outside the groups with the largest sums of their two best."""
     size = n_experts // n_groups
     for g in range(n_groups):
@@ -55,7 +55,7 @@ def _keep_best_groups(choice, n_experts, n_groups, kept_groups, group_scores):  
             store_f32(choice + 4 * i, NEVER)
 
 
-def choose(args, thread, threads):  # type: ignore[no-untyped-def]
+def choose(args, thread, threads):
     """Choose experts for each token.
 
     Arguments: state, router logits (float32 (n, n_experts), become scores), choice scratch (float32
@@ -93,7 +93,7 @@ def choose(args, thread, threads):  # type: ignore[no-untyped-def]
             store_f32(weights + 4 * k, load_f32(logits + 4 * load_i64(chosen + 8 * k)) * factor)
 
 
-def sort(args, thread, threads):  # type: ignore[no-untyped-def]
+def sort(args, thread, threads):
     """Order a batch's assignments by expert, on thread 0. Arguments: state, routing.
 
     With one token there is nothing to sort: its experts are worked on in the order chosen.

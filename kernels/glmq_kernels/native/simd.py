@@ -35,6 +35,7 @@ class Vector(types.Type):
 
     @property
     def is_float(self) -> bool:
+        """Whether the elements are floats."""
         return self.element[0] == "f"
 
 
@@ -179,7 +180,12 @@ def make_bitcast(kind: Vector) -> Any:
 
 
 load_i8x16, load_i8x32, load_i8x64 = make_load(i8x16), make_load(i8x32), make_load(i8x64)
-load_i16x1, load_i16x8, load_i16x16, load_i16x32 = make_load(i16x1), make_load(i16x8), make_load(i16x16), make_load(i16x32)
+load_i16x1, load_i16x8, load_i16x16, load_i16x32 = (
+    make_load(i16x1),
+    make_load(i16x8),
+    make_load(i16x16),
+    make_load(i16x32),
+)
 load_i32x16 = make_load(i32x16)
 load_f32x4, load_f32x8, load_f32x16 = make_load(f32x4), make_load(f32x8), make_load(f32x16)
 splat_f32x8, splat_f32x16 = make_splat(f32x8, types.float32), make_splat(f32x16, types.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .memory import argument, load_i64, store_i64
 
 
-def walk(args, thread, threads):  # type: ignore[no-untyped-def]
+def walk(args, thread, threads):
     """Arguments: data, size of data, start, count, out (count + 1 int64), out count of strings walked."""
     data, size = argument(args, 0), argument(args, 1)
     at, count, out = argument(args, 2), argument(args, 3), argument(args, 4)

@@ -36,7 +36,7 @@ YIELDS_BEFORE_PARKING = 300
 
 
 @inline
-def _meet(board, threads):  # type: ignore[no-untyped-def]
+def _meet(board, threads):
     """A barrier: nobody leaves before all `threads` have come."""
     turn = atomic_load(board + BARRIER_TURN)
     if atomic_add(board + BARRIER_COUNT, 1) == threads - 1:
@@ -53,7 +53,7 @@ def _meet(board, threads):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _run(board, thread, threads):  # type: ignore[no-untyped-def]
+def _run(board, thread, threads):
     operation = load_i64(board + OPERATIONS)
     for _ in range(load_i64(board + N_OPERATIONS)):
         call_kernel(load_i64(operation), load_i64(operation + 8), thread, threads)
@@ -62,12 +62,12 @@ def _run(board, thread, threads):  # type: ignore[no-untyped-def]
         operation += 24
 
 
-def lead(args, thread, threads):  # type: ignore[no-untyped-def]
+def lead(args, thread, threads):
     """Run the board's tape as thread 0. Arguments: board."""
     _run(argument(args, 0), 0, threads)
 
 
-def serve(args, thread, threads):  # type: ignore[no-untyped-def]
+def serve(args, thread, threads):
     """Run every tape that is posted; return when none has come for a while, or the team stops.
 
     Arguments: board, turns seen (address of one int64 a thread: how many tapes it has run). A thread
@@ -95,6 +95,6 @@ def serve(args, thread, threads):  # type: ignore[no-untyped-def]
         waited += 1
 
 
-def post(args, thread, threads):  # type: ignore[no-untyped-def]
+def post(args, thread, threads):
     """Let the helpers begin with the board's tape. Arguments: board."""
     atomic_add(argument(args, 0) + POSTED, 1)

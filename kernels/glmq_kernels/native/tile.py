@@ -111,13 +111,11 @@ def make_block_step(panels: int, tile: int, group: int, has_minimum: bool, wide:
         for g in range(32 // group):
             first, last = g * group // 4, (g + 1) * group // 4
             weights = [[from_panel(p, 64 * j, i8x64) for j in range(first, last)] for p in range(panels)]
+            kinds = (f32x16, i32x16, f32x16)[: group_bytes // 64]
             fields = [
-                [from_panel(p, 512 + g * group_bytes + 64 * f, f32x16 if f != 1 else i32x16) for f in range(3)]
-                if has_minimum
-                else [from_panel(p, 512 + g * group_bytes, f32x16),
-                      from_panel(p, 512 + g * group_bytes + 64, i32x16)]
+                [from_panel(p, 512 + g * group_bytes + 64 * i, kind) for i, kind in enumerate(kinds)]
                 for p in range(panels)
-            ]  # fmt: skip
+            ]
             for t in range(tile):
                 totals = [fields[p][1] for p in range(panels)]
                 for j in range(first, last):
@@ -131,8 +129,10 @@ def make_block_step(panels: int, tile: int, group: int, has_minimum: bool, wide:
                     total = builder.sitofp(totals[p], f32x16.llvm)
                     sums[i] = _fma(builder, total, factor, sums[i])
                     if has_minimum:
-                        halves = [broadcast(36 * tile + 8 * t + 4 * h, f32x16)
-                                  for h in range(g * group // 16, (g + 1) * group // 16)]  # fmt: skip
+                        first_half, last_half = g * group // 16, (g + 1) * group // 16
+                        halves = [
+                            broadcast(36 * tile + 8 * t + 4 * h, f32x16) for h in range(first_half, last_half)
+                        ]
                         total_x = builder.fadd(*halves) if len(halves) == 2 else halves[0]
                         sums[i] = _fma(builder, fields[p][2], total_x, sums[i])
         return _pack(builder, sums)
@@ -192,4 +192,3 @@ def _outer(builder: Any, accumulators: Any, vectors: list[Any], scalars: Any, co
 def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
     name = "llvm.fma.v16f32" if isa.current().half else "llvm.fmuladd.v16f32"
     return call_llvm(builder, name, f32x16.llvm, [a, b, c])
-

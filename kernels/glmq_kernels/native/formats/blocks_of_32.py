@@ -35,7 +35,7 @@ four_in_words = make_constant(i16x32, [4] * 32)
 
 
 @inline
-def nibbles_in_order(packed):  # type: ignore[no-untyped-def]
+def nibbles_in_order(packed):
     """The 32 nibbles at an address of 16 bytes: the low ones, then the high ones."""
     both = load_i8x16(packed)
     mask = splat_i8x16(15)
@@ -43,13 +43,13 @@ def nibbles_in_order(packed):  # type: ignore[no-untyped-def]
 
 
 @inline
-def low_nibbles(packed):  # type: ignore[no-untyped-def]
+def low_nibbles(packed):
     """The low nibble of each of 64 bytes."""
     return packed & splat_i8x64(15)
 
 
 @inline
-def high_nibbles(packed):  # type: ignore[no-untyped-def]
+def high_nibbles(packed):
     """The high nibble of each of 64 bytes, shifted as 16-bit words, which every CPU can."""
     return bitcast_i8x64(bitcast_i16x32(packed) >> four_in_words()) & splat_i8x64(15)
 
@@ -63,7 +63,7 @@ def make_dot_from(size: int, weights: Any, constant: Any, wide: bool) -> Any:
     dot = make_dot(wide)
 
     @inline
-    def dot_from(first, row, q, scale, sum32, columns):  # type: ignore[no-untyped-def]
+    def dot_from(first, row, q, scale, sum32, columns):
         count = columns // 32
         total = zero_f32x16()
         common = 0.0
@@ -97,7 +97,7 @@ def make_dot_row(size: int, weights: Any, constant: Any, wide: bool) -> Any:
     dot_from = make_dot_from(size, weights, constant, wide)
 
     @inline
-    def dot_row(row, q, scale, sum16, sum32, columns):  # type: ignore[no-untyped-def]
+    def dot_row(row, q, scale, sum16, sum32, columns):
         return dot_from(0, row, q, scale, sum32, columns)
 
     return dot_row

@@ -11,7 +11,7 @@ WIDTH = 2
 
 
 @inline
-def load_16(address):  # type: ignore[no-untyped-def]
+def load_16(address):
     return half_to_float(load_i16x16(address))
 
 

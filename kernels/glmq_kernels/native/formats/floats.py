@@ -14,7 +14,7 @@ def make_dot_row(load_16: Any, load_1: Any, width: int) -> Any:
     """`dot_row` of a float format (see this package)."""
 
     @inline
-    def dot_row(row, x, columns):  # type: ignore[no-untyped-def]
+    def dot_row(row, x, columns):
         a, b, c, d = zero_f32x16(), zero_f32x16(), zero_f32x16(), zero_f32x16()
         i = 0
         while i + 64 <= columns:
@@ -42,7 +42,7 @@ def make_dequantize_row(load_1: Any, width: int) -> Any:
     """`dequantize_row` of a float format (see this package)."""
 
     @inline
-    def dequantize_row(row, out, columns):  # type: ignore[no-untyped-def]
+    def dequantize_row(row, out, columns):
         for i in range(columns):
             store_f32(out + 4 * i, load_1(row + i * width))
 

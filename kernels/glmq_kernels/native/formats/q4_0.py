@@ -1,8 +1,8 @@
 """Q4_0: 32 weights in 18 bytes, `scale * (q - 8)`.
 
-    0        2                                18
-    | scale  | 16 bytes: low nibbles are      |
-    | f16    | columns 0..15, high 16..31     |
+0        2                                18
+| scale  | 16 bytes: low nibbles are      |
+| f16    | columns 0..15, high 16..31     |
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ dot = make_dot(WIDE)
 
 
 @inline
-def _weights(block):  # type: ignore[no-untyped-def]
+def _weights(block):
     return nibbles_in_order(block + 2)
 
 
 @inline
-def _constant(block, scale):  # type: ignore[no-untyped-def]
+def _constant(block, scale):
     return -8 * scale
 
 
@@ -55,7 +55,7 @@ dot_from = make_dot_from(BYTES, _weights, _constant, WIDE)
 
 
 @inline
-def _dot_row_any(row, q, scale, sum16, sum32, columns):  # type: ignore[no-untyped-def]
+def _dot_row_any(row, q, scale, sum16, sum32, columns):
     return dot_from(0, row, q, scale, sum32, columns)
 
 
@@ -69,13 +69,13 @@ pair_0, pair_1, pair_2, pair_3 = (make_shuffle([2 * k] * 8 + [2 * k + 1] * 8) fo
 
 
 @inline
-def _products(doubled, x):  # type: ignore[no-untyped-def]
+def _products(doubled, x):
     nibbles = bitcast_i8x64(bitcast_i16x32(doubled) >> nibble_shifts()) & splat_i8x64(15)
     return to_float(dot(zero_i32x16(), nibbles, load_i8x64(x)))
 
 
 @inline
-def _dot_row_512(row, q, scale, sum16, sum32, columns):  # type: ignore[no-untyped-def]
+def _dot_row_512(row, q, scale, sum16, sum32, columns):
     count = columns // 256 * 8
     total = zero_f32x16()
     correction = zero_f32x8()
@@ -102,7 +102,7 @@ dot_row = _dot_row_512 if isa.current().dot == "vnni" else _dot_row_any
 
 
 @inline
-def unpack_panel(rows, stride, block, panel):  # type: ignore[no-untyped-def]
+def unpack_panel(rows, stride, block, panel):
     p = rows + block * BYTES
     a, b, c, d = load_16_rows(p + 2, stride)
     eight = splat_i8x64(8)
@@ -121,7 +121,7 @@ def unpack_panel(rows, stride, block, panel):  # type: ignore[no-untyped-def]
 
 
 @inline
-def dequantize_row(row, out, columns):  # type: ignore[no-untyped-def]
+def dequantize_row(row, out, columns):
     for i in range(columns // 32):
         p = row + i * BYTES
         d = load_half(p)

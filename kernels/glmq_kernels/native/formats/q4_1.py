@@ -1,8 +1,8 @@
 """Q4_1: 32 weights in 20 bytes, `scale * q + minimum`.
 
-    0        2         4                                20
-    | scale  | minimum | 16 bytes: low nibbles are      |
-    | f16    | f16     | columns 0..15, high 16..31     |
+0        2         4                                20
+| scale  | minimum | 16 bytes: low nibbles are      |
+| f16    | f16     | columns 0..15, high 16..31     |
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ BYTES = 20
 
 
 @inline
-def _weights(block):  # type: ignore[no-untyped-def]
+def _weights(block):
     return nibbles_in_order(block + 4)
 
 
 @inline
-def _constant(block, scale):  # type: ignore[no-untyped-def]
+def _constant(block, scale):
     return load_half(block + 2)
 
 
@@ -33,7 +33,7 @@ dot_row = make_dot_row(BYTES, _weights, _constant, WIDE)
 
 
 @inline
-def unpack_panel(rows, stride, block, panel):  # type: ignore[no-untyped-def]
+def unpack_panel(rows, stride, block, panel):
     p = rows + block * BYTES
     a, b, c, d = load_16_rows(p + 4, stride)
     start = store_columns(panel, low_nibbles(a), low_nibbles(b), low_nibbles(c), low_nibbles(d))
@@ -46,7 +46,7 @@ def unpack_panel(rows, stride, block, panel):  # type: ignore[no-untyped-def]
 
 
 @inline
-def dequantize_row(row, out, columns):  # type: ignore[no-untyped-def]
+def dequantize_row(row, out, columns):
     for i in range(columns // 32):
         p = row + i * BYTES
         d, minimum = load_half(p), load_half(p + 2)

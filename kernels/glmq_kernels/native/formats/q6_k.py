@@ -55,26 +55,26 @@ each_twice = make_shuffle([lane // 2 for lane in range(16)])
 
 
 @inline
-def _first_runs(low, high):  # type: ignore[no-untyped-def]
+def _first_runs(low, high):
     """Runs 0 and 1 of a half: its 64 low bytes and its 32 high bytes twice."""
     top = bitcast_i8x64(bitcast_i16x32(high) << left_4_and_2()) & splat_i8x64(0x30)
     return low_nibbles(low) | top
 
 
 @inline
-def _last_runs(low, high):  # type: ignore[no-untyped-def]
+def _last_runs(low, high):
     """Runs 2 and 3 of a half."""
     top = bitcast_i8x64(bitcast_i16x32(high) >> right_0_and_2()) & splat_i8x64(0x30)
     return high_nibbles(low) | top
 
 
 @inline
-def _products(weights, x):  # type: ignore[no-untyped-def]
+def _products(weights, x):
     return to_float(dot(zero_i32x16(), weights, load_i8x64(x)))
 
 
 @inline
-def dot_row(row, q, scale, sum16, sum32, columns):  # type: ignore[no-untyped-def]
+def dot_row(row, q, scale, sum16, sum32, columns):
     total = zero_f32x16()
     correction = zero_f32x16()
     for i in range(columns // 256):
@@ -99,7 +99,7 @@ def dot_row(row, q, scale, sum16, sum32, columns):  # type: ignore[no-untyped-de
 
 
 @inline
-def _two_bits(high, run):  # type: ignore[no-untyped-def]
+def _two_bits(high, run):
     """Bits 2 run and 2 run + 1 of each byte, moved to bits 4 and 5."""
     words = bitcast_i16x32(high)
     if run == 0:
@@ -118,13 +118,13 @@ left_2 = make_constant(i16x32, [2] * 32)
 
 
 @inline
-def _run_weights(low, high, run):  # type: ignore[no-untyped-def]
+def _run_weights(low, high, run):
     nibbles = low_nibbles(low) if run < 2 else high_nibbles(low)
     return (nibbles | _two_bits(high, run)) - splat_i8x64(32)
 
 
 @inline
-def unpack_panel(rows, stride, block, panel):  # type: ignore[no-untyped-def]
+def unpack_panel(rows, stride, block, panel):
     p = rows + block // 8 * BYTES
     half, run = block % 8 // 4, block % 4
     scale = load_16_halves(p + 208, stride)
@@ -144,7 +144,7 @@ def unpack_panel(rows, stride, block, panel):  # type: ignore[no-untyped-def]
 
 
 @inline
-def dequantize_row(row, out, columns):  # type: ignore[no-untyped-def]
+def dequantize_row(row, out, columns):
     for i in range(columns):
         p = row + i // 256 * BYTES
         half, run, place = i % 256 // 128, i % 128 // 32, i % 32

@@ -1,15 +1,15 @@
 """Q8_0: 32 weights in 34 bytes, `scale * q`.
 
-    0        2                      34
-    | scale  | 32 signed bytes      |
-    | f16    |                      |
+0        2                      34
+| scale  | 32 signed bytes      |
+| f16    |                      |
 """
 
 from __future__ import annotations
 
 from ..memory import inline, load_half, load_i8, store_f32
 from ..panel import load_16_halves, load_16_rows, store_columns
-from ..simd import load_i8x32, make_constant, i8x32, store
+from ..simd import i8x32, load_i8x32, make_constant, store
 from .blocks_of_32 import make_dot_row
 
 FLOAT = False
@@ -22,12 +22,12 @@ top_bit = make_constant(i8x32, [-128] * 32)
 
 
 @inline
-def _weights(block):  # type: ignore[no-untyped-def]
+def _weights(block):
     return load_i8x32(block + 2) ^ top_bit()
 
 
 @inline
-def _constant(block, scale):  # type: ignore[no-untyped-def]
+def _constant(block, scale):
     return -128 * scale
 
 
@@ -35,7 +35,7 @@ dot_row = make_dot_row(BYTES, _weights, _constant, WIDE)
 
 
 @inline
-def unpack_panel(rows, stride, block, panel):  # type: ignore[no-untyped-def]
+def unpack_panel(rows, stride, block, panel):
     p = rows + block * BYTES
     a, b, c, d = load_16_rows(p + 2, stride)
     start = store_columns(panel, a, b, c, d)
@@ -46,7 +46,7 @@ def unpack_panel(rows, stride, block, panel):  # type: ignore[no-untyped-def]
 
 
 @inline
-def dequantize_row(row, out, columns):  # type: ignore[no-untyped-def]
+def dequantize_row(row, out, columns):
     for i in range(columns // 32):
         p = row + i * BYTES
         d = load_half(p)
