@@ -23,8 +23,11 @@ from glmq_kernels.quantize import UnfitWeightError, quantize_rows
 
 from .plan import PlannedTensor, Weights
 
-PORTION_BYTES = 4 << 20
-"""Of the source, about: fewer are slower on disks, more fall out of the processor's caches."""
+PORTION_BYTES = 1 << 20
+"""Of the source, about: enough for a disk to read at speed, few enough to stay in a core's cache."""
+
+WORKERS_PER_THREAD = 2
+"""So that a core has something to do while the disk serves its other worker."""
 
 ALIGNMENT = int(gguf.GGUF_DEFAULT_ALIGNMENT)
 REPORT_SECONDS = 0.1
@@ -53,7 +56,7 @@ def write_gguf(
 ) -> None:
     """Write the file at `path`: the metadata in `header`, then the planned tensors, read from `weights`.
 
-    progress(bytes written, bytes in all) is called on the calling thread, a few times a second.
+    threads: cores to keep busy, by default all. progress(bytes written, bytes in all) is called on the calling thread, a few times a second.
     Whatever fails, Ctrl-C included, leaves nothing behind and any earlier file at `path` as it was.
     Raises UserError for a weight that the type cannot hold, naming the tensor, and for a full disk.
     """
@@ -62,7 +65,7 @@ def write_gguf(
         data_start = _write_header(unfinished, header, tensors)
         with unfinished.open("r+b") as file:
             file.truncate(data_start + total)
-        _Work(unfinished, tensors, weights, data_start).run(threads or available_cores(), total, progress)
+        _Work(unfinished, tensors, weights, data_start).run(threads, total, progress)
 
 
 def available_cores() -> int:
@@ -143,12 +146,13 @@ class _Work:
         self._stop = False
         self._error: BaseException | None = None
         longest_row = max((t.columns for t in tensors), default=0) * 4
-        self._buffer_bytes = max(PORTION_BYTES, longest_row)
+        self._source_bytes = max(PORTION_BYTES, longest_row)
+        self._target_bytes = max(2 * PORTION_BYTES, longest_row)
 
-    def run(self, threads: int, total: int, progress: Progress | None) -> None:
-        """Write every portion, on `threads` threads; raises the first error that one of them met."""
-        self._running = threads
-        workers = [threading.Thread(target=self._worker, name="convert") for _ in range(threads)]
+    def run(self, threads: int | None, total: int, progress: Progress | None) -> None:
+        """Write every portion; raises the first error that a worker met."""
+        self._running = WORKERS_PER_THREAD * (threads or available_cores())
+        workers = [threading.Thread(target=self._worker, name="convert") for _ in range(self._running)]
         for worker in workers:
             worker.start()
         try:
@@ -172,14 +176,15 @@ class _Work:
 
     def _worker(self) -> None:
         try:
-            source = np.empty(self._buffer_bytes, np.uint8)
+            source = np.empty(self._source_bytes, np.uint8)
+            target = np.empty(self._target_bytes, np.uint8)
             with FileIO(self._path, "r+") as file:
                 while not self._stop:
                     with self._lock:
                         portion = next(self._left, None)
                     if portion is None:
                         break
-                    self._write(portion, source, file)
+                    self._write(portion, source, target, file)
         except BaseException as error:
             with self._lock:
                 self._error = self._error or error
@@ -189,14 +194,15 @@ class _Work:
                 self._running -= 1
                 self._ended.notify()
 
-    def _write(self, portion: Portion, buffer: np.ndarray, file: FileIO) -> None:
-        rows = self._weights.read(portion.source, portion.first_row, portion.n_rows, buffer)
+    def _write(self, portion: Portion, source: np.ndarray, target: np.ndarray, file: FileIO) -> None:
+        rows = self._weights.read(portion.source, portion.first_row, portion.n_rows, source)
+        converted = target[: portion.n_rows * portion.tensor.row_bytes]
         try:
-            converted = quantize_rows(rows, portion.tensor.type)
+            quantize_rows(rows, portion.tensor.type, converted)
         except UnfitWeightError as error:
             raise UserError(f"tensor {portion.source} {error}") from None
         file.seek(portion.offset)
-        left = converted.reshape(-1).data
+        left = converted.data
         while left:
             left = left[file.write(left) :]
         with self._lock:
