@@ -56,7 +56,8 @@ def write_gguf(
 ) -> None:
     """Write the file at `path`: the metadata in `header`, then the planned tensors, read from `weights`.
 
-    threads: cores to keep busy, by default all. progress(bytes written, bytes in all) is called on the calling thread, a few times a second.
+    threads: cores to keep busy, by default all. progress(bytes written, bytes in all) is called on the
+    calling thread, a few times a second.
     Whatever fails, Ctrl-C included, leaves nothing behind and any earlier file at `path` as it was.
     Raises UserError for a weight that the type cannot hold, naming the tensor, and for a full disk.
     """

@@ -67,7 +67,7 @@ class Team:
             self._slots[N_OPERATIONS // 8] = len(operations)
             if self.n_threads > 1:
                 _call_helpers(self._board, self._arguments, self._post, self._wake)
-            self._lead(address_of(self._arguments))
+            self._lead(address_of(self._arguments), 0, self.n_threads)
 
     def close(self) -> None:
         """End the helper threads."""

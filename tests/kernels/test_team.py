@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 from glmq_kernels import operations
+from glmq_kernels.board import BARRIER_TURN
 from glmq_kernels.operands import matrix_of
 from glmq_kernels.slots import N_TOKENS
 from glmq_kernels.tape import Tape
@@ -45,6 +46,16 @@ def test_any_number_of_threads(n_threads):
     work = Doubling(n_threads)
     for _ in range(20):
         work.check(team)
+    team.close()
+
+
+def test_every_thread_takes_part_in_every_operation():
+    team = Team(3)
+    work = Doubling(3)
+    for runs in (1, 2, 3):
+        work.check(team)
+        meetings = runs * (1 + 40)
+        assert team._slots[BARRIER_TURN // 8] == meetings
     team.close()
 
 

