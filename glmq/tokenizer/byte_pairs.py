@@ -1,0 +1,76 @@
+"""Byte-level byte-pair encoding (`tokenizer.ggml.model` "gpt2"), with the `tokenizers` library."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from glmq_kernels.errors import UserError
+
+from .pre_tokenizers import PRE_TOKENIZERS, PreTokenizer
+from .vocabulary import NORMAL, Vocabulary
+
+if TYPE_CHECKING:
+    from ..gguf import GGUFFile
+
+
+def pre_tokenizer_of(file: GGUFFile) -> PreTokenizer:
+    """How the file wants text to be cut. Raises UserError for a way that is not known."""
+    name = file.text("tokenizer.ggml.pre", "default")
+    if name not in PRE_TOKENIZERS:
+        raise UserError(
+            f"{file.path} uses the pre-tokenizer {name!r}, which glmq does not know; GLM models use 'glm4'"
+        )
+    return PRE_TOKENIZERS[name]
+
+
+class BytePairs:
+    """Encodes plain text and gives the bytes of tokens."""
+
+    def __init__(self, file: GGUFFile, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._tokenizer = _build(file, vocabulary, pre_tokenizer_of(file))
+        self._bytes = {character: byte for byte, character in enumerate(byte_characters())}
+
+    def encode(self, text: str, after_special: bool) -> list[int]:
+        """Token ids of text without special tokens."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def token_bytes(self, token: int) -> bytes:
+        """What a token stands for."""
+        text = self._vocabulary.texts[token]
+        if self._vocabulary.types[token] == NORMAL:
+            try:
+                return bytes(self._bytes[character] for character in text)
+            except KeyError:
+                pass
+        return text.encode()
+
+
+def byte_characters() -> list[str]:
+    """The printable character that stands for each byte in byte-level vocabularies (GPT-2's encoder.py)."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = iter(range(0x100, 0x200))
+    return [chr(byte if byte in printable else next(others)) for byte in range(256)]
+
+
+def _build(file: GGUFFile, vocabulary: Vocabulary, pre: PreTokenizer) -> Any:
+    from tokenizers import Regex, Tokenizer, pre_tokenizers
+    from tokenizers.models import BPE
+
+    lines = file.metadata.get("tokenizer.ggml.merges")
+    merges = [] if lines is None else [line.split(" ", 1) for line in lines]
+    if any(len(merge) != 2 for merge in merges):
+        raise UserError(
+            f"{file.path}: tokenizer.ggml.merges holds a line that is not two tokens; the file is damaged"
+        )
+    ids = vocabulary.ids
+    known = [
+        (a, b) for a, b in merges if a in ids and b in ids and a + b in ids
+    ]  # the library wants all three
+    model = BPE(ids, known, ignore_merges=pre.ignore_merges)
+    tokenizer = Tokenizer(model)
+    splits = [pre_tokenizers.Split(Regex(expression), "isolated") for expression in pre.expressions]
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*splits, byte_level])
+    return tokenizer

@@ -1,0 +1,37 @@
+"""Small GGUF files that hold a vocabulary only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import gguf
+
+from glmq.tokenizer.vocabulary import CONTROL, NORMAL
+
+
+def write_byte_pairs(
+    path: Path,
+    tokens: Sequence[str],
+    merges: Sequence[str],
+    pre: str | None = "glm4",
+    special: Sequence[str] = (),
+    **ids: int,
+) -> None:
+    """A byte-level BPE vocabulary with control tokens `special` at its end; ids: such as eos=3."""
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_tokenizer_model("gpt2")
+    if pre is not None:
+        writer.add_tokenizer_pre(pre)
+    writer.add_token_list([*tokens, *special])
+    writer.add_token_types([NORMAL] * len(tokens) + [CONTROL] * len(special))
+    if merges:
+        writer.add_token_merges(list(merges))
+    for kind in ("bos", "eos"):
+        ids.setdefault(kind, 0)
+    for kind, token in ids.items():
+        writer.add_uint32(f"tokenizer.ggml.{kind}_token_id", token)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    writer.close()
