@@ -59,7 +59,7 @@ def _build(file: GGUFFile, vocabulary: Vocabulary, pre: PreTokenizer) -> Any:
     from tokenizers.models import BPE
 
     lines = file.metadata.get("tokenizer.ggml.merges")
-    merges = [] if lines is None else [line.split(" ", 1) for line in lines]
+    merges = [] if lines is None else [tuple(line.split(" ", 1)) for line in lines]
     if any(len(merge) != 2 for merge in merges):
         raise UserError(
             f"{file.path}: tokenizer.ggml.merges holds a line that is not two tokens; the file is damaged"

@@ -34,7 +34,8 @@ class SentencePieces:
         scores = file.metadata.get("tokenizer.ggml.scores")
         if not isinstance(scores, np.ndarray) or len(scores) != len(vocabulary):
             raise UserError(
-                f"{file.path}: tokenizer.ggml.scores does not fit the {len(vocabulary)} tokens; the file is damaged"
+                f"{file.path}: tokenizer.ggml.scores does not fit the {len(vocabulary)} tokens;"
+                " the file is damaged"
             )
         if UNKNOWN not in vocabulary.types:
             raise UserError(

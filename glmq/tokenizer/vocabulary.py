@@ -16,7 +16,23 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 """Values of `tokenizer.ggml.token_type`."""
 
 END_TEXTS = frozenset(
-    ["<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<|end_of_text|>", "<end_of_turn>", "<|return|>", "<|call|>", "<EOT>", "[EOS]", "[EOT]", "</s>", "<eos>", "<｜end▁of▁sentence｜>"]
+    (
+        "<|endoftext|>",
+        "<|eot_id|>",
+        "<|eom_id|>",
+        "<|im_end|>",
+        "<|end|>",
+        "<|end_of_text|>",
+        "<end_of_turn>",
+        "<|return|>",
+        "<|call|>",
+        "<EOT>",
+        "[EOS]",
+        "[EOT]",
+        "</s>",
+        "<eos>",
+        "<｜end▁of▁sentence｜>",
+    )
 )
 """Special tokens that end a generation whether or not the metadata says so."""
 
