@@ -9,9 +9,8 @@ POSTED = 64
 BARRIER_COUNT = 128
 BARRIER_TURN = 192
 PARKED = 256
-PARKED_STRIDE = 64
+LOCK = 320
+"""Room for the system's lock and condition (`native/parking.py`)."""
+CONDITION = 448
 
-
-def board_bytes(n_threads: int) -> int:
-    """Size of the board of a team."""
-    return PARKED + PARKED_STRIDE * n_threads
+BOARD_BYTES = 576

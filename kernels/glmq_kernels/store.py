@@ -176,9 +176,12 @@ def _compile(missing: dict[str, Path], level: isa.Isa, progress: Progress | None
     if progress:
         progress(f"compiling kernels (once): 0 of {len(missing)}", 0.0)
     workers = [threading.Thread(target=work) for _ in range(min(os.cpu_count() or 1, len(missing)))]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    try:
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    finally:
+        waiting.clear()  # after Ctrl-C nothing more is begun
     if failures:
         raise RuntimeError("kernel compilation failed: " + "; ".join(failures))

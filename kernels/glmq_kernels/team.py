@@ -8,11 +8,11 @@ import weakref
 
 import numpy as np
 
-from .board import N_OPERATIONS, OPERATIONS, PARKED, PARKED_STRIDE, STOPPED, board_bytes
+from .board import BOARD_BYTES, N_OPERATIONS, OPERATIONS, STOPPED
 from .memory import address_of, aligned_zeros
 from .store import Kernel, arguments, kernels
 
-KERNELS = ("tape.lead", "tape.serve", "tape.post")
+KERNELS = ("tape.initialize", "tape.lead", "tape.serve", "tape.stop")
 
 
 def usable_cores() -> int:
@@ -28,35 +28,22 @@ class Team:
     def __init__(self, n_threads: int) -> None:
         self.n_threads = n_threads
         self._lock = threading.Lock()
-        self._board = aligned_zeros(board_bytes(n_threads))
+        self._board = aligned_zeros(BOARD_BYTES)
         self._slots = self._board.view(np.int64)
-        self._seen = np.zeros(n_threads, np.int64)
-        self._arguments = arguments(address_of(self._board), address_of(self._seen))
+        self._arguments = arguments(address_of(self._board))
         loaded = kernels(KERNELS)
-        self._lead, self._serve, self._post = (loaded[name] for name in KERNELS)
-        self._wake = [threading.Semaphore(0) for _ in range(n_threads)]
-        self._helpers = [
+        initialize, self._lead, serve, stop = (loaded[name] for name in KERNELS)
+        initialize(address_of(self._arguments))
+        memory = (self._board, self._arguments)
+        helpers = [
             threading.Thread(
-                target=_help,
-                args=(
-                    self._serve,
-                    self._arguments,
-                    self._board,
-                    self._seen,
-                    thread,
-                    n_threads,
-                    self._wake[thread],
-                ),
-                name=f"glmq-{thread}",
-                daemon=True,
+                target=_help, args=(serve, memory, thread, n_threads), name=f"glmq-{thread}", daemon=True
             )
             for thread in range(1, n_threads)
         ]
-        for helper in self._helpers:
+        for helper in helpers:
             helper.start()
-        self._finalizer = weakref.finalize(
-            self, _stop, self._board, self._arguments, self._post, self._wake, self._helpers
-        )
+        self._finalizer = weakref.finalize(self, _stop, stop, memory, helpers)
 
     def run(self, operations: np.ndarray) -> None:
         """Run a tape: int64 (n, 3) of kernel address, argument address, whether to meet after it."""
@@ -65,8 +52,6 @@ class Team:
                 raise RuntimeError("the thread team is closed")
             self._slots[OPERATIONS // 8] = address_of(operations)
             self._slots[N_OPERATIONS // 8] = len(operations)
-            if self.n_threads > 1:
-                _call_helpers(self._board, self._arguments, self._post, self._wake)
             self._lead(address_of(self._arguments), 0, self.n_threads)
 
     def close(self) -> None:
@@ -75,44 +60,17 @@ class Team:
             self._finalizer()
 
 
-def _call_helpers(
-    board: np.ndarray, packed: np.ndarray, post: Kernel, wake: list[threading.Semaphore]
-) -> None:
-    post(address_of(packed))
-    slots = board.view(np.int64)
-    for thread in range(1, len(wake)):
-        if slots[(PARKED + PARKED_STRIDE * thread) // 8]:
-            wake[thread].release()
+Memory = tuple[np.ndarray, np.ndarray]
+"""The board and the argument array that holds its address."""
 
 
-def _help(
-    serve: Kernel,
-    packed: np.ndarray,
-    board: np.ndarray,
-    seen: np.ndarray,
-    thread: int,
-    n_threads: int,
-    wake: threading.Semaphore,
-) -> None:
+def _help(serve: Kernel, memory: Memory, thread: int, n_threads: int) -> None:
     """The life of a helper thread. It holds the memory it works on, not the team, which can thus end."""
-    slots = board.view(np.int64)
-    while not slots[STOPPED // 8]:
-        serve(address_of(packed), thread, n_threads)
-        if not slots[STOPPED // 8]:
-            wake.acquire()
+    serve(address_of(memory[1]), thread, n_threads)
 
 
-def _stop(
-    board: np.ndarray,
-    packed: np.ndarray,
-    post: Kernel,
-    wake: list[threading.Semaphore],
-    helpers: list[threading.Thread],
-) -> None:
-    board.view(np.int64)[STOPPED // 8] = 1
-    post(address_of(packed))
-    for semaphore in wake:
-        semaphore.release()
+def _stop(stop: Kernel, memory: Memory, helpers: list[threading.Thread]) -> None:
+    stop(address_of(memory[1]))
     for helper in helpers:
         if helper is not threading.current_thread():
-            helper.join(timeout=5)
+            helper.join()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import threading
 import time
 
@@ -109,6 +110,33 @@ def test_a_forgotten_team_ends_its_threads():
     del team
     gc.collect()
     assert threading.active_count() == before
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
+def test_exceptions_from_signals_leave_the_team_usable():
+    def interrupt(number, frame):
+        raise Interrupted
+
+    team, work = Team(3), Doubling(3)
+    before = signal.signal(signal.SIGVTALRM, interrupt)
+    interrupted = 0
+    try:
+        for i in range(300):
+            try:
+                signal.setitimer(signal.ITIMER_VIRTUAL, 1e-5 + i * 1e-6)
+                while True:
+                    work.tape.run(team)
+            except Interrupted:
+                interrupted += 1
+    finally:
+        signal.signal(signal.SIGVTALRM, before)
+    assert interrupted == 300
+    work.check(team)
+    team.close()
 
 
 def test_results_do_not_depend_on_the_number_of_threads():

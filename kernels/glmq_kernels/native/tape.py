@@ -4,7 +4,7 @@ An operation is three int64: the kernel's address, its argument array's, and whe
 after it. Operations that do not depend on each other need no meeting.
 
 Between tapes the helper threads wait on a *board*: they spin for a while, which makes the next tape
-start within a microsecond, then park in Python.
+start within a microsecond, then sleep.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from ..board import (
     N_OPERATIONS,
     OPERATIONS,
     PARKED,
-    PARKED_STRIDE,
     POSTED,
     STOPPED,
 )
+from . import parking
 from .memory import (
     argument,
     atomic_add,
@@ -62,39 +62,69 @@ def _run(board, thread, threads):
         operation += 24
 
 
+def initialize(args, thread, threads):
+    """Prepare a board of zeros. Arguments: board."""
+    parking.initialize(argument(args, 0))
+
+
 def lead(args, thread, threads):
-    """Run the board's tape as thread 0. Arguments: board."""
-    _run(argument(args, 0), 0, threads)
+    """Post the board's tape to the helpers and run it with them, as thread 0. Arguments: board.
+
+    One call does both, so that nothing that Python does in between, such as raising KeyboardInterrupt,
+    leaves helpers at a barrier to which nobody comes.
+    """
+    board = argument(args, 0)
+    if threads > 1:
+        _post(board)
+    _run(board, 0, threads)
+
+
+def stop(args, thread, threads):
+    """Let the helpers return from `serve`. Arguments: board."""
+    board = argument(args, 0)
+    atomic_store(board + STOPPED, 1)
+    _post(board)
 
 
 def serve(args, thread, threads):
-    """Run every tape that is posted; return when none has come for a while, or the team stops.
-
-    Arguments: board, turns seen (address of one int64 a thread: how many tapes it has run). A thread
-    says that it parks, then looks once more, so that a tape posted meanwhile is not missed.
-    """
-    board, seen = argument(args, 0), argument(args, 1) + 8 * thread
-    parked = board + PARKED + PARKED_STRIDE * thread
-    atomic_store(parked, 0)
-    waited = 0
-    while not atomic_load(board + STOPPED):
-        if atomic_load(board + POSTED) != load_i64(seen):
-            atomic_store(parked, 0)
-            atomic_add(seen, 1)
-            if not atomic_load(board + STOPPED):
-                _run(board, thread, threads)
-            waited = 0
-        elif waited < SPINS_BEFORE_YIELD:
-            spin_pause()
-        elif waited < SPINS_BEFORE_YIELD + YIELDS_BEFORE_PARKING:
-            yield_thread()
-        elif not atomic_load(parked):
-            atomic_add(parked, 1)
-        else:
+    """Run every tape that is posted, until the team stops. Arguments: board."""
+    board = argument(args, 0)
+    n_seen = 0
+    while True:
+        _await_post(board, n_seen)
+        n_seen += 1
+        if atomic_load(board + STOPPED):
             break
+        _run(board, thread, threads)
+
+
+@inline
+def _post(board):
+    atomic_add(board + POSTED, 1)
+    if atomic_add(board + PARKED, 0):
+        parking.lock(board)
+        parking.wake_all(board)
+        parking.unlock(board)
+
+
+@inline
+def _await_post(board, n_seen):
+    """Wait until more than `n_seen` tapes have been posted: spinning, then yielding, then asleep.
+
+    A thread counts itself as parked before it looks for the last time, and a tape is posted before the
+    parked are counted, so one of the two sees the other.
+    """
+    waited = 0
+    while atomic_load(board + POSTED) == n_seen and waited < SPINS_BEFORE_YIELD + YIELDS_BEFORE_PARKING:
+        if waited < SPINS_BEFORE_YIELD:
+            spin_pause()
+        else:
+            yield_thread()
         waited += 1
-
-
-def post(args, thread, threads):
-    """Let the helpers begin with the board's tape. Arguments: board."""
-    atomic_add(argument(args, 0) + POSTED, 1)
+    if atomic_load(board + POSTED) == n_seen:
+        parking.lock(board)
+        atomic_add(board + PARKED, 1)
+        while atomic_load(board + POSTED) == n_seen:
+            parking.sleep(board)
+        atomic_add(board + PARKED, -1)
+        parking.unlock(board)
