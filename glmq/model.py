@@ -18,7 +18,7 @@ from .gguf import GGUFFile, open_gguf
 from .kv_cache import cache_bytes
 from .memory_plan import check_fit
 from .models import build_function
-from .session import Session
+from .session import Evaluated, Session
 
 if TYPE_CHECKING:
     from .chat.template import ChatTemplate
@@ -119,25 +119,20 @@ class Model:
         max_tokens: int | None = None,
         stop: Sequence[str] = (),
         session: Session | None = None,
+        progress: Evaluated | None = None,
     ) -> Generation:
         """Continue a text or token ids; iterate over the result for pieces of text.
 
         Without `session` the model's own is used, so a prompt that begins like the last one reuses
-        what was evaluated then.
+        what was evaluated then. progress(tokens done, tokens wanted) is called while a prompt is read.
         """
-        from .generation import generate
+        from .generation import Generation
         from .sampling import Sampling
 
         if isinstance(prompt, str):
             prompt = self.tokenizer.encode(prompt, add_bos=self.tokenizer.add_bos)
-        return generate(
-            session or self._own_session(),
-            self.tokenizer,
-            list(prompt),
-            sampling or Sampling(),
-            max_tokens=max_tokens,
-            stop=stop,
-        )
+        session = session or self._own_session()
+        return Generation(session, self.tokenizer, prompt, sampling or Sampling(), max_tokens, stop, progress)
 
     def chat(
         self,
@@ -147,13 +142,21 @@ class Model:
         max_tokens: int | None = None,
         stop: Sequence[str] = (),
         session: Session | None = None,
+        progress: Evaluated | None = None,
         **template_arguments: Any,
     ) -> Generation:
-        """Answer a conversation: messages with `role` and `content`, as in Hugging Face's chat templates."""
-        from .chat.conversation import prompt_tokens
+        """Answer a conversation: messages with `role` and `content`, as in Hugging Face's chat templates.
 
-        tokens = prompt_tokens(self.chat_template, self.tokenizer, messages, **template_arguments)
-        return self.generate(tokens, sampling=sampling, max_tokens=max_tokens, stop=stop, session=session)
+        What the session holds of an earlier turn is used again, token by token as it was generated.
+        """
+        from .chat.prompt import prompt_tokens
+
+        session = session or self._own_session()
+        text = self.chat_template.render(messages, **template_arguments)
+        tokens = prompt_tokens(text, self.tokenizer, session.tokens)
+        return self.generate(
+            tokens, sampling=sampling, max_tokens=max_tokens, stop=stop, session=session, progress=progress
+        )
 
     def _own_session(self) -> Session:
         if self._session is None:

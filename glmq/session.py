@@ -41,6 +41,14 @@ class Session:
         """Append tokens; gives the logits after each, float32 (n_tokens, n_vocab)."""
         return self._evaluate(tokens, all_outputs=True, progress=None)
 
+    def require_room(self, n: int) -> None:
+        """Raise ContextFull when a sequence of `n` tokens is too long for the context."""
+        if n > self.n_ctx:
+            raise ContextFull(
+                f"{n} tokens do not fit into a context of {self.n_ctx};"
+                " make it larger with --ctx or the text shorter"
+            )
+
     def rewind(self, n: int) -> None:
         """Keep the first `n` tokens and forget the rest."""
         if not 0 <= n <= len(self.tokens):
@@ -73,8 +81,4 @@ class Session:
             raise ValueError("evaluate needs at least one token")
         if tokens.min() < 0 or tokens.max() >= self._engine.n_vocab:
             raise UserError(f"token ids must lie between 0 and {self._engine.n_vocab - 1}")
-        if len(self.tokens) + tokens.size > self.n_ctx:
-            raise ContextFull(
-                f"{len(self.tokens) + tokens.size} tokens do not fit into a context of {self.n_ctx};"
-                " make it larger with --ctx or the text shorter"
-            )
+        self.require_room(len(self.tokens) + tokens.size)

@@ -149,7 +149,10 @@ class DenseAsMoe(Mapping[str, Cut | np.ndarray]):
         first = kind.row_bytes(found.first_column)
         last = first + kind.row_bytes(found.n_columns)
         raw = self._source.rows(found.tensor)[found.rows[first_row : first_row + n_rows], first:last]
-        return gguf.quants.dequantize(np.ascontiguousarray(raw), gguf.GGMLQuantizationType[kind.name])
+        weights: np.ndarray = gguf.quants.dequantize(
+            np.ascontiguousarray(raw), gguf.GGMLQuantizationType[kind.name]
+        )
+        return weights
 
     def _add(self, name: str, origin: str, n_rows: int, n_columns: int) -> None:
         self._tensors[f"{name}.weight"] = Cut(f"{origin}.weight", np.arange(n_rows), 0, n_columns)

@@ -53,7 +53,7 @@ class Vocabulary:
 
     texts: list[str]
     types: np.ndarray
-    ids: Mapping[str, int]
+    ids: dict[str, int]
     bos_id: int | None
     eos_id: int | None
     eog_ids: frozenset[int]

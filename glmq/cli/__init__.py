@@ -1,0 +1,85 @@
+"""The command line. Each command is a module that is imported when the command is used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+from glmq_kernels.errors import UserError
+
+from .. import __version__
+
+COMMANDS = ("chat", "generate", "convert", "inspect", "tokenize", "demo")
+USER_ERROR, INTERNAL_ERROR, INTERRUPTED = 2, 1, 130
+
+
+class Commands(click.Group):
+    """The group of all commands. Every one of them takes --debug."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names, in the order of the help text."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of a module's name."""
+        if name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f".{name}", __name__), name)
+        if not any(parameter.name == "debug" for parameter in command.params):
+            command.params.append(_debug_option())
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run, and tell errors in one line unless --debug asks for more."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except KeyboardInterrupt:
+            click.echo(err=True)
+            ctx.exit(INTERRUPTED)
+        except BrokenPipeError:
+            _leave_quietly()
+        except Exception as error:
+            if ctx.meta.get("glmq.debug"):
+                raise
+            if isinstance(error, UserError):
+                click.echo(f"glmq: error: {error}", err=True)
+                ctx.exit(USER_ERROR)
+            if isinstance(error, MemoryError):
+                click.echo("glmq: error: not enough memory; close other programs or choose --ctx", err=True)
+                ctx.exit(USER_ERROR)
+            kind = type(error).__name__
+            click.echo(f"glmq: internal error: {kind}: {error} (--debug shows where)", err=True)
+            ctx.exit(INTERNAL_ERROR)
+
+
+def _debug_option() -> click.Option:
+    def remember(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+        ctx.meta["glmq.debug"] = value
+
+    return click.Option(
+        ["--debug"],
+        is_flag=True,
+        expose_value=False,
+        callback=remember,
+        help="Show where an error came from.",
+    )
+
+
+def _leave_quietly() -> NoReturn:
+    """End when nobody reads the output any more, without Python's own complaint about it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(INTERNAL_ERROR)
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="glmq")
+def main() -> None:
+    """GLM-4.5, 4.6 and 4.7 language models on ordinary CPUs, from quantized GGUF files."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")

@@ -1,0 +1,101 @@
+"""`glmq generate`: a plain completion on standard output."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from glmq_kernels.errors import UserError
+
+from .options import Status, model_options, open_model, sampling_of, sampling_options
+
+if TYPE_CHECKING:
+    from ..generation import Generation
+    from ..model import Model
+
+
+@click.command(short_help="Continue a text.")
+@click.argument("model")
+@click.argument("dash", required=False, metavar="[-]")
+@click.option("-p", "--prompt", metavar="TEXT", help="The text to continue.")
+@click.option("-f", "--file", metavar="FILE", help="Continue the content of a file; - is standard input.")
+@click.option("-n", "--max-tokens", type=click.IntRange(min=0), metavar="N", help="End after N tokens.")
+@click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; may be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object with token ids, text and timings.")
+@sampling_options
+@model_options
+def generate(
+    model: str,
+    dash: str | None,
+    prompt: str | None,
+    file: str | None,
+    max_tokens: int | None,
+    stop: tuple[str, ...],
+    as_json: bool,
+    ctx: int | None,
+    threads: int | None,
+    **sampling: Any,
+) -> None:
+    """Continue a text with the GGUF file MODEL ("demo" is the demo model), without a chat template.
+
+    The text is given by one of -p TEXT, -f FILE and - (standard input). Special tokens in it are parsed.
+    """
+    settings = sampling_of(**sampling)
+    text = prompt_text(prompt, file, dash)
+    status = Status()
+    with open_model(model, ctx, threads, status) as loaded:
+        generation = loaded.generate(
+            text, sampling=settings, max_tokens=max_tokens, stop=stop, progress=status.reading
+        )
+        if as_json:
+            generation.run()
+            status.clear()
+            click.echo(_report(loaded, generation))
+            return
+        for piece in generation:
+            status.clear()
+            click.echo(piece, nl=False)
+            sys.stdout.flush()
+        click.echo()
+
+
+def prompt_text(prompt: str | None, file: str | None, dash: str | None) -> str:
+    """The text that exactly one of the three ways gives. Raises UserError otherwise."""
+    if dash not in (None, "-"):
+        raise UserError(f"{dash!r} is one argument too many; give the text with -p")
+    if sum(each is not None for each in (prompt, file, dash)) != 1:
+        raise UserError("give the text in one way: -p TEXT, -f FILE, or - for standard input")
+    if prompt is not None:
+        return prompt
+    return read_text("-" if dash else str(file))
+
+
+def read_text(name: str) -> str:
+    """The content of a file, or of standard input for "-". Raises UserError when it cannot be read."""
+    try:
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise UserError(f"{name} cannot be read: {error.strerror}") from None
+    return data.decode("utf-8", "replace")
+
+
+def _report(model: Model, generation: Generation) -> str:
+    import json
+    from dataclasses import asdict
+
+    return json.dumps(
+        {
+            "model": str(model.path),
+            "prompt_tokens": generation.prompt,
+            "tokens": generation.tokens,
+            "text": generation.text,
+            "finish_reason": generation.finish_reason,
+            "timings": {
+                **asdict(generation.timings),
+                "prompt_per_second": generation.timings.prompt_per_second,
+                "decode_per_second": generation.timings.decode_per_second,
+            },
+        }
+    )

@@ -1,0 +1,98 @@
+"""What the commands that run a model have in common: its options, loading it, and what is told meanwhile."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ..sampling import Sampling
+
+if TYPE_CHECKING:
+    from ..model import Model
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+DEMO = "demo"
+DEFAULTS = Sampling()
+
+
+def sampling_options(command: Command) -> Command:
+    """Options that `sampling_of` turns into a `Sampling`."""
+    options = (
+        click.option("--temp", type=float, default=DEFAULTS.temperature, show_default=True,
+                     help="Temperature; 0 always takes the likeliest token."),
+        click.option("--top-k", type=int, default=DEFAULTS.top_k, show_default=True,
+                     help="Draw from that many likeliest tokens; 0 is no limit."),
+        click.option("--top-p", type=float, default=DEFAULTS.top_p, show_default=True,
+                     help="Draw from the likeliest tokens that make up this share; 1 is no limit."),
+        click.option("--min-p", type=float, default=DEFAULTS.min_p, show_default=True,
+                     help="Leave out tokens less likely than this share of the likeliest; 0 is no limit."),
+        click.option("--seed", type=int, help="Makes the draws repeatable."),
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def sampling_of(temp: float, top_k: int, top_p: float, min_p: float, seed: int | None) -> Sampling:
+    """The sampling that the options ask for."""
+    return Sampling(temperature=temp, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed)
+
+
+def model_options(command: Command) -> Command:
+    """Options that `open_model` takes."""
+    command = click.option(
+        "--ctx", type=int, metavar="N", help="Tokens of context. [default: the model's, at most 16384]"
+    )(command)
+    return click.option("--threads", type=int, metavar="N", help="[default: all cores]")(command)
+
+
+class Status:
+    """A line on standard error that shows what is going on and goes away when it is over."""
+
+    def __init__(self) -> None:
+        self._width = 0
+        self._told: set[str] = set()
+
+    def show(self, text: str, fraction: float) -> None:
+        """Show a text with how far it is; where standard error is no terminal, each new text once."""
+        if sys.stderr.isatty():
+            line = f"{text} … {fraction:.0%}"
+            click.echo("\r" + line.ljust(self._width), nl=False, err=True)
+            self._width = len(line)
+        elif (kind := text.split(":")[0]) not in self._told:
+            self._told.add(kind)
+            click.echo(f"{kind} …", err=True)
+
+    def reading(self, n_done: int, n_wanted: int) -> None:
+        """Show how much of a long prompt has been read."""
+        if n_done < n_wanted and sys.stderr.isatty():
+            self.show(f"reading the prompt: {n_done} of {n_wanted} tokens", n_done / n_wanted)
+
+    def clear(self) -> None:
+        """Remove the line."""
+        if self._width:
+            click.echo("\r" + " " * self._width + "\r", nl=False, err=True)
+            self._width = 0
+
+
+def model_path(name: str | None, status: Status) -> Path:
+    """The file to load; without a name, or with the name "demo", the demo model's."""
+    if name is not None and (name != DEMO or Path(name).exists()):
+        return Path(name)
+    from ..demo import demo_model_path
+
+    return demo_model_path(status.show)
+
+
+def open_model(name: str | None, ctx: int | None, threads: int | None, status: Status) -> Model:
+    """Load a model and clear the status line."""
+    from ..model import load
+
+    try:
+        return load(model_path(name, status), n_ctx=ctx, n_threads=threads, progress=status.show)
+    finally:
+        status.clear()
