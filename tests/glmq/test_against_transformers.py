@@ -1,0 +1,119 @@
+"""Logits of converted checkpoints are those of Hugging Face transformers in float32."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from glmq_convert.conversion import convert
+
+import glmq
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from tests import glm4_moe_checkpoints as checkpoints  # noqa: E402
+
+N_TOKENS = 64
+SMALLEST_MARGIN = 5e-4
+
+
+def rope(factor):
+    return {"rope_type": "default", "rope_theta": 1e6, "partial_rotary_factor": factor}
+
+
+SWITCHES = {
+    "as Air": {},
+    "q and k norm, no bias": {"use_qk_norm": True, "attention_bias": False},
+    "q and k norm and bias": {"use_qk_norm": True},
+    "no dense layers": {"first_k_dense_replace": 0},
+    "three dense layers": {"first_k_dense_replace": 3, "num_hidden_layers": 4},
+    "tied head": {"tie_word_embeddings": True},
+    "groups": {"n_group": 4, "topk_group": 2, "n_routed_experts": 16},
+    "weights not normalized": {"norm_topk_prob": False},
+    "scaled": {"routed_scaling_factor": 2.5},
+    "not normalized, scaled": {"norm_topk_prob": False, "routed_scaling_factor": 2.5},
+    "two shared experts": {"n_shared_experts": 2},
+    "whole heads rotate": {"rope_parameters": rope(1.0)},
+    "half of each head rotates": {"rope_parameters": rope(0.5)},
+    "long heads": {"head_dim": 64, "hidden_size": 96},
+    "one kv head": {"num_key_value_heads": 1},
+    "kv heads as many as heads": {"num_key_value_heads": 4},
+    "ten experts": {"n_routed_experts": 10},
+    **{f"top {k}": {"num_experts_per_tok": k} for k in range(1, 9)},
+}
+
+
+def tokens_without_ties(reference):
+    """Tokens for which no choice of experts is so close that rounding decides it, and their logits."""
+    for seed in range(100):
+        tokens = torch.randint(0, 330, (N_TOKENS,), generator=torch.Generator().manual_seed(seed))
+        logits, margin = logits_and_margin(reference, tokens)
+        if margin > SMALLEST_MARGIN:
+            return tokens, logits
+    raise AssertionError("every seed has a tie")
+
+
+def logits_and_margin(reference, tokens):
+    margins = [1.0]
+
+    def note(router, inputs):
+        margins.append(choice_margin(router, inputs[0], reference.config))
+
+    routers = [module for name, module in reference.named_modules() if name.endswith("mlp.gate")]
+    hooks = [router.register_forward_pre_hook(note) for router in routers]
+    with torch.no_grad():
+        logits = reference(tokens[None]).logits[0].numpy()
+    for hook in hooks:
+        hook.remove()
+    return logits, min(margins)
+
+
+def choice_margin(router, hidden, config):
+    """How far the last chosen expert (or group) is ahead of the first not chosen, for the closest token."""
+    scores = torch.sigmoid(hidden.reshape(-1, config.hidden_size) @ router.weight.T)
+    choice = scores + router.e_score_correction_bias
+    margin = 1.0
+    if config.n_group > 1:
+        grouped = choice.unflatten(-1, (config.n_group, -1))
+        of_groups = grouped.topk(2).values.sum(-1)
+        margin = gap(of_groups, config.topk_group)
+        kept = torch.zeros_like(of_groups).scatter_(1, of_groups.topk(config.topk_group).indices, 1)
+        choice = (grouped + (kept[..., None] - 1) * 100).flatten(-2)
+    return min(margin, gap(choice, config.num_experts_per_tok))
+
+
+def gap(values, k):
+    best = values.sort(descending=True).values
+    return float((best[:, k - 1] - best[:, k]).min()) if k < values.shape[1] else 1.0
+
+
+@pytest.fixture(scope="module", params=SWITCHES.values(), ids=SWITCHES.keys())
+def compared(request, tmp_path_factory):
+    """A model of ours, tokens, transformers' logits for them, and the range of these."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    reference = checkpoints.save_checkpoint(folder, **request.param)
+    tokens, expected = tokens_without_ties(reference)
+    with glmq.load(convert(folder, folder / "model.gguf", "f32")) as model:
+        yield model, tokens.tolist(), expected, np.ptp(expected)
+
+
+def test_logits(compared):
+    model, tokens, expected, logit_range = compared
+    assert np.abs(model.logits(tokens) - expected).max() < 2e-4 * logit_range
+
+
+@pytest.mark.parametrize("sizes", ([1] * 64, [1, 2, 3, 7, 11, 16, 24], [33, 31], [5] * 12 + [4]), ids=str)
+def test_batches_of_any_size_give_the_same_logits(compared, sizes):
+    model, tokens, _, logit_range = compared
+    whole = model.logits(tokens)
+    session = model.session()
+    ends = np.cumsum(sizes)
+    parts = [session.evaluate_all(tokens[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
+    assert np.abs(np.concatenate(parts) - whole).max() < 1e-4 * logit_range
+
+
+def test_every_instruction_set_gives_the_logits(any_isa, tmp_path):
+    reference = checkpoints.save_checkpoint(tmp_path, use_qk_norm=True)
+    tokens, expected = tokens_without_ties(reference)
+    with glmq.load(convert(tmp_path, tmp_path / "model.gguf", "f32")) as model:
+        assert np.abs(model.logits(tokens.tolist()) - expected).max() < 2e-4 * np.ptp(expected)
