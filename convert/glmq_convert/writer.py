@@ -199,7 +199,10 @@ class _Work:
         rows = self._weights.read(portion.source, portion.first_row, portion.n_rows, source)
         converted = target[: portion.n_rows * portion.tensor.row_bytes]
         try:
-            quantize_rows(rows, portion.tensor.type, converted)
+            if rows.dtype == np.uint8:
+                converted[:] = rows.reshape(-1)
+            else:
+                quantize_rows(rows, portion.tensor.type, converted)
         except UnfitWeightError as error:
             raise UserError(f"tensor {portion.source} {error}") from None
         file.seek(portion.offset)

@@ -1,0 +1,167 @@
+"""Small models with random weights of every tensor type, as GGUF files; the same on every machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gguf
+import numpy as np
+
+from ..kernels.blocks import random_weights
+
+N_VOCAB = 320
+HIDDEN, EXPERT_WIDTH, DENSE_WIDTH = 256, 256, 512
+N_HEADS, N_KV_HEADS, HEAD_DIM = 4, 2, 64
+N_EXPERTS, TOP_K, N_LAYERS = 8, 3, 3
+GENERAL_TYPE = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q6_K": 18, "BF16": 32}
+GLM_SPECIAL = (
+    "<|endoftext|>",
+    "[gMASK]",
+    "<sop>",
+    "<|system|>",
+    "<|user|>",
+    "<|assistant|>",
+    "<|observation|>",
+)
+
+
+class SmallModel:
+    """Collects a model's metadata and tensors."""
+
+    def __init__(self, path: Path, architecture: str, type_name: str, seed: int) -> None:
+        self.writer = gguf.GGUFWriter(path, architecture)
+        self._type_name = type_name
+        self._rng = np.random.default_rng(seed)
+        self.writer.add_file_type(GENERAL_TYPE[type_name])
+        self._add_vocabulary()
+
+    def matrix(self, name: str, *shape: int, scale: float = 1.0) -> None:
+        """Random weights of the model's type, of a size that keeps activations near 1."""
+        columns, rows = shape[-1], int(np.prod(shape[:-1]))
+        deviation = scale * columns**-0.5
+        kind = gguf.GGMLQuantizationType[self._type_name]
+        if self._type_name == "Q6_K":  # which the gguf package does not quantize to
+            data = random_weights(self._rng, rows, columns, "Q6_K")
+            scales = self._rng.uniform(-1, 1, (rows, columns // 256)) * deviation / 1400
+            blocks = data.reshape(rows, -1, 210)
+            blocks[:, :, 208:] = scales.astype(np.float16)[..., None].view(np.uint8)
+        else:
+            floats = self._rng.standard_normal((rows, columns), np.float32) * np.float32(deviation)
+            data = gguf.quants.quantize(floats, kind).view(np.uint8)
+        self.writer.add_tensor(name, data.reshape(*shape[:-1], -1), raw_dtype=kind)
+
+    def floats(self, name: str, *shape: int, deviation: float, mean: float = 0.0) -> None:
+        """Random float32 weights."""
+        values = mean + deviation * self._rng.standard_normal(shape, np.float32)
+        self.writer.add_tensor(name, values.astype(np.float32))
+
+    def norm(self, name: str, width: int = HIDDEN) -> None:
+        """A norm's weights."""
+        self.floats(name, width, deviation=0.1, mean=1.0)
+
+    def finish(self) -> None:
+        """Write the file."""
+        self.writer.write_header_to_file()
+        self.writer.write_kv_data_to_file()
+        self.writer.write_tensors_to_file()
+        self.writer.close()
+
+    def _add_vocabulary(self) -> None:
+        from glmq.tokenizer.byte_pairs import byte_characters
+
+        tokens = byte_characters()
+        tokens += [f"[PAD{i}]" for i in range(N_VOCAB - len(tokens) - len(GLM_SPECIAL))]
+        first = len(tokens)
+        self.writer.add_tokenizer_model("gpt2")
+        self.writer.add_tokenizer_pre("glm4")
+        self.writer.add_token_list([*tokens, *GLM_SPECIAL])
+        self.writer.add_token_types([1] * 256 + [5] * (first - 256) + [3] * len(GLM_SPECIAL))
+        self.writer.add_token_merges(["a b"])
+        self.writer.add_eos_token_id(first)
+        self.writer.add_bos_token_id(first + 1)
+
+
+def write_glm4moe(path: Path, type_name: str = "F32", *, qk_norm: bool = False, seed: int = 0) -> Path:
+    """A `glm4moe` model: a dense layer, then layers of experts.
+
+    The experts' part is small, so that a choice between two that rounding decides changes little.
+    """
+    model = SmallModel(path, "glm4moe", type_name, seed)
+    writer = model.writer
+    _add_sizes(writer, N_LAYERS)
+    writer.add_expert_count(N_EXPERTS)
+    writer.add_expert_used_count(TOP_K)
+    writer.add_expert_shared_count(1)
+    writer.add_expert_feed_forward_length(EXPERT_WIDTH)
+    writer.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
+    writer.add_expert_weights_scale(1.5)
+    writer.add_expert_weights_norm(True)
+    writer.add_leading_dense_block_count(1)
+    model.matrix("token_embd.weight", N_VOCAB, HIDDEN, scale=HIDDEN**0.5)
+    for i in range(N_LAYERS):
+        block = f"blk.{i}."
+        _add_attention(model, block, bias=not qk_norm, qk_norm=qk_norm)
+        model.norm(f"{block}post_attention_norm.weight")
+        if i == 0:
+            _add_feed_forward(model, block, "", DENSE_WIDTH)
+            continue
+        model.floats(f"{block}ffn_gate_inp.weight", N_EXPERTS, HIDDEN, deviation=2 * HIDDEN**-0.5)
+        model.floats(f"{block}exp_probs_b.bias", N_EXPERTS, deviation=0.1)
+        for part in ("gate", "up"):
+            model.matrix(f"{block}ffn_{part}_exps.weight", N_EXPERTS, EXPERT_WIDTH, HIDDEN)
+        model.matrix(f"{block}ffn_down_exps.weight", N_EXPERTS, HIDDEN, EXPERT_WIDTH, scale=0.3)
+        _add_feed_forward(model, block, "_shexp", EXPERT_WIDTH)
+    _add_head(model)
+    model.finish()
+    return path
+
+
+def write_llama(path: Path, type_name: str = "F32", *, seed: int = 0) -> Path:
+    """A dense `llama` model."""
+    model = SmallModel(path, "llama", type_name, seed)
+    _add_sizes(model.writer, 2)
+    model.matrix("token_embd.weight", N_VOCAB, HIDDEN, scale=HIDDEN**0.5)
+    for i in range(2):
+        _add_attention(model, f"blk.{i}.", bias=False, qk_norm=False)
+        model.norm(f"blk.{i}.ffn_norm.weight")
+        _add_feed_forward(model, f"blk.{i}.", "", DENSE_WIDTH)
+    _add_head(model)
+    model.finish()
+    return path
+
+
+def _add_sizes(writer: gguf.GGUFWriter, n_layers: int) -> None:
+    writer.add_block_count(n_layers)
+    writer.add_context_length(512)
+    writer.add_embedding_length(HIDDEN)
+    writer.add_feed_forward_length(DENSE_WIDTH)
+    writer.add_head_count(N_HEADS)
+    writer.add_head_count_kv(N_KV_HEADS)
+    writer.add_key_length(HEAD_DIM)
+    writer.add_value_length(HEAD_DIM)
+    writer.add_rope_freq_base(1e6)
+    writer.add_rope_dimension_count(HEAD_DIM // 2 if writer.arch == "glm4moe" else HEAD_DIM)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_vocab_size(N_VOCAB)
+
+
+def _add_attention(model: SmallModel, block: str, *, bias: bool, qk_norm: bool) -> None:
+    model.norm(f"{block}attn_norm.weight")
+    for part, n_heads in (("q", N_HEADS), ("k", N_KV_HEADS), ("v", N_KV_HEADS)):
+        model.matrix(f"{block}attn_{part}.weight", n_heads * HEAD_DIM, HIDDEN)
+        if bias:
+            model.floats(f"{block}attn_{part}.bias", n_heads * HEAD_DIM, deviation=0.2)
+        if qk_norm and part != "v":
+            model.norm(f"{block}attn_{part}_norm.weight", HEAD_DIM)
+    model.matrix(f"{block}attn_output.weight", HIDDEN, N_HEADS * HEAD_DIM)
+
+
+def _add_feed_forward(model: SmallModel, block: str, suffix: str, width: int) -> None:
+    model.matrix(f"{block}ffn_gate{suffix}.weight", width, HIDDEN)
+    model.matrix(f"{block}ffn_up{suffix}.weight", width, HIDDEN)
+    model.matrix(f"{block}ffn_down{suffix}.weight", HIDDEN, width)
+
+
+def _add_head(model: SmallModel) -> None:
+    model.norm("output_norm.weight")
+    model.matrix("output.weight", N_VOCAB, HIDDEN)
