@@ -119,6 +119,7 @@ class Generation:
                 self.finish_reason = "stop"
                 return
             self.tokens.append(token)
+            self._session.drawn = [token]
             seconds = time.perf_counter() - began
             self.timings = replace(self.timings, n_generated=len(self.tokens), decode_seconds=seconds)
             yield token

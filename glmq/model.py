@@ -153,7 +153,7 @@ class Model:
 
         session = session or self._own_session()
         text = self.chat_template.render(messages, **template_arguments)
-        tokens = prompt_tokens(text, self.tokenizer, session.tokens)
+        tokens = prompt_tokens(text, self.tokenizer, [*session.tokens, *session.drawn])
         return self.generate(
             tokens, sampling=sampling, max_tokens=max_tokens, stop=stop, session=session, progress=progress
         )

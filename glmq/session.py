@@ -19,11 +19,15 @@ class ContextFull(UserError):
 
 
 class Session:
-    """One conversation's state in a model. Any number of them share an engine, one batch at a time."""
+    """One conversation's state in a model. Any number of them share an engine, one batch at a time.
+
+    tokens: those that the KV cache holds. drawn: what was drawn to follow them and is not evaluated yet.
+    """
 
     def __init__(self, engine: Engine, n_ctx: int) -> None:
         self.n_ctx = n_ctx
         self.tokens: list[int] = []
+        self.drawn: list[int] = []
         self._engine = engine
         shape = engine.cache_shape
         self._cache = KVCache(shape.n_layers, shape.n_kv_heads, shape.head_dim, n_ctx)
@@ -54,6 +58,7 @@ class Session:
         if not 0 <= n <= len(self.tokens):
             raise ValueError(f"cannot rewind {len(self.tokens)} tokens to {n}")
         del self.tokens[n:]
+        self.drawn = []
 
     def _evaluate(
         self, tokens: Sequence[int], *, all_outputs: bool, progress: Evaluated | None
@@ -63,6 +68,7 @@ class Session:
         n_vocab = self._engine.n_vocab
         logits = np.empty((len(wanted) if all_outputs else 1, n_vocab), np.float32)
         done = 0
+        self.drawn = []
         while done < len(wanted):
             batch = wanted[done : done + self._engine.max_tokens]
             done += len(batch)
