@@ -69,13 +69,13 @@ class SmallModel:
     def _add_vocabulary(self) -> None:
         from glmq.tokenizer.byte_pairs import byte_characters
 
-        tokens = byte_characters()
+        tokens = [*byte_characters(), "ab"]
         tokens += [f"[PAD{i}]" for i in range(N_VOCAB - len(tokens) - len(GLM_SPECIAL))]
         first = len(tokens)
         self.writer.add_tokenizer_model("gpt2")
         self.writer.add_tokenizer_pre("glm4")
         self.writer.add_token_list([*tokens, *GLM_SPECIAL])
-        self.writer.add_token_types([1] * 256 + [5] * (first - 256) + [3] * len(GLM_SPECIAL))
+        self.writer.add_token_types([1] * 257 + [5] * (first - 257) + [3] * len(GLM_SPECIAL))
         self.writer.add_token_merges(["a b"])
         self.writer.add_eos_token_id(first)
         self.writer.add_bos_token_id(first + 1)
