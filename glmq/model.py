@@ -60,7 +60,7 @@ class Model:
         self._session: Session | None = None
 
     def _context_size(self, wanted: int | None) -> int:
-        trained = self.file.integer(f"{self.architecture}.context_length", DEFAULT_CONTEXT)
+        trained = self.file.integer(f"{self.architecture}.context_length", DEFAULT_CONTEXT, least=1)
         if wanted is None:
             return min(trained, DEFAULT_CONTEXT)
         if wanted < 1:

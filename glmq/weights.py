@@ -22,14 +22,31 @@ class Weights:
     def __contains__(self, name: str) -> bool:
         return name in self._file.tensors
 
+    def check(self, name: str, shape: tuple[int, ...]) -> str:
+        """The type of a tensor; UserError when it is not there, has another shape or no kernels."""
+        tensor = self._file.tensors.get(name)
+        if tensor is None:
+            raise UserError(f"{self._file.path}: tensor {name} is missing; the file is damaged or incomplete")
+        if tensor.type not in FORMATS:
+            raise UserError(
+                f"{self._file.path}: tensor {name} has type {tensor.type}, which glmq cannot run yet;"
+                f" choose a file with {', '.join(FORMATS)}"
+            )
+        if tuple(tensor.shape) != shape:
+            raise UserError(
+                f"{self._file.path}: tensor {name} has shape {tuple(tensor.shape)},"
+                f" but by the metadata it should have {shape}"
+            )
+        return tensor.type
+
     def matrix(self, name: str, rows: int, columns: int) -> Matrix:
         """A weight matrix (rows, columns)."""
-        type_name = self._check(name, (rows, columns))
+        type_name = self.check(name, (rows, columns))
         return matrix_of(self._file.data(name), rows, columns, type_name)
 
     def vector(self, name: str, size: int) -> np.ndarray:
         """A float32 (size,) vector, padded so that 16 lanes may be read from any entry."""
-        type_name = self._check(name, (size,))
+        type_name = self.check(name, (size,))
         if type_name not in VECTOR_TYPES:
             raise UserError(f"{self._file.path}: tensor {name} is {type_name}; a vector must be F32 or F16")
         padded = np.zeros(size + 16, np.float32)
@@ -42,7 +59,7 @@ class Weights:
 
     def stacked(self, name: str, count: int, rows: int, columns: int) -> list[Matrix]:
         """The matrices of a tensor (count, rows, columns), one per expert."""
-        type_name = self._check(name, (count, rows, columns))
+        type_name = self.check(name, (count, rows, columns))
         data = self._file.data(name)
         size = data.size // count
         return [Matrix(address_of(data) + i * size, rows, columns, type_name, data) for i in range(count)]
@@ -61,20 +78,3 @@ class Weights:
                 " choose a file whose gate and up matrices have one type"
             )
         return Experts(gate, up, down)
-
-    def _check(self, name: str, shape: tuple[int, ...]) -> str:
-        """The type of a tensor that is there, has kernels and the right shape."""
-        tensor = self._file.tensors.get(name)
-        if tensor is None:
-            raise UserError(f"{self._file.path}: tensor {name} is missing; the file is damaged or incomplete")
-        if tensor.type not in FORMATS:
-            raise UserError(
-                f"{self._file.path}: tensor {name} has type {tensor.type}, which glmq cannot run yet;"
-                f" choose a file with {', '.join(FORMATS)}"
-            )
-        if tuple(tensor.shape) != shape:
-            raise UserError(
-                f"{self._file.path}: tensor {name} has shape {tuple(tensor.shape)},"
-                f" but by the metadata it should have {shape}"
-            )
-        return tensor.type

@@ -10,6 +10,7 @@ import click
 from glmq_kernels.errors import UserError
 
 from .options import Status, model_options, open_model, sampling_of, sampling_options
+from .terminal import note, write
 
 if TYPE_CHECKING:
     from ..generation import Generation
@@ -56,9 +57,10 @@ def generate(
             return
         for piece in generation:
             status.clear()
-            click.echo(piece, nl=False)
-            sys.stdout.flush()
+            write(piece)
         click.echo()
+        if generation.finish_reason == "context":
+            note(f"The context of {loaded.n_ctx} tokens is full; a larger --ctx makes room for more.")
 
 
 def prompt_text(prompt: str | None, file: str | None, dash: str | None) -> str:

@@ -10,11 +10,15 @@ from typing import Any
 from .errors import GGUFError
 
 
-def integer(metadata: Mapping[str, Any], path: Path, key: str, default: int | None = None) -> int:
-    """An integer; GGUFError when it is missing without a default, or something else."""
+def integer(
+    metadata: Mapping[str, Any], path: Path, key: str, default: int | None = None, least: int = 0
+) -> int:
+    """An integer from `least` up; GGUFError when it is missing without a default, or something else."""
     value = _value(metadata, path, key, default)
     if isinstance(value, bool) or not isinstance(value, int):
         raise _wrong(path, key, "an integer", value)
+    if value < least:
+        raise _wrong(path, key, f"at least {least}", value)
     return value
 
 

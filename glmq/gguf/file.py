@@ -70,9 +70,12 @@ class GGUFFile:
             raise ValueError(f"{self.path} is closed")
         return self._mappings[info.file_index][info.offset : info.offset + info.n_bytes]
 
-    def integer(self, key: str, default: int | None = None) -> int:
-        """An integer of the metadata; GGUFError when it is something else, or missing without a default."""
-        return fields.integer(self.metadata, self.path, key, default)
+    def integer(self, key: str, default: int | None = None, least: int = 0) -> int:
+        """An integer of the metadata, from `least` up.
+
+        Raises GGUFError when it is something else, or missing without a default.
+        """
+        return fields.integer(self.metadata, self.path, key, default, least)
 
     def number(self, key: str, default: float | None = None) -> float:
         """A finite number of the metadata; errors as for `integer`."""

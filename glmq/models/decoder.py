@@ -58,6 +58,9 @@ class Decoder:
         n_vocab: int,
     ) -> None:
         shape.check()
+        # Before memory is taken for sizes that the file only claims.
+        weights.check("blk.0.attn_q.weight", (shape.n_heads * shape.head_dim, hidden_size))
+        weights.check("blk.0.attn_k.weight", (shape.n_kv_heads * shape.head_dim, hidden_size))
         self.weights, self.shape, self.epsilon = weights, shape, epsilon
         self.hidden_size, self.n_vocab = hidden_size, n_vocab
         self.tape = Tape(max_tokens, n_threads)

@@ -46,15 +46,15 @@ class Glm4MoeConfig:
     def from_gguf(cls, file: GGUFFile) -> Glm4MoeConfig:
         """Read and check the metadata."""
 
-        def integer(key: str, default: int | None = None) -> int:
-            return file.integer(f"glm4moe.{key}", default)
+        def integer(key: str, default: int | None = None, least: int = 0) -> int:
+            return file.integer(f"glm4moe.{key}", default, least)
 
-        n_heads = integer("attention.head_count")
-        head_dim = integer("attention.key_length", integer("embedding_length") // n_heads)
+        n_heads = integer("attention.head_count", least=1)
+        head_dim = integer("attention.key_length", integer("embedding_length") // n_heads, least=1)
         config = cls(
             n_layers=_trunk_layers(file),
             hidden_size=integer("embedding_length"),
-            shape=AttentionShape(n_heads, integer("attention.head_count_kv", n_heads), head_dim),
+            shape=AttentionShape(n_heads, integer("attention.head_count_kv", n_heads, least=1), head_dim),
             rope_theta=file.number("glm4moe.rope.freq_base", 10000.0),
             n_rotated=integer("rope.dimension_count", head_dim),
             epsilon=file.number("glm4moe.attention.layer_norm_rms_epsilon"),
@@ -136,6 +136,9 @@ class ExpertLayers:
     def __init__(self, decoder: Decoder, config: Glm4MoeConfig) -> None:
         self.decoder, self.config = decoder, config
         tape = decoder.tape
+        first = f"blk.{config.n_dense_layers}"
+        sizes = (config.n_experts, config.expert_width, config.hidden_size)
+        decoder.weights.check(f"{first}.ffn_gate_exps.weight", sizes)
         self.routing = Routing(tape.max_tokens, config.n_experts, config.top_k)
         tiles = self.routing.max_tiles(tape.max_tokens)
         self.router_logits = ops.float_rows(tape, config.n_experts)

@@ -17,17 +17,17 @@ from .decoder import AttentionShape, Decoder, plain_frequencies
 def build(file: GGUFFile, max_tokens: int, n_threads: int) -> Program:
     """The forward pass of a `llama` file for batches of up to `max_tokens`."""
 
-    def integer(key: str, default: int | None = None) -> int:
-        return file.integer(f"llama.{key}", default)
+    def integer(key: str, default: int | None = None, least: int = 0) -> int:
+        return file.integer(f"llama.{key}", default, least)
 
     if integer("expert_count", 0):
         raise UserError(f"{file.path} is a Llama with experts (Mixtral), which glmq does not run")
     hidden_size, n_heads, n_layers = (
         integer("embedding_length"),
-        integer("attention.head_count"),
+        integer("attention.head_count", least=1),
         integer("block_count"),
     )
-    head_dim = integer("attention.key_length", hidden_size // n_heads)
+    head_dim = integer("attention.key_length", hidden_size // n_heads, least=1)
     weights = Weights(file)
     decoder = Decoder(
         max_tokens,
@@ -35,7 +35,7 @@ def build(file: GGUFFile, max_tokens: int, n_threads: int) -> Program:
         weights,
         n_layers=n_layers,
         hidden_size=hidden_size,
-        shape=AttentionShape(n_heads, integer("attention.head_count_kv", n_heads), head_dim),
+        shape=AttentionShape(n_heads, integer("attention.head_count_kv", n_heads, least=1), head_dim),
         rotary=Rotary(_frequencies(file, weights, head_dim), interleaved=True),
         epsilon=file.number("llama.attention.layer_norm_rms_epsilon"),
         n_vocab=file.tensor("token_embd.weight").shape[0],
