@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable
 
 import numpy as np
-from glmq_kernels.store import Progress
+from glmq_kernels.store import Progress, kernels
+from glmq_kernels.team import KERNELS as TEAM_KERNELS
 from glmq_kernels.team import Team
 
 from .kv_cache import KVCache
@@ -24,7 +25,8 @@ class Engine:
     ) -> None:
         self._lock = threading.Lock()
         self._program = build(BATCH, n_threads)
-        self._program.tape.finish(progress)
+        kernels([*self._program.tape.kernel_names(), *TEAM_KERNELS], progress)
+        self._program.tape.finish()
         self._team = Team(n_threads)
 
     @property

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from glmq_kernels.errors import UserError
 from glmq_kernels.store import Progress
+from glmq_kernels.strings import prepare
 from glmq_kernels.team import usable_cores
 
 from .engine import Engine
@@ -192,6 +193,8 @@ def load(
     """
     if n_threads is not None and not 1 <= n_threads <= 1024:
         raise UserError(f"{n_threads} threads are not possible; choose 1 to {usable_cores()}")
+    if progress:
+        prepare(progress)
     file = open_gguf(path)
     try:
         return Model(file, n_ctx=n_ctx, n_threads=n_threads, progress=progress)

@@ -24,7 +24,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +120,9 @@ def _source_hash(module: Path) -> str:
 
 @functools.cache
 def _tool_versions() -> str:
+    """Of what makes machine code, without importing it."""
+    from importlib import metadata
+
     return f"{metadata.version('numba')} {metadata.version('llvmlite')} {sys.version_info[:2]}"
 
 

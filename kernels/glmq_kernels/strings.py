@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from .store import arguments, kernel
+from .store import Progress, arguments, kernel, kernels
+
+
+def prepare(progress: Progress) -> None:
+    """Compile what `string_offsets` calls, if that was never done, telling of it."""
+    kernels(["strings.walk"], progress)
 
 
 def string_offsets(data: np.ndarray, start: int, count: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .memory import address_of, aligned_zeros
 from .slots import STATE_SLOTS
-from .store import Progress, arguments, kernels
+from .store import arguments, kernels
 from .team import Team
 from .tiles import tile_count
 
@@ -59,9 +59,9 @@ class Tape:
         """The kernels that the tape calls."""
         return iter(dict.fromkeys(name for name, _, _ in self._steps))
 
-    def finish(self, progress: Progress | None = None) -> None:
+    def finish(self) -> None:
         """Load (and compile, once) the kernels and fix every operand's address."""
-        loaded = kernels(self.kernel_names(), progress)
+        loaded = kernels(self.kernel_names())
         scratch = aligned_zeros(self._scratch_bytes * self.n_threads)
         self.keep(scratch)
         operations = np.zeros((len(self._steps), 3), np.int64)

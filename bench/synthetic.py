@@ -1,0 +1,176 @@
+"""Models of GLM-4.5-Air's shape with random weights: the time of a pass does not depend on their values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import gguf
+import numpy as np
+from glmq_convert import glm4_moe
+from glmq_convert.config import Glm4MoeConfig
+from glmq_convert.conversion import FILE_TYPES
+from glmq_convert.plan import tensor_type
+from glmq_convert.writer import write_gguf
+from glmq_kernels.formats import FORMATS
+
+HALF_SCALES = {"Q4_0": 4.3e-3, "Q8_0": 2.7e-4}
+"""Of a block, so that weights have a deviation of about 0.02."""
+
+
+def air_config(n_layers: int, vocab_size: int) -> Glm4MoeConfig:
+    """GLM-4.5-Air with fewer layers and tokens."""
+    return Glm4MoeConfig(
+        vocab_size=vocab_size,
+        hidden_size=4096,
+        intermediate_size=10944,
+        num_hidden_layers=n_layers,
+        num_attention_heads=96,
+        num_key_value_heads=8,
+        head_dim=128,
+        max_position_embeddings=131072,
+        rms_norm_eps=1e-5,
+        rope_theta=1e6,
+        partial_rotary_factor=0.5,
+        attention_bias=True,
+        use_qk_norm=False,
+        tie_word_embeddings=False,
+        first_k_dense_replace=1,
+        n_routed_experts=128,
+        num_experts_per_tok=8,
+        n_shared_experts=1,
+        moe_intermediate_size=1408,
+        n_group=1,
+        topk_group=1,
+        routed_scaling_factor=1.0,
+        norm_topk_prob=True,
+        num_nextn_predict_layers=0,
+    )
+
+
+def shapes(c: Glm4MoeConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of a checkpoint's tensors."""
+    h, heads, kv = c.hidden_size, c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim
+    yield from (("model.embed_tokens.weight", (c.vocab_size, h)), ("lm_head.weight", (c.vocab_size, h)))
+    yield "model.norm.weight", (h,)
+    for i in range(c.num_hidden_layers):
+        layer = f"model.layers.{i}."
+        for norm in ("input_layernorm", "post_attention_layernorm"):
+            yield f"{layer}{norm}.weight", (h,)
+        for part, rows in (("q", heads), ("k", kv), ("v", kv)):
+            yield f"{layer}self_attn.{part}_proj.weight", (rows, h)
+            yield f"{layer}self_attn.{part}_proj.bias", (rows,)
+        yield f"{layer}self_attn.o_proj.weight", (h, heads)
+        if i < c.first_k_dense_replace:
+            yield from _feed_forward(f"{layer}mlp.", c.intermediate_size, h)
+            continue
+        yield f"{layer}mlp.gate.weight", (c.n_routed_experts, h)
+        yield f"{layer}mlp.gate.e_score_correction_bias", (c.n_routed_experts,)
+        yield from _feed_forward(f"{layer}mlp.shared_experts.", c.moe_intermediate_size, h)
+        for j in range(c.n_routed_experts):
+            yield from _feed_forward(f"{layer}mlp.experts.{j}.", c.moe_intermediate_size, h)
+
+
+def _feed_forward(prefix: str, width: int, h: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield f"{prefix}gate_proj.weight", (width, h)
+    yield f"{prefix}up_proj.weight", (width, h)
+    yield f"{prefix}down_proj.weight", (h, width)
+
+
+class RandomWeights:
+    """A checkpoint of random weights (see `glmq_convert.plan.Weights`), already quantized."""
+
+    def __init__(self, config: Glm4MoeConfig, type_name: str) -> None:
+        self._shapes = dict(shapes(config))
+        self._type = type_name
+        rng = np.random.default_rng(0)
+        self._bytes = rng.integers(0, 256, 64 << 20, np.uint8)
+        self._floats = rng.standard_normal(1 << 20, np.float32)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._shapes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shapes)
+
+    def __len__(self) -> int:
+        return len(self._shapes)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Dimensions, outermost first."""
+        return self._shapes[name]
+
+    def item_bytes(self, name: str) -> int:
+        """At most so many bytes a weight."""
+        return 4
+
+    def read(self, name: str, first_row: int, n_rows: int, buffer: np.ndarray) -> np.ndarray:
+        """Random rows in the tensor's type."""
+        columns = self._shapes[name][-1]
+        vector = len(self._shapes[name]) == 1
+        if vector or name.endswith("mlp.gate.weight"):
+            norm = 1.0 if "norm" in name else 0.0
+            size = n_rows * columns
+            return (norm + 0.05 * np.resize(self._floats, size)).reshape(n_rows, columns).astype(np.float32)
+        kind = FORMATS[self._type]
+        row_bytes = kind.row_bytes(columns)
+        start = hash((name, first_row)) % (len(self._bytes) - n_rows * row_bytes)
+        blocks = self._bytes[start : start + n_rows * row_bytes].copy().reshape(-1, kind.block_bytes)
+        blocks[:, :2] = np.array([HALF_SCALES[self._type]], np.float16).view(np.uint8)
+        return blocks.reshape(n_rows, row_bytes)
+
+
+def write_air(path: Path, type_name: str = "Q4_0", n_layers: int = 3, vocab_size: int = 32768) -> Path:
+    """A GGUF file, unless it is there."""
+    if path.exists():
+        return path
+    config = air_config(n_layers, vocab_size)
+    weights = RandomWeights(config, type_name)
+    tensors = glm4_moe.plan_tensors(config, weights, weights, type_name, n_mtp_layers=0)
+    assert all(t.type == tensor_type(t.name, t.shape, type_name) for t in tensors)
+    header = gguf.GGUFWriter(None, glm4_moe.ARCHITECTURE)
+    glm4_moe.add_metadata(header, config, n_mtp_layers=0)
+    header.add_file_type(FILE_TYPES[type_name.lower()])
+    header.add_tokenizer_model("none")
+    write_gguf(path, header, tensors, weights)
+    return path
+
+
+def write_checkpoint(folder: Path) -> Path:
+    """A bfloat16 checkpoint of one dense and one expert layer (3 GB), unless it is there."""
+    path = folder / "model.safetensors"
+    if path.exists():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    config = replace(air_config(2, 8192), n_routed_experts=64)
+    (folder / "config.json").write_text(json.dumps({"model_type": "glm4_moe", **asdict(config)}))
+    _write_tokenizer(folder, config.vocab_size)
+    header, offset = {}, 0
+    for name, shape in shapes(config):
+        size = 2 * int(np.prod(shape))
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [offset, offset + size]}
+        offset += size
+    encoded = json.dumps(header).encode()
+    weights = (np.random.default_rng(0).standard_normal(32 << 20, np.float32) * 0.02).view(np.uint16)[1::2]
+    unfinished = path.with_suffix(".part")
+    with unfinished.open("wb") as file:
+        file.write(len(encoded).to_bytes(8, "little") + encoded)
+        while offset:
+            part = weights[: offset // 2].tobytes()
+            file.write(part)
+            offset -= len(part)
+    unfinished.replace(path)
+    return folder
+
+
+def _write_tokenizer(folder: Path, n_vocab: int) -> None:
+    from tokenizers import Tokenizer, pre_tokenizers
+    from tokenizers.models import BPE
+
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    vocab = {text: i for i, text in enumerate([*sorted(alphabet), *(f"[{i}]" for i in range(n_vocab - 256))])}
+    tokenizer = Tokenizer(BPE(vocab, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.save(str(folder / "tokenizer.json"))
