@@ -38,7 +38,10 @@ def test_there_are_commands():
 @pytest.mark.parametrize("line", COMMANDS)
 def test_commands(line, demo_path):
     words = [str(demo_path) if word.endswith(".gguf") else word for word in shlex.split(line)[1:]]
-    code, out, err = run(*words, stdin="Hello\n/quit\n" if words[0] == "chat" else None)
+    if words[0] == "chat":
+        code, out, err = run(*words, "-n", 20, stdin="Hello\n/quit\n")
+    else:
+        code, out, err = run(*words)
     assert code == 0, err
     assert out.strip()
 
