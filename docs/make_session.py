@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-COLUMNS, LINES = 96, 24
+COLUMNS, LINES = 104, 22
 TALK = ("Name three things that a lighthouse needs.", "Which of them matters most?", "/help")
 SESSION = "glmq-picture"
 
@@ -41,6 +41,7 @@ def main() -> None:
         time.sleep(0.5)
         glmq = Path(sys.executable).with_name("glmq")
         tmux("send-keys", "-t", SESSION, f"alias glmq={glmq}; clear", "Enter")
+        time.sleep(1)
         tmux("send-keys", "-t", SESSION, "glmq chat --seed 3 --temp 0.3", "Enter")
         for i, line in enumerate(TALK):
             wait_for("[prompt", i)
