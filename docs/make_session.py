@@ -43,6 +43,7 @@ def main() -> None:
         tmux("send-keys", "-t", SESSION, f"alias glmq={glmq}; clear", "Enter")
         time.sleep(1)
         tmux("send-keys", "-t", SESSION, "glmq chat --seed 3 --temp 0.3", "Enter")
+        wait_for("/help lists", 1)
         for i, line in enumerate(TALK):
             wait_for("[prompt", i)
             time.sleep(0.5)
