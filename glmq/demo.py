@@ -40,15 +40,16 @@ DESCRIPTION = (
 )
 
 
-def demo_model_path(progress: Progress | None = None) -> Path:
-    """Where the demo model is; it is downloaded and built first when it is not there.
+def demo_model_path(progress: Progress | None = None, rebuild: bool = False) -> Path:
+    """Where the demo model is; it is downloaded and built first when it is not there, or to `rebuild` it.
 
     progress(text, fraction done) is called while that goes on. Raises UserError when the original cannot
     be downloaded.
     """
     path = _folder() / f"glmq-demo-{EDITION}.gguf"
-    if not path.is_file():
-        build_demo_model(path, progress)
+    if rebuild or not path.is_file():
+        with open_gguf(original_path(progress)) as file:
+            arrange_as_moe(file, path, progress)
     return path
 
 
@@ -62,12 +63,6 @@ def original_path(progress: Progress | None = None) -> Path:
             unpacked = _unpack(_download(Path(folder)), Path(folder))
             unpacked.replace(path)
     return path
-
-
-def build_demo_model(path: Path, progress: Progress | None = None) -> None:
-    """Build the demo model as the file `path`, even if there is one. Errors as for `demo_model_path`."""
-    with open_gguf(original_path(progress)) as file:
-        arrange_as_moe(file, path, progress)
 
 
 def arrange_as_moe(file: GGUFFile, path: Path, progress: Progress | None = None) -> None:

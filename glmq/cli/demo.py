@@ -11,13 +11,11 @@ from .options import Status
 @click.option("--rebuild", is_flag=True, help="Build it even if it is there.")
 def demo(rebuild: bool) -> None:
     """Download and build the demo model if it is not there, and say what it is."""
-    from ..demo import DESCRIPTION, build_demo_model, demo_model_path
+    from ..demo import DESCRIPTION, demo_model_path
 
     status = Status()
     try:
-        path = demo_model_path(status.show)
-        if rebuild:
-            build_demo_model(path, progress=status.show)
+        path = demo_model_path(status.show, rebuild)
     finally:
         status.clear()
     click.echo(DESCRIPTION)
