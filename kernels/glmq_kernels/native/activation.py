@@ -20,6 +20,7 @@ from ..slots import (
     N_TOKENS,
 )
 from ..tiles import record_bytes
+from .conversions import narrow_to_i8, round_to_int
 from .memory import argument, inline, load_f32, store_f32
 from .simd import (
     absolute,
@@ -27,8 +28,6 @@ from .simd import (
     load_i8x16,
     max_lane,
     maximum,
-    narrow_to_i8,
-    round_to_int,
     splat_f32x16,
     splat_i8x16,
     store,

@@ -12,12 +12,12 @@ from typing import Any
 
 from ..slots import ACTIVATION_ROWS, CAPACITY, KEYS, N_PAST, N_TOKENS, VALUES
 from .activation import TILE, prepare
+from .conversions import half_to_float
 from .mathematics import exp
 from .memory import argument, inline, load_f32, store_f32
 from .simd import (
     first_lane,
     fma,
-    half_to_float,
     keep_lanes,
     load_f32x16,
     load_i16x16,

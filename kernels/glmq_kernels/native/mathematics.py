@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
+from .conversions import round_to_int, to_float
 from .memory import inline
-from .simd import (
-    bitcast_f32x16,
-    divide,
-    fma,
-    i32x16,
-    make_constant,
-    maximum,
-    minimum,
-    round_to_int,
-    splat_f32x16,
-    to_float,
-)
+from .simd import bitcast_f32x16, divide, fma, i32x16, make_constant, maximum, minimum, splat_f32x16
 
 shift_to_exponent = make_constant(i32x16, [23] * 16)
 exponent_bias = make_constant(i32x16, [127] * 16)

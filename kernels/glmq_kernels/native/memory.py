@@ -11,7 +11,8 @@ from numba import njit
 from numba.core import types
 from numba.extending import intrinsic
 
-from .simd import I32, I64, bfloat_to_float, call_llvm, first_lane, half_to_float, load_i16x1, load_value
+from .conversions import bfloat_to_float, half_to_float
+from .simd import I32, I64, call_llvm, first_lane, load_i16x1, load_value
 
 inline = njit(forceinline=True, error_model="numpy")
 """For functions called from kernels: always merged into the caller's machine code."""

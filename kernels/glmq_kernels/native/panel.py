@@ -8,6 +8,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from .conversions import half_to_float
 from .dot import make_dot
 from .memory import inline, store_f32
 from .simd import (
@@ -15,7 +16,6 @@ from .simd import (
     I16,
     I32,
     I64,
-    half_to_float,
     i8x64,
     i16x16,
     i32x16,

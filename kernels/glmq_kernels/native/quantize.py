@@ -14,14 +14,12 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from ..quantize import BLOCK, SOURCE_KINDS
+from .conversions import bfloat_to_float, float_to_half, half_to_float, narrow_to_i8
 from .memory import argument, inline, store_i64
 from .simd import (
     I32,
-    bfloat_to_float,
     call_llvm,
     f32x16,
-    float_to_half,
-    half_to_float,
     i16x16,
     i32x16,
     load_f32x16,
@@ -29,7 +27,6 @@ from .simd import (
     make_bitcast,
     make_constant,
     minimum,
-    narrow_to_i8,
     splat_f32x8,
     splat_f32x16,
     store,

@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 
 from ..slots import CAPACITY, KEYS, N_PAST, N_TOKENS, VALUES
+from .conversions import float_to_half
 from .memory import argument, float_argument, inline, load_f32, store_f32
 from .norm import inverse_rms, scale_row
-from .simd import float_to_half, load_f32x16, store, store_lanes
+from .simd import load_f32x16, store, store_lanes
 
 
 @inline

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ..conversions import bfloat_to_float
 from ..memory import inline, load_bfloat
-from ..simd import bfloat_to_float, load_i16x16
+from ..simd import load_i16x16
 from .floats import make_dequantize_row, make_dot_row
 
 FLOAT = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..conversions import to_float
 from ..dot import make_dot
 from ..memory import inline, load_f32, load_half, prefetch
 from ..simd import (
@@ -22,7 +23,6 @@ from ..simd import (
     splat_i8x16,
     splat_i8x64,
     sum_lanes,
-    to_float,
     zero_f32x16,
     zero_i32x8,
     zero_i32x16,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ..conversions import half_to_float
 from ..memory import inline, load_half
-from ..simd import half_to_float, load_i16x16
+from ..simd import load_i16x16
 from .floats import make_dequantize_row, make_dot_row
 
 FLOAT = True

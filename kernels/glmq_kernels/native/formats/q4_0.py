@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from ... import isa
+from ..conversions import half_to_float, to_float
 from ..dot import make_dot
 from ..memory import inline, load_half, load_u8, prefetch, store_f32
 from ..panel import load_16_halves, load_16_rows, store_columns
@@ -15,7 +16,6 @@ from ..simd import (
     bitcast_i8x64,
     bitcast_i16x32,
     fma,
-    half_to_float,
     i16x32,
     load_f32x8,
     load_i8x64,
@@ -25,7 +25,6 @@ from ..simd import (
     splat_i8x64,
     store,
     sum_lanes,
-    to_float,
     zero_f32x8,
     zero_f32x16,
     zero_i32x16,

@@ -11,6 +11,7 @@ high bytes on top.
 
 from __future__ import annotations
 
+from ..conversions import to_float, widen_to_i32
 from ..dot import make_dot
 from ..memory import inline, load_half, load_i8, load_u8, prefetch, store_f32
 from ..panel import load_16_halves, load_16_rows, load_16_signed_bytes, store_columns
@@ -31,8 +32,6 @@ from ..simd import (
     splat_i8x64,
     store,
     sum_lanes,
-    to_float,
-    widen_to_i32,
     zero_f32x16,
     zero_i32x16,
 )
