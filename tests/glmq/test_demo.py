@@ -58,7 +58,8 @@ BEGINNINGS = (
     "10, 20, 30, 40, 50, 60,",
     "100, 200, 300, 400, 500, 600, 700,",
 )
-"""Texts that the model is sure how to continue, whatever the rounding."""
+"""Texts that the model is sure how to continue, found by trying. On ordinary questions the rounding of
+activations to 8 bits makes the two files differ about every second time; for those see the float models."""
 LICENCE = (Path(__file__).parents[1] / "golden" / "licence.txt").read_text()
 GREEDY = glmq.Sampling(temperature=0)
 
