@@ -7,7 +7,6 @@ is complete.
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ import gguf
 import numpy as np
 from glmq_kernels.errors import UserError
 from glmq_kernels.quantize import UnfitWeightError, quantize_rows
+from glmq_kernels.team import usable_cores
 
 from .plan import PlannedTensor, Weights
 
@@ -67,13 +67,6 @@ def write_gguf(
         with unfinished.open("r+b") as file:
             file.truncate(data_start + total)
         _Work(unfinished, tensors, weights, data_start).run(threads, total, progress)
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextmanager
@@ -152,7 +145,7 @@ class _Work:
 
     def run(self, threads: int | None, total: int, progress: Progress | None) -> None:
         """Write every portion; raises the first error that a worker met."""
-        self._running = WORKERS_PER_THREAD * (threads or available_cores())
+        self._running = WORKERS_PER_THREAD * (threads or usable_cores())
         workers = [threading.Thread(target=self._worker, name="convert") for _ in range(self._running)]
         for worker in workers:
             worker.start()

@@ -1,4 +1,4 @@
-"""Where glmq keeps what it can make again: compiled kernels, prepared tokenizers, the demo model."""
+"""Where glmq keeps files of its own: compiled kernels, the demo model, the chat history."""
 
 from __future__ import annotations
 

@@ -8,21 +8,13 @@ import gguf
 import numpy as np
 
 from ..kernels.blocks import random_weights
+from .vocabulary_files import GLM_SPECIAL
 
 N_VOCAB = 320
 HIDDEN, EXPERT_WIDTH, DENSE_WIDTH = 256, 256, 512
 N_HEADS, N_KV_HEADS, HEAD_DIM = 4, 2, 64
 N_EXPERTS, TOP_K, N_LAYERS = 8, 3, 3
 GENERAL_TYPE = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q6_K": 18, "BF16": 32}
-GLM_SPECIAL = (
-    "<|endoftext|>",
-    "[gMASK]",
-    "<sop>",
-    "<|system|>",
-    "<|user|>",
-    "<|assistant|>",
-    "<|observation|>",
-)
 
 
 class SmallModel:

@@ -15,19 +15,10 @@ from glmq.gguf import open_gguf
 from glmq.tokenizer import load_tokenizer
 from glmq.tokenizer.byte_pairs import byte_characters
 
-from .vocabulary_files import write_byte_pairs
+from .vocabulary_files import GLM_SPECIAL, write_byte_pairs
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "tokenizer.json").read_text())
 SHARED = Path(__file__).parents[3] / "shared" / "vocab"
-GLM_SPECIAL = [
-    "<|endoftext|>",
-    "[gMASK]",
-    "<sop>",
-    "<|system|>",
-    "<|user|>",
-    "<|assistant|>",
-    "<|observation|>",
-]
 
 
 def golden_tokenizer(folder, pre):

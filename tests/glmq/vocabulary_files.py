@@ -9,6 +9,16 @@ import gguf
 
 from glmq.tokenizer.vocabulary import CONTROL, NORMAL
 
+GLM_SPECIAL = (
+    "<|endoftext|>",
+    "[gMASK]",
+    "<sop>",
+    "<|system|>",
+    "<|user|>",
+    "<|assistant|>",
+    "<|observation|>",
+)
+
 
 def write_byte_pairs(
     path: Path,
