@@ -123,6 +123,7 @@ class _Talk:
 
     def _tell_end(self, generation: Generation | None) -> None:
         if generation is None:
+            note("Stopped before the answer began.")
             return
         if generation.finish_reason == "context":
             n_ctx = self._model.n_ctx

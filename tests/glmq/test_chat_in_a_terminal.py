@@ -76,7 +76,7 @@ def test_ctrl_c_stops_an_answer_and_the_chat_goes_on(chat):
         process.sendline("Hello")
         process.expect("Hello")
         process.sendintr()
-        if process.expect([r"answer \d+ tokens", "Ctrl-C again"]) == 0:
+        if process.expect([r"answer \d+ tokens", "Ctrl-C again", "Stopped before"]) == 0:
             break
         process.sendline("")
         process.sendline("/clear")
