@@ -11,13 +11,34 @@ import gguf
 import numpy as np
 from glmq_convert import glm4_moe
 from glmq_convert.config import Glm4MoeConfig
-from glmq_convert.conversion import FILE_TYPES
-from glmq_convert.plan import tensor_type
 from glmq_convert.writer import write_gguf
 from glmq_kernels.formats import FORMATS
 
-HALF_SCALES = {"Q4_0": 4.3e-3, "Q8_0": 2.7e-4}
-"""Of a block, so that weights have a deviation of about 0.02."""
+FIELDS: dict[str, list[tuple[int, float]]] = {
+    "Q4_0": [(0, 4.3e-3)], "Q4_1": [(0, 4.3e-3), (2, -3.3e-2)], "Q5_0": [(0, 2.2e-3)],
+    "Q5_1": [(0, 2.2e-3), (2, -3.4e-2)], "Q8_0": [(0, 2.7e-4)], "IQ4_NL": [(0, 2.9e-4)], "MXFP4": [],
+    "Q2_K": [(80, 2.2e-3), (82, 3.3e-3)], "Q3_K": [(108, 4.7e-4)], "Q4_K": [(0, 1.2e-4), (2, 9e-4)],
+    "Q5_K": [(0, 6e-5), (2, 9.3e-4)], "Q6_K": [(208, 1.5e-5)], "IQ4_XS": [(0, 1.6e-5)],
+    "IQ3_S": [(0, 1.5e-4)], "IQ3_XXS": [(0, 1.6e-4)], "IQ2_S": [(0, 4e-4)], "IQ2_XS": [(0, 4e-4)],
+    "IQ2_XXS": [(0, 4e-4)], "IQ1_S": [(0, 3e-3)], "IQ1_M": [], "TQ2_0": [(64, 2.5e-2)],
+    "TQ1_0": [(52, 2.5e-2)],
+}  # fmt: skip
+"""Float16 fields of a block by place, so that weights have a deviation of about 0.02."""
+
+NARROW = {
+    "Q2_K": "Q4_0", "Q3_K": "Q4_0", "Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0", "IQ4_XS": "IQ4_NL",
+    "IQ3_S": "IQ4_NL", "IQ3_XXS": "IQ4_NL", "IQ2_S": "IQ4_NL", "IQ2_XS": "IQ4_NL", "IQ2_XXS": "IQ4_NL",
+    "IQ1_M": "IQ4_NL", "IQ1_S": "IQ4_NL", "TQ1_0": "Q4_0", "TQ2_0": "Q4_0",
+}  # fmt: skip
+"""What llama.cpp's quantizer stores where rows do not divide into blocks of 256: Air's down matrices."""
+
+
+def matrix_type(name: str, columns: int, type_name: str) -> str:
+    """The type of a matrix in a file of a type. `Q4_K_M`: the mix that has this name."""
+    if type_name == "Q4_K_M":
+        wants_more = any(part in name for part in ("lm_head", "v_proj", "down_proj"))
+        type_name = "Q6_K" if wants_more else "Q4_K"
+    return type_name if columns % FORMATS[type_name].block == 0 else NARROW[type_name]
 
 
 def air_config(n_layers: int, vocab_size: int) -> Glm4MoeConfig:
@@ -114,11 +135,23 @@ class RandomWeights:
             norm = 1.0 if "norm" in name else 0.0
             size = n_rows * columns
             return (norm + 0.05 * np.resize(self._floats, size)).reshape(n_rows, columns).astype(np.float32)
-        kind = FORMATS[self._type]
+        type_name = matrix_type(name, columns, self._type)
+        if FORMATS[type_name].is_float:
+            return (0.02 * np.resize(self._floats, n_rows * columns)).reshape(n_rows, columns)
+        return self._blocks(type_name, (name, first_row), n_rows, columns)
+
+    def _blocks(self, type_name: str, seed: object, n_rows: int, columns: int) -> np.ndarray:
+        kind = FORMATS[type_name]
         row_bytes = kind.row_bytes(columns)
-        start = hash((name, first_row)) % (len(self._bytes) - n_rows * row_bytes)
+        start = hash(seed) % (len(self._bytes) - n_rows * row_bytes)
         blocks = self._bytes[start : start + n_rows * row_bytes].copy().reshape(-1, kind.block_bytes)
-        blocks[:, :2] = np.array([HALF_SCALES[self._type]], np.float16).view(np.uint8)
+        for at, value in FIELDS[type_name]:
+            blocks[:, at : at + 2] = np.array([value], np.float16).view(np.uint8)
+        if type_name == "MXFP4":
+            blocks[:, 0] = 120  # the power of two
+        if type_name == "IQ1_M":  # 2**-8 in four pieces
+            blocks[:, 49::2] &= 15
+            blocks[:, 55] |= 0x10
         return blocks.reshape(n_rows, row_bytes)
 
 
@@ -128,11 +161,13 @@ def write_air(path: Path, type_name: str = "Q4_0", n_layers: int = 3, vocab_size
         return path
     config = air_config(n_layers, vocab_size)
     weights = RandomWeights(config, type_name)
-    tensors = glm4_moe.plan_tensors(config, weights, weights, type_name, n_mtp_layers=0)
-    assert all(t.type == tensor_type(t.name, t.shape, type_name) for t in tensors)
+    planned = glm4_moe.plan_tensors(config, weights, weights, "F16", n_mtp_layers=0)
+    tensors = [
+        replace(t, type=matrix_type(t.pieces[0].source, t.columns, type_name)) if t.type == "F16" else t
+        for t in planned
+    ]
     header = gguf.GGUFWriter(None, glm4_moe.ARCHITECTURE)
     glm4_moe.add_metadata(header, config, n_mtp_layers=0)
-    header.add_file_type(FILE_TYPES[type_name.lower()])
     header.add_tokenizer_model("none")
     write_gguf(path, header, tensors, weights)
     return path

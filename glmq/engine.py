@@ -10,8 +10,8 @@ from glmq_kernels.store import Progress, kernels
 from glmq_kernels.team import KERNELS as TEAM_KERNELS
 from glmq_kernels.team import Team
 
-from .kv_cache import KVCache
-from .program import CacheShape, Program
+from .kv_cache import CacheShape, KVCache
+from .program import Program
 
 BATCH = 512
 """Tokens evaluated at once while a prompt is read."""

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from glmq_kernels.cache_layout import CAPACITY_UNIT, position_bytes
 from glmq_kernels.memory import aligned_zeros
 
-POSITIONS_PER_BLOCK = 16
-"""Keys are stored in blocks of so many positions (drawn in `glmq_kernels/native/rope.py`)."""
+
+@dataclass(frozen=True)
+class CacheShape:
+    """What a model keeps of each position: (n_layers, n_kv_heads, head_dim) keys and values.
+
+    type: F16, or Q8_0 in about half the memory.
+    """
+
+    n_layers: int
+    n_kv_heads: int
+    head_dim: int
+    type: str = "F16"
+
+    def n_bytes(self, n_ctx: int) -> int:
+        """Memory of a full cache."""
+        return (
+            2 * self.n_layers * self.n_kv_heads * position_bytes(self.type, self.head_dim) * capacity(n_ctx)
+        )
 
 
-def cache_bytes(n_layers: int, n_kv_heads: int, head_dim: int, n_ctx: int) -> int:
-    """Memory of a full cache: float16 keys and values."""
-    return 2 * 2 * n_layers * n_kv_heads * head_dim * _capacity(n_ctx)
-
-
-def _capacity(n_ctx: int) -> int:
-    return -(-n_ctx // POSITIONS_PER_BLOCK) * POSITIONS_PER_BLOCK
+def capacity(n_ctx: int) -> int:
+    """Positions that a cache for `n_ctx` has room for."""
+    return -(-n_ctx // CAPACITY_UNIT) * CAPACITY_UNIT
 
 
 class KVCache:
     """Room for `n_ctx` positions. The system hands out its pages as they are first written."""
 
-    def __init__(self, n_layers: int, n_kv_heads: int, head_dim: int, n_ctx: int) -> None:
-        self.capacity = _capacity(n_ctx)
-        half = cache_bytes(n_layers, n_kv_heads, head_dim, n_ctx) // 2
+    def __init__(self, shape: CacheShape, n_ctx: int) -> None:
+        self.capacity = capacity(n_ctx)
+        half = shape.n_bytes(n_ctx) // 2
         self.keys = aligned_zeros(half)
         self.values = aligned_zeros(half)

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from glmq_kernels.cache_layout import CACHE_TYPES
 from glmq_kernels.errors import UserError
 from glmq_kernels.store import Progress
 from glmq_kernels.strings import prepare
@@ -16,7 +17,6 @@ from glmq_kernels.team import usable_cores
 
 from .engine import Engine
 from .gguf import GGUFFile, open_gguf
-from .kv_cache import cache_bytes
 from .memory_plan import check_fit
 from .models import build_function
 from .session import Evaluated, Session
@@ -40,19 +40,26 @@ class Model:
         *,
         n_ctx: int | None = None,
         n_threads: int | None = None,
+        cache_type: str = "F16",
         progress: Progress | None = None,
     ) -> None:
+        cache_type = cache_type.upper()
+        if cache_type not in CACHE_TYPES:
+            raise UserError(
+                f"a KV cache of type {cache_type} is not known; choose {' or '.join(CACHE_TYPES)}"
+            )
         build = build_function(file)
         self.file = file
         self.path: Path = file.path
         self.architecture = file.text("general.architecture")
         self.n_threads = n_threads or usable_cores()
         self.n_ctx = self._context_size(n_ctx)
-        self._engine = Engine(lambda size, threads: build(file, size, threads), self.n_threads, progress)
+        self._engine = Engine(
+            lambda size, threads: build(file, size, threads, cache_type), self.n_threads, progress
+        )
         shape = self._engine.cache_shape
-        full = cache_bytes(shape.n_layers, shape.n_kv_heads, shape.head_dim, self.n_ctx)
         try:
-            check_fit(self.path, file.n_bytes, full, self.n_ctx)
+            check_fit(self.path, file.n_bytes, shape.n_bytes(self.n_ctx), self.n_ctx)
         except UserError:
             self._engine.close()
             raise
@@ -184,12 +191,14 @@ def load(
     *,
     n_ctx: int | None = None,
     n_threads: int | None = None,
+    cache_type: str = "F16",
     progress: Progress | None = None,
 ) -> Model:
     """Load a GGUF file.
 
-    n_ctx: tokens of context; n_threads: default all cores; progress(text, fraction): called while
-    kernels compile, which happens once. Raises UserError with one line for what cannot be used.
+    n_ctx: tokens of context; n_threads: default all cores; cache_type: F16 or Q8_0, of keys and values;
+    progress(text, fraction): called while kernels compile, which happens once. Raises UserError with one
+    line for what cannot be used.
     """
     if n_threads is not None and not 1 <= n_threads <= 1024:
         raise UserError(f"{n_threads} threads are not possible; choose 1 to {usable_cores()}")
@@ -197,7 +206,7 @@ def load(
         prepare(progress)
     file = open_gguf(path)
     try:
-        return Model(file, n_ctx=n_ctx, n_threads=n_threads, progress=progress)
+        return Model(file, n_ctx=n_ctx, n_threads=n_threads, cache_type=cache_type, progress=progress)
     except BaseException:
         file.close()
         raise

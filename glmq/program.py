@@ -21,16 +21,7 @@ from glmq_kernels.slots import (
 from glmq_kernels.tape import Tape
 from glmq_kernels.team import Team
 
-from .kv_cache import KVCache
-
-
-@dataclass(frozen=True)
-class CacheShape:
-    """What a model keeps of each position: (n_layers, n_kv_heads, head_dim) keys and values."""
-
-    n_layers: int
-    n_kv_heads: int
-    head_dim: int
+from .kv_cache import CacheShape, KVCache
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Session:
         self.drawn: list[int] = []
         self._engine = engine
         shape = engine.cache_shape
-        self._cache = KVCache(shape.n_layers, shape.n_kv_heads, shape.head_dim, n_ctx)
+        self._cache = KVCache(shape, n_ctx)
 
     def evaluate(self, tokens: Sequence[int], progress: Evaluated | None = None) -> np.ndarray:
         """Append tokens; gives the logits after the last one, float32 (n_vocab,).

@@ -72,9 +72,4 @@ class Weights:
             self.stacked(name, count, *shape) if count else [self.matrix(name, *shape)]
             for name, shape in zip(names, shapes, strict=True)
         )
-        if gate[0].type != up[0].type:
-            raise UserError(
-                f"{self._file.path}: {names[0]} is {gate[0].type} but {names[1]} is {up[0].type};"
-                " choose a file whose gate and up matrices have one type"
-            )
         return Experts(gate, up, down)

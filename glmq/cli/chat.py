@@ -36,6 +36,7 @@ def chat(
     no_stats: bool,
     ctx: int | None,
     threads: int | None,
+    cache_type: str,
     **sampling: Any,
 ) -> None:
     """Talk with the GGUF file MODEL, by default the demo model.
@@ -49,7 +50,7 @@ def chat(
     conversation = Conversation()
     conversation.set_system(system)
     status = Status()
-    with open_model(model, ctx, threads, status) as loaded:
+    with open_model(model, ctx, threads, cache_type, status) as loaded:
         talk = _Talk(loaded, conversation, settings, max_tokens, not no_stats, status)
         loaded.chat_template  # noqa: B018  (told at the start when there is none)
         if sys.stdin.isatty():

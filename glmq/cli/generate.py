@@ -37,6 +37,7 @@ def generate(
     as_json: bool,
     ctx: int | None,
     threads: int | None,
+    cache_type: str,
     **sampling: Any,
 ) -> None:
     """Continue a text with the GGUF file MODEL ("demo" is the demo model), without a chat template.
@@ -46,7 +47,7 @@ def generate(
     settings = sampling_of(**sampling)
     text = prompt_text(prompt, file, dash)
     status = Status()
-    with open_model(model, ctx, threads, status) as loaded:
+    with open_model(model, ctx, threads, cache_type, status) as loaded:
         generation = loaded.generate(
             text, sampling=settings, max_tokens=max_tokens, stop=stop, progress=status.reading
         )

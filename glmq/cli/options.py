@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from glmq_kernels.cache_layout import CACHE_TYPES
 
 from ..sampling import Sampling
 
@@ -47,6 +48,10 @@ def model_options(command: Command) -> Command:
     command = click.option(
         "--ctx", type=int, metavar="N", help="Tokens of context. [default: the model's, at most 16384]"
     )(command)
+    command = click.option(
+        "--cache-type", type=click.Choice([name.lower() for name in CACHE_TYPES]), default="f16",
+        show_default=True, help="How keys and values are kept; q8_0 takes half the memory.",
+    )(command)  # fmt: skip
     return click.option("--threads", type=int, metavar="N", help="[default: all cores]")(command)
 
 
@@ -88,11 +93,14 @@ def model_path(name: str | None, status: Status) -> Path:
     return demo_model_path(status.show)
 
 
-def open_model(name: str | None, ctx: int | None, threads: int | None, status: Status) -> Model:
+def open_model(
+    name: str | None, ctx: int | None, threads: int | None, cache_type: str, status: Status
+) -> Model:
     """Load a model and clear the status line."""
     from ..model import load
 
     try:
-        return load(model_path(name, status), n_ctx=ctx, n_threads=threads, progress=status.show)
+        path = model_path(name, status)
+        return load(path, n_ctx=ctx, n_threads=threads, cache_type=cache_type, progress=status.show)
     finally:
         status.clear()

@@ -20,8 +20,8 @@ KNOWN_BUT_UNSUPPORTED = {
 }
 
 
-def build_function(file: GGUFFile) -> Callable[[GGUFFile, int, int], Program]:
-    """`build(file, max_tokens, n_threads)` of the file's architecture."""
+def build_function(file: GGUFFile) -> Callable[[GGUFFile, int, int, str], Program]:
+    """`build(file, max_tokens, n_threads, cache_type)` of the file's architecture."""
     name = file.text("general.architecture")
     if name not in ARCHITECTURES:
         what = f", {KNOWN_BUT_UNSUPPORTED[name]}" if name in KNOWN_BUT_UNSUPPORTED else ""
@@ -29,5 +29,7 @@ def build_function(file: GGUFFile) -> Callable[[GGUFFile, int, int], Program]:
             f"{file.path} has architecture '{name}'{what}, which glmq does not run;"
             f" choose a GLM-4.5, 4.6 or 4.7 file ('glm4moe') or a Llama ('llama')"
         )
-    build: Callable[[GGUFFile, int, int], Program] = import_module(f".{ARCHITECTURES[name]}", __name__).build
+    build: Callable[[GGUFFile, int, int, str], Program] = import_module(
+        f".{ARCHITECTURES[name]}", __name__
+    ).build
     return build

@@ -13,7 +13,8 @@ from glmq_kernels.errors import UserError
 from glmq_kernels.operands import Activation, Experts, Matrix
 from glmq_kernels.tape import Tape
 
-from ..program import CacheShape, Program, Rotary
+from ..kv_cache import CacheShape
+from ..program import Program, Rotary
 from ..weights import Weights
 
 
@@ -50,6 +51,7 @@ class Decoder:
         n_threads: int,
         weights: Weights,
         *,
+        cache_type: str,
         n_layers: int,
         hidden_size: int,
         shape: AttentionShape,
@@ -64,7 +66,7 @@ class Decoder:
         self.weights, self.shape, self.epsilon = weights, shape, epsilon
         self.hidden_size, self.n_vocab = hidden_size, n_vocab
         self.tape = Tape(max_tokens, n_threads)
-        cache_shape = CacheShape(n_layers, shape.n_kv_heads, shape.head_dim)
+        cache_shape = CacheShape(n_layers, shape.n_kv_heads, shape.head_dim, cache_type)
         self.program = Program(self.tape, cache_shape, rotary, n_vocab)
         self.x = ops.float_rows(self.tape, hidden_size)
         self.normed = ops.new_activation(self.tape, hidden_size)
@@ -89,6 +91,7 @@ class Decoder:
         """x += W_o softmax(q k^T) v, with q, k, v from `normed`."""
         shape, prefix, weights = self.shape, f"blk.{layer}", self.weights
         kv_size = shape.n_kv_heads * shape.head_dim
+        projections = []
         for part, out, rows in (
             ("q", self._q, shape.n_heads * shape.head_dim),
             ("k", self._k, kv_size),
@@ -96,7 +99,8 @@ class Decoder:
         ):
             matrix = weights.matrix(f"{prefix}.attn_{part}.weight", rows, self.hidden_size)
             bias = weights.optional_vector(f"{prefix}.attn_{part}.bias", rows)
-            ops.matmul(self.tape, matrix, self.normed, out, bias=bias, meet=part == "v")
+            projections.append(ops.Projection(matrix, out, bias))
+        ops.matmul(self.tape, self.normed, *projections)
         ops.rotate_and_store(
             self.tape,
             self._q,
@@ -113,6 +117,7 @@ class Decoder:
             k_norm=weights.optional_vector(f"{prefix}.attn_k_norm.weight", shape.head_dim),
             epsilon=self.epsilon,
             cache_layer=layer,
+            cache_type=self.program.cache_shape.type,
         )
         ops.attend(
             self.tape,
@@ -122,14 +127,14 @@ class Decoder:
             n_kv_heads=shape.n_kv_heads,
             head_dim=shape.head_dim,
             cache_layer=layer,
+            cache_type=self.program.cache_shape.type,
         )
         output = weights.matrix(
             f"{prefix}.attn_output.weight", self.hidden_size, shape.n_heads * shape.head_dim
         )
         bias = weights.optional_vector(f"{prefix}.attn_output.bias", self.hidden_size)
-        if bias is not None:
-            raise UserError(f"{prefix}.attn_output.bias is not supported")
-        ops.matmul(self.tape, output, self._attended, self.x, accumulate=True)
+        projection = ops.Projection(output, self.x, bias)
+        ops.matmul(self.tape, self._attended, projection, accumulate=True)
 
     def feed_forward(self, layer: int, width: int) -> None:
         """x += W_down (silu(W_gate normed) * W_up normed), dense."""
@@ -160,7 +165,7 @@ class Decoder:
         )
         separate = "output.weight" in self.weights
         matrix = self.weights.matrix("output.weight", self.n_vocab, self.hidden_size) if separate else tied
-        ops.matmul(self.tape, matrix, self.normed, None, outputs_only=True)
+        ops.matmul(self.tape, self.normed, ops.Projection(matrix, None), outputs_only=True)
 
 
 def plain_frequencies(rope_theta: float, n_rotated: int) -> np.ndarray:

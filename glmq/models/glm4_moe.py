@@ -102,13 +102,14 @@ def _trunk_layers(file: GGUFFile) -> int:
     return trunk
 
 
-def build(file: GGUFFile, max_tokens: int, n_threads: int) -> Program:
+def build(file: GGUFFile, max_tokens: int, n_threads: int, cache_type: str) -> Program:
     """The forward pass of a `glm4moe` file for batches of up to `max_tokens`."""
     config = Glm4MoeConfig.from_gguf(file)
     decoder = Decoder(
         max_tokens,
         n_threads,
         Weights(file),
+        cache_type=cache_type,
         n_layers=config.n_layers,
         hidden_size=config.hidden_size,
         shape=config.shape,
@@ -152,7 +153,7 @@ class ExpertLayers:
         decoder, config, prefix = self.decoder, self.config, f"blk.{layer}"
         tape, weights = decoder.tape, decoder.weights
         router = weights.matrix(f"{prefix}.ffn_gate_inp.weight", config.n_experts, config.hidden_size)
-        ops.matmul(tape, router, decoder.normed, self.router_logits)
+        ops.matmul(tape, decoder.normed, ops.Projection(router, self.router_logits))
         ops.route(
             tape,
             self.router_logits,

@@ -14,7 +14,7 @@ from ..weights import Weights
 from .decoder import AttentionShape, Decoder, plain_frequencies
 
 
-def build(file: GGUFFile, max_tokens: int, n_threads: int) -> Program:
+def build(file: GGUFFile, max_tokens: int, n_threads: int, cache_type: str) -> Program:
     """The forward pass of a `llama` file for batches of up to `max_tokens`."""
 
     def integer(key: str, default: int | None = None, least: int = 0) -> int:
@@ -33,6 +33,7 @@ def build(file: GGUFFile, max_tokens: int, n_threads: int) -> Program:
         max_tokens,
         n_threads,
         weights,
+        cache_type=cache_type,
         n_layers=n_layers,
         hidden_size=hidden_size,
         shape=AttentionShape(n_heads, integer("attention.head_count_kv", n_heads, least=1), head_dim),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .errors import UserError
@@ -15,23 +15,38 @@ from .errors import UserError
 class Isa:
     """One level of instructions.
 
-    `dot` names the int8 dot product (`vnni`, `maddubs` or `generic`), `half` says whether the CPU
-    converts float16 by itself. A matrix product of many tokens works on `panels` times 16 weight rows
-    and `tile` tokens at once, as many as the registers hold. `cpu` and `features` go to the code generator.
+    dot             the int8 dot product: `vnni`, `maddubs`, `sdot` or `generic`
+    dot_lanes       most 32-bit lanes that its instruction takes at once
+    shuffle         the byte shuffle: `avx512`, `avx2`, `neon` or `` for none
+    bias            added to the bytes of activations in tiles, for a dot product that wants them unsigned
+    half            whether the CPU converts float16 by itself
+    bfloat_dot      whether it multiplies bfloat16 pairs
+    panels, tile    a matrix product of many tokens works on `panels` times 16 weight rows and `tile`
+                    tokens at once, as many as the registers hold
+    cpu, features   go to the code generator
     """
 
     name: str
     cpu: str
     features: str
     dot: str
+    dot_lanes: int
+    shuffle: str
+    bias: int
     half: bool
     panels: int
     tile: int
+    bfloat_dot: bool = False
 
 
 AVX512_NEEDS = ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni", "f16c", "fma")
 AVX2_NEEDS = ("avx2", "fma", "f16c")
-LEVELS = ("avx512", "avx2", "generic")
+NEON_NEEDS = ("neon", "dotprod")
+LEVELS = ("avx512", "avxvnni", "avx2", "neon", "generic")
+
+_AVX2_FEATURES = "+avx2,+fma,+f16c,+bmi2,+popcnt"
+NEON = Isa("neon", "generic", "+neon,+dotprod,+fullfp16", "sdot", 4, "neon", 0, True, 1, 4)
+"""64-bit Arm, for any such machine."""
 
 
 def _host() -> tuple[str, dict[str, bool]]:
@@ -47,13 +62,20 @@ def levels() -> dict[str, Isa]:
     host_features = ",".join(f"+{name}" for name, on in sorted(have.items()) if on)
     found: dict[str, Isa] = {}
     if all(have.get(name) for name in AVX512_NEEDS):
-        found["avx512"] = Isa("avx512", cpu, host_features, "vnni", True, 2, 6)
+        bfloat = bool(have.get("avx512bf16"))
+        found["avx512"] = Isa("avx512", cpu, host_features, "vnni", 16, "avx512", 128, True, 2, 6, bfloat)
     if all(have.get(name) for name in AVX2_NEEDS):
-        found["avx2"] = Isa("avx2", "x86-64-v3", "+avx2,+fma,+f16c,+bmi2,+popcnt", "maddubs", True, 1, 4)
-    if platform.machine().lower() in ("x86_64", "amd64"):
-        found["generic"] = Isa("generic", "x86-64", "", "generic", False, 1, 4)
+        if have.get("avxvnni"):
+            features = f"{_AVX2_FEATURES},+avxvnni"
+            found["avxvnni"] = Isa("avxvnni", "x86-64-v3", features, "vnni", 8, "avx2", 128, True, 1, 4)
+        found["avx2"] = Isa("avx2", "x86-64-v3", _AVX2_FEATURES, "maddubs", 8, "avx2", 128, True, 1, 4)
+    machine = platform.machine().lower()
+    if machine in ("arm64", "aarch64") and all(have.get(name) for name in NEON_NEEDS):
+        found["neon"] = replace(NEON, cpu=cpu, features=host_features)
+    if machine in ("x86_64", "amd64"):
+        found["generic"] = Isa("generic", "x86-64", "", "generic", 16, "", 0, False, 1, 4)
     else:
-        found["generic"] = Isa("generic", cpu, host_features, "generic", False, 1, 4)
+        found["generic"] = Isa("generic", cpu, host_features, "generic", 16, "", 0, False, 1, 4)
     return found
 
 
@@ -76,6 +98,7 @@ def _initialize_code_generator() -> None:
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    llvm.initialize_native_asmparser()
 
 
 def target_machine(level: Isa) -> Any:

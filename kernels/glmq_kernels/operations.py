@@ -6,15 +6,17 @@ Operands are described in `operands.py`, the kernels in `native/`. n_tokens is t
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from . import isa
+from .cache_layout import position_bytes
 from .memory import address_of, aligned_zeros
 from .operands import Activation, Experts, Matrix, Routing
 from .slots import FIRST_OUTPUT, N_OUTPUTS, N_TOKENS
-from .tape import Scratch, ScratchBytes, Tape
-from .tiles import PANEL_SCRATCH_BYTES
+from .tape import Code, Scratch, ScratchBytes, Tape
+from .tiles import ATTENTION_CHUNK, ATTENTION_RUN, FEW, PANEL_BUFFER_BYTES, PANEL_SCRATCH_BYTES, ROWS
 
 ATTENTION_ROWS = (4, 8, 12)
 """Sizes of the groups of query rows that attention kernels are compiled for."""
@@ -60,45 +62,53 @@ def rms_norm(
     )
 
 
+@dataclass(frozen=True)
+class Projection:
+    """A product with a matrix: out (n_tokens, matrix.rows), or where the state's logits are; a bias."""
+
+    matrix: Matrix
+    out: np.ndarray | None
+    bias: np.ndarray | None = None
+
+
 def matmul(
     tape: Tape,
-    matrix: Matrix,
     activation: Activation,
-    out: np.ndarray | None,
-    *,
-    bias: np.ndarray | None = None,
+    *projections: Projection,
     accumulate: bool = False,
     outputs_only: bool = False,
     meet: bool = True,
 ) -> None:
-    """out (n_tokens, matrix.rows) = activation x matrix^T (+ bias), or += with `accumulate`.
-
-    Without `out` the result goes where the state's logits are.
-    """
-    activation.serve(matrix.type)
-    tape.keep((matrix, bias))
-    reserve_product_scratch(tape, matrix.row_bytes)
+    """out = activation x matrix^T (+ bias) for each projection, or += with `accumulate`."""
+    sums = 0
+    values: list[object] = []
+    for each in projections:
+        matrix = each.matrix
+        activation.serve(matrix.type)
+        tape.keep((matrix, each.bias))
+        sums = max(sums, _reserve_product_scratch(tape, matrix))
+        values += [
+            matrix.address, matrix.row_bytes, matrix.rows, 0 if each.out is None else address_of(each.out),
+            0 if each.bias is None else address_of(each.bias), *_kernels_of(matrix),
+        ]  # fmt: skip
     tape.add(
-        f"matmul.matmul:{matrix.type}",
-        N_OUTPUTS if outputs_only else N_TOKENS,
-        activation.address,
-        matrix.address,
-        matrix.row_bytes,
-        matrix.rows,
-        0 if out is None else address_of(out),
-        0 if bias is None else address_of(bias),
-        int(accumulate),
-        Scratch,
-        ScratchBytes,
-        meet=meet,
-    )
+        "matmul.matmul", N_OUTPUTS if outputs_only else N_TOKENS, activation.address, int(accumulate),
+        Scratch, ScratchBytes, sums, len(projections), *values, meet=meet,
+    )  # fmt: skip
 
 
-def reserve_product_scratch(tape: Tape, row_bytes: int) -> None:
-    """Room for panels, sums and a copy of 32 rows (drawn in `native/product.py`)."""
-    tape.reserve_scratch(
-        PANEL_SCRATCH_BYTES + tape.max_tiles * isa.current().tile * 128 + 32 * row_bytes + 64
-    )
+def _kernels_of(matrix: Matrix) -> list[Code]:
+    return [
+        Code(f"{name}:{matrix.type}") for name in ("gemv.dot_rows", "gemv.dot_rows_4", "product.multiply")
+    ]
+
+
+def _reserve_product_scratch(tape: Tape, *matrices: Matrix) -> int:
+    """Room for panels, a copy of 32 rows, and two sets of sums; gives the offset of the sums."""
+    row_bytes = max(matrix.row_bytes for matrix in matrices)
+    offset = PANEL_SCRATCH_BYTES + PANEL_BUFFER_BYTES + -(-32 * row_bytes // 64) * 64
+    tape.reserve_scratch(offset + 2 * tape.max_tiles * isa.current().tile * 4 * ROWS + 64)
+    return offset
 
 
 def rotate_and_store(
@@ -118,14 +128,15 @@ def rotate_and_store(
     k_norm: np.ndarray | None,
     epsilon: float,
     cache_layer: int,
+    cache_type: str = "F16",
 ) -> None:
     """Norm (where there are weights) and rotate q and k, scale q, store k and v in the KV cache."""
     tape.keep((cosines, sines, q_norm, k_norm))
     tape.add(
-        "rope.rotate_and_store", address_of(q), address_of(k), address_of(v), n_heads, n_kv_heads, head_dim,
-        n_rotated, int(interleaved), address_of(cosines), address_of(sines),
+        f"rope.rotate_and_store:{cache_type}", address_of(q), address_of(k), address_of(v), n_heads,
+        n_kv_heads, head_dim, n_rotated, int(interleaved), address_of(cosines), address_of(sines),
         0 if q_norm is None else address_of(q_norm), 0 if k_norm is None else address_of(k_norm),
-        float(epsilon), cache_layer,
+        float(epsilon), cache_layer, position_bytes(cache_type, head_dim),
     )  # fmt: skip
 
 
@@ -138,6 +149,7 @@ def attend(
     n_kv_heads: int,
     head_dim: int,
     cache_layer: int,
+    cache_type: str = "F16",
 ) -> None:
     """out = softmax(q k^T) v over the KV cache; query head j reads kv head j // (heads / kv heads)."""
     heads = n_heads // n_kv_heads
@@ -145,12 +157,14 @@ def attend(
     if rows != heads:
         # Fewer repeated rows where a smaller group divides the heads better.
         rows = min(ATTENTION_ROWS, key=lambda size: (-(-heads // size) * size, -size))
-    partial = aligned_zeros(tape.n_threads * n_heads * (head_dim + 2) * 4)
+    partial = aligned_zeros(tape.n_threads * FEW * n_heads * (head_dim + 2) * 4)
     tape.keep(partial)
-    tape.reserve_scratch(4 * rows * (2 * head_dim + 2 * 64 + 4) + 64)
+    group_bytes = 4 * rows * (2 * head_dim + 4)
+    tape.reserve_scratch(ATTENTION_RUN * group_bytes + 4 * rows * ATTENTION_CHUNK + 64)
     tape.add(
-        f"attention.attend:{rows}", address_of(q), address_of(out.rows), n_heads, n_kv_heads, head_dim,
-        cache_layer, address_of(partial), Scratch, ScratchBytes,
+        f"attention.attend:{rows}:{head_dim}:{cache_type}", address_of(q), address_of(out.rows), n_heads,
+        n_kv_heads, cache_layer, position_bytes(cache_type, head_dim), address_of(partial), Scratch,
+        ScratchBytes,
     )  # fmt: skip
     heads_in_blocks = 32 // math.gcd(head_dim, 32)
     tape.add(
@@ -198,16 +212,17 @@ def gate_up(
     meet: bool = True,
 ) -> None:
     """hidden = silu(gate x) * up x for each token and choice (one choice without `routing`)."""
-    matrix = experts.gate
-    activation.serve(matrix.type)
-    gathered.serve(matrix.type)
+    gate, up = experts.gate, experts.up
+    for matrix in (gate, up):
+        activation.serve(matrix.type)
+        gathered.serve(matrix.type)
     hidden.serve(experts.down.type)
     tape.keep(experts)
-    reserve_product_scratch(tape, matrix.row_bytes)
+    sums = _reserve_product_scratch(tape, gate, up)
     tape.add(
-        f"feed_forward.gate_up:{matrix.type}", routing.address if routing else 0, activation.address,
-        gathered.address, experts.address, matrix.row_bytes, matrix.rows, hidden.address, Scratch,
-        ScratchBytes, meet=meet,
+        "feed_forward.gate_up", routing.address if routing else 0, activation.address, gathered.address,
+        experts.address, gate.rows, hidden.address, Scratch, ScratchBytes, sums, gate.row_bytes,
+        *_kernels_of(gate), up.row_bytes, *_kernels_of(up), meet=meet,
     )  # fmt: skip
 
 
@@ -222,8 +237,8 @@ def down(
 ) -> None:
     """out (n_tokens, rows) += weight * down hidden, over each token's choices."""
     matrix = experts.down
-    reserve_product_scratch(tape, matrix.row_bytes)
+    sums = _reserve_product_scratch(tape, matrix)
     tape.add(
-        f"feed_forward.down:{matrix.type}", routing.address if routing else 0, hidden.address,
-        experts.address, matrix.row_bytes, matrix.rows, address_of(out), Scratch, ScratchBytes, meet=meet,
+        "feed_forward.down", routing.address if routing else 0, hidden.address, experts.address, matrix.rows,
+        address_of(out), Scratch, ScratchBytes, sums, matrix.row_bytes, *_kernels_of(matrix), meet=meet,
     )  # fmt: skip

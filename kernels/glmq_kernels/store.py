@@ -2,11 +2,12 @@
 
 A kernel is named `module.function` or `module.function:parameter:...`. It lives in
 `glmq_kernels.native.<module>`: the function itself, or, with parameters, a function of them that
-returns it. Every kernel has the signature
+returns it. A kernel that stands on a tape has the signature
 
     void kernel(int64 args, int64 thread, int64 threads)
 
-where `args` is the address of an int64 array that the caller and the kernel agree on.
+where `args` is the address of an int64 array that the caller and the kernel agree on. Those that are
+called by other kernels take the int64 arguments that they name.
 
 Numba compiles in a separate process (one per core), with the code generator set to the instructions
 in use (`isa.py`). The object file is kept in the cache folder under a name that holds a hash of

@@ -9,7 +9,7 @@ import numpy as np
 
 from .memory import address_of, aligned_zeros
 from .slots import STATE_SLOTS
-from .store import arguments, kernels
+from .store import Kernel, arguments, kernels
 from .team import Team
 from .tiles import tile_count
 
@@ -20,6 +20,13 @@ class Scratch:
 
 class ScratchBytes:
     """See `Scratch`."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """Stands for the address of a kernel that an operation's kernel calls."""
+
+    kernel_name: str
 
 
 @dataclass
@@ -56,8 +63,11 @@ class Tape:
         self._scratch_bytes = max(self._scratch_bytes, -(-n_bytes // 64) * 64)
 
     def kernel_names(self) -> Iterator[str]:
-        """The kernels that the tape calls."""
-        return iter(dict.fromkeys(name for name, _, _ in self._steps))
+        """The kernels that the tape calls, and those that they call."""
+        called = [
+            value.kernel_name for _, values, _ in self._steps for value in values if isinstance(value, Code)
+        ]
+        return iter(dict.fromkeys([*(name for name, _, _ in self._steps), *called]))
 
     def finish(self) -> None:
         """Load (and compile, once) the kernels and fix every operand's address."""
@@ -66,14 +76,16 @@ class Tape:
         self.keep(scratch)
         operations = np.zeros((len(self._steps), 3), np.int64)
         for i, (name, values, meet) in enumerate(self._steps):
-            resolved = [self._resolve(value, scratch) for value in values]
+            resolved = [self._resolve(value, scratch, loaded) for value in values]
             packed = arguments(address_of(self.state), *resolved)
             self.keep(packed)
             operations[i] = loaded[name].address, address_of(packed), meet or i == len(self._steps) - 1
         self.keep(loaded)
         self._operations = operations
 
-    def _resolve(self, value: object, scratch: np.ndarray) -> int | float:
+    def _resolve(self, value: object, scratch: np.ndarray, loaded: dict[str, Kernel]) -> int | float:
+        if isinstance(value, Code):
+            return loaded[value.kernel_name].address
         if value is Scratch:
             return address_of(scratch)
         if value is ScratchBytes:

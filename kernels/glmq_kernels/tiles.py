@@ -4,19 +4,33 @@ from __future__ import annotations
 
 from . import isa
 
-STRETCH = 1024
+STRETCH = 512
 """Columns of a panel that are unpacked at a time."""
 
 ROWS = 32
 """Weight rows that are multiplied together; threads share rows out in these units."""
 
-PANEL_SCRATCH_BYTES = 2 * (STRETCH // 32) * (512 + 2 * 3 * 64)
+FEW = 4
+"""Up to so many tokens are multiplied row by row, more by panels and tiles."""
+
+PANEL_BUFFER_SCALES = 16 * 256
+PANEL_BUFFER_MINIMA = PANEL_BUFFER_SCALES + 16 * 64
+PANEL_BUFFER_BYTES = PANEL_BUFFER_MINIMA + 16 * 64
+"""The buffer through which rows become panels (drawn in `native/panel.py`)."""
+
+PANEL_SCRATCH_BYTES = 2 * (STRETCH // 32 + 1) * (512 + 2 * 3 * 64)
 """Room for two unpacked panels of any format."""
+
+ATTENTION_CHUNK = 64
+"""Positions between two corrections of the sums of attention, a multiple of 32."""
+
+ATTENTION_RUN = 4
+"""Groups of query rows that meet a chunk of positions one after the other."""
 
 
 def record_bytes(tile: int) -> int:
     """Bytes of a tile's record for one block of 32 columns (drawn in `native/tile.py`)."""
-    return 44 * tile
+    return 48 * tile
 
 
 def tile_count(n_tokens: int) -> int:

@@ -68,11 +68,11 @@ def test_a_tensor_type_without_kernels(tmp_path):
     path = write_llama(tmp_path / "model.gguf", "F16")
     reader = gguf.GGUFReader(path, "r+")
     tensor = next(each for each in reader.tensors if each.name == "blk.0.attn_q.weight")
-    tensor.field.parts[4][0] = gguf.GGMLQuantizationType.Q4_K
+    tensor.field.parts[4][0] = gguf.GGMLQuantizationType.NVFP4
     del reader
     message = refusal(path)
     assert "blk.0.attn_q.weight" in message
-    assert "Q4_K" in message
+    assert "NVFP4" in message
     assert "Q4_0" in message
 
 

@@ -6,7 +6,12 @@ import gguf
 import numpy as np
 from glmq_kernels.formats import FORMATS
 
-HALF_FIELDS = {"Q8_0": [0], "Q4_0": [0], "Q4_1": [0, 2], "Q6_K": [208]}
+HALF_FIELDS = {
+    "Q8_0": [0], "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "IQ4_NL": [0], "MXFP4": [],
+    "Q2_K": [80, 82], "Q3_K": [108], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208], "IQ4_XS": [0],
+    "IQ3_S": [0], "IQ3_XXS": [0], "IQ2_S": [0], "IQ2_XS": [0], "IQ2_XXS": [0], "IQ1_S": [0], "IQ1_M": [],
+    "TQ2_0": [64], "TQ1_0": [52],
+}  # fmt: skip
 """Byte offsets of the float16 fields of a block, which random bytes must not fill."""
 
 
@@ -21,6 +26,13 @@ def random_weights(rng: np.random.Generator, rows: int, columns: int, type_name:
     for at in HALF_FIELDS[type_name]:
         scale = rng.uniform(-0.02, 0.02, blocks.shape[:2]).astype(np.float16)
         blocks[:, :, at : at + 2] = scale[..., None].view(np.uint8)
+    if type_name == "MXFP4":
+        blocks[:, :, 0] = rng.integers(115, 125, blocks.shape[:2])  # a power of two
+    if type_name == "IQ1_M":
+        scale = rng.uniform(-0.02, 0.02, blocks.shape[:2]).astype(np.float16).view(np.uint16)
+        for i in range(4):  # four bits of the scale above four times three others
+            high = ((scale >> (4 * i)) & 15).astype(np.uint8) << 4
+            blocks[:, :, 49 + 2 * i] = (blocks[:, :, 49 + 2 * i] & 15) | high
     return np.ascontiguousarray(blocks.reshape(rows, -1))
 
 

@@ -106,7 +106,7 @@ def compare(
     rng = np.random.default_rng(head_dim + n_heads)
     weights = [rng.standard_normal(head_dim).astype(np.float32) if norms else None for _ in range(2)]
     reference = Reference(n_heads, n_kv_heads, head_dim, n_rotated, interleaved, *weights)
-    kernels = Attention(team, reference, capacity=-(-sum(batches) // 16) * 16)
+    kernels = Attention(team, reference, capacity=-(-sum(batches) // 32) * 32)
     position = 0
     for n in batches:
         q = rng.standard_normal((n, n_heads * head_dim)).astype(np.float32) * 2

@@ -24,7 +24,7 @@ def run_matmul(team, x, weights, type_name, bias=None, start=None):
     out = operations.float_rows(tape, rows)
     matrix = matrix_of(weights, rows, columns, type_name)
     tape.add("activation.prepare_rows", source.address, N_TOKENS)
-    operations.matmul(tape, matrix, source, out, bias=bias, accumulate=start is not None)
+    operations.matmul(tape, source, operations.Projection(matrix, out, bias), accumulate=start is not None)
     tape.finish()
     source.rows[: x.nbytes] = x.view(np.uint8).ravel()
     result = out[: n * rows * 4].view(np.float32).reshape(n, rows)

@@ -30,7 +30,9 @@ class Doubling:
         identity = matrix_of(np.eye(64, dtype=np.float32).view(np.uint8), 64, 64, "F32")
         self.tape.add("activation.prepare_rows", self.source.address, N_TOKENS)
         for _ in range(40):
-            operations.matmul(self.tape, identity, self.source, self.out, accumulate=True)
+            operations.matmul(
+                self.tape, self.source, operations.Projection(identity, self.out), accumulate=True
+            )
         self.tape.finish()
         self.tape.state[N_TOKENS] = 1
         fill(self.source.rows, np.ones(64, np.float32))
@@ -149,7 +151,7 @@ def test_results_do_not_depend_on_the_number_of_threads():
         tape = Tape(9, n_threads)
         source, out = operations.new_activation(tape, 256), operations.float_rows(tape, 200)
         tape.add("activation.prepare_rows", source.address, N_TOKENS)
-        operations.matmul(tape, matrix_of(weights, 200, 256, "Q4_0"), source, out)
+        operations.matmul(tape, source, operations.Projection(matrix_of(weights, 200, 256, "Q4_0"), out))
         tape.finish()
         tape.state[N_TOKENS] = 9
         fill(source.rows, x)

@@ -34,7 +34,7 @@ from .simd import (
     sum_lanes,
 )
 
-TILE = isa.current().tile
+TILE, BIAS = isa.current().tile, isa.current().bias
 RECORD = record_bytes(TILE)
 
 
@@ -58,12 +58,13 @@ def quantize_block(source, q, scale_at, sum16_at, sum32_at):
 @inline
 def tile_block(q, scale_at, sum16_at, record, slot):
     """Copy one quantized block into place `slot` of a tile's record."""
-    bias = splat_i8x16(128)
+    bias = splat_i8x16(BIAS)
     store(record + 32 * slot, load_i8x16(q) ^ bias)
     store(record + 32 * slot + 16, load_i8x16(q + 16) ^ bias)
     store_f32(record + 32 * TILE + 4 * slot, load_f32(scale_at))
     store_f32(record + 36 * TILE + 8 * slot, load_f32(sum16_at))
     store_f32(record + 36 * TILE + 8 * slot + 4, load_f32(sum16_at + 4))
+    store_f32(record + 44 * TILE + 4 * slot, load_f32(sum16_at) + load_f32(sum16_at + 4))
 
 
 @inline

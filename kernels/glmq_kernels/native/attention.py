@@ -1,9 +1,14 @@
 """Causal attention over the KV cache by online softmax (Milakov and Gimelshein, arXiv:1805.02867).
 
-A unit of work is a *group* of up to `rows` query rows of one kv head (all its query heads, of one or
-more tokens), so that each key and value is read once for all of them, over one part of the positions.
-Where there are fewer groups than threads keep busy, positions are split too; the parts are brought
-together by `finish`.
+The query rows of a kv head are its query heads of one token after the other. A *group* is `rows` of
+them, so that each key and value is read once for all. A unit of work is a run of groups over one part of
+the positions: a chunk of positions stays in the nearest cache while it meets every group of the run.
+
+    for each chunk of positions that the run's last token sees
+        for each group: scores = q k^T, probabilities = softened scores, out = factor * out + p v
+
+Where there are too few units for the threads, positions are split too, and `finish` brings the parts
+together.
 """
 
 from __future__ import annotations
@@ -11,28 +16,27 @@ from __future__ import annotations
 from typing import Any
 
 from ..slots import ACTIVATION_ROWS, CAPACITY, KEYS, N_PAST, N_TOKENS, VALUES
+from ..tiles import ATTENTION_CHUNK as CHUNK
+from ..tiles import ATTENTION_RUN as RUN
+from ..tiles import FEW
 from .activation import TILE, prepare
-from .conversions import half_to_float
+from .kv_cache import make_loads
 from .mathematics import exp
 from .memory import argument, inline, load_f32, store_f32
+from .outer import make_outer
 from .simd import (
     first_lane,
     fma,
     keep_lanes,
     load_f32x16,
-    load_i16x16,
     max_lane,
     maximum,
     splat_f32x16,
     store,
-    store_lanes,
     sum_lanes,
     zero_f32x16,
 )
-from .tile import make_accumulators, make_outer_step
 
-CHUNK = 64
-"""Positions between two corrections of the sums, a multiple of 16."""
 LEAST_SPLIT = 256
 """Fewer positions than this are not worth splitting."""
 NOTHING = -1.0e30
@@ -41,139 +45,193 @@ NOTHING = -1.0e30
 @inline
 def count_splits(n, n_units, n_positions, threads):
     """Into how many parts the positions are split."""
-    if n > 1 or n_units % threads == 0 or n_positions < LEAST_SPLIT:
+    if n > FEW or n_units % threads == 0 or n_positions < LEAST_SPLIT:
         return 1
     return threads
 
 
-def attend(row_count: str) -> Any:
-    """Kernel: attention of a batch, for groups of up to `row_count` rows.
-
-    Arguments: state, q (float32 (n, n_heads * head_dim), scaled), out (float32, the same shape),
-    n_heads, n_kv_heads, head_dim, number of this layer in the cache, partial results (float32
-    (splits, n_heads, head_dim + 2)), scratch, scratch bytes of a thread.
-    """
-    rows = int(row_count)
-    zero, load, save = make_accumulators(1, rows)
-    add_outer = make_outer_step(rows)
+def _make_scores(rows: int, head_dim: int, cache_type: str) -> Any:
+    """`score_32(queries, block, next_block, scores)`: 32 positions' products with all rows."""
+    zero, add, _, save = make_outer(2, rows, 4 * head_dim, 4 * CHUNK)
+    key_scales, load_keys, _, _ = make_loads(cache_type, head_dim)
 
     @inline
-    def pack_queries(args, first, n_flat, kv_head, packed):
-        """The group's queries as [head_dim][rows]; rows past the last repeat it."""
-        n_heads, n_kv_heads, head_dim = argument(args, 3), argument(args, 4), argument(args, 5)
-        heads = n_heads // n_kv_heads
-        for i in range(rows):
-            flat = min(first + i, n_flat - 1)
-            row = argument(args, 1) + 4 * head_dim * (
-                flat // heads * n_heads + kv_head * heads + flat % heads
-            )
-            for d in range(head_dim):
-                store_f32(packed + 4 * (d * rows + i), load_f32(row + 4 * d))
-
-    @inline
-    def score(queries, keys, head_dim, scores):
-        """Products of 16 keys with all rows: float32 [rows][16]."""
+    def score_32(queries, block, next_block, scores):
         sums = zero()
-        for d in range(head_dim):
-            sums = add_outer(sums, half_to_float(load_i16x16(keys + 32 * d)), queries + 4 * rows * d)
+        for d in range(0, head_dim, 32):
+            scales, next_scales = key_scales(block, d // 32), key_scales(next_block, d // 32)
+            for i in range(d, min(d + 32, head_dim)):
+                keys = load_keys(block, i, scales), load_keys(next_block, i, next_scales)
+                sums = add(sums, keys, queries + 4 * i)
         save(scores, sums)
 
-    @inline
-    def soften(scores, probabilities, limits, state_of_row, position, count):
-        """Scores [block][rows][16] to probabilities [position][rows]; largest, sum and factor of each row."""
-        for i in range(rows):
-            limit = int(load_f32(limits + 4 * i)) - position
-            largest = splat_f32x16(NOTHING)
-            for b in range(0, count, 16):
-                at = scores + 64 * (b // 16 * rows + i)
-                block = keep_lanes(load_f32x16(at), limit - b, splat_f32x16(NOTHING))
-                store(at, block)
-                largest = maximum(largest, block)
-            before = load_f32(state_of_row + 12 * i)
-            now = max(before, max_lane(largest))
-            total = zero_f32x16()
-            for b in range(0, count, 16):
-                p = exp(load_f32x16(scores + 64 * (b // 16 * rows + i)) - splat_f32x16(now))
-                p = keep_lanes(p, limit - b, zero_f32x16())
-                total = total + p
-                store_lanes(probabilities + 4 * (b * rows + i), p, 4 * rows)
-            factor = first_lane(exp(splat_f32x16(before - now)))
-            store_f32(state_of_row + 12 * i, now)
-            store_f32(
-                state_of_row + 12 * i + 4, load_f32(state_of_row + 12 * i + 4) * factor + sum_lanes(total)
-            )
-            store_f32(state_of_row + 12 * i + 8, factor)
+    return score_32
+
+
+def _make_values(rows: int, head_dim: int, cache_type: str) -> Any:
+    """`add_values(values, row_bytes, probabilities, count, out, state)`: out = factor * out + p v."""
+    _, add_2, load_2, save_2 = make_outer(2, rows, 4 * CHUNK, 4 * head_dim)
+    _, add_1, load_1, save_1 = make_outer(1, rows, 4 * CHUNK, 4 * head_dim)
+    _, _, value_scale, load_values = make_loads(cache_type, head_dim)
+    in_pairs, rest = head_dim // 32 * 32, head_dim % 32
 
     @inline
-    def add_values(values, probabilities, head_dim, count, out, state_of_row):
-        """Out [head_dim / 16][rows][16] = out * factor + probabilities x values."""
-        for d in range(0, head_dim, 16):
-            at = out + 4 * d * rows
-            for i in range(rows):
-                factor = splat_f32x16(load_f32(state_of_row + 12 * i + 8))
-                store(at + 64 * i, load_f32x16(at + 64 * i) * factor)
-            sums = load(at)
+    def add_values(values, row_bytes, probabilities, count, out):
+        for d in range(0, in_pairs, 32):
+            sums = load_2(out + 4 * d)
             for j in range(count):
-                value = half_to_float(load_i16x16(values + 2 * (j * head_dim + d)))
-                sums = add_outer(sums, value, probabilities + 4 * rows * j)
-            save(at, sums)
+                row = values + j * row_bytes
+                scale = value_scale(row, d // 32)
+                both = load_values(row, d, scale), load_values(row, d + 16, scale)
+                sums = add_2(sums, both, probabilities + 4 * j)
+            save_2(out + 4 * d, sums)
+        if rest:
+            last = load_1(out + 4 * in_pairs)
+            for j in range(count):
+                row = values + j * row_bytes
+                one = load_values(row, in_pairs, value_scale(row, in_pairs // 32))
+                last = add_1(last, (one,), probabilities + 4 * j)
+            save_1(out + 4 * in_pairs, last)
+
+    return add_values
+
+
+@inline
+def _soften(scores, out, head_dim, limit, position, count, row_state):
+    """A row's scores of a chunk to probabilities in place; its out is scaled to the new largest score.
+
+    limit: positions that the row sees. row_state: its largest score and the sum of probabilities so far.
+    """
+    largest = splat_f32x16(NOTHING)
+    for b in range(0, count, 16):
+        block = keep_lanes(load_f32x16(scores + 4 * b), limit - position - b, splat_f32x16(NOTHING))
+        store(scores + 4 * b, block)
+        largest = maximum(largest, block)
+    before = load_f32(row_state)
+    now = max(before, max_lane(largest))
+    total = zero_f32x16()
+    for b in range(0, count, 16):
+        p = exp(load_f32x16(scores + 4 * b) - splat_f32x16(now))
+        p = keep_lanes(p, limit - position - b, zero_f32x16())
+        total = total + p
+        store(scores + 4 * b, p)
+    factor = exp(splat_f32x16(before - now))
+    store_f32(row_state, now)
+    store_f32(row_state + 4, load_f32(row_state + 4) * first_lane(factor) + sum_lanes(total))
+    if now > before:
+        for d in range(0, head_dim, 16):
+            store(out + 4 * d, load_f32x16(out + 4 * d) * factor)
+
+
+def attend(row_count: str, head_size: str, cache_type: str) -> Any:
+    """Kernel: attention of a batch, in groups of `row_count` rows.
+
+    Arguments: state, q (float32 (n, n_heads * head_dim), scaled), out (float32, the same shape),
+    n_heads, n_kv_heads, number of this layer in the cache, bytes of a position there, partial results
+    (float32 (splits, FEW * n_heads, head_dim + 2)), scratch, scratch bytes of a thread.
+    """
+    rows, head_dim = int(row_count), int(head_size)
+    score_32 = _make_scores(rows, head_dim, cache_type)
+    add_values = _make_values(rows, head_dim, cache_type)
+    # Of each group in scratch: queries, out, and each row's state, all [row][...].
+    out_at, state_at = 4 * rows * head_dim, 8 * rows * head_dim
+    group_bytes = state_at + 16 * rows
+    row_bytes = 4 * head_dim
 
     @inline
-    def one_unit(args, kv_head, first, n_flat, begin, end, split, splits, scratch):
-        state, head_dim = argument(args, 0), argument(args, 5)
+    def row_of(args, array, kv_head, flat):
+        """Address of query row `flat` of a kv head in an array of the shape of q."""
         n_heads, n_kv_heads = argument(args, 3), argument(args, 4)
-        heads, n_past, capacity = n_heads // n_kv_heads, argument(state, N_PAST), argument(state, CAPACITY)
-        cache = 2 * head_dim * capacity * (argument(args, 6) * n_kv_heads + kv_head)
-        keys, values = argument(state, KEYS) + cache, argument(state, VALUES) + cache
-        queries = scratch
-        scores = queries + 4 * head_dim * rows
-        probabilities = scores + 4 * CHUNK * rows
-        out = probabilities + 4 * CHUNK * rows
-        state_of_row = out + 4 * head_dim * rows
-        limits = state_of_row + 12 * rows
-        pack_queries(args, first, n_flat, kv_head, queries)
+        heads = n_heads // n_kv_heads
+        return array + row_bytes * (flat // heads * n_heads + kv_head * heads + flat % heads)
+
+    @inline
+    def begin_group(args, kv_head, first, n_flat, group):
+        """Bring a group's queries together; rows past the last repeat it."""
         for i in range(rows):
-            store_f32(limits + 4 * i, float(n_past + min(first + i, n_flat - 1) // heads + 1))
-            store_f32(state_of_row + 12 * i, NOTHING)
-            store_f32(state_of_row + 12 * i + 4, 0.0)
-        for i in range(0, head_dim * rows, 16):
-            store(out + 4 * i, zero_f32x16())
-        for position in range(begin, end, CHUNK):
-            count = min(CHUNK, end - position)
-            for b in range(0, count, 16):
-                score(queries, keys + 2 * head_dim * (position + b), head_dim, scores + 4 * b * rows)
-            soften(scores, probabilities, limits, state_of_row, position, count)
-            add_values(values + 2 * head_dim * position, probabilities, head_dim, count, out, state_of_row)
+            source = row_of(args, argument(args, 1), kv_head, min(first + i, n_flat - 1))
+            for d in range(0, row_bytes, 64):
+                store(group + row_bytes * i + d, load_f32x16(source + d))
+                store(group + out_at + row_bytes * i + d, zero_f32x16())
+            store_f32(group + state_at + 16 * i, NOTHING)
+            store_f32(group + state_at + 16 * i + 4, 0.0)
+
+    @inline
+    def one_chunk(args, group, scores, keys, values, first, n_flat, position, count):
+        size = argument(args, 6)
+        heads = argument(args, 3) // argument(args, 4)
+        n_past = argument(argument(args, 0), N_PAST)
+        for b in range(0, count, 32):
+            block = keys + size * (position + b)
+            score_32(group, block, block + 16 * size, scores + 4 * b)
+        for i in range(rows):
+            limit = n_past + min(first + i, n_flat - 1) // heads + 1
+            out, row_state = group + out_at + row_bytes * i, group + state_at + 16 * i
+            _soften(scores + 4 * CHUNK * i, out, head_dim, limit, position, count, row_state)
+        add_values(values + size * position, size, scores, count, group + out_at)
+
+    @inline
+    def end_group(args, kv_head, first, n_flat, split, splits, group):
+        n_heads = argument(args, 3)
         for i in range(min(rows, n_flat - first)):
-            flat = first + i
-            head = kv_head * heads + flat % heads
+            out, row_state = group + out_at + row_bytes * i, group + state_at + 16 * i
             if splits == 1:
-                row = argument(args, 2) + 4 * head_dim * (flat // heads * n_heads + head)
-                factor = splat_f32x16(1 / load_f32(state_of_row + 12 * i + 4))
+                row = row_of(args, argument(args, 2), kv_head, first + i)
+                factor = splat_f32x16(1 / load_f32(row_state + 4))
             else:
-                row = argument(args, 7) + 4 * (head_dim + 2) * (split * n_heads + head) + 8
-                store_f32(row - 8, load_f32(state_of_row + 12 * i))
-                store_f32(row - 4, load_f32(state_of_row + 12 * i + 4))
+                number = (row_of(args, 0, kv_head, first + i)) // row_bytes
+                row = argument(args, 7) + (row_bytes + 8) * (split * FEW * n_heads + number) + 8
+                store_f32(row - 8, load_f32(row_state))
+                store_f32(row - 4, load_f32(row_state + 4))
                 factor = splat_f32x16(1.0)
-            for d in range(0, head_dim, 16):
-                store(row + 4 * d, load_f32x16(out + 4 * (d * rows + 16 * i)) * factor)
+            for d in range(0, row_bytes, 64):
+                store(row + d, load_f32x16(out + d) * factor)
+
+    @inline
+    def last_position(args, first, n_flat):
+        """Positions that a group's last row sees."""
+        heads = argument(args, 3) // argument(args, 4)
+        return argument(argument(args, 0), N_PAST) + (min(first + rows, n_flat) - 1) // heads + 1
+
+    @inline
+    def one_unit(args, kv_head, first_group, n_groups, n_flat, split, splits, scratch):
+        state = argument(args, 0)
+        head = (
+            argument(state, CAPACITY) * argument(args, 6) * (argument(args, 5) * argument(args, 4) + kv_head)
+        )
+        keys, values = argument(state, KEYS) + head, argument(state, VALUES) + head
+        scores = scratch + RUN * group_bytes
+        for g in range(n_groups):
+            begin_group(args, kv_head, (first_group + g) * rows, n_flat, scratch + g * group_bytes)
+        end = last_position(args, (first_group + n_groups - 1) * rows, n_flat)
+        blocks = (end + 31) // 32
+        begin = blocks * split // splits * 32
+        end = min(end, blocks * (split + 1) // splits * 32)
+        for position in range(begin, end, CHUNK):
+            for g in range(n_groups):
+                first = (first_group + g) * rows
+                count = min(CHUNK, min(end, last_position(args, first, n_flat)) - position)
+                if count > 0:
+                    group = scratch + g * group_bytes
+                    one_chunk(args, group, scores, keys, values, first, n_flat, position, count)
+        for g in range(n_groups):
+            first = (first_group + g) * rows
+            end_group(args, kv_head, first, n_flat, split, splits, scratch + g * group_bytes)
 
     def kernel(args, thread, threads):
-        state, n_heads, n_kv_heads = argument(args, 0), argument(args, 3), argument(args, 4)
+        state, n_kv_heads = argument(args, 0), argument(args, 4)
         scratch = argument(args, 8) + thread * argument(args, 9)
         n, n_past = argument(state, N_TOKENS), argument(state, N_PAST)
-        heads = n_heads // n_kv_heads
-        n_flat = n * heads
-        groups = (n_flat + rows - 1) // rows
-        splits = count_splits(n, groups * n_kv_heads, n_past + n, threads)
-        for unit in range(thread, groups * n_kv_heads * splits, threads):
-            split, group = unit % splits, unit // splits % groups
-            kv_head = unit // splits // groups
-            end = n_past + (min((group + 1) * rows, n_flat) - 1) // heads + 1
-            blocks = (end + 15) // 16
-            begin = blocks * split // splits * 16
-            end = min(end, blocks * (split + 1) // splits * 16)
-            one_unit(args, kv_head, group * rows, n_flat, begin, end, split, splits, scratch)
+        n_flat = n * (argument(args, 3) // n_kv_heads)
+        n_groups = (n_flat + rows - 1) // rows
+        splits = count_splits(n, n_groups * n_kv_heads, n_past + n, threads)
+        run = RUN if n > FEW else 1
+        runs = (n_groups + run - 1) // run
+        for unit in range(thread, runs * n_kv_heads * splits, threads):
+            split, first_group = unit % splits, unit // splits % runs * run
+            kv_head = unit // splits // runs
+            count = min(run, n_groups - first_group)
+            one_unit(args, kv_head, first_group, count, n_flat, split, splits, scratch)
 
     return kernel
 
@@ -186,36 +244,34 @@ def finish(args, thread, threads):
     """
     state, activation = argument(args, 0), argument(args, 1)
     n_heads, n_kv_heads, head_dim = argument(args, 2), argument(args, 3), argument(args, 4)
-    n, rows = argument(state, N_TOKENS), argument(args, 6)
-    if n == 1:
-        n_positions = argument(state, N_PAST) + 1
-        groups = (n_heads // n_kv_heads + rows - 1) // rows
-        splits = count_splits(1, groups * n_kv_heads, n_positions, threads)
-        per_unit = argument(args, 7)
-        units = (n_heads + per_unit - 1) // per_unit
-        for unit in range(units * thread // threads, units * (thread + 1) // threads):
-            last_head = min((unit + 1) * per_unit, n_heads)
-            if splits > 1:
-                for head in range(unit * per_unit, last_head):
-                    _join(args, head, splits, argument(activation, ACTIVATION_ROWS) + 4 * head_dim * head)
-            prepare(activation, 0, -1, 0, unit * per_unit * head_dim, last_head * head_dim)
-    else:
-        for t in range(n * thread // threads, n * (thread + 1) // threads):
-            prepare(activation, t, t // TILE, t % TILE, 0, n_heads * head_dim)
+    n, rows, per_unit = argument(state, N_TOKENS), argument(args, 6), argument(args, 7)
+    n_positions = argument(state, N_PAST) + n
+    groups = (n * (n_heads // n_kv_heads) + rows - 1) // rows
+    splits = count_splits(n, groups * n_kv_heads, n_positions, threads)
+    units = (n_heads + per_unit - 1) // per_unit
+    for unit in range(units * n * thread // threads, units * n * (thread + 1) // threads):
+        t, first = unit // units, unit % units * per_unit
+        last = min(first + per_unit, n_heads)
+        if splits > 1:
+            for head in range(t * n_heads + first, t * n_heads + last):
+                _join(args, head, splits, argument(activation, ACTIVATION_ROWS) + 4 * head_dim * head)
+        tile = t // TILE if n > 1 else -1
+        prepare(activation, t, tile, t % TILE, first * head_dim, last * head_dim)
 
 
 @inline
-def _join(args, head, splits, out):
+def _join(args, row, splits, out):
+    """The parts of one query row (token * n_heads + head)."""
     n_heads, head_dim, partial = argument(args, 2), argument(args, 4), argument(args, 5)
     size = 4 * (head_dim + 2)
     largest = NOTHING
     for s in range(splits):
-        largest = max(largest, load_f32(partial + size * (s * n_heads + head)))
+        largest = max(largest, load_f32(partial + size * (s * FEW * n_heads + row)))
     total = 0.0
     for d in range(0, head_dim, 16):
         store(out + 4 * d, zero_f32x16())
     for s in range(splits):
-        part = partial + size * (s * n_heads + head)
+        part = partial + size * (s * FEW * n_heads + row)
         factor = first_lane(exp(splat_f32x16(load_f32(part) - largest)))
         total += factor * load_f32(part + 4)
         for d in range(0, head_dim, 16):

@@ -1,22 +1,23 @@
-"""The int8 dot product: four products of neighbouring bytes added to each int32 lane."""
+"""The int8 dot product: four products of neighbouring bytes added to each int32 lane.
+
+u is unsigned, s signed. Where an instruction cannot take all values of u, or adds in 16 bits, the exact
+sum is put together from two; `wide` says that u may be above 127.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 from numba.extending import intrinsic
 
 from .. import isa
-from .simd import I16, I32, Vector, call_llvm, shuffle_value
+from .simd import I8, I16, I32, call_llvm, shuffle_value
 
 
 def make_dot(wide: bool) -> Any:
-    """`dot(sums, u, s)`: adds u[4i..4i+3] * s[4i..4i+3], u unsigned and s signed bytes, to lane i.
-
-    Without `wide` no two neighbouring products may exceed 32767 in sum (as with u or s below 65),
-    which plain AVX2 needs for its fast form.
-    """
+    """`dot(sums, u, s)`: adds u[4i..4i+3] * s[4i..4i+3] to lane i. Without `wide` u is below 128."""
 
     @intrinsic
     def dot(typing: Any, sums: Any, u: Any, s: Any) -> Any:
@@ -30,37 +31,75 @@ def make_dot(wide: bool) -> Any:
 
 def dot_value(builder: Any, sums: Any, u: Any, s: Any, wide: bool) -> Any:
     """LLVM's form of `make_dot`'s function for the instructions in use."""
-    lanes = sums.type.count
-    kind = isa.current().dot
-    if kind == "vnni":
-        name = f"llvm.x86.avx512.vpdpbusd.{lanes * 32}"
+    level = isa.current()
+    steps = {"vnni": _vnni, "maddubs": _maddubs, "sdot": _sdot, "generic": _even_odd}
+    return in_parts(builder, level.dot_lanes, steps[level.dot], sums, u, s, wide)
+
+
+def in_parts(builder: Any, lanes: int, step: Any, sums: Any, u: Any, s: Any, *more: Any) -> Any:
+    """Apply `step` to parts of at most `lanes` lanes."""
+    count = sums.type.count
+    if count <= lanes:
+        return step(builder, sums, u, s, *more)
+    parts = []
+    for first in range(0, count, lanes):
+        part = [
+            shuffle_value(
+                builder, v, v, range(first * v.type.count // count, (first + lanes) * v.type.count // count)
+            )
+            for v in (sums, u, s)
+        ]
+        parts.append(step(builder, *part, *more))
+    while len(parts) > 1:
+        joined = range(2 * parts[0].type.count)
+        parts = [shuffle_value(builder, a, b, joined) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]
+
+
+def _vnni(builder: Any, sums: Any, u: Any, s: Any, wide: bool) -> Any:
+    name = f"llvm.x86.avx512.vpdpbusd.{sums.type.count * 32}"
+    return call_llvm(builder, name, sums.type, [sums, u, s])
+
+
+def multiply_pairs(builder: Any, u: Any, s: Any) -> Any:
+    """AVX2: int16 sums of two neighbouring products of 32 bytes, saturating."""
+    return call_llvm(builder, "llvm.x86.avx2.pmadd.ub.sw", ir.VectorType(I16, 16), [u, s])
+
+
+def add_pairs(builder: Any, sums: Any, pairs: Any, factor: int = 1) -> Any:
+    """AVX2: adds neighbouring int16, times a factor, to int32 lanes."""
+    factors = ir.Constant(pairs.type, [factor] * 16)
+    return builder.add(sums, call_llvm(builder, "llvm.x86.avx2.pmadd.wd", sums.type, [pairs, factors]))
+
+
+def halves_of_bytes(builder: Any, v: Any) -> tuple[Any, Any]:
+    """The low and the high nibble of each byte."""
+    words = ir.VectorType(I16, v.type.count // 2)
+    mask = ir.Constant(v.type, [15] * v.type.count)
+    shifted = builder.lshr(builder.bitcast(v, words), ir.Constant(words, [4] * words.count))
+    return builder.and_(v, mask), builder.and_(builder.bitcast(shifted, v.type), mask)
+
+
+def _maddubs(builder: Any, sums: Any, u: Any, s: Any, wide: bool) -> Any:
+    if not wide:
+        return add_pairs(builder, sums, multiply_pairs(builder, u, s))
+    low, high = halves_of_bytes(builder, u)
+    sums = add_pairs(builder, sums, multiply_pairs(builder, low, s))
+    return add_pairs(builder, sums, multiply_pairs(builder, high, s), 16)
+
+
+def _sdot(builder: Any, sums: Any, u: Any, s: Any, wide: bool) -> Any:
+    name = "llvm.aarch64.neon.sdot.v4i32.v16i8"
+    if not wide:
         return call_llvm(builder, name, sums.type, [sums, u, s])
-    if kind == "maddubs" and not wide:
-        return _in_halves(builder, _maddubs, sums, u, s)
-    return _even_odd(builder, sums, u, s)
+    centred = builder.xor(u, ir.Constant(u.type, [-128] * 16))
+    half_of_offset = ir.Constant(u.type, [64] * 16)
+    for factor in (centred, half_of_offset, half_of_offset):
+        sums = call_llvm(builder, name, sums.type, [sums, factor, s])
+    return sums
 
 
-def _in_halves(builder: Any, step: Any, sums: Any, u: Any, s: Any) -> Any:
-    """Apply a 256-bit step to each half of 512-bit vectors."""
-    if sums.type.count == 8:
-        return step(builder, sums, u, s)
-    halves = []
-    for half in range(2):
-        parts = []
-        for v in (sums, u, s):
-            n = v.type.count // 2
-            parts.append(shuffle_value(builder, v, v, range(half * n, half * n + n)))
-        halves.append(step(builder, *parts))
-    return shuffle_value(builder, *halves, range(16))
-
-
-def _maddubs(builder: Any, sums: Any, u: Any, s: Any) -> Any:
-    pairs = call_llvm(builder, "llvm.x86.avx2.pmadd.ub.sw", Vector("i16", 16).llvm, [u, s])
-    ones = ir.Constant(pairs.type, [1] * 16)
-    return builder.add(sums, call_llvm(builder, "llvm.x86.avx2.pmadd.wd", sums.type, [pairs, ones]))
-
-
-def _even_odd(builder: Any, sums: Any, u: Any, s: Any) -> Any:
+def _even_odd(builder: Any, sums: Any, u: Any, s: Any, wide: bool) -> Any:
     """Exact for all bytes, with nothing but shifts and 16-bit products."""
     lanes = sums.type.count
     words = ir.VectorType(I16, 2 * lanes)
@@ -76,3 +115,77 @@ def _even_odd(builder: Any, sums: Any, u: Any, s: Any) -> Any:
         sums = builder.add(sums, builder.ashr(builder.shl(pair, sixteen), sixteen))
         sums = builder.add(sums, builder.ashr(pair, sixteen))
     return sums
+
+
+def sums_of_dots(
+    builder: Any, starts: list[Any], token: Callable[[int], Any], weights: list[list[Any]], largest: int
+) -> list[Any]:
+    """For each panel its start + the sum over j of dot products of token(j) and signed weights[panel][j].
+
+    token(j): bytes of the activation plus the level's bias. largest: magnitude of the weights. On AVX2
+    products are added in 16 bits as long as they fit.
+    """
+    level = isa.current()
+    if level.dot == "maddubs":
+        tokens = [token(j) for j in range(len(weights[0]))]
+        return [
+            _sum_of_maddubs(builder, start, tokens, panel, largest)
+            for start, panel in zip(starts, weights, strict=True)
+        ]
+    totals = list(starts)
+    for j in range(len(weights[0])):
+        x = token(j)
+        for p, panel in enumerate(weights):
+            if level.bias:
+                totals[p] = dot_value(builder, totals[p], x, panel[j], wide=True)
+            else:
+                totals[p] = in_parts(builder, level.dot_lanes, _signed, totals[p], x, panel[j])
+    return totals
+
+
+def _signed(builder: Any, sums: Any, a: Any, b: Any) -> Any:
+    """Both factors signed, for levels without a bias."""
+    if isa.current().dot == "sdot":
+        return call_llvm(builder, "llvm.aarch64.neon.sdot.v4i32.v16i8", sums.type, [sums, a, b])
+    lanes = sums.type.count
+    wide = ir.VectorType(I16, 4 * lanes)
+    products = builder.mul(builder.sext(a, wide), builder.sext(b, wide))
+    for first in range(4):
+        quarter = shuffle_value(builder, products, products, range(first, 4 * lanes, 4))
+        sums = builder.add(sums, builder.sext(quarter, sums.type))
+    return sums
+
+
+def _sum_of_maddubs(builder: Any, start: Any, tokens: list[Any], weights: list[Any], largest: int) -> Any:
+    split = 2 * 255 * largest > 32767
+    depth = 32767 // (2 * (15 if split else 255) * largest)
+
+    def step(builder: Any, total: Any, *vectors: Any) -> Any:
+        n = len(vectors) // 2
+        xs = [(x,) for x in vectors[:n]] if not split else [halves_of_bytes(builder, x) for x in vectors[:n]]
+        for part in range(len(xs[0])):
+            for first in range(0, n, depth):
+                pairs = multiply_pairs(builder, xs[first][part], vectors[n + first])
+                for i in range(first + 1, min(first + depth, n)):
+                    pairs = builder.add(pairs, multiply_pairs(builder, xs[i][part], vectors[n + i]))
+                total = add_pairs(builder, total, pairs, 16 if part else 1)
+        return total
+
+    halves = []
+    for half in range(2):
+        parts = [shuffle_value(builder, v, v, range(32 * half, 32 * half + 32)) for v in (*tokens, *weights)]
+        part = shuffle_value(builder, start, start, range(8 * half, 8 * half + 8))
+        halves.append(step(builder, part, *parts))
+    return shuffle_value(builder, *halves, range(16))
+
+
+def sum_of_weights(builder: Any, weights: list[Any]) -> Any:
+    """The sum of signed bytes in each group of four, over vectors, times the level's bias."""
+    kind = ir.VectorType(I32, weights[0].type.count // 4)
+    bias = isa.current().bias
+    total = ir.Constant(kind, [0] * kind.count)
+    if bias:
+        constant = ir.Constant(ir.VectorType(I8, weights[0].type.count), [bias - 256] * weights[0].type.count)
+        for w in weights:
+            total = dot_value(builder, total, constant, w, wide=False)
+    return total

@@ -4,14 +4,14 @@ A dense network is one expert that takes every token with weight 1 (`routing` 0)
 are found through a table of addresses, int64 (n_experts, 3): gate, up, down. One token's experts are
 shared out over the threads by rows, so that none waits; with more tokens each expert takes all its
 tokens at once, and the threads share the work of all experts evenly.
+
+A matrix is described by four arguments: bytes of a row, and the addresses of `gemv.dot_rows`,
+`gemv.dot_rows_4` and `product.multiply` of its type.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..slots import (
-    ACTIVATION_COLUMNS,
     ACTIVATION_ROWS,
     N_TOKENS,
     ROUTING_CHOSEN,
@@ -22,12 +22,11 @@ from ..slots import (
     ROUTING_TOP_K,
     ROUTING_WEIGHTS,
 )
-from ..tiles import PANEL_SCRATCH_BYTES, ROWS
+from ..tiles import FEW, ROWS
 from .activation import TILE, prepare
 from .mathematics import silu
-from .matmul import make_dot_token, make_tiles_at, share_rows, whole_rows
-from .memory import argument, inline, load_f32, load_i64, store_f32
-from .product import make_product
+from .matmul import share_rows, sums_of_token
+from .memory import argument, call_6, call_7, call_8, inline, load_f32, load_i64, store_f32, store_i64
 from .simd import fma, load_f32x16, splat_f32x16, store
 
 PANEL_WORK = 2
@@ -59,174 +58,222 @@ def _tokens_of(routing, expert, n):
 
 
 @inline
+def _token_at(routing, place):
+    """The token whose assignment stands at a sorted place."""
+    if routing:
+        return load_i64(argument(routing, ROUTING_ORDER) + 8 * place) // argument(routing, ROUTING_TOP_K)
+    return place
+
+
+@inline
 def _work_of(count):
     return (count + TILE - 1) // TILE + PANEL_WORK if count else 0
 
 
-def gate_up(format_name: str) -> Any:
+@inline
+def _dot(matrix, rows, count, activation, token, out):
+    """Rows times one token: float32 [32 rows]."""
+    stride = argument(matrix, 0)
+    call_6(argument(matrix, 1), rows, stride, count, activation, token, out)
+
+
+@inline
+def _dot_few(matrix, rows, count, activation, tokens, out):
+    """Rows times four tokens: float32 [token][32 rows]."""
+    call_7(argument(matrix, 2), rows, argument(matrix, 0), count, activation, tokens, out, 4 * ROWS)
+
+
+@inline
+def _multiply(matrix, rows, count, activation, tile, n_tiles, scratch, sums):
+    """Rows times tiles (see `product.multiply`)."""
+    stride = argument(matrix, 0)
+    call_8(argument(matrix, 3), rows, stride, count, activation, tile, n_tiles, scratch, sums)
+
+
+@inline
+def _gated(gate, up, out, count):
+    """out = silu(gate) * up for `count` of 16; the 16 at `gate` are overwritten where they are fewer."""
+    value = silu(load_f32x16(gate)) * load_f32x16(up)
+    if count >= 16:
+        store(out, value)
+    else:
+        store(gate, value)
+        for i in range(count):
+            store_f32(out + 4 * i, load_f32(gate + 4 * i))
+
+
+@inline
+def _one_token(args, thread, threads, scratch):
+    routing, activation, table = argument(args, 1), argument(args, 2), argument(args, 4)
+    gate, up = args + 8 * 10, args + 8 * 14
+    n_rows, hidden = argument(args, 5), argument(args, 6)
+    n_choices = argument(routing, ROUTING_TOP_K) if routing else 1
+    per_choice = (n_rows + ROWS - 1) // ROWS
+    units = per_choice * n_choices
+    for unit in range(units * thread // threads, units * (thread + 1) // threads):
+        choice, r = unit // per_choice, unit % per_choice * ROWS
+        matrices = table + 24 * _expert_of_choice(routing, choice)
+        count = min(ROWS, n_rows - r)
+        _dot(gate, argument(matrices, 0) + r * argument(gate, 0), count, activation, 0, scratch)
+        _dot(up, argument(matrices, 1) + r * argument(up, 0), count, activation, 0, scratch + 4 * ROWS)
+        out = argument(hidden, ACTIVATION_ROWS) + 4 * (choice * n_rows + r)
+        _gated(scratch, scratch + 4 * ROWS, out, count)
+        _gated(scratch + 64, scratch + 4 * ROWS + 64, out + 64, count - 16)
+        prepare(hidden, choice, -1, 0, r, r + count)
+
+
+@inline
+def _few_tokens(args, expert, r, first, count, tile, scratch):
+    """32 rows of one expert for up to four tokens."""
+    routing, activation, hidden = argument(args, 1), argument(args, 2), argument(args, 6)
+    gate, up = args + 8 * 10, args + 8 * 14
+    matrices, n_rows = argument(args, 4) + 24 * expert, argument(args, 5)
+    left = min(ROWS, n_rows - r)
+    ups, tokens = scratch + 4 * FEW * ROWS, scratch + 8 * FEW * ROWS
+    for t in range(FEW):
+        store_i64(tokens + 8 * t, _token_at(routing, first + min(t, count - 1)))
+    _dot_few(gate, argument(matrices, 0) + r * argument(gate, 0), left, activation, tokens, scratch)
+    _dot_few(up, argument(matrices, 1) + r * argument(up, 0), left, activation, tokens, ups)
+    for i in range(count):
+        out = argument(hidden, ACTIVATION_ROWS) + 4 * ((first + i) * n_rows + r)
+        at = 4 * ROWS * i
+        _gated(scratch + at, ups + at, out, left)
+        _gated(scratch + at + 64, ups + at + 64, out + 64, left - 16)
+        prepare(hidden, first + i, tile, i, r, r + left)
+
+
+@inline
+def _many_tokens(args, expert, r, first, count, tile, scratch):
+    """32 rows of one expert for all its tokens."""
+    gathered, hidden = argument(args, 3), argument(args, 6)
+    gate, up = args + 8 * 10, args + 8 * 14
+    matrices, n_rows = argument(args, 4) + 24 * expert, argument(args, 5)
+    left = min(ROWS, n_rows - r)
+    n_tiles = (count + TILE - 1) // TILE
+    gates = scratch + argument(args, 9)
+    ups = gates + n_tiles * TILE * 4 * ROWS
+    at = argument(matrices, 0) + r * argument(gate, 0)
+    _multiply(gate, at, left, gathered, tile, n_tiles, scratch, gates)
+    at = argument(matrices, 1) + r * argument(up, 0)
+    _multiply(up, at, left, gathered, tile, n_tiles, scratch, ups)
+    for i in range(count):
+        a, b = sums_of_token(gates, i), sums_of_token(ups, i)
+        out = argument(hidden, ACTIVATION_ROWS) + 4 * ((first + i) * n_rows + r)
+        _gated(a, b, out, left)
+        _gated(a + TILE * 64, b + TILE * 64, out + 64, left - 16)
+        prepare(hidden, first + i, tile + i // TILE, i % TILE, r, r + left)
+
+
+@inline
+def _all_experts(args, n, thread, threads, scratch):
+    routing, n_rows = argument(args, 1), argument(args, 5)
+    units = (n_rows + ROWS - 1) // ROWS
+    total = 0
+    for expert in range(_n_experts(routing)):
+        _, count, _ = _tokens_of(routing, expert, n)
+        total += units * _work_of(count)
+    begin, end = total * thread // threads, total * (thread + 1) // threads
+    done = 0
+    for expert in range(_n_experts(routing)):
+        first, count, tile = _tokens_of(routing, expert, n)
+        work = _work_of(count)
+        if work:
+            # A unit belongs to the thread in whose share its work begins.
+            from_unit = max(0, (begin - done + work - 1) // work)
+            to_unit = min(units, (end - done + work - 1) // work)
+            for unit in range(from_unit, to_unit):
+                if count <= FEW:
+                    _few_tokens(args, expert, unit * ROWS, first, count, tile, scratch)
+                else:
+                    _many_tokens(args, expert, unit * ROWS, first, count, tile, scratch)
+            done += units * work
+
+
+def gate_up(args, thread, threads):
     """Kernel: hidden = silu(gate x) * up x, prepared for the down product.
 
-    Arguments: state, routing (0: dense), activation (one token's rows are read), gathered activation
-    (many tokens' tiles are read), table, bytes of a row, rows, hidden activation (a row per token and
-    choice), scratch, scratch bytes of a thread.
+    Arguments: state, routing (0: dense), activation (its rows are read for up to four tokens of an
+    expert), gathered activation (its tiles are, for more), table, rows, hidden activation (a row per
+    token and choice, by expert where there are several tokens), scratch, scratch bytes of a thread,
+    offset of the sums in it, then gate's and up's four.
     """
-    dot_token = make_dot_token(format_name)
-    tiles_at = make_tiles_at(format_name)
-    product = make_product(format_name)
+    n = argument(argument(args, 0), N_TOKENS)
+    scratch = argument(args, 7) + thread * argument(args, 8)
+    if n == 1:
+        _one_token(args, thread, threads, scratch)
+    else:
+        _all_experts(args, n, thread, threads, scratch)
 
-    @inline
-    def activate(scratch, hidden_row, count):
-        """Up to 32 gates at `scratch`, ups 128 bytes on."""
-        for i in range(0, 32, 16):
-            gate, up = load_f32x16(scratch + 4 * i), load_f32x16(scratch + 128 + 4 * i)
-            store(scratch + 4 * i, silu(gate) * up)
+
+@inline
+def _add_scaled(found, weight, out, count):
+    """Out += weight * found for `count` of 16."""
+    if count >= 16:
+        store(out, fma(load_f32x16(found), splat_f32x16(weight), load_f32x16(out)))
+    else:
         for i in range(count):
-            store_f32(hidden_row + 4 * i, load_f32(scratch + 4 * i))
+            store_f32(out + 4 * i, load_f32(out + 4 * i) + weight * load_f32(found + 4 * i))
 
-    @inline
-    def one_token(args, thread, threads, scratch):
-        routing, activation, table = argument(args, 1), argument(args, 2), argument(args, 4)
-        stride, n_rows, hidden = argument(args, 5), argument(args, 6), argument(args, 7)
-        n_choices = argument(routing, ROUTING_TOP_K) if routing else 1
-        per_choice = (n_rows + ROWS - 1) // ROWS
-        units = per_choice * n_choices
-        for unit in range(units * thread // threads, units * (thread + 1) // threads):
-            choice, r = unit // per_choice, unit % per_choice * ROWS
-            expert = _expert_of_choice(routing, choice)
-            gate, up = argument(table, 3 * expert), argument(table, 3 * expert + 1)
-            count = min(ROWS, n_rows - r)
-            for i in range(count):
-                store_f32(scratch + 4 * i, dot_token(gate + (r + i) * stride, activation, 0))
-            for i in range(count):
-                store_f32(scratch + 128 + 4 * i, dot_token(up + (r + i) * stride, activation, 0))
-            activate(scratch, argument(hidden, ACTIVATION_ROWS) + 4 * (choice * n_rows + r), count)
-            prepare(hidden, choice, -1, 0, r, r + count)
 
-    @inline
-    def one_unit(args, expert, r, first, count, tile_0, scratch):
-        """32 rows of one expert for all its tokens."""
-        gathered, table = argument(args, 3), argument(args, 4)
-        stride, n_rows, hidden = argument(args, 5), argument(args, 6), argument(args, 7)
+@inline
+def _down_one_token(args, first_row, last_row, scratch):
+    routing, hidden, table = argument(args, 1), argument(args, 2), argument(args, 3)
+    out, down = argument(args, 5), args + 8 * 9
+    for choice in range(argument(routing, ROUTING_TOP_K) if routing else 1):
+        weight = load_f32(argument(routing, ROUTING_WEIGHTS) + 4 * choice) if routing else 1.0
+        matrix = argument(table, 3 * _expert_of_choice(routing, choice) + 2)
+        for r in range(first_row, last_row, ROWS):
+            count = min(ROWS, last_row - r)
+            _dot(down, matrix + r * argument(down, 0), count, hidden, choice, scratch)
+            _add_scaled(scratch, weight, out + 4 * r, count)
+            _add_scaled(scratch + 64, weight, out + 4 * r + 64, count - 16)
+
+
+@inline
+def _down_unit(args, matrix, r, left, first, count, tile, scratch):
+    """32 rows of one expert for its tokens."""
+    routing, hidden, n_rows = argument(args, 1), argument(args, 2), argument(args, 4)
+    out, down = argument(args, 5), args + 8 * 9
+    sums = scratch + argument(args, 8)
+    rows = matrix + r * argument(down, 0)
+    if count <= FEW:
+        places = scratch + 4 * FEW * ROWS
+        for t in range(FEW):
+            store_i64(places + 8 * t, first + min(t, count - 1))
+        _dot_few(down, rows, min(ROWS, left), hidden, places, scratch)
+    else:
         n_tiles = (count + TILE - 1) // TILE
-        sums = scratch + PANEL_SCRATCH_BYTES
-        spare = sums + n_tiles * TILE * 128
-        gate, up = argument(table, 3 * expert), argument(table, 3 * expert + 1)
-        columns = argument(gathered, ACTIVATION_COLUMNS)
-        for part in range(0, ROWS, 16):
-            left = n_rows - r - part
-            if left > 0:
-                at = (r + part) * stride
-                rows_0 = whole_rows(gate + at, stride, left, spare)
-                rows_1 = whole_rows(up + at, stride, left, spare + 16 * stride)
-                product(rows_0, rows_1, stride, columns, tiles_at(gathered, tile_0), n_tiles, scratch, sums)
-                for i in range(count):
-                    at_sums = sums + (i // TILE * 2 * TILE + i % TILE) * 64
-                    value = silu(load_f32x16(at_sums)) * load_f32x16(at_sums + TILE * 64)
-                    out = argument(hidden, ACTIVATION_ROWS) + 4 * ((first + i) * n_rows + r + part)
-                    if left >= 16:
-                        store(out, value)
-                    else:
-                        store(at_sums, value)
-                        for k in range(left):
-                            store_f32(out + 4 * k, load_f32(at_sums + 4 * k))
-        for i in range(count):
-            prepare(hidden, first + i, tile_0 + i // TILE, i % TILE, r, min(r + ROWS, n_rows))
-
-    @inline
-    def many_tokens(args, n, thread, threads, scratch):
-        routing, n_rows = argument(args, 1), argument(args, 6)
-        units = (n_rows + ROWS - 1) // ROWS
-        total = 0
-        for expert in range(_n_experts(routing)):
-            _, count, _ = _tokens_of(routing, expert, n)
-            total += units * _work_of(count)
-        begin, end = total * thread // threads, total * (thread + 1) // threads
-        done = 0
-        for expert in range(_n_experts(routing)):
-            first, count, tile_0 = _tokens_of(routing, expert, n)
-            work = _work_of(count)
-            if work:
-                # A unit belongs to the thread in whose share its work begins.
-                from_unit = max(0, (begin - done + work - 1) // work)
-                to_unit = min(units, (end - done + work - 1) // work)
-                for unit in range(from_unit, to_unit):
-                    one_unit(args, expert, unit * ROWS, first, count, tile_0, scratch)
-                done += units * work
-
-    def kernel(args, thread, threads):
-        n = argument(argument(args, 0), N_TOKENS)
-        scratch = argument(args, 8) + thread * argument(args, 9)
-        if n == 1:
-            one_token(args, thread, threads, scratch)
+        _multiply(down, rows, min(ROWS, left), hidden, tile, n_tiles, scratch, sums)
+    for i in range(count):
+        token, weight = first + i, 1.0
+        if routing:
+            assignment = load_i64(argument(routing, ROUTING_ORDER) + 8 * (first + i))
+            token = assignment // argument(routing, ROUTING_TOP_K)
+            weight = load_f32(argument(routing, ROUTING_WEIGHTS) + 4 * assignment)
+        target = out + 4 * (token * n_rows + r)
+        if count <= FEW:
+            found, second = scratch + 4 * ROWS * i, scratch + 4 * ROWS * i + 64
         else:
-            many_tokens(args, n, thread, threads, scratch)
+            found, second = sums_of_token(sums, i), sums_of_token(sums, i) + TILE * 64
+        _add_scaled(found, weight, target, left)
+        _add_scaled(second, weight, target + 64, left - 16)
 
-    return kernel
 
-
-def down(format_name: str) -> Any:
+def down(args, thread, threads):
     """Kernel: out += weight of the choice * down hidden, over all choices.
 
-    Arguments: state, routing (0: dense), hidden activation, table, bytes of a row, rows, out (float32
-    (n, rows)), scratch, scratch bytes of a thread. A thread has the same rows of every expert, so no
-    two add to one place.
+    Arguments: state, routing (0: dense), hidden activation, table, rows, out (float32 (n, rows)),
+    scratch, scratch bytes of a thread, offset of the sums in it, then down's four. A thread has the same
+    rows of every expert, so no two add to one place.
     """
-    dot_token = make_dot_token(format_name)
-    tiles_at = make_tiles_at(format_name)
-    product = make_product(format_name)
-
-    @inline
-    def one_token(args, first, last):
-        routing, hidden, table = argument(args, 1), argument(args, 2), argument(args, 3)
-        stride, out = argument(args, 4), argument(args, 6)
-        for choice in range(argument(routing, ROUTING_TOP_K) if routing else 1):
-            weight = load_f32(argument(routing, ROUTING_WEIGHTS) + 4 * choice) if routing else 1.0
-            matrix = argument(table, 3 * _expert_of_choice(routing, choice) + 2)
-            for r in range(first, last):
-                value = dot_token(matrix + r * stride, hidden, choice)
-                store_f32(out + 4 * r, load_f32(out + 4 * r) + weight * value)
-
-    @inline
-    def add_scaled(sums, weight, out, count):
-        if count >= 16:
-            store(out, fma(load_f32x16(sums), splat_f32x16(weight), load_f32x16(out)))
-        else:
-            for i in range(count):
-                store_f32(out + 4 * i, load_f32(out + 4 * i) + weight * load_f32(sums + 4 * i))
-
-    @inline
-    def many_tokens(args, n, first_row, last_row, scratch):
-        routing, hidden, table = argument(args, 1), argument(args, 2), argument(args, 3)
-        stride, n_rows, out = argument(args, 4), argument(args, 5), argument(args, 6)
-        columns = argument(hidden, ACTIVATION_COLUMNS)
+    n, routing = argument(argument(args, 0), N_TOKENS), argument(args, 1)
+    scratch = argument(args, 6) + thread * argument(args, 7)
+    first_row, last_row = share_rows(argument(args, 4), thread, threads)
+    if n == 1:
+        _down_one_token(args, first_row, last_row, scratch)
+    else:
         for expert in range(_n_experts(routing)):
-            first, count, tile_0 = _tokens_of(routing, expert, n)
-            n_tiles = (count + TILE - 1) // TILE
-            sums = scratch + PANEL_SCRATCH_BYTES
-            spare = sums + n_tiles * TILE * 128
-            matrix = argument(table, 3 * expert + 2)
+            first, count, tile = _tokens_of(routing, expert, n)
+            matrix = argument(argument(args, 3), 3 * expert + 2)
             for r in range(first_row, last_row if count else first_row, ROWS):
-                left = last_row - r
-                rows_0 = whole_rows(matrix + r * stride, stride, left, spare)
-                rows_1 = whole_rows(matrix + (r + 16) * stride, stride, left - 16, spare + 16 * stride)
-                product(rows_0, rows_1, stride, columns, tiles_at(hidden, tile_0), n_tiles, scratch, sums)
-                for i in range(count):
-                    token, weight = i, 1.0
-                    if routing:
-                        assignment = load_i64(argument(routing, ROUTING_ORDER) + 8 * (first + i))
-                        token = assignment // argument(routing, ROUTING_TOP_K)
-                        weight = load_f32(argument(routing, ROUTING_WEIGHTS) + 4 * assignment)
-                    at = sums + (i // TILE * 2 * TILE + i % TILE) * 64
-                    target = out + 4 * (token * n_rows + r)
-                    add_scaled(at, weight, target, left)
-                    add_scaled(at + TILE * 64, weight, target + 64, left - 16)
-
-    def kernel(args, thread, threads):
-        n = argument(argument(args, 0), N_TOKENS)
-        first, last = share_rows(argument(args, 5), thread, threads)
-        if n == 1:
-            one_token(args, first, last)
-        else:
-            many_tokens(args, n, first, last, argument(args, 7) + thread * argument(args, 8))
-
-    return kernel
+                _down_unit(args, matrix, r, last_row - r, first, count, tile, scratch)

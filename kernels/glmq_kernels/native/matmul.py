@@ -1,98 +1,26 @@
-"""Matrix products: every row of a weight matrix with every token."""
+"""Matrix products: every row of one or more weight matrices with every token.
+
+What depends on the tensor type is called by address: `gemv.dot_rows` and `gemv.dot_rows_4` for up to four
+tokens, `product.multiply` for more.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
 from .. import isa
-from ..slots import (
-    ACTIVATION_COLUMNS,
-    ACTIVATION_FLOAT_TILES,
-    ACTIVATION_Q,
-    ACTIVATION_ROWS,
-    ACTIVATION_SCALE,
-    ACTIVATION_SUM16,
-    ACTIVATION_SUM32,
-    ACTIVATION_TILES,
-    LOGITS,
-)
-from ..tiles import PANEL_SCRATCH_BYTES, ROWS
-from .formats import native_format
-from .memory import argument, copy_bytes, inline, load_f32, store_f32, zero_bytes
-from .product import make_product
+from ..slots import LOGITS
+from ..tiles import FEW, ROWS
+from .memory import argument, call_6, call_7, call_8, inline, load_f32, store_f32, store_i64
 from .simd import load_f32x16, store
 
 TILE = isa.current().tile
-
-
-def make_dot_token(format_name: str) -> Any:
-    """`dot_token(row, activation, token) -> float32`: a weight row times one prepared token."""
-    kind = native_format(format_name)
-    dot_row = kind.dot_row
-
-    @inline
-    def float_dot(row, activation, token):
-        columns = argument(activation, ACTIVATION_COLUMNS)
-        return dot_row(row, argument(activation, ACTIVATION_ROWS) + 4 * columns * token, columns)
-
-    @inline
-    def integer_dot(row, activation, token):
-        columns = argument(activation, ACTIVATION_COLUMNS)
-        return dot_row(
-            row,
-            argument(activation, ACTIVATION_Q) + columns * token,
-            argument(activation, ACTIVATION_SCALE) + columns // 8 * token,
-            argument(activation, ACTIVATION_SUM16) + columns // 4 * token,
-            argument(activation, ACTIVATION_SUM32) + columns // 8 * token,
-            columns,
-        )
-
-    return float_dot if kind.FLOAT else integer_dot
-
-
-def make_tiles_at(format_name: str) -> Any:
-    """`tiles_at(activation, tile) -> address` of a tile in the form that a tensor type takes."""
-    is_float = native_format(format_name).FLOAT
-
-    @inline
-    def tiles_at(activation, tile):
-        columns = argument(activation, ACTIVATION_COLUMNS)
-        if is_float:
-            return argument(activation, ACTIVATION_FLOAT_TILES) + tile * columns * TILE * 4
-        return argument(activation, ACTIVATION_TILES) + tile * (columns // 32) * TILE * 44
-
-    return tiles_at
+MATRIX_ARGUMENTS = 8
+"""Arguments of each matrix, from the eighth on."""
 
 
 @inline
-def whole_rows(rows, stride, count, spare):
-    """Address of 16 readable rows, the first `count` those at `rows`; a copy where they end early."""
-    if count >= 16:
-        return rows
-    zero_bytes(spare, 16 * stride)
-    if count > 0:
-        copy_bytes(spare, rows, count * stride)
-    return spare
-
-
-@inline
-def add_16(sums, out, count):
-    """out += sums for `count` of 16 rows."""
-    if count >= 16:
-        store(out, load_f32x16(out) + load_f32x16(sums))
-    else:
-        for i in range(count):
-            store_f32(out + 4 * i, load_f32(out + 4 * i) + load_f32(sums + 4 * i))
-
-
-@inline
-def put_16(sums, out, count):
-    """out = sums for `count` of 16 rows."""
-    if count >= 16:
-        store(out, load_f32x16(sums))
-    else:
-        for i in range(count):
-            store_f32(out + 4 * i, load_f32(sums + 4 * i))
+def sums_of_token(sums, i):
+    """Where token i's sums with the first 16 of 32 rows are; the others' are TILE * 64 bytes on."""
+    return sums + (i // TILE * 2 * TILE + i % TILE) * 64
 
 
 @inline
@@ -102,63 +30,88 @@ def share_rows(n_rows, thread, threads):
     return units * thread // threads * ROWS, min(units * (thread + 1) // threads * ROWS, n_rows)
 
 
-def matmul(format_name: str) -> Any:
-    """Kernel: out = weight x activation (+ bias), or out += weight x activation.
-
-    Arguments: state, state slot of the token count, activation, weight, bytes of a row, rows, out
-    (float32 (n, rows); 0: the state's logits), bias (float32 (rows,) or 0), accumulate (0 or 1),
-    scratch, scratch bytes of a thread.
-    """
-    dot_token = make_dot_token(format_name)
-    tiles_at = make_tiles_at(format_name)
-    product = make_product(format_name)
-
-    @inline
-    def one_token(args, first, last, out):
-        activation, weight, stride = argument(args, 2), argument(args, 3), argument(args, 4)
-        bias, accumulate = argument(args, 7), argument(args, 8)
-        for r in range(first, last):
-            value = dot_token(weight + r * stride, activation, 0)
+@inline
+def _put_16(sums, out, bias, accumulate, count):
+    """Out = sums + bias, or out += sums, for `count` of 16 rows."""
+    if count >= 16:
+        value = load_f32x16(sums)
+        if bias:
+            value = value + load_f32x16(bias)
+        if accumulate:
+            value = value + load_f32x16(out)
+        store(out, value)
+    else:
+        for i in range(count):
+            single = load_f32(sums + 4 * i)
             if bias:
-                value += load_f32(bias + 4 * r)
+                single += load_f32(bias + 4 * i)
             if accumulate:
-                value += load_f32(out + 4 * r)
-            store_f32(out + 4 * r, value)
+                single += load_f32(out + 4 * i)
+            store_f32(out + 4 * i, single)
 
-    @inline
-    def many_tokens(args, n, first, last, out, scratch):
-        activation, weight, stride = argument(args, 2), argument(args, 3), argument(args, 4)
-        n_rows, bias, accumulate = argument(args, 5), argument(args, 7), argument(args, 8)
-        columns = argument(activation, ACTIVATION_COLUMNS)
-        n_tiles = (n + TILE - 1) // TILE
-        sums = scratch + PANEL_SCRATCH_BYTES
-        spare = sums + n_tiles * TILE * 128
-        for r in range(first, last, ROWS):
-            count = last - r
-            rows_0 = whole_rows(weight + r * stride, stride, count, spare)
-            rows_1 = whole_rows(weight + (r + 16) * stride, stride, count - 16, spare + 16 * stride)
-            product(rows_0, rows_1, stride, columns, tiles_at(activation, 0), n_tiles, scratch, sums)
-            for t in range(n):
-                at = sums + (t // TILE * 2 * TILE + t % TILE) * 64
-                target = out + (t * n_rows + r) * 4
-                if accumulate:
-                    add_16(at, target, count)
-                    add_16(at + TILE * 64, target + 64, count - 16)
-                else:
-                    put_16(at, target, count)
-                    put_16(at + TILE * 64, target + 64, count - 16)
-                    if bias:
-                        add_16(bias + 4 * r, target, count)
-                        add_16(bias + 4 * r + 64, target + 64, count - 16)
 
-    def kernel(args, thread, threads):
-        state = argument(args, 0)
-        n = argument(state, argument(args, 1))
-        out = argument(args, 6) if argument(args, 6) else argument(state, LOGITS)
-        first, last = share_rows(argument(args, 5), thread, threads)
-        if n == 1:
-            one_token(args, first, last, out)
-        elif n > 1:
-            many_tokens(args, n, first, last, out, argument(args, 9) + thread * argument(args, 10))
+@inline
+def _few_tokens(matrix, n, first, count, activation, scratch):
+    """Rows times up to four tokens: float32 [token][32 rows] at `scratch`."""
+    rows, stride = argument(matrix, 0) + first * argument(matrix, 1), argument(matrix, 1)
+    if n == 1:
+        call_6(argument(matrix, 5), rows, stride, count, activation, 0, scratch)
+    else:
+        tokens = scratch + 4 * FEW * ROWS
+        for t in range(FEW):
+            store_i64(tokens + 8 * t, min(t, n - 1))
+        call_7(argument(matrix, 6), rows, stride, count, activation, tokens, scratch, 4 * ROWS)
 
-    return kernel
+
+@inline
+def _unit(args, matrix, n, first, scratch, sums):
+    """32 rows of a matrix."""
+    state, activation, accumulate = argument(args, 0), argument(args, 2), argument(args, 3)
+    n_rows, bias = argument(matrix, 2), argument(matrix, 4)
+    out = argument(matrix, 3) if argument(matrix, 3) else argument(state, LOGITS)
+    count = min(ROWS, n_rows - first)
+    if bias:
+        bias += 4 * first
+    if n <= FEW:
+        _few_tokens(matrix, n, first, count, activation, scratch)
+    else:
+        stride = argument(matrix, 1)
+        rows, n_tiles = argument(matrix, 0) + first * stride, (n + TILE - 1) // TILE
+        call_8(argument(matrix, 7), rows, stride, count, activation, 0, n_tiles, scratch, sums)
+    second = bias + 64 if bias else 0
+    for t in range(n):
+        target = out + 4 * (t * n_rows + first)
+        if n <= FEW:
+            found = scratch + 4 * ROWS * t
+            _put_16(found, target, bias, accumulate, count)
+            _put_16(found + 64, target + 64, second, accumulate, count - 16)
+        else:
+            found = sums_of_token(sums, t)
+            _put_16(found, target, bias, accumulate, count)
+            _put_16(found + 64 * TILE, target + 64, second, accumulate, count - 16)
+
+
+def matmul(args, thread, threads):
+    """Kernel: out = weight x activation (+ bias), or out += weight x activation, for some matrices.
+
+    Arguments: state, state slot of the token count, activation, accumulate (0 or 1), scratch, scratch
+    bytes of a thread, offset of the sums in it, number of matrices; then for each: weight, bytes of a
+    row, rows, out (float32 (n, rows); 0: the state's logits), bias (float32 (rows,) or 0), and addresses
+    of `gemv.dot_rows`, `gemv.dot_rows_4` and `product.multiply` of its type.
+    """
+    n = argument(argument(args, 0), argument(args, 1))
+    scratch = argument(args, 4) + thread * argument(args, 5)
+    sums = scratch + argument(args, 6)
+    n_matrices = argument(args, 7)
+    units = 0
+    for m in range(n_matrices):
+        units += (argument(args, 8 + MATRIX_ARGUMENTS * m + 2) + ROWS - 1) // ROWS
+    begin, end = units * thread // threads, units * (thread + 1) // threads
+    done = 0
+    for m in range(n_matrices):
+        matrix = args + 8 * (8 + MATRIX_ARGUMENTS * m)
+        here = (argument(matrix, 2) + ROWS - 1) // ROWS
+        if n > 0:
+            for unit in range(max(begin - done, 0), min(end - done, here)):
+                _unit(args, matrix, n, unit * ROWS, scratch, sums)
+        done += here

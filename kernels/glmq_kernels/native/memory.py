@@ -12,17 +12,18 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from .conversions import bfloat_to_float, half_to_float
-from .simd import I32, I64, call_llvm, first_lane, load_i16x1, load_value
+from .simd import I32, I64, call_llvm, first_lane, load_i16x1, load_value, splat_i16x1
 
 inline = njit(forceinline=True, error_model="numpy")
 """For functions called from kernels: always merged into the caller's machine code."""
 
 
-def _make_load(numba_type: types.Type, llvm_type: Any) -> Any:
+def _make_load(numba_type: types.Type, llvm_type: Any, extend: bool = False) -> Any:
     @intrinsic
     def load(typing: Any, address: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return load_value(builder, args[0], llvm_type)
+            value = load_value(builder, args[0], llvm_type)
+            return builder.zext(value, I64) if extend else value
 
         return numba_type(types.int64), codegen
 
@@ -44,11 +45,14 @@ def _make_store(numba_type: types.Type, llvm_type: Any) -> Any:
 
 load_u8 = _make_load(types.uint8, ir.IntType(8))
 load_i8 = _make_load(types.int8, ir.IntType(8))
+load_u16 = _make_load(types.int64, ir.IntType(16), extend=True)
+load_u32 = _make_load(types.int64, I32, extend=True)
 load_i32 = _make_load(types.int32, I32)
 load_i64 = _make_load(types.int64, I64)
 load_f32 = _make_load(types.float32, ir.FloatType())
 load_f64 = _make_load(types.float64, ir.DoubleType())
 store_u8 = _make_store(types.uint8, ir.IntType(8))
+store_i16 = _make_store(types.int16, ir.IntType(16))
 store_i32 = _make_store(types.int32, I32)
 store_i64 = _make_store(types.int64, I64)
 store_f32 = _make_store(types.float32, ir.FloatType())
@@ -76,6 +80,12 @@ float_argument = _make_argument(types.float64, ir.DoubleType())
 def load_half(address):
     """A float16 at an address as float32."""
     return first_lane(half_to_float(load_i16x1(address)))
+
+
+@inline
+def half_of_bits(bits):
+    """The float32 of a float16's bits."""
+    return first_lane(half_to_float(splat_i16x1(bits)))
 
 
 @inline
@@ -177,3 +187,33 @@ def call_kernel(typing: Any, address: Any, args: Any, thread: Any, threads: Any)
         return context.get_dummy_value()
 
     return types.none(types.int64, types.int64, types.int64, types.int64), codegen
+
+
+def _make_call(count: int) -> Any:
+    @intrinsic
+    def call(
+        typing: Any, address: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any
+    ) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+            signature = ir.FunctionType(ir.VoidType(), [I64] * count)
+            builder.call(builder.inttoptr(values[0], signature.as_pointer()), values[1 : count + 1])
+            return context.get_dummy_value()
+
+        return types.none(*[types.int64] * 9), codegen
+
+    return call
+
+
+_call_6, _call_7, call_8 = _make_call(6), _make_call(7), _make_call(8)
+
+
+@inline
+def call_6(address, a, b, c, d, e, f):
+    """Call a kernel of six arguments at an address."""
+    _call_6(address, a, b, c, d, e, f, 0, 0)
+
+
+@inline
+def call_7(address, a, b, c, d, e, f, g):
+    """Call a kernel of seven arguments at an address."""
+    _call_7(address, a, b, c, d, e, f, g, 0)

@@ -1,4 +1,11 @@
-"""Building panels (`tile.py` draws them): 16 weight rows brought side by side, one row per lane."""
+"""Building panels (`tile.py` draws them): 16 weight rows brought side by side, one row per lane.
+
+256 columns at a time: each row is unpacked into a buffer, then the buffer is turned:
+
+    buffer   16 rows x 256 bytes              u
+             16 rows x 16 float32             scales of groups (8 scales and 8 minima where GROUP is 32)
+             16 rows x 16 float32             minima where GROUP is 16
+"""
 
 from __future__ import annotations
 
@@ -8,100 +15,182 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from .conversions import half_to_float
-from .dot import make_dot
+from ..tiles import PANEL_BUFFER_MINIMA, PANEL_BUFFER_SCALES
+from .dot import sum_of_weights
 from .memory import inline, store_f32
 from .simd import (
-    I8,
-    I16,
-    I32,
     I64,
+    Vector,
+    constant,
+    f32x16,
+    fma,
     i8x64,
-    i16x16,
     i32x16,
     load_value,
+    make_constant,
     shuffle_value,
-    splat_i8x64,
     store,
-    zero_i32x16,
 )
+from .tile import group_bytes
 
-dot = make_dot(wide=False)
+
+def _turned(builder: Any, vectors: list[Any]) -> list[Any]:
+    """Sixteen vectors of 16 lanes as a matrix turned over its diagonal.
+
+    Rows are interleaved by two, then by four within quarters of the vectors; then quarters change places.
+    """
+    quarters = range(0, 16, 4)
+
+    def interleave(a: Any, b: Any, lanes: tuple[int, ...]) -> Any:
+        return shuffle_value(builder, a, b, [q + 16 * (n // 4) + n % 4 for q in quarters for n in lanes])
+
+    def bring_together(a: Any, b: Any, first: int) -> Any:
+        return shuffle_value(
+            builder, a, b, [16 * v + 4 * q + i for v in (0, 1) for q in (first, first + 2) for i in range(4)]
+        )
+
+    v = vectors
+    v = [interleave(v[i], v[i + 1], lanes) for i in range(0, 16, 2) for lanes in ((0, 4, 1, 5), (2, 6, 3, 7))]
+    v = [
+        interleave(v[i + half], v[i + half + 2], lanes)
+        for i in range(0, 16, 4)
+        for half in (0, 1)
+        for lanes in ((0, 1, 4, 5), (2, 3, 6, 7))
+    ]
+    # v[4 i + c] holds, quarter q, column 4 q + c of rows 4 i to 4 i + 3.
+    out: list[Any] = [None] * 16
+    for c in range(4):
+        for first in (0, 1):
+            upper = bring_together(v[c], v[4 + c], first)
+            lower = bring_together(v[8 + c], v[12 + c], first)
+            out[4 * first + c] = bring_together(upper, lower, 0)
+            out[4 * first + 8 + c] = bring_together(upper, lower, 1)
+    return out
 
 
-@intrinsic
-def load_16_rows(typing: Any, address: Any, stride: Any) -> Any:
-    """Four vectors from 16 rows of 16 bytes: vector g holds bytes 4g..4g+3 of each row, row after row."""
+def _load_rows(builder: Any, address: Any, kind: Any, stride: int) -> list[Any]:
+    return [load_value(builder, builder.add(address, I64(stride * r)), kind.llvm) for r in range(16)]
+
+
+def _store(builder: Any, address: Any, offset: int, vector: Any) -> None:
+    at = builder.inttoptr(builder.add(address, I64(offset)), vector.type.as_pointer())
+    builder.store(vector, at).align = 1
+
+
+def _make_turn_64(kind: Any) -> Any:
+    """`turn(buffer, panel_0, panel_1)`: 64 columns of the buffer to the panels of two blocks."""
+    group, size = kind.GROUP, group_bytes(kind.HAS_MINIMUM)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        four = ir.VectorType(I32, 4)
-
-        def row(r: int) -> Any:
-            return load_value(builder, builder.add(args[0], builder.mul(args[1], I64(r))), four)
-
-        def join(a: Any, b: Any) -> Any:
-            return shuffle_value(builder, a, b, range(2 * a.type.count))
-
-        quads = [
-            join(join(row(4 * q), row(4 * q + 1)), join(row(4 * q + 2), row(4 * q + 3))) for q in range(4)
+        center = constant(i8x64, [kind.CENTER - 256 if kind.CENTER > 127 else kind.CENTER] * 64)
+        columns = [
+            builder.sub(builder.bitcast(v, i8x64.llvm), center)
+            for v in _turned(builder, _load_rows(builder, args[0], i32x16, 256))
         ]
+        for panel, vectors in ((args[1], columns[:8]), (args[2], columns[8:])):
+            for j, vector in enumerate(vectors):
+                _store(builder, panel, 64 * j, vector)
+            for g in range(32 // group):
+                start = sum_of_weights(builder, vectors[g * group // 4 : (g + 1) * group // 4])
+                start = builder.sub(ir.Constant(start.type, [0] * 16), start)
+                _store(builder, panel, 512 + g * size + 64, start)
+        return context.get_dummy_value()
 
-        def two_columns(a: Any, b: Any, column: int) -> Any:
-            lanes = [base + 4 * r + column + c for c in range(2) for base in (0, 16) for r in range(4)]
-            return shuffle_value(builder, a, b, lanes)
-
-        out = []
-        for column in (0, 2):
-            upper, lower = two_columns(quads[0], quads[1], column), two_columns(quads[2], quads[3], column)
-            out.append(shuffle_value(builder, upper, lower, [*range(8), *range(16, 24)]))
-            out.append(shuffle_value(builder, upper, lower, [*range(8, 16), *range(24, 32)]))
-        packed = ir.Constant(ir.ArrayType(i8x64.llvm, 4), ir.Undefined)
-        for g, vector in enumerate(out):
-            packed = builder.insert_value(packed, builder.bitcast(vector, i8x64.llvm), g)
-        return packed
-
-    return types.UniTuple(i8x64, 4)(types.int64, types.int64), codegen
-
-
-def _make_load_16(element: Any, kind: Any) -> Any:
     @intrinsic
-    def load_16(typing: Any, address: Any, stride: Any) -> Any:
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            vector = ir.Constant(ir.VectorType(element, 16), ir.Undefined)
-            for r in range(16):
-                value = load_value(builder, builder.add(args[0], builder.mul(args[1], I64(r))), element)
-                vector = builder.insert_element(vector, value, I32(r))
-            return vector if element is I16 else builder.sext(vector, kind.llvm)
+    def turn(typing: Any, buffer: Any, panel_0: Any, panel_1: Any) -> Any:
+        return types.none(types.int64, types.int64, types.int64), codegen
 
-        return kind(types.int64, types.int64), codegen
-
-    return load_16
+    return turn
 
 
-load_16_words = _make_load_16(I16, i16x16)
-"""`load_16_words(address, stride)`: the 16-bit value at an address in each of 16 rows."""
-load_16_signed_bytes = _make_load_16(I8, i32x16)
-"""`load_16_signed_bytes(address, stride)`: the int8 at an address in each of 16 rows, as int32."""
+def _make_turn_scales(kind: Any) -> Any:
+    """`turn(buffer, panel, block_stride)`: scales and minima of 8 blocks to their panels."""
+    group, size = kind.GROUP, group_bytes(kind.HAS_MINIMUM)
+    per_block = 32 // group
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        buffer, panel, stride = args
+
+        def put(vectors: list[Any], field: int) -> None:
+            for g in range(256 // group):
+                block = builder.add(panel, builder.mul(stride, I64(g // per_block)))
+                _store(builder, block, 512 + g % per_block * size + field, vectors[g])
+
+        scales = _turned(
+            builder, _load_rows(builder, builder.add(buffer, I64(PANEL_BUFFER_SCALES)), f32x16, 64)
+        )
+        put(scales, 0)
+        if kind.HAS_MINIMUM:
+            if group == 16:
+                at = builder.add(buffer, I64(PANEL_BUFFER_MINIMA))
+                put(_turned(builder, _load_rows(builder, at, f32x16, 64)), 128)
+            else:
+                put(scales[8:], 128)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def turn(typing: Any, buffer: Any, panel: Any, stride: Any) -> Any:
+        return types.none(types.int64, types.int64, types.int64), codegen
+
+    return turn
 
 
-@inline
-def load_16_halves(address, stride):
-    """The float16 values at an address in each of 16 rows, as float32."""
-    return half_to_float(load_16_words(address, stride))
+def make_unpack_panel(kind: Any) -> Any:
+    """`unpack_panel(rows, stride, blocks, panel, block_stride, buffer)` of an integer format.
+
+    Brings up to 8 blocks of 32 columns of 16 rows into panels, `block_stride` bytes apart; of fewer than
+    8, the panels of the next even number are written.
+    """
+    unpack, unpack_block, size = kind.unpack, kind.unpack_block, kind.BYTES
+    in_blocks, has_minimum = unpack_block is not None, kind.HAS_MINIMUM
+    minima_at = PANEL_BUFFER_MINIMA if kind.GROUP == 16 else PANEL_BUFFER_SCALES + 32
+    turn_64, turn_scales = _make_turn_64(kind), _make_turn_scales(kind)
+    # Minima belong to u; panels hold u - CENTER.
+    lanes = 256 // kind.GROUP
+
+    centers = make_constant(Vector("f32", lanes), [float(kind.CENTER - kind.OFFSET)] * lanes)
+    center = float(kind.CENTER - kind.OFFSET)
+
+    @inline
+    def unpack_rows(rows, stride, buffer):
+        for r in range(16):
+            weights, scales, minima = unpack(rows + r * stride)
+            out = buffer + 256 * r
+            store(out, weights[0])
+            store(out + 64, weights[1])
+            store(out + 128, weights[2])
+            store(out + 192, weights[3])
+            store(buffer + PANEL_BUFFER_SCALES + 64 * r, scales)
+            if has_minimum:
+                store(buffer + minima_at + 64 * r, fma(scales, centers(), minima))
+
+    @inline
+    def unpack_blocks(rows, stride, blocks, buffer):
+        for r in range(16):
+            for b in range(blocks):
+                weights, scale, minimum = unpack_block(rows + r * stride + b * (size // 8))
+                store(buffer + 256 * r + 32 * b, weights)
+                store_f32(buffer + PANEL_BUFFER_SCALES + 64 * r + 4 * b, scale)
+                if has_minimum:
+                    store_f32(buffer + minima_at + 64 * r + 4 * b, minimum + center * scale)
+
+    @inline
+    def unpack_panel(rows, stride, blocks, panel, block_stride, buffer):
+        if in_blocks:
+            if blocks < 8:
+                unpack_blocks(rows, stride, blocks, buffer)
+            else:
+                unpack_rows(rows, stride, buffer)
+        else:
+            unpack_rows(rows, stride, buffer)
+        for b in range(0, blocks, 2):
+            turn_64(buffer + 32 * b, panel + b * block_stride, panel + (b + 1) * block_stride)
+        turn_scales(buffer, panel, block_stride)
+
+    return unpack_panel
 
 
-@inline
-def store_columns(panel, a, b, c, d):
-    """Store four vectors of a panel's weights; gives their products with -128, a lane per row."""
-    store(panel, a)
-    store(panel + 64, b)
-    store(panel + 128, c)
-    store(panel + 192, d)
-    bias = splat_i8x64(128)
-    return zero_i32x16() - dot(dot(dot(dot(zero_i32x16(), bias, a), bias, b), bias, c), bias, d)
-
-
-def unpack_float_panel(load_16: Any, load_1: Any, width: int) -> Any:
+def make_unpack_float_panel(load_16: Any, load_1: Any, width: int) -> Any:
     """`unpack(rows, stride, columns, panel, column_stride)`: 16 rows of floats to float32 columns.
 
     `load_16` and `load_1` read 16 or one value, each `width` bytes.
@@ -118,7 +207,7 @@ def unpack_float_panel(load_16: Any, load_1: Any, width: int) -> Any:
             at = rows + i * width
             a, b = load_4_rows(at, stride), load_4_rows(at + 4 * stride, stride)
             c, d = load_4_rows(at + 8 * stride, stride), load_4_rows(at + 12 * stride, stride)
-            store_transposed(a + b + c + d, panel + i * column_stride, column_stride)
+            _store_turned(a + b + c + d, panel + i * column_stride, column_stride)
         for i in range(whole, columns):
             for row in range(16):
                 store_f32(panel + i * column_stride + 4 * row, load_1(rows + row * stride + i * width))
@@ -127,20 +216,12 @@ def unpack_float_panel(load_16: Any, load_1: Any, width: int) -> Any:
 
 
 @intrinsic
-def store_transposed(typing: Any, rows: Any, address: Any, stride: Any) -> Any:
+def _store_turned(typing: Any, rows: Any, address: Any, stride: Any) -> Any:
     """Store a tuple of 16 float32 row vectors as 16 column vectors, `stride` bytes apart."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         vectors = [builder.extract_value(args[0], i) for i in range(16)]
-        # Four rounds; each interleaves vectors i and i + 8, so that lane and vector numbers turn round.
-        low = [lane // 2 + 16 * (lane % 2) for lane in range(16)]
-        high = [8 + lane for lane in low]
-        for _ in range(4):
-            vectors = [
-                shuffle_value(builder, vectors[i // 2], vectors[i // 2 + 8], high if i % 2 else low)
-                for i in range(16)
-            ]
-        for i, vector in enumerate(vectors):
+        for i, vector in enumerate(_turned(builder, vectors)):
             at = builder.add(args[1], builder.mul(args[2], I64(i)))
             builder.store(vector, builder.inttoptr(at, vector.type.as_pointer())).align = 1
         return context.get_dummy_value()

@@ -187,23 +187,36 @@ load_i16x1, load_i16x8, load_i16x16, load_i16x32 = (
     make_load(i16x16),
     make_load(i16x32),
 )
-load_i32x16 = make_load(i32x16)
+load_i32x8, load_i32x16 = make_load(i32x8), make_load(i32x16)
 load_f32x4, load_f32x8, load_f32x16 = make_load(f32x4), make_load(f32x8), make_load(f32x16)
 splat_f32x8, splat_f32x16 = make_splat(f32x8, types.float32), make_splat(f32x16, types.float32)
-splat_i8x16, splat_i8x64 = make_splat(i8x16, types.int64), make_splat(i8x64, types.int64)
+splat_i8x16, splat_i8x32, splat_i8x64 = (
+    make_splat(i8x16, types.int64),
+    make_splat(i8x32, types.int64),
+    make_splat(i8x64, types.int64),
+)
+splat_i16x1 = make_splat(i16x1, types.int64)
 splat_i16x16, splat_i16x32 = make_splat(i16x16, types.int64), make_splat(i16x32, types.int64)
-splat_i32x8, splat_i32x16 = make_splat(i32x8, types.int64), make_splat(i32x16, types.int64)
+splat_i32x4, splat_i32x8, splat_i32x16 = (
+    make_splat(i32x4, types.int64),
+    make_splat(i32x8, types.int64),
+    make_splat(i32x16, types.int64),
+)
 zero_f32x8, zero_f32x16 = make_constant(f32x8, [0.0] * 8), make_constant(f32x16, [0.0] * 16)
 zero_i32x8, zero_i32x16 = make_constant(i32x8, [0] * 8), make_constant(i32x16, [0] * 16)
 bitcast_i8x16, bitcast_i8x32, bitcast_i8x64 = make_bitcast(i8x16), make_bitcast(i8x32), make_bitcast(i8x64)
-bitcast_i16x8, bitcast_i16x32 = make_bitcast(i16x8), make_bitcast(i16x32)
+bitcast_i16x8, bitcast_i16x16, bitcast_i16x32 = (
+    make_bitcast(i16x8),
+    make_bitcast(i16x16),
+    make_bitcast(i16x32),
+)
 bitcast_i32x8, bitcast_i32x16 = make_bitcast(i32x8), make_bitcast(i32x16)
 bitcast_f32x16 = make_bitcast(f32x16)
 low_half_i8x64 = make_shuffle(range(32))
 high_half_i8x64 = make_shuffle(range(32, 64))
 join_i8x16 = make_shuffle(range(32))
 join_i8x32 = make_shuffle(range(64))
-join_f32x8 = make_shuffle(range(16))
+join_f32x8 = join_i32x8 = make_shuffle(range(16))
 
 
 @intrinsic
@@ -332,3 +345,13 @@ def first_lane(typing: Any, v: Any) -> Any:
         return builder.extract_element(args[0], I32(0))
 
     return types.float32(v), codegen
+
+
+@intrinsic
+def first_word(typing: Any, v: Any) -> Any:
+    """Lane 0 of an int16 vector."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.extract_element(args[0], I32(0))
+
+    return types.int16(v), codegen

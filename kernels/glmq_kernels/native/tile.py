@@ -6,16 +6,17 @@ block of 32 columns an integer panel has
     8 x 64 bytes   weights, int8: vector j holds columns 4j..4j+3 of each row
     then for each group of `group` columns
     64 bytes       scale, float32 per row
-    64 bytes       start, int32 per row: -128 times the sum of the group's weights
+    64 bytes       start, int32 per row: minus the sum of the group's weights times the level's bias
     64 bytes       minimum, float32 per row (formats with a minimum only)
 
 A *tile* holds `tile` tokens. Its record for a block of 32 columns is
 
-    tile x 32      bytes, uint8: the activation plus 128
+    tile x 32      bytes: the activation plus the level's bias (128, or 0 where factors are signed)
     tile x 4       float32 scale of the block
     tile x 8       float32 scale times sum, of each half block
+    tile x 4       float32 scale times sum, of the block
 
-so that  sum_k (x_k + 128) w_k + start  is the exact integer product of x and w.
+so that  sum_k (x_k + bias) w_k + start  is the exact integer product of x and w.
 A float panel is float32 [column][16 rows], a float tile float32 [column][tile tokens].
 """
 
@@ -28,24 +29,31 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from .. import isa
-from .dot import dot_value
+from .dot import sums_of_dots
 from .simd import I64, call_llvm, f32x16, i8x64, i32x16, load_value, splat_value
+
+
+def group_bytes(has_minimum: bool) -> int:
+    """Bytes of a panel for what a group's weights share."""
+    return 64 * (3 if has_minimum else 2)
 
 
 def panel_bytes(group: int, has_minimum: bool) -> int:
     """Bytes of a panel for one block of 32 columns."""
-    return 512 + (32 // group) * 64 * (3 if has_minimum else 2)
+    return 512 + (32 // group) * group_bytes(has_minimum)
 
 
 def _accumulator_type(panels: int, tile: int) -> Any:
     return types.UniTuple(f32x16, panels * tile)
 
 
-def _unpack(builder: Any, value: Any, count: int) -> list[Any]:
+def unpack(builder: Any, value: Any, count: int) -> list[Any]:
+    """The vectors of a tuple."""
     return [builder.extract_value(value, i) for i in range(count)]
 
 
-def _pack(builder: Any, values: list[Any]) -> Any:
+def pack(builder: Any, values: list[Any]) -> Any:
+    """A tuple of vectors."""
     packed = ir.Constant(ir.ArrayType(f32x16.llvm, len(values)), ir.Undefined)
     for i, value in enumerate(values):
         packed = builder.insert_value(packed, value, i)
@@ -67,7 +75,7 @@ def make_accumulators(panels: int, tile: int) -> tuple[Any, Any, Any]:
     @intrinsic
     def zero(typing: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return _pack(builder, [ir.Constant(f32x16.llvm, [0.0] * 16)] * count)
+            return pack(builder, [ir.Constant(f32x16.llvm, [0.0] * 16)] * count)
 
         return kind(), codegen
 
@@ -75,14 +83,14 @@ def make_accumulators(panels: int, tile: int) -> tuple[Any, Any, Any]:
     def load(typing: Any, address: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             values = [load_value(builder, _at(builder, args[0], 64 * i), f32x16.llvm) for i in range(count)]
-            return _pack(builder, values)
+            return pack(builder, values)
 
         return kind(types.int64), codegen
 
     @intrinsic
     def save(typing: Any, address: Any, accumulators: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            for i, value in enumerate(_unpack(builder, args[1], count)):
+            for i, value in enumerate(unpack(builder, args[1], count)):
                 address = _at(builder, args[0], 64 * i)
                 builder.store(value, builder.inttoptr(address, f32x16.llvm.as_pointer())).align = 1
             return context.get_dummy_value()
@@ -92,56 +100,87 @@ def make_accumulators(panels: int, tile: int) -> tuple[Any, Any, Any]:
     return zero, load, save
 
 
-def make_block_step(panels: int, tile: int, group: int, has_minimum: bool, wide: bool) -> Any:
-    """`step(accumulators, panel, record)`: adds one block of 32 columns (integer panels)."""
+def make_block_step(panels: int, tile: int, group: int, has_minimum: bool, largest: int) -> Any:
+    """`step(accumulators, panel, record)`: adds one block of 32 columns (integer panels), but no minima.
+
+    largest: magnitude of the weights.
+    """
     kind = _accumulator_type(panels, tile)
-    size = panel_bytes(group, has_minimum)
-    group_bytes = 64 * (3 if has_minimum else 2)
+    size, fields_size = panel_bytes(group, has_minimum), group_bytes(has_minimum)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        sums = _unpack(builder, args[0], panels * tile)
+        sums = unpack(builder, args[0], panels * tile)
 
-        def from_panel(p: int, offset: int, what: Any) -> Any:
-            return load_value(builder, _at(builder, args[1], p * size + offset), what.llvm)
-
-        def broadcast(offset: int, what: Any) -> Any:
-            scalar = load_value(builder, _at(builder, args[2], offset), what.llvm.element, 4)
-            return splat_value(builder, what, scalar)
+        def from_panel(panel: Any, p: int, offset: int, what: Any) -> Any:
+            return load_value(builder, _at(builder, panel, p * size + offset), what.llvm)
 
         for g in range(32 // group):
-            first, last = g * group // 4, (g + 1) * group // 4
-            weights = [[from_panel(p, 64 * j, i8x64) for j in range(first, last)] for p in range(panels)]
-            kinds = (f32x16, i32x16, f32x16)[: group_bytes // 64]
-            fields = [
-                [from_panel(p, 512 + g * group_bytes + 64 * i, kind) for i, kind in enumerate(kinds)]
-                for p in range(panels)
-            ]
+            vectors = range(g * group // 4, (g + 1) * group // 4)
+            weights = [[from_panel(args[1], p, 64 * j, i8x64) for j in vectors] for p in range(panels)]
+            at = 512 + g * fields_size
             for t in range(tile):
-                totals = [fields[p][1] for p in range(panels)]
-                for j in range(first, last):
-                    x = builder.bitcast(broadcast(32 * t + 4 * j, i32x16), i8x64.llvm)
-                    for p in range(panels):
-                        totals[p] = dot_value(builder, totals[p], x, weights[p][j - first], wide)
-                scale = broadcast(32 * tile + 4 * t, f32x16)
-                for p in range(panels):
-                    i = p * tile + t
-                    factor = builder.fmul(fields[p][0], scale)
-                    total = builder.sitofp(totals[p], f32x16.llvm)
-                    sums[i] = _fma(builder, total, factor, sums[i])
-                    if has_minimum:
-                        first_half, last_half = g * group // 16, (g + 1) * group // 16
-                        halves = [
-                            broadcast(36 * tile + 8 * t + 4 * h, f32x16) for h in range(first_half, last_half)
-                        ]
-                        total_x = builder.fadd(*halves) if len(halves) == 2 else halves[0]
-                        sums[i] = _fma(builder, fields[p][2], total_x, sums[i])
-        return _pack(builder, sums)
+                # Read anew for each token, as operands of instructions, rather than kept in registers.
+                panel = _opaque(builder, args[1])
+                scales = [from_panel(panel, p, at, f32x16) for p in range(panels)]
+                starts = [from_panel(panel, p, at + 64, i32x16) for p in range(panels)]
+
+                def token(j: int, t: int = t, g: int = g) -> Any:
+                    four = _broadcast(builder, args[2], 32 * t + 4 * (g * group // 4 + j), i32x16)
+                    return builder.bitcast(four, i8x64.llvm)
+
+                totals = sums_of_dots(builder, starts, token, weights, largest)
+                x_scale = _broadcast(builder, args[2], 32 * tile + 4 * t, f32x16)
+                for p, total in enumerate(totals):
+                    factor = builder.fmul(scales[p], x_scale)
+                    total = builder.sitofp(total, f32x16.llvm)
+                    sums[p * tile + t] = _fma(builder, total, factor, sums[p * tile + t])
+        return pack(builder, sums)
 
     @intrinsic
     def step(typing: Any, accumulators: Any, panel: Any, record: Any) -> Any:
         return kind(kind, types.int64, types.int64), codegen
 
     return step
+
+
+def make_minimum_step(panels: int, tile: int, group: int) -> Any:
+    """`step(accumulators, panel, record)`: adds the minima of one block of 32 columns."""
+    kind = _accumulator_type(panels, tile)
+    size = panel_bytes(group, has_minimum=True)
+    sums_at = 44 * tile if group == 32 else 36 * tile
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        sums = unpack(builder, args[0], panels * tile)
+        per_block = 32 // group
+        for g in range(per_block):
+            at = 512 + g * group_bytes(has_minimum=True) + 128
+            minima = [
+                load_value(builder, _at(builder, args[1], p * size + at), f32x16.llvm) for p in range(panels)
+            ]
+            for t in range(tile):
+                x_sum = _broadcast(builder, args[2], sums_at + 4 * (per_block * t + g), f32x16)
+                for p in range(panels):
+                    sums[p * tile + t] = _fma(builder, minima[p], x_sum, sums[p * tile + t])
+        return pack(builder, sums)
+
+    @intrinsic
+    def step(typing: Any, accumulators: Any, panel: Any, record: Any) -> Any:
+        return kind(kind, types.int64, types.int64), codegen
+
+    return step
+
+
+def _opaque(builder: Any, address: Any) -> Any:
+    """The same address, which the code generator must take for another."""
+    kind = ir.FunctionType(I64, [I64])
+    return builder.call(ir.InlineAsm(kind, "", "=r,0", side_effect=True), [address])
+
+
+def _broadcast(builder: Any, address: Any, offset: int, what: Any) -> Any:
+    """A vector with a 32-bit value from memory in every lane."""
+    return splat_value(
+        builder, what, load_value(builder, _at(builder, address, offset), what.llvm.element, 4)
+    )
 
 
 def make_float_step(panels: int, tile: int) -> Any:
@@ -153,7 +192,7 @@ def make_float_step(panels: int, tile: int) -> Any:
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         weights = [load_value(builder, _at(builder, args[1], 64 * p), f32x16.llvm) for p in range(panels)]
-        return _outer(builder, args[0], weights, args[2], tile)
+        return add_outer(builder, args[0], weights, args[2], tile)
 
     @intrinsic
     def step(typing: Any, accumulators: Any, panel: Any, column: Any) -> Any:
@@ -162,31 +201,17 @@ def make_float_step(panels: int, tile: int) -> Any:
     return step
 
 
-def make_outer_step(count: int) -> Any:
-    """`step(accumulators, vector, scalars)`: adds vector * scalar i to accumulator i.
-
-    scalars: address of `count` float32.
-    """
-    kind = _accumulator_type(1, count)
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _outer(builder, args[0], [args[1]], args[2], count)
-
-    @intrinsic
-    def step(typing: Any, accumulators: Any, vector: Any, scalars: Any) -> Any:
-        return kind(kind, f32x16, types.int64), codegen
-
-    return step
-
-
-def _outer(builder: Any, accumulators: Any, vectors: list[Any], scalars: Any, count: int) -> Any:
-    sums = _unpack(builder, accumulators, len(vectors) * count)
+def add_outer(
+    builder: Any, accumulators: Any, vectors: list[Any], scalars: Any, count: int, stride: int = 4
+) -> Any:
+    """Adds each vector times each of `count` float32, `stride` bytes apart, to accumulators."""
+    sums = unpack(builder, accumulators, len(vectors) * count)
     for t in range(count):
-        scalar = load_value(builder, _at(builder, scalars, 4 * t), ir.FloatType(), 4)
+        scalar = load_value(builder, _at(builder, scalars, stride * t), ir.FloatType(), 4)
         x = splat_value(builder, f32x16, scalar)
         for p, vector in enumerate(vectors):
             sums[p * count + t] = _fma(builder, vector, x, sums[p * count + t])
-    return _pack(builder, sums)
+    return pack(builder, sums)
 
 
 def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:

@@ -1,103 +1,96 @@
-"""What the formats with one scale for 32 weights share."""
+"""What the formats share whose blocks hold 32 weights and begin with a scale."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..conversions import to_float
-from ..dot import make_dot
-from ..memory import inline, load_f32, load_half, prefetch
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from ..conversions import half_to_float
+from ..memory import inline, load_half
 from ..simd import (
+    I16,
+    I32,
+    I64,
+    bitcast_i8x32,
     bitcast_i8x64,
+    bitcast_i16x16,
     bitcast_i16x32,
-    fma,
+    i16x8,
+    i16x16,
     i16x32,
-    join_f32x8,
-    join_i8x16,
-    join_i8x32,
     load_i8x16,
-    load_i8x32,
-    load_i8x64,
+    load_value,
     make_constant,
-    splat_f32x8,
-    splat_i8x16,
+    make_shuffle,
+    splat_i8x32,
     splat_i8x64,
-    sum_lanes,
-    zero_f32x16,
-    zero_i32x8,
-    zero_i32x16,
 )
 
-PREFETCH_BYTES = 2048
-"""How far ahead weights are asked for: without it a core reads at a third of the memory's speed."""
-
-four_in_words = make_constant(i16x32, [4] * 32)
+each_twice_256 = make_shuffle([*range(16), *range(16)])
+each_twice_512 = make_shuffle([*range(16), *range(16), *range(16, 32), *range(16, 32)])
+shifts_256 = make_constant(i16x16, [0] * 8 + [4] * 8)
+shifts_512 = make_constant(i16x32, ([0] * 8 + [4] * 8) * 2)
 
 
 @inline
-def nibbles_in_order(packed):
+def nibbles(packed):
     """The 32 nibbles at an address of 16 bytes: the low ones, then the high ones."""
-    both = load_i8x16(packed)
-    mask = splat_i8x16(15)
-    return join_i8x16(both & mask, (both >> splat_i8x16(4)) & mask)
+    v = load_i8x16(packed)
+    return bitcast_i8x32(bitcast_i16x16(each_twice_256(v, v)) >> shifts_256()) & splat_i8x32(15)
 
 
 @inline
-def low_nibbles(packed):
-    """The low nibble of each of 64 bytes."""
-    return packed & splat_i8x64(15)
+def nibbles_of_two(packed_0, packed_1):
+    """The same of two addresses, one after the other."""
+    spread = each_twice_512(load_i8x16(packed_0), load_i8x16(packed_1))
+    return bitcast_i8x64(bitcast_i16x32(spread) >> shifts_512()) & splat_i8x64(15)
 
 
-@inline
-def high_nibbles(packed):
-    """The high nibble of each of 64 bytes, shifted as 16-bit words, which every CPU can."""
-    return bitcast_i8x64(bitcast_i16x32(packed) >> four_in_words()) & splat_i8x64(15)
+@intrinsic
+def load_8_words(typing: Any, address: Any, stride: Any) -> Any:
+    """The 16-bit values at an address and seven strides on."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        vector = ir.Constant(i16x8.llvm, ir.Undefined)
+        for i in range(8):
+            at = builder.add(args[0], builder.mul(args[1], I64(i)))
+            vector = builder.insert_element(vector, load_value(builder, at, I16), I32(i))
+        return vector
+
+    return i16x8(types.int64, types.int64), codegen
 
 
-def make_dot_from(size: int, weights: Any, constant: Any, wide: bool) -> Any:
-    """`dot_from(first, row, q, scale, sum32, columns)`: a row's blocks from `first` on, two at a time.
+def make_unpack(size: int, weights_of_two: Any, minimum_at: int) -> Any:
+    """`unpack` of a format (see this package).
 
-    size: bytes of a block, which begins with its float16 scale. `weights(block)`: its 32 unsigned
-    weights as int8. `constant(block, scale)`: what its weights have in common, times 1.
+    size: bytes of a block, which begins with its float16 scale. `weights_of_two(p, q)`: u of two
+    blocks. minimum_at: where the float16 minimum is, 0 for none.
     """
-    dot = make_dot(wide)
 
     @inline
-    def dot_from(first, row, q, scale, sum32, columns):
-        count = columns // 32
-        total = zero_f32x16()
-        common = 0.0
-        i = first
-        while i + 1 < count:
-            p = row + i * size
-            prefetch(p + PREFETCH_BYTES)
-            d0, d1 = load_half(p), load_half(p + size)
-            factors = join_f32x8(
-                splat_f32x8(d0 * load_f32(scale + 4 * i)), splat_f32x8(d1 * load_f32(scale + 4 * i + 4))
-            )
-            both = join_i8x32(weights(p), weights(p + size))
-            total = fma(to_float(dot(zero_i32x16(), both, load_i8x64(q + 32 * i))), factors, total)
-            common += constant(p, d0) * load_f32(sum32 + 4 * i)
-            common += constant(p + size, d1) * load_f32(sum32 + 4 * i + 4)
-            i += 2
-        result = sum_lanes(total)
-        if i < count:
-            p = row + i * size
-            d0 = load_half(p)
-            products = to_float(dot(zero_i32x8(), weights(p), load_i8x32(q + 32 * i)))
-            result += sum_lanes(products) * d0 * load_f32(scale + 4 * i)
-            common += constant(p, d0) * load_f32(sum32 + 4 * i)
-        return result + common
+    def unpack(p):
+        scales = half_to_float(load_8_words(p, size))
+        minima = half_to_float(load_8_words(p + minimum_at, size)) if minimum_at else scales
+        weights = (
+            weights_of_two(p, p + size),
+            weights_of_two(p + 2 * size, p + 3 * size),
+            weights_of_two(p + 4 * size, p + 5 * size),
+            weights_of_two(p + 6 * size, p + 7 * size),
+        )
+        return weights, scales, minima
 
-    return dot_from
+    return unpack
 
 
-def make_dot_row(size: int, weights: Any, constant: Any, wide: bool) -> Any:
-    """`dot_row` of a format (see this package) from the parts that `make_dot_from` takes."""
-    dot_from = make_dot_from(size, weights, constant, wide)
+def make_unpack_block(weights: Any, minimum_at: int) -> Any:
+    """`unpack_block` of a format; `weights(p)`: u of one block."""
 
     @inline
-    def dot_row(row, q, scale, sum16, sum32, columns):
-        return dot_from(0, row, q, scale, sum32, columns)
+    def unpack_block(p):
+        scale = load_half(p)
+        return weights(p), scale, load_half(p + minimum_at) if minimum_at else scale
 
-    return dot_row
+    return unpack_block

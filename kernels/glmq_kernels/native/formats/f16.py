@@ -5,7 +5,6 @@ from __future__ import annotations
 from ..conversions import half_to_float
 from ..memory import inline, load_half
 from ..simd import load_i16x16
-from .floats import make_dequantize_row, make_dot_row
 
 FLOAT = True
 WIDTH = 2
@@ -17,5 +16,3 @@ def load_16(address):
 
 
 load_1 = load_half
-dot_row = make_dot_row(load_16, load_1, WIDTH)
-dequantize_row = make_dequantize_row(load_1, WIDTH)

@@ -1,4 +1,4 @@
-"""Q8_0: 32 weights in 34 bytes, `scale * q`.
+"""Q8_0: 32 weights in 34 bytes, `scale * q`; u is q + 128.
 
 0        2                      34
 | scale  | 32 signed bytes      |
@@ -7,48 +7,27 @@
 
 from __future__ import annotations
 
-from ..memory import inline, load_half, load_i8, store_f32
-from ..panel import load_16_halves, load_16_rows, store_columns
-from ..simd import i8x32, load_i8x32, make_constant, store
-from .blocks_of_32 import make_dot_row
+from ..memory import inline
+from ..simd import join_i8x32, load_i8x32, splat_i8x32, splat_i8x64
+from .blocks_of_32 import make_unpack, make_unpack_block
 
 FLOAT = False
 GROUP = 32
+OFFSET = CENTER = LARGEST = 128
 HAS_MINIMUM = False
-WIDE = True
-BYTES = 34
-
-top_bit = make_constant(i8x32, [-128] * 32)
+SIZE = 34
+BYTES = 8 * SIZE
 
 
 @inline
-def _weights(block):
-    return load_i8x32(block + 2) ^ top_bit()
+def _weights(p):
+    return load_i8x32(p + 2) ^ splat_i8x32(128)
 
 
 @inline
-def _constant(block, scale):
-    return -128 * scale
+def _weights_of_two(p, q):
+    return join_i8x32(load_i8x32(p + 2), load_i8x32(q + 2)) ^ splat_i8x64(128)
 
 
-dot_row = make_dot_row(BYTES, _weights, _constant, WIDE)
-
-
-@inline
-def unpack_panel(rows, stride, block, panel):
-    p = rows + block * BYTES
-    a, b, c, d = load_16_rows(p + 2, stride)
-    start = store_columns(panel, a, b, c, d)
-    a, b, c, d = load_16_rows(p + 18, stride)
-    start = start + store_columns(panel + 256, a, b, c, d)
-    store(panel + 512, load_16_halves(p, stride))
-    store(panel + 576, start)
-
-
-@inline
-def dequantize_row(row, out, columns):
-    for i in range(columns // 32):
-        p = row + i * BYTES
-        d = load_half(p)
-        for j in range(32):
-            store_f32(out + 4 * (32 * i + j), d * load_i8(p + 2 + j))
+unpack = make_unpack(SIZE, _weights_of_two, 0)
+unpack_block = make_unpack_block(_weights, 0)
