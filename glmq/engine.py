@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 from glmq_kernels.store import Progress, kernels
+from glmq_kernels.tape import Work
 from glmq_kernels.team import KERNELS as TEAM_KERNELS
 from glmq_kernels.team import Team
 
@@ -38,6 +39,11 @@ class Engine:
     def n_vocab(self) -> int:
         """Entries of the logits."""
         return self._program.n_vocab
+
+    @property
+    def work(self) -> Work:
+        """Bytes and multiply-adds of the matrix products of one token."""
+        return self._program.tape.work
 
     @property
     def cache_shape(self) -> CacheShape:

@@ -13,6 +13,7 @@ from glmq_kernels.cache_layout import CACHE_TYPES
 from glmq_kernels.errors import UserError
 from glmq_kernels.store import Progress
 from glmq_kernels.strings import prepare
+from glmq_kernels.tape import Work
 from glmq_kernels.team import usable_cores
 
 from .engine import Engine
@@ -78,6 +79,11 @@ class Model:
                 f"{self.path.name} was trained for {trained} tokens of context; choose --ctx {trained}"
             )
         return wanted
+
+    @property
+    def work(self) -> Work:
+        """Bytes and multiply-adds of the matrix products of one token."""
+        return self._engine.work
 
     @property
     def n_vocab(self) -> int:

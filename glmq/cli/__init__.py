@@ -12,7 +12,7 @@ from glmq_kernels.errors import UserError
 
 from .. import __version__
 
-COMMANDS = ("chat", "generate", "convert", "inspect", "tokenize", "demo")
+COMMANDS = ("chat", "generate", "convert", "inspect", "tokenize", "bench", "demo")
 USER_ERROR, INTERNAL_ERROR, INTERRUPTED = 2, 1, 130
 
 

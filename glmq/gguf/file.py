@@ -70,6 +70,10 @@ class GGUFFile:
             raise ValueError(f"{self.path} is closed")
         return self._mappings[info.file_index][info.offset : info.offset + info.n_bytes]
 
+    def first_bytes(self, limit: int) -> np.ndarray:
+        """Up to `limit` bytes of the (first) file as they are mapped: uint8, read-only."""
+        return self._mappings[0][:limit]
+
     def integer(self, key: str, default: int | None = None, least: int = 0) -> int:
         """An integer of the metadata, from `least` up.
 

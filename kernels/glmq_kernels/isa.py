@@ -20,7 +20,7 @@ class Isa:
     shuffle         the byte shuffle: `avx512`, `avx2`, `neon` or `` for none
     bias            added to the bytes of activations in tiles, for a dot product that wants them unsigned
     half            whether the CPU converts float16 by itself
-    bfloat_dot      whether it multiplies bfloat16 pairs
+    bit_shuffle     whether the CPU has AVX-512's shuffles of bits (VBMI)
     panels, tile    a matrix product of many tokens works on `panels` times 16 weight rows and `tile`
                     tokens at once, as many as the registers hold
     cpu, features   go to the code generator
@@ -36,7 +36,7 @@ class Isa:
     half: bool
     panels: int
     tile: int
-    bfloat_dot: bool = False
+    bit_shuffle: bool = False
 
 
 AVX512_NEEDS = ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni", "f16c", "fma")
@@ -62,8 +62,8 @@ def levels() -> dict[str, Isa]:
     host_features = ",".join(f"+{name}" for name, on in sorted(have.items()) if on)
     found: dict[str, Isa] = {}
     if all(have.get(name) for name in AVX512_NEEDS):
-        bfloat = bool(have.get("avx512bf16"))
-        found["avx512"] = Isa("avx512", cpu, host_features, "vnni", 16, "avx512", 128, True, 2, 6, bfloat)
+        bits = bool(have.get("avx512vbmi"))
+        found["avx512"] = Isa("avx512", cpu, host_features, "vnni", 16, "avx512", 128, True, 2, 6, bits)
     if all(have.get(name) for name in AVX2_NEEDS):
         if have.get("avxvnni"):
             features = f"{_AVX2_FEATURES},+avxvnni"

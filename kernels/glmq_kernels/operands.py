@@ -46,6 +46,11 @@ class Matrix:
         """Bytes from a row to the next."""
         return FORMATS[self.type].row_bytes(self.columns)
 
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all rows."""
+        return self.rows * self.row_bytes
+
 
 def matrix_of(data: np.ndarray, rows: int, columns: int, type_name: str) -> Matrix:
     """A matrix over the bytes of an array."""

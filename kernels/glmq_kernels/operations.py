@@ -85,6 +85,11 @@ def matmul(
     for each in projections:
         matrix = each.matrix
         activation.serve(matrix.type)
+        if outputs_only:
+            tape.work.output_bytes += matrix.n_bytes
+            tape.work.output_multiply_adds += matrix.rows * matrix.columns
+        else:
+            _count_work(tape, matrix)
         tape.keep((matrix, each.bias))
         sums = max(sums, _reserve_product_scratch(tape, matrix))
         values += [
@@ -95,6 +100,11 @@ def matmul(
         "matmul.matmul", N_OUTPUTS if outputs_only else N_TOKENS, activation.address, int(accumulate),
         Scratch, ScratchBytes, sums, len(projections), *values, meet=meet,
     )  # fmt: skip
+
+
+def _count_work(tape: Tape, matrix: Matrix, n_choices: int = 1) -> None:
+    tape.work.weight_bytes += n_choices * matrix.n_bytes
+    tape.work.multiply_adds += n_choices * matrix.rows * matrix.columns
 
 
 def _kernels_of(matrix: Matrix) -> list[Code]:
@@ -216,6 +226,7 @@ def gate_up(
     for matrix in (gate, up):
         activation.serve(matrix.type)
         gathered.serve(matrix.type)
+        _count_work(tape, matrix, routing.top_k if routing else 1)
     hidden.serve(experts.down.type)
     tape.keep(experts)
     sums = _reserve_product_scratch(tape, gate, up)
@@ -237,6 +248,7 @@ def down(
 ) -> None:
     """out (n_tokens, rows) += weight * down hidden, over each token's choices."""
     matrix = experts.down
+    _count_work(tape, matrix, routing.top_k if routing else 1)
     sums = _reserve_product_scratch(tape, matrix)
     tape.add(
         "feed_forward.down", routing.address if routing else 0, hidden.address, experts.address, matrix.rows,

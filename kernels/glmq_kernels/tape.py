@@ -30,6 +30,19 @@ class Code:
 
 
 @dataclass
+class Work:
+    """Of the products on a tape, for one token: bytes of weights read, and multiply-adds.
+
+    Those of matrices that only the tokens with wanted logits meet are counted apart.
+    """
+
+    weight_bytes: int = 0
+    multiply_adds: int = 0
+    output_bytes: int = 0
+    output_multiply_adds: int = 0
+
+
+@dataclass
 class Tape:
     """Operations for batches of up to `max_tokens`, built once by `operations.py`, run many times.
 
@@ -40,6 +53,7 @@ class Tape:
     max_tokens: int
     n_threads: int
     state: np.ndarray = field(default_factory=lambda: np.zeros(STATE_SLOTS, np.int64))
+    work: Work = field(default_factory=Work)
     _steps: list[tuple[str, tuple[object, ...], bool]] = field(default_factory=list)
     _alive: list[object] = field(default_factory=list)
     _scratch_bytes: int = 0

@@ -64,6 +64,16 @@ def zero_extend(typing: Any, v: Any) -> Any:
 
 
 @intrinsic
+def bytes_to_words(typing: Any, v: Any) -> Any:
+    """Unsigned int8 lanes to int16."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.zext(args[0], sig.return_type.llvm)
+
+    return Vector("i16", v.lanes)(v), codegen
+
+
+@intrinsic
 def half_to_float(typing: Any, v: Any) -> Any:
     """Float16 bits in int16 lanes to float32; subnormals are exact, infinities only where in hardware."""
 

@@ -84,10 +84,10 @@ def _dot_few(matrix, rows, count, activation, tokens, out):
 
 
 @inline
-def _multiply(matrix, rows, count, activation, tile, n_tiles, scratch, sums):
+def _multiply(matrix, rows, count, activation, tile, n_tokens, scratch, sums):
     """Rows times tiles (see `product.multiply`)."""
     stride = argument(matrix, 0)
-    call_8(argument(matrix, 3), rows, stride, count, activation, tile, n_tiles, scratch, sums)
+    call_8(argument(matrix, 3), rows, stride, count, activation, tile, n_tokens, scratch, sums)
 
 
 @inline
@@ -149,13 +149,12 @@ def _many_tokens(args, expert, r, first, count, tile, scratch):
     gate, up = args + 8 * 10, args + 8 * 14
     matrices, n_rows = argument(args, 4) + 24 * expert, argument(args, 5)
     left = min(ROWS, n_rows - r)
-    n_tiles = (count + TILE - 1) // TILE
     gates = scratch + argument(args, 9)
-    ups = gates + n_tiles * TILE * 4 * ROWS
+    ups = gates + (count + TILE - 1) // TILE * TILE * 4 * ROWS
     at = argument(matrices, 0) + r * argument(gate, 0)
-    _multiply(gate, at, left, gathered, tile, n_tiles, scratch, gates)
+    _multiply(gate, at, left, gathered, tile, count, scratch, gates)
     at = argument(matrices, 1) + r * argument(up, 0)
-    _multiply(up, at, left, gathered, tile, n_tiles, scratch, ups)
+    _multiply(up, at, left, gathered, tile, count, scratch, ups)
     for i in range(count):
         a, b = sums_of_token(gates, i), sums_of_token(ups, i)
         out = argument(hidden, ACTIVATION_ROWS) + 4 * ((first + i) * n_rows + r)
@@ -242,8 +241,7 @@ def _down_unit(args, matrix, r, left, first, count, tile, scratch):
             store_i64(places + 8 * t, first + min(t, count - 1))
         _dot_few(down, rows, min(ROWS, left), hidden, places, scratch)
     else:
-        n_tiles = (count + TILE - 1) // TILE
-        _multiply(down, rows, min(ROWS, left), hidden, tile, n_tiles, scratch, sums)
+        _multiply(down, rows, min(ROWS, left), hidden, tile, count, scratch, sums)
     for i in range(count):
         token, weight = first + i, 1.0
         if routing:

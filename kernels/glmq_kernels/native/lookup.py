@@ -11,7 +11,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from .. import isa
-from .simd import I8, I32, I64, call_llvm, i8x64, shuffle_value
+from .simd import I8, I16, I32, I64, call_llvm, i8x64, load_value, shuffle_value
 
 I1 = ir.IntType(1)
 
@@ -63,6 +63,49 @@ def _lookup_by_comparing(builder: Any, indices: Any, values: list[int]) -> Any:
     return result
 
 
+def make_word_lookup(table: Sequence[int]) -> Any:
+    """`lookup(numbers)`: the 16-bit entry of a table of 64 times a power of two at each of 32 numbers.
+
+    With AVX-512: a shuffle picks out of 64 words in two registers; of its results from all parts of the
+    table the number's higher bits choose.
+    """
+
+    @intrinsic
+    def lookup(typing: Any, numbers: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            kind = args[0].type
+            found = []
+            for first in range(0, len(table), 64):
+                low, high = table[first : first + 32], table[first + 32 : first + 64]
+                halves = [ir.Constant(kind, list(low)), args[0], ir.Constant(kind, list(high))]
+                found.append(call_llvm(builder, "llvm.x86.avx512.vpermi2var.hi.512", kind, halves))
+            bit = 64
+            while len(found) > 1:
+                masked = builder.and_(args[0], ir.Constant(kind, [bit] * kind.count))
+                chosen = builder.icmp_unsigned("!=", masked, ir.Constant(kind, [0] * kind.count))
+                found = [builder.select(chosen, b, a) for a, b in zip(found[::2], found[1::2], strict=True)]
+                bit *= 2
+            return found[0]
+
+        return numbers(numbers), codegen
+
+    return lookup
+
+
+def make_bit_fields(places: Sequence[int]) -> Any:
+    """`fields(v)`: byte i of each eight becomes the eight bits from bit places[i] of the eight on (VBMI)."""
+
+    @intrinsic
+    def fields(typing: Any, v: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            control = ir.Constant(v.llvm, list(places) * 8)
+            return call_llvm(builder, "llvm.x86.avx512.pmultishift.qb.512", v.llvm, [control, args[0]])
+
+        return v(v), codegen
+
+    return fields
+
+
 def make_table(data: bytes) -> Any:
     """`table() -> address` of constant bytes that become part of the kernel."""
 
@@ -82,17 +125,25 @@ def make_table(data: bytes) -> Any:
     return table
 
 
-@intrinsic
-def join_words(typing: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> Any:
-    """Eight int64 as the 64 bytes they are."""
+def make_gather(size: int) -> Any:
+    """`gather(table, numbers)`: entries of `size` bytes, by 16-bit numbers at an address, as 64 bytes."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = ir.Constant(ir.VectorType(I64, 8), ir.Undefined)
-        for i, value in enumerate(args):
-            vector = builder.insert_element(vector, value, I32(i))
-        return builder.bitcast(vector, i8x64.llvm)
+    @intrinsic
+    def gather(typing: Any, table: Any, numbers: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            # As floats, which go from memory to vectors without passing through a scalar register.
+            element = ir.DoubleType() if size == 8 else ir.FloatType()
+            vector = ir.Constant(ir.VectorType(element, 64 // size), ir.Undefined)
+            for i in range(64 // size):
+                number = load_value(builder, builder.add(args[1], I64(2 * i)), I16)
+                offset = builder.mul(builder.zext(number, I64), I64(size))
+                entry = load_value(builder, builder.add(args[0], offset), element)
+                vector = builder.insert_element(vector, entry, I32(i))
+            return builder.bitcast(vector, i8x64.llvm)
 
-    return i8x64(*[types.int64] * 8), codegen
+        return i8x64(types.int64, types.int64), codegen
+
+    return gather
 
 
 @intrinsic

@@ -76,8 +76,8 @@ def _unit(args, matrix, n, first, scratch, sums):
         _few_tokens(matrix, n, first, count, activation, scratch)
     else:
         stride = argument(matrix, 1)
-        rows, n_tiles = argument(matrix, 0) + first * stride, (n + TILE - 1) // TILE
-        call_8(argument(matrix, 7), rows, stride, count, activation, 0, n_tiles, scratch, sums)
+        rows = argument(matrix, 0) + first * stride
+        call_8(argument(matrix, 7), rows, stride, count, activation, 0, n, scratch, sums)
     second = bias + 64 if bias else 0
     for t in range(n):
         target = out + 4 * (t * n_rows + first)

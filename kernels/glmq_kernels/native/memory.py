@@ -8,7 +8,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import njit
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from .conversions import bfloat_to_float, half_to_float
@@ -92,6 +92,24 @@ def half_of_bits(bits):
 def load_bfloat(address):
     """A bfloat16 at an address as float32."""
     return first_lane(bfloat_to_float(load_i16x1(address)))
+
+
+@intrinsic
+def to_memory(typing: Any, v: Any) -> Any:
+    """The address of a vector on the stack, to read its lanes as addresses or numbers one by one."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        slot = cgutils.alloca_once(builder, args[0].type)
+        builder.store(args[0], slot).align = 64
+        return opaque(builder, builder.ptrtoint(slot, I64))
+
+    return types.int64(v), codegen
+
+
+def opaque(builder: Any, address: Any) -> Any:
+    """The same address, which the code generator must take for another."""
+    kind = ir.FunctionType(I64, [I64])
+    return builder.call(ir.InlineAsm(kind, "", "=r,0,~{memory}", side_effect=True), [address])
 
 
 @intrinsic

@@ -136,10 +136,10 @@ def _make_turn_scales(kind: Any) -> Any:
 
 
 def make_unpack_panel(kind: Any) -> Any:
-    """`unpack_panel(rows, stride, blocks, panel, block_stride, buffer)` of an integer format.
+    """`unpack_panel(rows, stride, first, blocks, panel, block_stride, buffer)` of an integer format.
 
-    Brings up to 8 blocks of 32 columns of 16 rows into panels, `block_stride` bytes apart; of fewer than
-    8, the panels of the next even number are written.
+    Brings up to 8 blocks of 32 columns of 16 rows, from block `first` (a multiple of 8) on, into panels
+    `block_stride` bytes apart. For an odd number one more panel is written.
     """
     unpack, unpack_block, size = kind.unpack, kind.unpack_block, kind.BYTES
     in_blocks, has_minimum = unpack_block is not None, kind.HAS_MINIMUM
@@ -152,17 +152,19 @@ def make_unpack_panel(kind: Any) -> Any:
     center = float(kind.CENTER - kind.OFFSET)
 
     @inline
-    def unpack_rows(rows, stride, buffer):
+    def unpack_rows(rows, stride, buffer, skipped):
+        # The first `skipped` groups' scales fall on lanes, and weights, that are not there yet or unused.
         for r in range(16):
             weights, scales, minima = unpack(rows + r * stride)
             out = buffer + 256 * r
+            at = buffer + 64 * r - 4 * skipped
+            store(at + PANEL_BUFFER_SCALES, scales)
+            if has_minimum:
+                store(at + minima_at, fma(scales, centers(), minima))
             store(out, weights[0])
             store(out + 64, weights[1])
             store(out + 128, weights[2])
             store(out + 192, weights[3])
-            store(buffer + PANEL_BUFFER_SCALES + 64 * r, scales)
-            if has_minimum:
-                store(buffer + minima_at + 64 * r, fma(scales, centers(), minima))
 
     @inline
     def unpack_blocks(rows, stride, blocks, buffer):
@@ -175,16 +177,21 @@ def make_unpack_panel(kind: Any) -> Any:
                     store_f32(buffer + minima_at + 64 * r + 4 * b, minimum + center * scale)
 
     @inline
-    def unpack_panel(rows, stride, blocks, panel, block_stride, buffer):
-        if in_blocks:
-            if blocks < 8:
-                unpack_blocks(rows, stride, blocks, buffer)
+    def unpack_panel(rows, stride, first, blocks, panel, block_stride, buffer):
+        at = rows + first // 8 * size
+        skipped = 0
+        if in_blocks and blocks < 8:
+            if first:
+                # A row's last blocks are unpacked together with those before them.
+                skipped = 8 - blocks
+                unpack_rows(at - skipped * (size // 8), stride, buffer, skipped)
             else:
-                unpack_rows(rows, stride, buffer)
+                unpack_blocks(at, stride, blocks, buffer)
         else:
-            unpack_rows(rows, stride, buffer)
+            unpack_rows(at, stride, buffer, 0)
         for b in range(0, blocks, 2):
-            turn_64(buffer + 32 * b, panel + b * block_stride, panel + (b + 1) * block_stride)
+            columns = buffer + 32 * (skipped + b)
+            turn_64(columns, panel + b * block_stride, panel + (b + 1) * block_stride)
         turn_scales(buffer, panel, block_stride)
 
     return unpack_panel

@@ -6,7 +6,7 @@ wait in memory between stretches:
 
     for each stretch of columns
         unpack the two panels
-        for each tile: sums += panels x tile
+        for each tile: ask for a part of the next stretch's weights, sums += panels x tile
 """
 
 from __future__ import annotations
@@ -15,28 +15,31 @@ from typing import Any
 
 from .. import isa
 from ..slots import ACTIVATION_COLUMNS, ACTIVATION_FLOAT_TILES, ACTIVATION_TILES
-from ..tiles import PANEL_BUFFER_BYTES, PANEL_SCRATCH_BYTES, STRETCH, record_bytes
+from ..tiles import PANEL_BUFFER_BYTES, PANEL_SCRATCH_BYTES, ROWS, STRETCH, record_bytes
 from .formats import native_format
-from .memory import argument, copy_bytes, inline, zero_bytes
+from .memory import argument, copy_bytes, inline, prefetch, zero_bytes
 from .panel import make_unpack_float_panel, make_unpack_panel
 from .tile import make_accumulators, make_block_step, make_float_step, make_minimum_step, panel_bytes
+
+PART = isa.current().tile // 2
+"""Of a last tile that holds no more than so many tokens, only these are multiplied."""
 
 
 def multiply(format_name: str) -> Any:
     """Kernel: up to 32 rows times tiles.
 
-    rows, bytes from a row to the next, number of rows, activation, its first tile, number of tiles,
+    rows, bytes from a row to the next, number of rows, activation, its first tile, number of tokens,
     scratch (PANEL_SCRATCH_BYTES, PANEL_BUFFER_BYTES and 32 rows), sums. The result is left in the sums,
     float32 [tile][2][token in tile][16 rows].
     """
     kind = native_format(format_name)
     product = _make_float_product(kind) if kind.FLOAT else _make_integer_product(kind)
 
-    def kernel(rows, stride, count, activation, tile, n_tiles, scratch, sums):
+    def kernel(rows, stride, count, activation, tile, n_tokens, scratch, sums):
         spare = scratch + PANEL_SCRATCH_BYTES + PANEL_BUFFER_BYTES
         rows_0 = _whole_rows(rows, stride, count, spare)
         rows_1 = _whole_rows(rows + 16 * stride, stride, count - 16, spare + 16 * stride)
-        product(rows_0, rows_1, stride, activation, tile, n_tiles, scratch, sums)
+        product(rows, rows_0, rows_1, stride, activation, tile, n_tokens, scratch, sums)
 
     return kernel
 
@@ -52,77 +55,133 @@ def _whole_rows(rows, stride, count, spare):
     return spare
 
 
+@inline
+def _next_stretch(rows, stride, first, stretch, blocks, block_bytes):
+    """Address, in the first of 32 rows, of what is unpacked next: further columns, or the next rows."""
+    if first + stretch < blocks:
+        return rows + (first + stretch) * block_bytes
+    return rows + ROWS * stride
+
+
+@inline
+def _prefetch_rows(start, stride, first_row, last_row, count):
+    """Ask for `count` bytes of some rows."""
+    for row in range(first_row, last_row):
+        for at in range(0, count, 64):
+            prefetch(start + row * stride + at)
+
+
 def _make_integer_product(kind: Any) -> Any:
     level = isa.current()
     panels, tile = level.panels, level.tile
-    zero, load, save = make_accumulators(panels, tile)
-    step = make_block_step(panels, tile, kind.GROUP, kind.HAS_MINIMUM, kind.LARGEST)
-    has_minimum, add_minima = kind.HAS_MINIMUM, make_minimum_step(panels, tile, kind.GROUP)
-    unpack_panel, size = make_unpack_panel(kind), kind.BYTES
+    full, part = (_make_integer_tile(kind, count) for count in (tile, PART))
+    unpack_panel, size = make_unpack_panel(kind), kind.BYTES // 8
     one_panel = panel_bytes(kind.GROUP, kind.HAS_MINIMUM)
     record = record_bytes(tile)
     stretch = STRETCH // 32
-    passes = 2 // panels
     # Panels that are multiplied together lie block by block, others one after the other.
     block_stride, second = panels * one_panel, (1 if panels == 2 else stretch) * one_panel
 
     @inline
-    def product(rows_0, rows_1, stride, activation, first_tile, n_tiles, scratch, sums):
+    def product(rows, rows_0, rows_1, stride, activation, first_tile, n_tokens, scratch, sums):
         blocks = argument(activation, ACTIVATION_COLUMNS) // 32
         tiles = argument(activation, ACTIVATION_TILES) + first_tile * blocks * record
         buffer = scratch + PANEL_SCRATCH_BYTES
+        n_tiles = (n_tokens + tile - 1) // tile
         for first in range(0, blocks, stretch):
             count = min(stretch, blocks - first)
             for block in range(0, count, 8):
-                at = (first + block) // 8 * size
-                panel = scratch + block * block_stride
-                some = min(8, count - block)
-                unpack_panel(rows_0 + at, stride, some, panel, block_stride, buffer)
-                unpack_panel(rows_1 + at, stride, some, panel + second, block_stride, buffer)
+                panel, some = scratch + block * block_stride, min(8, count - block)
+                unpack_panel(rows_0, stride, first + block, some, panel, block_stride, buffer)
+                unpack_panel(rows_1, stride, first + block, some, panel + second, block_stride, buffer)
+            ahead = _next_stretch(rows, stride, first, stretch, blocks, size)
             for t in range(n_tiles):
-                for half in range(passes):
-                    saved = sums + (t * passes + half) * panels * tile * 64
-                    accumulators = zero() if first == 0 else load(saved)
-                    weights = scratch + half * stretch * one_panel
-                    x = tiles + (t * blocks + first) * record
-                    for block in range(count):
-                        accumulators = step(accumulators, weights + block * block_stride, x + block * record)
-                    if has_minimum:
-                        for block in range(count):
-                            at = weights + block * block_stride
-                            accumulators = add_minima(accumulators, at, x + block * record)
-                    save(saved, accumulators)
+                _prefetch_rows(ahead, stride, 32 * t // n_tiles, 32 * (t + 1) // n_tiles, stretch * size)
+                x, saved = tiles + (t * blocks + first) * record, sums + t * tile * 128
+                if n_tokens - t * tile > PART:
+                    full(scratch, x, count, first == 0, saved)
+                else:
+                    part(scratch, x, count, first == 0, saved)
 
     return product
+
+
+def _make_integer_tile(kind: Any, n_tokens: int) -> Any:
+    """`multiply_tile(panels, record, blocks, is_first, sums)`: blocks of both panels times a tile.
+
+    n_tokens: of the tile, from its first on.
+    """
+    level = isa.current()
+    panels, tile = level.panels, level.tile
+    zero, load, save = make_accumulators(panels, tile, n_tokens)
+    step = make_block_step(panels, tile, n_tokens, kind)
+    has_minimum, add_minima = kind.HAS_MINIMUM, make_minimum_step(panels, tile, n_tokens, kind.GROUP)
+    one_panel = panel_bytes(kind.GROUP, kind.HAS_MINIMUM)
+    record, block_stride = record_bytes(tile), panels * one_panel
+    passes, second = 2 // panels, STRETCH // 32 * one_panel
+
+    @inline
+    def multiply_tile(start, x, blocks, is_first, sums):
+        for half in range(passes):
+            saved, weights = sums + half * tile * 64, start + half * second
+            accumulators = zero() if is_first else load(saved)
+            for block in range(blocks):
+                accumulators = step(accumulators, weights + block * block_stride, x + block * record)
+            if has_minimum:
+                for block in range(blocks):
+                    accumulators = add_minima(
+                        accumulators, weights + block * block_stride, x + block * record
+                    )
+            save(saved, accumulators)
+
+    return multiply_tile
 
 
 def _make_float_product(kind: Any) -> Any:
     level = isa.current()
     panels, tile = level.panels, level.tile
-    zero, load, save = make_accumulators(panels, tile)
-    step = make_float_step(panels, tile)
+    full, part = (_make_float_tile(count) for count in (tile, PART))
     unpack, width = make_unpack_float_panel(kind.load_16, kind.load_1, kind.WIDTH), kind.WIDTH
-    passes = 2 // panels
     stretch = STRETCH // 4
     column = 64 * panels
     second = 64 if panels == 2 else stretch * 64
 
     @inline
-    def product(rows_0, rows_1, stride, activation, first_tile, n_tiles, scratch, sums):
+    def product(rows, rows_0, rows_1, stride, activation, first_tile, n_tokens, scratch, sums):
         columns = argument(activation, ACTIVATION_COLUMNS)
         tiles = argument(activation, ACTIVATION_FLOAT_TILES) + first_tile * columns * 4 * tile
+        n_tiles = (n_tokens + tile - 1) // tile
         for first in range(0, columns, stretch):
             count = min(stretch, columns - first)
             unpack(rows_0 + first * width, stride, count, scratch, column)
             unpack(rows_1 + first * width, stride, count, scratch + second, column)
+            ahead = _next_stretch(rows, stride, first, stretch, columns, width)
             for t in range(n_tiles):
-                for half in range(passes):
-                    saved = sums + (t * passes + half) * panels * tile * 64
-                    accumulators = zero() if first == 0 else load(saved)
-                    weights = scratch + half * stretch * 64
-                    x = tiles + (t * columns + first) * 4 * tile
-                    for i in range(count):
-                        accumulators = step(accumulators, weights + i * column, x + i * 4 * tile)
-                    save(saved, accumulators)
+                _prefetch_rows(ahead, stride, 32 * t // n_tiles, 32 * (t + 1) // n_tiles, stretch * width)
+                x, saved = tiles + (t * columns + first) * 4 * tile, sums + t * tile * 128
+                if n_tokens - t * tile > PART:
+                    full(scratch, x, count, first == 0, saved)
+                else:
+                    part(scratch, x, count, first == 0, saved)
 
     return product
+
+
+def _make_float_tile(n_tokens: int) -> Any:
+    """`multiply_tile(panels, x, columns, is_first, sums)`: as `_make_integer_tile`'s."""
+    level = isa.current()
+    panels, tile = level.panels, level.tile
+    zero, load, save = make_accumulators(panels, tile, n_tokens)
+    step = make_float_step(panels, n_tokens)
+    passes, second, column = 2 // panels, STRETCH // 4 * 64, 64 * panels
+
+    @inline
+    def multiply_tile(start, x, columns, is_first, sums):
+        for half in range(passes):
+            saved, weights = sums + half * tile * 64, start + half * second
+            accumulators = zero() if is_first else load(saved)
+            for i in range(columns):
+                accumulators = step(accumulators, weights + i * column, x + i * 4 * tile)
+            save(saved, accumulators)
+
+    return multiply_tile

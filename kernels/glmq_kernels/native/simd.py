@@ -22,7 +22,7 @@ from numba.extending import intrinsic, models, register_model, type_callable
 from .. import isa
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
-ELEMENTS = {"i8": I8, "i16": I16, "i32": I32, "f16": ir.HalfType(), "f32": ir.FloatType()}
+ELEMENTS = {"i8": I8, "i16": I16, "i32": I32, "i64": I64, "f16": ir.HalfType(), "f32": ir.FloatType()}
 
 
 class Vector(types.Type):
@@ -48,9 +48,10 @@ class VectorModel(models.PrimitiveModel):
         super().__init__(dmm, fe_type, fe_type.llvm)
 
 
-i8x16, i8x32, i8x64 = Vector("i8", 16), Vector("i8", 32), Vector("i8", 64)
+i8x8, i8x16, i8x32, i8x64 = (Vector("i8", lanes) for lanes in (8, 16, 32, 64))
 i16x1, i16x8, i16x16, i16x32 = Vector("i16", 1), Vector("i16", 8), Vector("i16", 16), Vector("i16", 32)
 i32x4, i32x8, i32x16 = Vector("i32", 4), Vector("i32", 8), Vector("i32", 16)
+i64x8 = Vector("i64", 8)
 f16x8, f16x16 = Vector("f16", 8), Vector("f16", 16)
 f32x4, f32x8, f32x16 = Vector("f32", 4), Vector("f32", 8), Vector("f32", 16)
 
@@ -180,14 +181,15 @@ def make_bitcast(kind: Vector) -> Any:
     return bitcast
 
 
-load_i8x16, load_i8x32, load_i8x64 = make_load(i8x16), make_load(i8x32), make_load(i8x64)
+load_i8x8, load_i8x16 = make_load(i8x8), make_load(i8x16)
+load_i8x32, load_i8x64 = make_load(i8x32), make_load(i8x64)
 load_i16x1, load_i16x8, load_i16x16, load_i16x32 = (
     make_load(i16x1),
     make_load(i16x8),
     make_load(i16x16),
     make_load(i16x32),
 )
-load_i32x8, load_i32x16 = make_load(i32x8), make_load(i32x16)
+load_i32x8, load_i32x16, load_i64x8 = make_load(i32x8), make_load(i32x16), make_load(i64x8)
 load_f32x4, load_f32x8, load_f32x16 = make_load(f32x4), make_load(f32x8), make_load(f32x16)
 splat_f32x8, splat_f32x16 = make_splat(f32x8, types.float32), make_splat(f32x16, types.float32)
 splat_i8x16, splat_i8x32, splat_i8x64 = (
@@ -203,6 +205,7 @@ splat_i32x4, splat_i32x8, splat_i32x16 = (
     make_splat(i32x16, types.int64),
 )
 zero_f32x8, zero_f32x16 = make_constant(f32x8, [0.0] * 8), make_constant(f32x16, [0.0] * 16)
+zero_i64x8 = make_constant(i64x8, [0] * 8)
 zero_i32x8, zero_i32x16 = make_constant(i32x8, [0] * 8), make_constant(i32x16, [0] * 16)
 bitcast_i8x16, bitcast_i8x32, bitcast_i8x64 = make_bitcast(i8x16), make_bitcast(i8x32), make_bitcast(i8x64)
 bitcast_i16x8, bitcast_i16x16, bitcast_i16x32 = (

@@ -30,6 +30,7 @@ from numba.extending import intrinsic
 
 from .. import isa
 from .dot import sums_of_dots
+from .memory import opaque
 from .simd import I64, call_llvm, f32x16, i8x64, i32x16, load_value, splat_value
 
 
@@ -64,25 +65,25 @@ def _at(builder: Any, address: Any, offset: int) -> Any:
     return builder.add(address, I64(offset)) if offset else address
 
 
-def make_accumulators(panels: int, tile: int) -> tuple[Any, Any, Any]:
-    """`zero()`, `load(address)` and `save(address, accumulators)` of a tile's sums.
+def make_accumulators(panels: int, tile: int, n_tokens: int) -> tuple[Any, Any, Any]:
+    """`zero()`, `load(address)` and `save(address, accumulators)` of the sums of a tile's first tokens.
 
-    In memory they lie as float32 [panel][token][16 rows].
+    In memory they lie as float32 [panel][token of the tile][16 rows].
     """
-    kind = _accumulator_type(panels, tile)
-    count = panels * tile
+    kind = _accumulator_type(panels, n_tokens)
+    places = [64 * (p * tile + t) for p in range(panels) for t in range(n_tokens)]
 
     @intrinsic
     def zero(typing: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return pack(builder, [ir.Constant(f32x16.llvm, [0.0] * 16)] * count)
+            return pack(builder, [ir.Constant(f32x16.llvm, [0.0] * 16)] * len(places))
 
         return kind(), codegen
 
     @intrinsic
     def load(typing: Any, address: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            values = [load_value(builder, _at(builder, args[0], 64 * i), f32x16.llvm) for i in range(count)]
+            values = [load_value(builder, _at(builder, args[0], at), f32x16.llvm) for at in places]
             return pack(builder, values)
 
         return kind(types.int64), codegen
@@ -90,8 +91,8 @@ def make_accumulators(panels: int, tile: int) -> tuple[Any, Any, Any]:
     @intrinsic
     def save(typing: Any, address: Any, accumulators: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            for i, value in enumerate(unpack(builder, args[1], count)):
-                address = _at(builder, args[0], 64 * i)
+            for at, value in zip(places, unpack(builder, args[1], len(places)), strict=True):
+                address = _at(builder, args[0], at)
                 builder.store(value, builder.inttoptr(address, f32x16.llvm.as_pointer())).align = 1
             return context.get_dummy_value()
 
@@ -100,16 +101,17 @@ def make_accumulators(panels: int, tile: int) -> tuple[Any, Any, Any]:
     return zero, load, save
 
 
-def make_block_step(panels: int, tile: int, group: int, has_minimum: bool, largest: int) -> Any:
+def make_block_step(panels: int, tile: int, n_tokens: int, form: Any) -> Any:
     """`step(accumulators, panel, record)`: adds one block of 32 columns (integer panels), but no minima.
 
-    largest: magnitude of the weights.
+    n_tokens: of the tile, from its first on. form: the tensor type's module.
     """
-    kind = _accumulator_type(panels, tile)
+    kind = _accumulator_type(panels, n_tokens)
+    group, has_minimum, largest = form.GROUP, form.HAS_MINIMUM, form.LARGEST
     size, fields_size = panel_bytes(group, has_minimum), group_bytes(has_minimum)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        sums = unpack(builder, args[0], panels * tile)
+        sums = unpack(builder, args[0], panels * n_tokens)
 
         def from_panel(panel: Any, p: int, offset: int, what: Any) -> Any:
             return load_value(builder, _at(builder, panel, p * size + offset), what.llvm)
@@ -118,9 +120,9 @@ def make_block_step(panels: int, tile: int, group: int, has_minimum: bool, large
             vectors = range(g * group // 4, (g + 1) * group // 4)
             weights = [[from_panel(args[1], p, 64 * j, i8x64) for j in vectors] for p in range(panels)]
             at = 512 + g * fields_size
-            for t in range(tile):
+            for t in range(n_tokens):
                 # Read anew for each token, as operands of instructions, rather than kept in registers.
-                panel = _opaque(builder, args[1])
+                panel = opaque(builder, args[1])
                 scales = [from_panel(panel, p, at, f32x16) for p in range(panels)]
                 starts = [from_panel(panel, p, at + 64, i32x16) for p in range(panels)]
 
@@ -133,7 +135,7 @@ def make_block_step(panels: int, tile: int, group: int, has_minimum: bool, large
                 for p, total in enumerate(totals):
                     factor = builder.fmul(scales[p], x_scale)
                     total = builder.sitofp(total, f32x16.llvm)
-                    sums[p * tile + t] = _fma(builder, total, factor, sums[p * tile + t])
+                    sums[p * n_tokens + t] = _fma(builder, total, factor, sums[p * n_tokens + t])
         return pack(builder, sums)
 
     @intrinsic
@@ -143,24 +145,24 @@ def make_block_step(panels: int, tile: int, group: int, has_minimum: bool, large
     return step
 
 
-def make_minimum_step(panels: int, tile: int, group: int) -> Any:
+def make_minimum_step(panels: int, tile: int, n_tokens: int, group: int) -> Any:
     """`step(accumulators, panel, record)`: adds the minima of one block of 32 columns."""
-    kind = _accumulator_type(panels, tile)
+    kind = _accumulator_type(panels, n_tokens)
     size = panel_bytes(group, has_minimum=True)
     sums_at = 44 * tile if group == 32 else 36 * tile
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        sums = unpack(builder, args[0], panels * tile)
+        sums = unpack(builder, args[0], panels * n_tokens)
         per_block = 32 // group
         for g in range(per_block):
             at = 512 + g * group_bytes(has_minimum=True) + 128
             minima = [
                 load_value(builder, _at(builder, args[1], p * size + at), f32x16.llvm) for p in range(panels)
             ]
-            for t in range(tile):
+            for t in range(n_tokens):
                 x_sum = _broadcast(builder, args[2], sums_at + 4 * (per_block * t + g), f32x16)
                 for p in range(panels):
-                    sums[p * tile + t] = _fma(builder, minima[p], x_sum, sums[p * tile + t])
+                    sums[p * n_tokens + t] = _fma(builder, minima[p], x_sum, sums[p * n_tokens + t])
         return pack(builder, sums)
 
     @intrinsic
@@ -168,12 +170,6 @@ def make_minimum_step(panels: int, tile: int, group: int) -> Any:
         return kind(kind, types.int64, types.int64), codegen
 
     return step
-
-
-def _opaque(builder: Any, address: Any) -> Any:
-    """The same address, which the code generator must take for another."""
-    kind = ir.FunctionType(I64, [I64])
-    return builder.call(ir.InlineAsm(kind, "", "=r,0", side_effect=True), [address])
 
 
 def _broadcast(builder: Any, address: Any, offset: int, what: Any) -> Any:
@@ -183,16 +179,16 @@ def _broadcast(builder: Any, address: Any, offset: int, what: Any) -> Any:
     )
 
 
-def make_float_step(panels: int, tile: int) -> Any:
+def make_float_step(panels: int, n_tokens: int) -> Any:
     """`step(accumulators, panel, tile)`: adds one column (float panels).
 
     panel: address of the column's rows, those of further panels behind the first's.
     """
-    kind = _accumulator_type(panels, tile)
+    kind = _accumulator_type(panels, n_tokens)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         weights = [load_value(builder, _at(builder, args[1], 64 * p), f32x16.llvm) for p in range(panels)]
-        return add_outer(builder, args[0], weights, args[2], tile)
+        return add_outer(builder, args[0], weights, args[2], n_tokens)
 
     @intrinsic
     def step(typing: Any, accumulators: Any, panel: Any, column: Any) -> Any:

@@ -2,6 +2,10 @@
 
 The code books are `gguf`'s. Where signs are stored in seven bits for eight weights, the eighth makes
 their number even.
+
+Entries are read from memory one by one. With AVX-512's shuffles of bits, and where the book is small,
+they are 16-bit words of two or three bits for each weight, which a few shuffles look up 32 at a time
+(`lookup.py`), spread to bytes and turn into values.
 """
 
 from __future__ import annotations
@@ -13,58 +17,131 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from ..lookup import join_words, make_table, select_bits
-from ..memory import inline, load_i64, load_u8, load_u32
-from ..simd import I16, I64, load_value, splat_i8x64
+from ... import isa
+from ..lookup import (
+    make_bit_fields,
+    make_byte_lookup,
+    make_gather,
+    make_table,
+    make_word_lookup,
+    select_bits,
+)
+from ..memory import inline, to_memory
+from ..simd import I16, I64, bitcast_i8x64, load_value, make_shuffle, splat_i8x64
+
+MOST_IN_REGISTERS = 1024
+"""Entries of a code book that is looked up with shuffles."""
 
 OFFSET = 64
 """Of formats with signs: u = 64 + the signed entry, whose magnitude is below 63."""
 
 
-def code_book(quantization: Any, scale: int = 1, offset: int = 0) -> Any:
-    """`table() -> address` of the entries of one of gguf's quantizations, times scale plus offset."""
-    quantization.init_grid()
-    entries = quantization.grid.reshape(quantization.grid_shape).astype(np.int32)
-    return make_table((entries * scale + offset).astype(np.uint8).tobytes())
+class CodeBook:
+    """The code book of one of gguf's quantizations, its values times `scale` plus `offset`."""
+
+    def __init__(self, quantization: Any, scale: int = 1, offset: int = 0) -> None:
+        quantization.init_grid()
+        entries = quantization.grid.reshape(quantization.grid_shape).astype(np.int32)
+        values = [value * scale + offset for value in quantization.grid_map]
+        self.entries = entries * scale + offset
+        self._values = values + [-1] * (16 - len(values))
+        self._per_word = entries.shape[1]
+        self._bits = 2 if self._per_word == 8 else 3
+
+    def make_table(self) -> Any:
+        """`table() -> address` of the entries as bytes."""
+        return make_table(self.entries.astype(np.uint8).tobytes())
+
+    def make_words(self) -> Any:
+        """`words(numbers)`: 32 entries as words."""
+        places = self._bits * np.arange(self._per_word)
+        known = {value: i for i, value in enumerate(self._values[: 2**self._bits])}
+        codes = np.vectorize(known.__getitem__)(self.entries)
+        return make_word_lookup((codes << places).sum(axis=1).tolist())
+
+    def make_spread(self, chunk: int) -> Any:
+        """`spread(words, more)`: the values of 64 weights, from number 64 * chunk on.
+
+        words, more: of the first and, where an entry has 4 weights, the next 32 entries.
+        """
+        per_qword = 8 // self._per_word
+        first = 8 * per_qword * chunk
+        lanes = [first + per_qword * q + i % per_qword for q in range(8) for i in range(4)]
+        pick = make_shuffle(lanes)
+        fields = make_bit_fields(
+            [16 * (i // self._per_word) + self._bits * (i % self._per_word) for i in range(8)]
+        )
+        values, mask = make_byte_lookup(self._values), 2**self._bits - 1
+
+        @inline
+        def spread(words, more):
+            return values(fields(bitcast_i8x64(pick(words, more))) & splat_i8x64(mask))
+
+        return spread
 
 
-def make_entry_of_8(table: Any) -> Any:
-    """`entry(number)`: an entry of eight bytes."""
+def make_weights(book: CodeBook) -> Any:
+    """`weights(numbers)` or, of entries of four, `weights(numbers, more)`: four times 64 values.
+
+    numbers: i16x32, of entries.
+    """
+    of_8 = book.entries.shape[1] == 8
+    if isa.current().bit_shuffle and len(book.entries) <= MOST_IN_REGISTERS:
+        return _weights_by_shuffles(book, of_8)
+    return _weights_in_memory(book, of_8)
+
+
+def _weights_by_shuffles(book: CodeBook, of_8: bool) -> Any:
+    words = book.make_words()
+    spread_0, spread_1, spread_2, spread_3 = (book.make_spread(chunk) for chunk in range(4))
 
     @inline
-    def entry(number):
-        return load_i64(table() + 8 * number)
-
-    return entry
-
-
-def make_two_entries_of_4(table: Any) -> Any:
-    """`entries(a, b)`: two entries of four bytes."""
-
-    @inline
-    def entries(a, b):
-        return load_u32(table() + 4 * a) | (load_u32(table() + 4 * b) << 32)
-
-    return entries
-
-
-def make_entries_by_bytes(entry: Any) -> Any:
-    """`entries(p)`: the eight entries whose numbers are the eight bytes at p."""
-
-    @inline
-    def entries(p):
-        return join_words(
-            entry(load_u8(p)),
-            entry(load_u8(p + 1)),
-            entry(load_u8(p + 2)),
-            entry(load_u8(p + 3)),
-            entry(load_u8(p + 4)),
-            entry(load_u8(p + 5)),
-            entry(load_u8(p + 6)),
-            entry(load_u8(p + 7)),
+    def weights_of_4(numbers, more):
+        found, others = words(numbers), words(more)
+        return (
+            spread_0(found, others),
+            spread_1(found, others),
+            spread_2(found, others),
+            spread_3(found, others),
         )
 
-    return entries
+    @inline
+    def weights_of_8(numbers):
+        found = words(numbers)
+        return (
+            spread_0(found, found),
+            spread_1(found, found),
+            spread_2(found, found),
+            spread_3(found, found),
+        )
+
+    return weights_of_8 if of_8 else weights_of_4
+
+
+def _weights_in_memory(book: CodeBook, of_8: bool) -> Any:
+    table, gather = book.make_table(), make_gather(8 if of_8 else 4)
+
+    @inline
+    def weights_of_8(numbers):
+        p = to_memory(numbers)
+        return (
+            gather(table(), p),
+            gather(table(), p + 16),
+            gather(table(), p + 32),
+            gather(table(), p + 48),
+        )
+
+    @inline
+    def weights_of_4(numbers, more):
+        p, q = to_memory(numbers), to_memory(more)
+        return (
+            gather(table(), p),
+            gather(table(), p + 32),
+            gather(table(), q),
+            gather(table(), q + 32),
+        )
+
+    return weights_of_8 if of_8 else weights_of_4
 
 
 @inline

@@ -9,14 +9,25 @@ Entries are those of IQ1_S, and u is as there. The scale is a float16 of four pi
 
 from __future__ import annotations
 
-from ..conversions import to_float
-from ..lookup import join_words
-from ..memory import half_of_bits, inline, load_i64, load_u8, load_u32
-from ..simd import i32x16, join_i32x8, make_constant, splat_f32x16, splat_i32x8, splat_i32x16
+from ..conversions import bytes_to_words, to_float
+from ..memory import half_of_bits, inline, load_i64
+from ..simd import (
+    i16x32,
+    i32x16,
+    join_i32x8,
+    load_i8x16,
+    load_i8x32,
+    make_constant,
+    make_shuffle,
+    splat_f32x16,
+    splat_i16x32,
+    splat_i32x8,
+    splat_i32x16,
+)
 from .iq1_s import CENTER as CENTER
 from .iq1_s import LARGEST as LARGEST
 from .iq1_s import OFFSET as OFFSET
-from .iq1_s import eighths, entry
+from .iq1_s import weights_of
 
 FLOAT = False
 GROUP = 16
@@ -24,44 +35,28 @@ HAS_MINIMUM = False
 BYTES = 56
 
 places = make_constant(i32x16, [0, 3, 6, 9, 16, 19, 22, 25] * 2)
+nibble_places = make_constant(i16x32, [0, 4] * 16)
+each_twice = make_shuffle([lane // 2 for lane in range(32)])
 
 
 @inline
-def _entry(p, high):
-    """The entry whose number's low byte is at p; `high`: its high bits and the sign above them."""
-    return entry(load_u8(p) | ((high & 7) << 8)) + eighths((high >> 3) & 1)
-
-
-@inline
-def _weights(p, high_bits):
-    high = load_u32(high_bits)
-    return join_words(
-        _entry(p, high),
-        _entry(p + 1, high >> 4),
-        _entry(p + 2, high >> 8),
-        _entry(p + 3, high >> 12),
-        _entry(p + 4, high >> 16),
-        _entry(p + 5, high >> 20),
-        _entry(p + 6, high >> 24),
-        _entry(p + 7, high >> 28),
-    )
-
-
-@inline
-def unpack(p):
+def _scales(p):
     words = load_i64(p + 48)
     pieces = ((words >> 12) & 0xF) | ((words >> 24) & 0xF0) | ((words >> 36) & 0xF00)
     scale = half_of_bits(pieces | ((words >> 48) & 0xF000))
     both = join_i32x8(splat_i32x8(words & 0xFFFFFFFF), splat_i32x8((words >> 32) & 0xFFFFFFFF))
     a = to_float((both >> places()) & splat_i32x16(7))
-    scales = (a + splat_f32x16(0.5)) * splat_f32x16(0.25 * scale)
-    weights = (
-        _weights(p, p + 32),
-        _weights(p + 8, p + 36),
-        _weights(p + 16, p + 40),
-        _weights(p + 24, p + 44),
-    )
-    return weights, scales, scales
+    return (a + splat_f32x16(0.5)) * splat_f32x16(0.25 * scale)
+
+
+@inline
+def unpack(p):
+    scales = _scales(p)
+    high = bytes_to_words(load_i8x16(p + 32))
+    high = each_twice(high, high) >> nibble_places()
+    low = bytes_to_words(load_i8x32(p))
+    numbers = low | ((high & splat_i16x32(7)) << splat_i16x32(8))
+    return weights_of(numbers, (high >> splat_i16x32(3)) & splat_i16x32(1)), scales, scales
 
 
 unpack_block = None

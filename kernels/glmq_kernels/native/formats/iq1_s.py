@@ -11,11 +11,20 @@ from __future__ import annotations
 
 from gguf.quants import IQ1_S
 
-from ..conversions import to_float, zero_extend
-from ..lookup import join_words
-from ..memory import inline, load_half, load_u8, load_u16
-from ..simd import load_i16x8, splat_f32x8, splat_i32x8
-from .code_books import code_book, make_entry_of_8
+from ..conversions import bytes_to_words, to_float, zero_extend
+from ..memory import inline, load_half
+from ..simd import (
+    bitcast_i8x64,
+    i16x32,
+    load_i8x32,
+    load_i16x8,
+    make_constant,
+    make_shuffle,
+    splat_f32x8,
+    splat_i16x32,
+    splat_i32x8,
+)
+from .code_books import CodeBook, make_weights
 
 FLOAT = False
 GROUP = 32
@@ -23,44 +32,45 @@ OFFSET = CENTER = LARGEST = 9
 HAS_MINIMUM = False
 BYTES = 50
 
-entry = make_entry_of_8(code_book(IQ1_S, 8, OFFSET))
-EVERY_BYTE = 0x0101010101010101
+values = make_weights(CodeBook(IQ1_S, 8, OFFSET))
+each_four_times = make_shuffle([lane // 4 for lane in range(32)])
+places = make_constant(i16x32, [0, 3, 6, 9] * 8)
 
 
 @inline
-def eighths(bit):
-    """1 added to each of eight bytes, or -1 where the bit is set (no byte of an entry is 0)."""
-    return EVERY_BYTE - 2 * bit * EVERY_BYTE
+def _scales(p):
+    words = zero_extend(load_i16x8(p + 34))
+    a = to_float((words >> splat_i32x8(12)) & splat_i32x8(7))
+    return (a + splat_f32x8(0.5)) * splat_f32x8(0.25 * load_half(p))
+
+
+# Of the 32 entries' eighths (words of two bytes 1 or -1): those of 8 entries, for all their weights.
+spread_0, spread_1, spread_2, spread_3 = (
+    make_shuffle([8 * chunk + lane // 4 for lane in range(32)]) for chunk in range(4)
+)
 
 
 @inline
-def _weights(p, words):
-    w, v = load_u16(words), load_u16(words + 2)
-    shift_w, shift_v = eighths(w >> 15), eighths(v >> 15)
-    return join_words(
-        entry(load_u8(p) | ((w << 8) & 0x700)) + shift_w,
-        entry(load_u8(p + 1) | ((w << 5) & 0x700)) + shift_w,
-        entry(load_u8(p + 2) | ((w << 2) & 0x700)) + shift_w,
-        entry(load_u8(p + 3) | ((w >> 1) & 0x700)) + shift_w,
-        entry(load_u8(p + 4) | ((v << 8) & 0x700)) + shift_v,
-        entry(load_u8(p + 5) | ((v << 5) & 0x700)) + shift_v,
-        entry(load_u8(p + 6) | ((v << 2) & 0x700)) + shift_v,
-        entry(load_u8(p + 7) | ((v >> 1) & 0x700)) + shift_v,
+def weights_of(numbers, negative):
+    """U of 256 weights: numbers of entries, and 1 where an entry's eighths are negative (i16x32)."""
+    a, b, c, d = values(numbers)
+    shift = splat_i16x32(0x0101) | (splat_i16x32(0) - negative)
+    return (
+        a + bitcast_i8x64(spread_0(shift, shift)),
+        b + bitcast_i8x64(spread_1(shift, shift)),
+        c + bitcast_i8x64(spread_2(shift, shift)),
+        d + bitcast_i8x64(spread_3(shift, shift)),
     )
 
 
 @inline
 def unpack(p):
-    words = zero_extend(load_i16x8(p + 34))
-    a = to_float((words >> splat_i32x8(12)) & splat_i32x8(7))
-    scales = (a + splat_f32x8(0.5)) * splat_f32x8(0.25 * load_half(p))
-    weights = (
-        _weights(p + 2, p + 34),
-        _weights(p + 10, p + 38),
-        _weights(p + 18, p + 42),
-        _weights(p + 26, p + 46),
-    )
-    return weights, scales, scales
+    scales = _scales(p)
+    words = load_i16x8(p + 34)
+    words = each_four_times(words, words)
+    high = ((words >> places()) & splat_i16x32(7)) << splat_i16x32(8)
+    low = bytes_to_words(load_i8x32(p + 2))
+    return weights_of(low | high, words >> splat_i16x32(15)), scales, scales
 
 
 unpack_block = None

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from gguf.quants import IQ2_S
 
-from ..lookup import join_words
-from ..memory import inline, load_half, load_i64, load_u8, load_u16
+from ..conversions import bytes_to_words
+from ..memory import inline, load_half, load_i64
+from ..simd import i16x32, load_i8x8, load_i8x32, make_constant, make_shuffle, splat_i16x32
 from .code_books import OFFSET as OFFSET
-from .code_books import code_book, make_entry_of_8, with_signs
+from .code_books import CodeBook, make_weights, with_signs
 from .iq2_xs import scales_from_nibbles
 
 FLOAT = False
@@ -22,33 +23,22 @@ LARGEST = 63
 HAS_MINIMUM = False
 BYTES = 82
 
-entry = make_entry_of_8(code_book(IQ2_S))
-
-
-@inline
-def _weights(p, high_bits, signs):
-    high = load_u16(high_bits)
-    magnitudes = join_words(
-        entry(load_u8(p) | ((high << 8) & 0x300)),
-        entry(load_u8(p + 1) | ((high << 6) & 0x300)),
-        entry(load_u8(p + 2) | ((high << 4) & 0x300)),
-        entry(load_u8(p + 3) | ((high << 2) & 0x300)),
-        entry(load_u8(p + 4) | (high & 0x300)),
-        entry(load_u8(p + 5) | ((high >> 2) & 0x300)),
-        entry(load_u8(p + 6) | ((high >> 4) & 0x300)),
-        entry(load_u8(p + 7) | ((high >> 6) & 0x300)),
-    )
-    return with_signs(magnitudes, load_i64(signs))
+magnitudes = make_weights(CodeBook(IQ2_S))
+each_four_times = make_shuffle([lane // 4 for lane in range(32)])
+places = make_constant(i16x32, [0, 2, 4, 6] * 8)
 
 
 @inline
 def unpack(p):
     scales = scales_from_nibbles(load_i64(p + 74), 0.25 * load_half(p))
+    high = bytes_to_words(load_i8x8(p + 66))
+    high = (each_four_times(high, high) >> places()) & splat_i16x32(3)
+    a, b, c, d = magnitudes(bytes_to_words(load_i8x32(p + 2)) | (high << splat_i16x32(8)))
     weights = (
-        _weights(p + 2, p + 66, p + 34),
-        _weights(p + 10, p + 68, p + 42),
-        _weights(p + 18, p + 70, p + 50),
-        _weights(p + 26, p + 72, p + 58),
+        with_signs(a, load_i64(p + 34)),
+        with_signs(b, load_i64(p + 42)),
+        with_signs(c, load_i64(p + 50)),
+        with_signs(d, load_i64(p + 58)),
     )
     return weights, scales, scales
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 from gguf.quants import IQ2_XS
 
 from ..conversions import to_float
-from ..lookup import join_words
-from ..memory import inline, load_half, load_i64, load_u16
-from ..simd import make_shuffle, splat_f32x16
+from ..memory import inline, load_half, load_i64
+from ..simd import load_i16x32, make_shuffle, splat_f32x16, splat_i16x32
 from .code_books import OFFSET as OFFSET
-from .code_books import code_book, complete_signs, load_sevens, make_entry_of_8, with_signs
+from .code_books import CodeBook, complete_signs, load_sevens, make_weights, with_signs
 from .q4_k import widen_bytes
 
 FLOAT = False
@@ -24,7 +23,7 @@ LARGEST = 63
 HAS_MINIMUM = False
 BYTES = 74
 
-entry = make_entry_of_8(code_book(IQ2_XS))
+magnitudes = make_weights(CodeBook(IQ2_XS))
 in_turn = make_shuffle([lane // 2 + 8 * (lane % 2) for lane in range(16)])
 
 
@@ -37,24 +36,15 @@ def scales_from_nibbles(packed, factor):
 
 
 @inline
-def _weights(p):
-    magnitudes = join_words(
-        entry(load_u16(p) & 511),
-        entry(load_u16(p + 2) & 511),
-        entry(load_u16(p + 4) & 511),
-        entry(load_u16(p + 6) & 511),
-        entry(load_u16(p + 8) & 511),
-        entry(load_u16(p + 10) & 511),
-        entry(load_u16(p + 12) & 511),
-        entry(load_u16(p + 14) & 511),
-    )
-    return with_signs(magnitudes, complete_signs(load_sevens(p)))
-
-
-@inline
 def unpack(p):
     scales = scales_from_nibbles(load_i64(p + 66), 0.25 * load_half(p))
-    weights = _weights(p + 2), _weights(p + 18), _weights(p + 34), _weights(p + 50)
+    a, b, c, d = magnitudes(load_i16x32(p + 2) & splat_i16x32(511))
+    weights = (
+        with_signs(a, complete_signs(load_sevens(p + 2))),
+        with_signs(b, complete_signs(load_sevens(p + 18))),
+        with_signs(c, complete_signs(load_sevens(p + 34))),
+        with_signs(d, complete_signs(load_sevens(p + 50))),
+    )
     return weights, scales, scales
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from gguf.quants import IQ2_XXS
 
-from ..conversions import to_float
-from ..lookup import join_words
-from ..memory import inline, load_half, load_i64, load_u8
-from ..simd import load_i32x16, make_shuffle, splat_f32x8, splat_i32x8
+from ..conversions import bytes_to_words, to_float
+from ..memory import inline, load_half, load_i64
+from ..simd import bitcast_i8x32, load_i32x16, make_shuffle, splat_f32x8, splat_i32x8
 from .code_books import OFFSET as OFFSET
-from .code_books import code_book, complete_signs, make_entry_of_8, spread_sevens, with_signs
+from .code_books import CodeBook, complete_signs, make_weights, spread_sevens, with_signs
 
 FLOAT = False
 GROUP = 32
@@ -23,32 +22,35 @@ LARGEST = 63
 HAS_MINIMUM = False
 BYTES = 66
 
-entry = make_entry_of_8(code_book(IQ2_XXS))
+magnitudes = make_weights(CodeBook(IQ2_XXS))
+even_lanes = make_shuffle([2 * i for i in range(8)])
 odd_lanes = make_shuffle([2 * i + 1 for i in range(8)])
 
 
 @inline
-def _weights(p):
-    magnitudes = join_words(
-        entry(load_u8(p)),
-        entry(load_u8(p + 1)),
-        entry(load_u8(p + 2)),
-        entry(load_u8(p + 3)),
-        entry(load_u8(p + 8)),
-        entry(load_u8(p + 9)),
-        entry(load_u8(p + 10)),
-        entry(load_u8(p + 11)),
-    )
+def _signs(p):
     signs = ((load_i64(p) >> 32) & 0xFFFFFFF) | (load_i64(p + 8) & 0x0FFFFFFF00000000)
-    return with_signs(magnitudes, complete_signs(spread_sevens(signs)))
+    return complete_signs(spread_sevens(signs))
+
+
+@inline
+def _scales(p):
+    words = load_i32x16(p + 2)
+    a = to_float(odd_lanes(words, words) >> splat_i32x8(28))
+    return (a + splat_f32x8(0.5)) * splat_f32x8(0.25 * load_half(p))
 
 
 @inline
 def unpack(p):
+    scales = _scales(p)
     words = load_i32x16(p + 2)
-    a = to_float(odd_lanes(words, words) >> splat_i32x8(28))
-    scales = (a + splat_f32x8(0.5)) * splat_f32x8(0.25 * load_half(p))
-    weights = _weights(p + 2), _weights(p + 18), _weights(p + 34), _weights(p + 50)
+    a, b, c, d = magnitudes(bytes_to_words(bitcast_i8x32(even_lanes(words, words))))
+    weights = (
+        with_signs(a, _signs(p + 2)),
+        with_signs(b, _signs(p + 18)),
+        with_signs(c, _signs(p + 34)),
+        with_signs(d, _signs(p + 50)),
+    )
     return weights, scales, scales
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from gguf.quants import IQ3_S
 
-from ..conversions import to_float
-from ..lookup import join_words
-from ..memory import inline, load_half, load_i64, load_u8, load_u16, load_u32
-from ..simd import splat_f32x8, splat_i32x8
+from ..conversions import bytes_to_words, to_float
+from ..lookup import select_bits
+from ..memory import inline, load_half, load_i64, load_u32
+from ..simd import load_i8x32, splat_f32x8, splat_i16x32, splat_i32x8
 from .code_books import OFFSET as OFFSET
-from .code_books import code_book, make_two_entries_of_4, with_signs
+from .code_books import CodeBook, make_weights, with_signs
 from .iq4_xs import nibble_places
 
 FLOAT = False
@@ -24,40 +24,30 @@ LARGEST = 63
 HAS_MINIMUM = False
 BYTES = 110
 
-entries = make_two_entries_of_4(code_book(IQ3_S))
+magnitudes = make_weights(CodeBook(IQ3_S))
 
 
 @inline
-def _pair(p, ninth):
-    """Two entries; bits 8 and 9 of `ninth` go on top of their numbers."""
-    return entries(load_u8(p) | (ninth & 0x100), load_u8(p + 1) | ((ninth >> 1) & 0x100))
+def _scales(p):
+    a = to_float((splat_i32x8(load_u32(p + 106)) >> nibble_places()) & splat_i32x8(15))
+    return (a + splat_f32x8(0.5)) * splat_f32x8(2 * load_half(p))
 
 
 @inline
-def _weights(p, ninth_bits, signs):
-    ninth = load_u16(ninth_bits) << 8
-    magnitudes = join_words(
-        _pair(p, ninth),
-        _pair(p + 2, ninth >> 2),
-        _pair(p + 4, ninth >> 4),
-        _pair(p + 6, ninth >> 6),
-        _pair(p + 8, ninth >> 8),
-        _pair(p + 10, ninth >> 10),
-        _pair(p + 12, ninth >> 12),
-        _pair(p + 14, ninth >> 14),
-    )
-    return with_signs(magnitudes, load_i64(signs))
+def _numbers(p, ninth_bits):
+    low = bytes_to_words(load_i8x32(p))
+    return select_bits(load_u32(ninth_bits), low | splat_i16x32(256), low)
 
 
 @inline
 def unpack(p):
-    a = to_float((splat_i32x8(load_u32(p + 106)) >> nibble_places()) & splat_i32x8(15))
-    scales = (a + splat_f32x8(0.5)) * splat_f32x8(2 * load_half(p))
+    scales = _scales(p)
+    a, b, c, d = magnitudes(_numbers(p + 2, p + 66), _numbers(p + 34, p + 70))
     weights = (
-        _weights(p + 2, p + 66, p + 74),
-        _weights(p + 18, p + 68, p + 82),
-        _weights(p + 34, p + 70, p + 90),
-        _weights(p + 50, p + 72, p + 98),
+        with_signs(a, load_i64(p + 74)),
+        with_signs(b, load_i64(p + 82)),
+        with_signs(c, load_i64(p + 90)),
+        with_signs(d, load_i64(p + 98)),
     )
     return weights, scales, scales
 

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from gguf.quants import IQ3_XXS
 
-from ..conversions import to_float
-from ..lookup import join_words
-from ..memory import inline, load_half, load_i64, load_u8
-from ..simd import load_i32x8, splat_f32x8, splat_i32x8
+from ..conversions import bytes_to_words, to_float
+from ..memory import inline, load_half, load_i64
+from ..simd import load_i8x32, load_i32x8, splat_f32x8, splat_i32x8
 from .code_books import OFFSET as OFFSET
-from .code_books import code_book, complete_signs, make_two_entries_of_4, spread_sevens, with_signs
+from .code_books import (
+    CodeBook,
+    complete_signs,
+    make_weights,
+    spread_sevens,
+    with_signs,
+)
 
 FLOAT = False
 GROUP = 32
@@ -23,33 +28,29 @@ LARGEST = 63
 HAS_MINIMUM = False
 BYTES = 98
 
-entries = make_two_entries_of_4(code_book(IQ3_XXS))
+magnitudes = make_weights(CodeBook(IQ3_XXS))
 
 
 @inline
-def _weights(p, signs):
-    magnitudes = join_words(
-        entries(load_u8(p), load_u8(p + 1)),
-        entries(load_u8(p + 2), load_u8(p + 3)),
-        entries(load_u8(p + 4), load_u8(p + 5)),
-        entries(load_u8(p + 6), load_u8(p + 7)),
-        entries(load_u8(p + 8), load_u8(p + 9)),
-        entries(load_u8(p + 10), load_u8(p + 11)),
-        entries(load_u8(p + 12), load_u8(p + 13)),
-        entries(load_u8(p + 14), load_u8(p + 15)),
-    )
-    return with_signs(magnitudes, complete_signs(spread_sevens(load_i64(signs))))
+def _signs(p):
+    return complete_signs(spread_sevens(load_i64(p)))
+
+
+@inline
+def _scales(p):
+    a = to_float(load_i32x8(p + 66) >> splat_i32x8(28))
+    return (a + splat_f32x8(0.5)) * splat_f32x8(0.5 * load_half(p))
 
 
 @inline
 def unpack(p):
-    a = to_float(load_i32x8(p + 66) >> splat_i32x8(28))
-    scales = (a + splat_f32x8(0.5)) * splat_f32x8(0.5 * load_half(p))
+    scales = _scales(p)
+    a, b, c, d = magnitudes(bytes_to_words(load_i8x32(p + 2)), bytes_to_words(load_i8x32(p + 34)))
     weights = (
-        _weights(p + 2, p + 66),
-        _weights(p + 18, p + 74),
-        _weights(p + 34, p + 82),
-        _weights(p + 50, p + 90),
+        with_signs(a, _signs(p + 66)),
+        with_signs(b, _signs(p + 74)),
+        with_signs(c, _signs(p + 82)),
+        with_signs(d, _signs(p + 90)),
     )
     return weights, scales, scales
 

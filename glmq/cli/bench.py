@@ -1,0 +1,112 @@
+"""`glmq bench`: how fast a model runs here, and how fast it could."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+from glmq_kernels.cache_layout import CACHE_TYPES
+
+from .options import Status, model_path
+
+if TYPE_CHECKING:
+    from ..benchmark import Result
+
+
+class Numbers(click.ParamType):
+    """One or more numbers with commas between them."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Such as "0,4096" to (0, 4096)."""
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).split(",")
+        if not all(part.strip().isdecimal() for part in parts):
+            self.fail(f"{value!r} is not a number or several with commas between them", param, ctx)
+        return tuple(int(part) for part in parts)
+
+
+@click.command(short_help="Measure a model's speed.")
+@click.argument("model", required=False)
+@click.option("-p", "--n-prompt", type=Numbers(), default="512", metavar="N,..", show_default=True,
+              help="Tokens read at once; 0 leaves this out.")
+@click.option("-n", "--n-gen", type=Numbers(), default="128", metavar="N,..", show_default=True,
+              help="Tokens decoded one by one; 0 leaves this out.")
+@click.option("-d", "--n-depth", type=Numbers(), default="0", metavar="N,..", show_default=True,
+              help="Tokens that are in the context before.")
+@click.option("-t", "--threads", type=Numbers(), metavar="N,..", help="[default: all cores]")
+@click.option("-r", "--repetitions", type=click.IntRange(min=1), default=5, metavar="N", show_default=True)
+@click.option("--cache-type", type=click.Choice([name.lower() for name in CACHE_TYPES]), default="f16",
+              show_default=True, help="How keys and values are kept.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON list of rows, with llama-bench's names.")
+def bench(
+    model: str | None,
+    n_prompt: tuple[int, ...],
+    n_gen: tuple[int, ...],
+    n_depth: tuple[int, ...],
+    threads: tuple[int, ...] | None,
+    repetitions: int,
+    cache_type: str,
+    as_json: bool,
+) -> None:
+    """Measure the speed of the GGUF file MODEL, by default the demo model.
+
+    Beside tokens per second the table shows how fast weights are read and multiplied, each with its share
+    of what this machine does when it does nothing else, measured at the start. Several numbers with
+    commas between them measure all combinations.
+    """
+    from ..benchmark import Plan, run
+
+    plan = Plan(n_prompt, n_gen, n_depth, threads or (None,), repetitions, cache_type.upper())
+    status = Status()
+    results: list[Result] = []
+
+    def tell(result: Result) -> None:
+        status.clear()
+        results.append(result)
+        if not as_json:
+            if len(results) == 1:
+                click.echo(_line(HEADERS))
+            click.echo(_line(_cells(result)))
+
+    try:
+        run(model_path(model, status), plan, tell, status.show)
+    finally:
+        status.clear()
+    if as_json:
+        import json
+
+        json.dump([result.as_dict() for result in results], sys.stdout, indent=2)
+        click.echo()
+    elif results and results[-1].peak_memory:
+        click.echo(f"peak memory {results[-1].peak_memory / 1e9:.2f} GB, the mapped file included")
+
+
+HEADERS = ("test", "threads", "tokens/s", "weights GB/s", "of reading", "multiply-adds G/s", "of peak")
+WIDTHS = (16, 7, 17, 12, 10, 17, 7)
+
+
+def _cells(result: Result) -> tuple[str, ...]:
+    return (
+        result.test,
+        str(result.n_threads),
+        f"{result.avg_ts:.2f} ± {result.stddev_ts:.2f}",
+        f"{result.weight_bytes / 1e9:.1f}",
+        f"{result.read_share:.0%}",
+        f"{result.multiply_adds / 1e9:.1f}",
+        f"{result.dot_share:.0%}",
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    padded = [
+        cell.rjust(width) if i else cell.ljust(width)
+        for i, (cell, width) in enumerate(zip(cells, WIDTHS, strict=True))
+    ]
+    return "  ".join(padded).rstrip()
