@@ -40,7 +40,8 @@ class Result:
     """One row: `n_prompt` tokens read at once or `n_gen` one by one, after `n_depth` in the context.
 
     The names up to `samples_ts` are llama-bench's; ts are tokens per second. weight_bytes and
-    multiply_adds: of the products, per second (of a prompt the whole file's bytes for each batch). Shares are of what was measured for `limits`, 0 to 1.
+    multiply_adds: of the products, per second (of a prompt the whole file's bytes for each batch). Shares
+    are of what was measured for `limits`, 0 to 1.
     """
 
     model_filename: str
@@ -98,7 +99,9 @@ def run(path: Path, plan: Plan, tell: Callable[[Result], None], status: Callable
             status("measuring the machine", 0.0)
             limits = _limits(model)
             for n_depth in plan.n_depth:
-                for n_prompt, n_gen in [(n, 0) for n in plan.n_prompt if n] + [(0, n) for n in plan.n_gen if n]:
+                for n_prompt, n_gen in [(n, 0) for n in plan.n_prompt if n] + [
+                    (0, n) for n in plan.n_gen if n
+                ]:
                     tell(_measure(model, limits, plan, n_prompt, n_gen, n_depth, status))
 
 

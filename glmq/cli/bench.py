@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from glmq_kernels.cache_layout import CACHE_TYPES
@@ -15,35 +15,54 @@ if TYPE_CHECKING:
     from ..benchmark import Result
 
 
-class Numbers(click.ParamType):
-    """One or more numbers with commas between them."""
-
-    name = "numbers"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """Such as "0,4096" to (0, 4096)."""
-        if isinstance(value, tuple):
-            return value
-        parts = str(value).split(",")
-        if not all(part.strip().isdecimal() for part in parts):
-            self.fail(f"{value!r} is not a number or several with commas between them", param, ctx)
-        return tuple(int(part) for part in parts)
+def _numbers(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """Such as "0,4096" to (0, 4096)."""
+    if value is None:
+        return None
+    parts = value.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise click.BadParameter(f"{value!r} is not a number, or several with commas between them")
+    return tuple(int(part) for part in parts)
 
 
 @click.command(short_help="Measure a model's speed.")
 @click.argument("model", required=False)
-@click.option("-p", "--n-prompt", type=Numbers(), default="512", metavar="N,..", show_default=True,
-              help="Tokens read at once; 0 leaves this out.")
-@click.option("-n", "--n-gen", type=Numbers(), default="128", metavar="N,..", show_default=True,
-              help="Tokens decoded one by one; 0 leaves this out.")
-@click.option("-d", "--n-depth", type=Numbers(), default="0", metavar="N,..", show_default=True,
-              help="Tokens that are in the context before.")
-@click.option("-t", "--threads", type=Numbers(), metavar="N,..", help="[default: all cores]")
+@click.option(
+    "-p",
+    "--n-prompt",
+    callback=_numbers,
+    default="512",
+    metavar="N,..",
+    show_default=True,
+    help="Tokens read at once; 0 leaves this out.",
+)
+@click.option(
+    "-n",
+    "--n-gen",
+    callback=_numbers,
+    default="128",
+    metavar="N,..",
+    show_default=True,
+    help="Tokens decoded one by one; 0 leaves this out.",
+)
+@click.option(
+    "-d",
+    "--n-depth",
+    callback=_numbers,
+    default="0",
+    metavar="N,..",
+    show_default=True,
+    help="Tokens that are in the context before.",
+)
+@click.option("-t", "--threads", callback=_numbers, metavar="N,..", help="[default: all cores]")
 @click.option("-r", "--repetitions", type=click.IntRange(min=1), default=5, metavar="N", show_default=True)
-@click.option("--cache-type", type=click.Choice([name.lower() for name in CACHE_TYPES]), default="f16",
-              show_default=True, help="How keys and values are kept.")
+@click.option(
+    "--cache-type",
+    type=click.Choice([name.lower() for name in CACHE_TYPES]),
+    default="f16",
+    show_default=True,
+    help="How keys and values are kept.",
+)
 @click.option("--json", "as_json", is_flag=True, help="A JSON list of rows, with llama-bench's names.")
 def bench(
     model: str | None,

@@ -23,6 +23,10 @@ class Isa:
     bit_shuffle     whether the CPU has AVX-512's shuffles of bits (VBMI)
     panels, tile    a matrix product of many tokens works on `panels` times 16 weight rows and `tile`
                     tokens at once, as many as the registers hold
+    foreign         whether this machine cannot run it, but its code is to be looked at
+    attention_rows, attention_vectors
+                    query rows that attention works on at once (sizes to choose from), and vectors of 16
+                    positions, as many as the registers hold
     cpu, features   go to the code generator
     """
 
@@ -36,7 +40,10 @@ class Isa:
     half: bool
     panels: int
     tile: int
+    attention_rows: tuple[int, ...] = (4,)
+    attention_vectors: int = 1
     bit_shuffle: bool = False
+    foreign: bool = False
 
 
 AVX512_NEEDS = ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni", "f16c", "fma")
@@ -45,8 +52,8 @@ NEON_NEEDS = ("neon", "dotprod")
 LEVELS = ("avx512", "avxvnni", "avx2", "neon", "generic")
 
 _AVX2_FEATURES = "+avx2,+fma,+f16c,+bmi2,+popcnt"
-NEON = Isa("neon", "generic", "+neon,+dotprod,+fullfp16", "sdot", 4, "neon", 0, True, 1, 4)
-"""64-bit Arm, for any such machine."""
+NEON = Isa("neon", "generic", "+neon,+dotprod,+fullfp16", "sdot", 4, "neon", 0, True, 1, 4, foreign=True)
+"""64-bit Arm, for any such machine, seen from another."""
 
 
 def _host() -> tuple[str, dict[str, bool]]:
@@ -63,7 +70,9 @@ def levels() -> dict[str, Isa]:
     found: dict[str, Isa] = {}
     if all(have.get(name) for name in AVX512_NEEDS):
         bits = bool(have.get("avx512vbmi"))
-        found["avx512"] = Isa("avx512", cpu, host_features, "vnni", 16, "avx512", 128, True, 2, 6, bits)
+        found["avx512"] = Isa(
+            "avx512", cpu, host_features, "vnni", 16, "avx512", 128, True, 2, 6, (4, 8, 12), 2, bits
+        )
     if all(have.get(name) for name in AVX2_NEEDS):
         if have.get("avxvnni"):
             features = f"{_AVX2_FEATURES},+avxvnni"
@@ -71,7 +80,7 @@ def levels() -> dict[str, Isa]:
         found["avx2"] = Isa("avx2", "x86-64-v3", _AVX2_FEATURES, "maddubs", 8, "avx2", 128, True, 1, 4)
     machine = platform.machine().lower()
     if machine in ("arm64", "aarch64") and all(have.get(name) for name in NEON_NEEDS):
-        found["neon"] = replace(NEON, cpu=cpu, features=host_features)
+        found["neon"] = replace(NEON, cpu=cpu, features=host_features, foreign=False)
     if machine in ("x86_64", "amd64"):
         found["generic"] = Isa("generic", "x86-64", "", "generic", 16, "", 0, False, 1, 4)
     else:
@@ -101,11 +110,15 @@ def _initialize_code_generator() -> None:
     llvm.initialize_native_asmparser()
 
 
-def target_machine(level: Isa) -> Any:
-    """LLVM's code generator for a level of instructions (an llvmlite TargetMachine)."""
+def target_machine(level: Isa, triple: str | None = None) -> Any:
+    """LLVM's code generator for a level of instructions (an llvmlite TargetMachine).
+
+    triple: another machine's than this one's; its target must have been initialized.
+    """
     import llvmlite.binding as llvm
 
     _initialize_code_generator()
-    return llvm.Target.from_default_triple().create_target_machine(
+    target = llvm.Target.from_triple(triple) if triple else llvm.Target.from_default_triple()
+    return target.create_target_machine(
         cpu=level.cpu, features=level.features, opt=3, reloc="pic", codemodel="jitdefault", jit=True
     )

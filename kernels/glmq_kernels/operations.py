@@ -18,9 +18,6 @@ from .slots import FIRST_OUTPUT, N_OUTPUTS, N_TOKENS
 from .tape import Code, Scratch, ScratchBytes, Tape
 from .tiles import ATTENTION_CHUNK, ATTENTION_RUN, FEW, PANEL_BUFFER_BYTES, PANEL_SCRATCH_BYTES, ROWS
 
-ATTENTION_ROWS = (4, 8, 12)
-"""Sizes of the groups of query rows that attention kernels are compiled for."""
-
 
 def float_rows(tape: Tape, columns: int) -> np.ndarray:
     """Memory for float32 (max_tokens, columns), as uint8; padded so that 16 lanes may pass the end."""
@@ -163,10 +160,8 @@ def attend(
 ) -> None:
     """out = softmax(q k^T) v over the KV cache; query head j reads kv head j // (heads / kv heads)."""
     heads = n_heads // n_kv_heads
-    rows = next((size for size in ATTENTION_ROWS if size >= heads), ATTENTION_ROWS[-1])
-    if rows != heads:
-        # Fewer repeated rows where a smaller group divides the heads better.
-        rows = min(ATTENTION_ROWS, key=lambda size: (-(-heads // size) * size, -size))
+    # The largest groups of query rows with the fewest repeated ones.
+    rows = min(isa.current().attention_rows, key=lambda size: (-(-heads // size) * size, -size))
     partial = aligned_zeros(tape.n_threads * FEW * n_heads * (head_dim + 2) * 4)
     tape.keep(partial)
     group_bytes = 4 * rows * (2 * head_dim + 4)

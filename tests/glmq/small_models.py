@@ -7,14 +7,14 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from ..kernels.blocks import random_weights
+from ..kernels.blocks import weights_of_deviation
 from .vocabulary_files import GLM_SPECIAL
 
 N_VOCAB = 320
 HIDDEN, EXPERT_WIDTH, DENSE_WIDTH = 256, 256, 512
 N_HEADS, N_KV_HEADS, HEAD_DIM = 4, 2, 64
 N_EXPERTS, TOP_K, N_LAYERS = 8, 3, 3
-GENERAL_TYPE = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q6_K": 18, "BF16": 32}
+QUANTIZED_BY_GGUF = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "MXFP4")
 
 
 class SmallModel:
@@ -24,7 +24,6 @@ class SmallModel:
         self.writer = gguf.GGUFWriter(path, architecture)
         self._type_name = type_name
         self._rng = np.random.default_rng(seed)
-        self.writer.add_file_type(GENERAL_TYPE[type_name])
         self._add_vocabulary()
 
     def matrix(self, name: str, *shape: int, scale: float = 1.0) -> None:
@@ -32,11 +31,8 @@ class SmallModel:
         columns, rows = shape[-1], int(np.prod(shape[:-1]))
         deviation = scale * columns**-0.5
         kind = gguf.GGMLQuantizationType[self._type_name]
-        if self._type_name == "Q6_K":  # which the gguf package does not quantize to
-            data = random_weights(self._rng, rows, columns, "Q6_K")
-            scales = self._rng.uniform(-1, 1, (rows, columns // 256)) * deviation / 1400
-            blocks = data.reshape(rows, -1, 210)
-            blocks[:, :, 208:] = scales.astype(np.float16)[..., None].view(np.uint8)
+        if self._type_name not in QUANTIZED_BY_GGUF:
+            data = weights_of_deviation(self._rng, rows, columns, self._type_name, deviation)
         else:
             floats = self._rng.standard_normal((rows, columns), np.float32) * np.float32(deviation)
             data = gguf.quants.quantize(floats, kind).view(np.uint8)

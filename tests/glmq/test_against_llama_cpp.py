@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from glmq_kernels.formats import FORMATS
 
 import glmq
 
@@ -17,9 +18,11 @@ from .small_models import N_VOCAB, write_glm4moe, write_llama
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "llama_cpp.npz"
 TOKENS = np.random.default_rng(5).integers(0, 256, 48).tolist()
-TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q6_K")
+KEPT = slice(1, None, 2)
+"""Tokens after which the logits are compared."""
+
 MODELS = {
-    **{f"glm4moe {name}": partial(write_glm4moe, type_name=name) for name in TYPES},
+    **{f"glm4moe {name}": partial(write_glm4moe, type_name=name) for name in FORMATS},
     "glm4moe with q and k norm Q8_0": partial(write_glm4moe, type_name="Q8_0", qk_norm=True),
     "llama F32": partial(write_llama, type_name="F32"),
     "llama Q4_0": partial(write_llama, type_name="Q4_0"),
@@ -37,8 +40,8 @@ def log_softmax(logits):
 def test_distributions(name, tmp_path):
     expected = np.load(GOLDEN)[name].astype(np.float64)
     with glmq.load(MODELS[name](tmp_path / "model.gguf")) as model:
-        logits = model.logits(TOKENS).astype(np.float64)
-    assert logits.shape == (len(TOKENS), N_VOCAB)
+        logits = model.logits(TOKENS)[KEPT].astype(np.float64)
+    assert logits.shape == (len(TOKENS) // 2, N_VOCAB)
     p, q = log_softmax(expected), log_softmax(logits)
     divergence = (np.exp(p) * (p - q)).sum(axis=-1)
     assert divergence.mean() < 1e-3

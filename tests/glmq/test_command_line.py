@@ -110,11 +110,13 @@ def test_chat_takes_slash_commands_from_a_pipe(small_path, tmp_path):
 def test_inspect_and_help_and_version(small_path):
     assert "glm4moe" in run("inspect", small_path)[1]
     text = run("--help")[1]
-    assert all(name in text for name in ("chat", "generate", "convert", "inspect", "tokenize", "demo"))
+    assert all(
+        name in text for name in ("chat", "generate", "convert", "inspect", "tokenize", "bench", "demo")
+    )
     assert run("--version")[1] == f"glmq, version {glmq.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ("chat", "generate", "convert", "inspect", "tokenize", "demo"))
+@pytest.mark.parametrize("command", ("chat", "generate", "convert", "inspect", "tokenize", "bench", "demo"))
 def test_every_command_explains_itself_without_importing_much(command):
     code = (
         "import sys; sys.argv = ['glmq', sys.argv[1], '--help']\n"
@@ -203,3 +205,47 @@ def test_a_cold_cache_shows_that_kernels_are_compiled(tmp_path):
     assert code == 0
     assert "compiling kernels (once)" in err
     assert run("generate", path, "-p", "x", "-n", 1, GLMQ_CACHE=str(tmp_path / "cache"))[2] == ""
+
+
+def test_bench_prints_a_row_for_each_work_and_depth(small_path):
+    code, out, err = run("bench", small_path, "-p", "16", "-n", "4", "-d", "0,32", "-r", "2", "-t", "1")
+    assert code == 0, err
+    header, *rows, peak = out.splitlines()
+    assert header.split()[:3] == ["test", "threads", "tokens/s"]
+    assert [row.split("  ")[0] for row in rows] == ["pp16", "tg4", "pp16 @ d32", "tg4 @ d32"]
+    assert peak.startswith("peak memory")
+
+
+def test_bench_json_has_the_names_of_llama_bench(small_path):
+    code, out, _ = run(
+        "bench", small_path, "-p", "8", "-n", "0", "-d", "4", "-r", "3", "--json", "--cache-type", "q8_0"
+    )
+    assert code == 0
+    [row] = json.loads(out)
+    assert (row["n_prompt"], row["n_gen"], row["n_depth"]) == (8, 0, 4)
+    assert len(row["samples_ts"]) == 3
+    assert row["avg_ts"] == pytest.approx(sum(row["samples_ts"]) / 3)
+    assert row["stddev_ts"] >= 0
+    assert row["n_threads"] == os.cpu_count()
+    assert row["type_k"] == "q8_0"
+    assert 0 < row["dot_share"] < 1
+    assert row["read_bandwidth"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["-p", "0", "-n", "0"], "nothing to measure"),
+        (["-d", "100000"], "--ctx"),
+    ],
+)
+def test_bench_refuses_what_cannot_be_measured(small_path, arguments, named):
+    assert named in refused("bench", small_path, *arguments)
+
+
+def test_a_cache_of_eight_bits_talks_too(small_path):
+    code, out, err = run(
+        "generate", small_path, "-p", "Hello", "-n", "4", "--temp", "0", "--cache-type", "q8_0"
+    )
+    assert code == 0, err
+    assert out

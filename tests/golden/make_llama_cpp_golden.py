@@ -16,7 +16,7 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent.parent / "kernels")]
 
-from tests.glmq.test_against_llama_cpp import MODELS, TOKENS
+from tests.glmq.test_against_llama_cpp import KEPT, MODELS, TOKENS
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
             path = write(Path(folder) / "model.gguf")
             model = llama_cpp.Llama(str(path), n_ctx=256, logits_all=True, n_threads=2, verbose=False)
             model.eval(TOKENS)
-            found[name] = np.array(model.scores[: len(TOKENS)], np.float16)
+            found[name] = np.array(model.scores[: len(TOKENS)][KEPT], np.float16)
             model.close()
     np.savez_compressed(HERE / "llama_cpp.npz", **found)
 

@@ -29,11 +29,41 @@ def random_weights(rng: np.random.Generator, rows: int, columns: int, type_name:
     if type_name == "MXFP4":
         blocks[:, :, 0] = rng.integers(115, 125, blocks.shape[:2])  # a power of two
     if type_name == "IQ1_M":
-        scale = rng.uniform(-0.02, 0.02, blocks.shape[:2]).astype(np.float16).view(np.uint16)
-        for i in range(4):  # four bits of the scale above four times three others
-            high = ((scale >> (4 * i)) & 15).astype(np.uint8) << 4
-            blocks[:, :, 49 + 2 * i] = (blocks[:, :, 49 + 2 * i] & 15) | high
+        _set_iq1_m_scales(blocks, rng.uniform(-0.02, 0.02, blocks.shape[:2]))
     return np.ascontiguousarray(blocks.reshape(rows, -1))
+
+
+def _set_iq1_m_scales(blocks: np.ndarray, scales: np.ndarray) -> None:
+    """Put a block's scale where it belongs: four bits above each of four times three others."""
+    bits = scales.astype(np.float16).view(np.uint16)
+    for i in range(4):
+        high = ((bits >> (4 * i)) & 15).astype(np.uint8) << 4
+        blocks[:, :, 49 + 2 * i] = (blocks[:, :, 49 + 2 * i] & 15) | high
+
+
+MINIMUM_OF_SCALE = {"Q2_K": 1.5, "Q4_K": 7.5, "Q5_K": 15.5}
+"""How many times the scale the minimum must be for weights around 0."""
+
+
+def weights_of_deviation(
+    rng: np.random.Generator, rows: int, columns: int, type_name: str, deviation: float
+) -> np.ndarray:
+    """Random weights around 0 of about a standard deviation, for types in blocks of 256."""
+    data = random_weights(rng, rows, columns, type_name)
+    blocks = data.reshape(rows, -1, FORMATS[type_name].block_bytes)
+
+    def set_scales(scale: float) -> None:
+        values = scale * rng.uniform(0.5, 1.5, blocks.shape[:2])
+        if type_name == "IQ1_M":
+            _set_iq1_m_scales(blocks, values)
+        for field, at in enumerate(HALF_FIELDS[type_name]):
+            factor = MINIMUM_OF_SCALE[type_name] if field else 1.0
+            blocks[:, :, at : at + 2] = (factor * values).astype(np.float16)[..., None].view(np.uint8)
+
+    set_scales(0.01)
+    found = dequantized(data, type_name).std()
+    set_scales(0.01 * deviation / found)
+    return data
 
 
 def dequantized(weights: np.ndarray, type_name: str) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from glmq_kernels import operations
+from glmq_kernels.cache_layout import position_bytes
 from glmq_kernels.memory import address_of, aligned_zeros
 from glmq_kernels.slots import CAPACITY, KEYS, N_PAST, N_TOKENS, VALUES
 from glmq_kernels.tape import Tape
@@ -32,10 +33,20 @@ def half(x):
     return x.astype(np.float16).astype(np.float64)
 
 
+def eight_bits(x):
+    """What a Q8_0 cache keeps of (n, heads, head_dim): int8 with a float16 scale for each 32 dimensions."""
+    kept = np.empty_like(x)
+    for d in range(0, x.shape[-1], 32):
+        part = x[..., d : d + 32]
+        scale = (np.abs(part).max(axis=-1, keepdims=True) / 127).astype(np.float32)
+        kept[..., d : d + 32] = np.rint(part / scale) * half(scale)
+    return kept
+
+
 class Reference:
     """Attention of one layer with a cache of everything so far, in float64 over float16 keys and values."""
 
-    def __init__(self, n_heads, n_kv_heads, head_dim, n_rotated, interleaved, q_norm, k_norm):
+    def __init__(self, n_heads, n_kv_heads, head_dim, n_rotated, interleaved, q_norm, k_norm, cache_type):
         self.__dict__.update(locals())
         self.keys = np.zeros((0, n_kv_heads, head_dim))
         self.values = np.zeros((0, n_kv_heads, head_dim))
@@ -46,8 +57,9 @@ class Reference:
         if self.q_norm is not None:
             q, k = norm(q, self.q_norm), norm(k, self.k_norm)
         q, k = rotate(q, angles, self.interleaved), rotate(k, angles, self.interleaved)
-        self.keys = np.concatenate([self.keys, half(k)])
-        self.values = np.concatenate([self.values, half(v)])
+        kept = half if self.cache_type == "F16" else eight_bits
+        self.keys = np.concatenate([self.keys, kept(k)])
+        self.values = np.concatenate([self.values, kept(v)])
         past = len(self.keys) - n
         out = np.empty((n, self.n_heads, d))
         for t in range(n):
@@ -65,7 +77,7 @@ class Attention:
     def __init__(self, team, reference, capacity, cache_layer=1):
         self.team, self.reference = team, reference
         r = reference
-        size = 2 * capacity * r.n_kv_heads * r.head_dim * (cache_layer + 1)
+        size = position_bytes(r.cache_type, r.head_dim) * capacity * r.n_kv_heads * (cache_layer + 1)
         self.keys, self.values = aligned_zeros(size), aligned_zeros(size)
         self.keys[:], self.values[:] = 0x7B, 0x7B
         self.capacity, self.cache_layer, self.n_past = capacity, cache_layer, 0
@@ -81,10 +93,11 @@ class Attention:
             n_rotated=2 * angles.shape[1], interleaved=r.interleaved, cosines=cosines, sines=sines,
             q_norm=None if r.q_norm is None else padded(r.q_norm),
             k_norm=None if r.k_norm is None else padded(r.k_norm), epsilon=1e-5, cache_layer=self.cache_layer,
+            cache_type=r.cache_type,
         )  # fmt: skip
         operations.attend(
             tape, buffers[0], out, n_heads=r.n_heads, n_kv_heads=r.n_kv_heads, head_dim=r.head_dim,
-            cache_layer=self.cache_layer,
+            cache_layer=self.cache_layer, cache_type=r.cache_type,
         )  # fmt: skip
         tape.finish()
         for memory, values in zip(
@@ -101,11 +114,12 @@ class Attention:
 
 
 def compare(
-    team, batches, *, n_heads=4, n_kv_heads=2, head_dim=32, n_rotated=16, interleaved=False, norms=False
-):
+    team, batches, *, n_heads=4, n_kv_heads=2, head_dim=32, n_rotated=16, interleaved=False, norms=False,
+    cache_type="F16",
+):  # fmt: skip
     rng = np.random.default_rng(head_dim + n_heads)
     weights = [rng.standard_normal(head_dim).astype(np.float32) if norms else None for _ in range(2)]
-    reference = Reference(n_heads, n_kv_heads, head_dim, n_rotated, interleaved, *weights)
+    reference = Reference(n_heads, n_kv_heads, head_dim, n_rotated, interleaved, *weights, cache_type)
     kernels = Attention(team, reference, capacity=-(-sum(batches) // 32) * 32)
     position = 0
     for n in batches:
@@ -119,6 +133,12 @@ def compare(
 @pytest.mark.parametrize("batches", ([1] * 20, [17, 1, 1, 3], [70, 1], [5, 64, 1, 2]))
 def test_prompts_and_single_tokens(team, any_isa, batches):
     compare(team, batches)
+
+
+@pytest.mark.parametrize("batches", ([1] * 20, [70, 1, 3]))
+@pytest.mark.parametrize("head_dim", (32, 80, 128))
+def test_a_cache_of_eight_bits(team, any_isa, batches, head_dim):
+    compare(team, batches, head_dim=head_dim, cache_type="Q8_0")
 
 
 @pytest.mark.parametrize("heads", ((1, 1), (3, 1), (9, 3), (12, 1), (24, 1), (8, 8), (96, 8)))
@@ -138,4 +158,4 @@ def test_neighbouring_pairs_rotate_for_llama(team):
 
 @pytest.mark.parametrize("n_heads", (3, 9))
 def test_long_contexts_are_split_over_the_threads(team, n_heads):
-    compare(team, [300, 1, 1], n_heads=n_heads, n_kv_heads=n_heads // 3, head_dim=16, n_rotated=16)
+    compare(team, [300, 1, 1, 3], n_heads=n_heads, n_kv_heads=n_heads // 3, head_dim=16, n_rotated=16)

@@ -16,8 +16,8 @@ from .runs import fill, floats, new_tape, run
 class Network:
     """Random gate, up and down matrices of some experts."""
 
-    def __init__(self, rng, n_experts, columns, width, type_name, down_type):
-        self.types = (type_name, type_name, down_type)
+    def __init__(self, rng, n_experts, columns, width, type_name, down_type, up_type=None):
+        self.types = (type_name, up_type or type_name, down_type)
         shapes = ((width, columns), (width, columns), (columns, width))
         self.bytes = [
             [random_weights(rng, *shape, kind) for _ in range(n_experts)]
@@ -34,9 +34,8 @@ class Network:
         gate, up, down = (
             dequantized(stack[expert], kind) for stack, kind in zip(self.bytes, self.types, strict=True)
         )
-        seen = seen_by(x, self.types[0])
-        g = seen @ gate.T
-        hidden = g / (1 + np.exp(-g)) * (seen @ up.T)
+        g = seen_by(x, self.types[0]) @ gate.T
+        hidden = g / (1 + np.exp(-g)) * (seen_by(x, self.types[1]) @ up.T)
         return seen_by(hidden.astype(np.float32), self.types[2]) @ down.T
 
 
@@ -91,14 +90,25 @@ def test_routed_with_every_kind_of_type(team, n_tokens, type_name, down_type):
     check_routed(team, n_tokens, 64, type_name, down_type=down_type, n_experts=5, top_k=2)
 
 
+@pytest.mark.parametrize("n_tokens", (1, 4, 30))
+@pytest.mark.parametrize(("gate_type", "up_type"), (("Q4_K", "Q6_K"), ("F16", "Q5_K"), ("IQ3_S", "F32")))
+def test_gate_and_up_of_different_types(team, n_tokens, gate_type, up_type):
+    """As in files that mix types by tensor."""
+    check_routed(
+        team, n_tokens, 64, gate_type, up_type=up_type, down_type="Q8_0", n_experts=5, top_k=2, columns=256
+    )
+
+
 def test_all_tokens_on_one_expert(team):
     check_routed(team, 40, 64, "Q4_0", n_experts=9, top_k=1, favourite=4)
 
 
-def check_routed(team, n_tokens, width, type_name, *, n_experts, top_k, down_type=None, favourite=None):
+def check_routed(
+    team, n_tokens, width, type_name, *, n_experts, top_k, down_type=None, up_type=None, favourite=None,
+    columns=96,
+):  # fmt: skip
     rng = np.random.default_rng(n_tokens + width)
-    columns = 96
-    network = Network(rng, n_experts, columns, width, type_name, down_type or type_name)
+    network = Network(rng, n_experts, columns, width, type_name, down_type or type_name, up_type)
     x = rng.standard_normal((n_tokens, columns)).astype(np.float32)
     tape = new_tape(team, n_tokens)
     routing = Routing(n_tokens, n_experts, top_k)

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from glmq_kernels import operations
 from glmq_kernels.formats import FORMATS
+from glmq_kernels.memory import address_of
 from glmq_kernels.operands import matrix_of
-from glmq_kernels.slots import N_TOKENS
+from glmq_kernels.slots import N_TOKENS, TOKENS
 from glmq_kernels.tape import Tape
 
 from .blocks import HALF_FIELDS, dequantized, expected_product, random_weights
 
-TOKEN_COUNTS = (1, 2, 3, 6, 7, 33)
+TOKEN_COUNTS = (1, 2, 4, 6, 8, 33)
 
 
 def run_matmul(team, x, weights, type_name, bias=None, start=None):
@@ -43,7 +44,7 @@ def assert_close(actual, expected):
 @pytest.mark.parametrize("type_name", FORMATS)
 def test_equals_the_product_of_dequantized_weights(team, any_isa, type_name, n_tokens):
     rng = np.random.default_rng(n_tokens)
-    columns = 512 if FORMATS[type_name].block == 256 else 13 * 32
+    columns = 512 if FORMATS[type_name].block == 256 else 13 * 32  # blocks behind the last 256 too
     weights = random_weights(rng, 75, columns, type_name)
     x = rng.standard_normal((n_tokens, columns)).astype(np.float32)
     assert_close(run_matmul(team, x, weights, type_name), expected_product(x, weights, type_name))
@@ -78,7 +79,7 @@ def test_any_number_of_rows(team, rows, n_tokens):
 
 
 @pytest.mark.parametrize("byte", (0x80, 0x7F, 0xFF, 0x00))
-@pytest.mark.parametrize("type_name", ("Q8_0", "Q4_0", "Q4_1", "Q6_K"))
+@pytest.mark.parametrize("type_name", ("Q8_0", "Q4_0", "Q4_1", "Q5_K", "Q6_K", "IQ4_XS", "Q2_K", "TQ2_0"))
 @pytest.mark.parametrize("n_tokens", (1, 6))
 def test_extreme_weights_and_activations_do_not_overflow(team, any_isa, type_name, byte, n_tokens):
     weights = random_weights(np.random.default_rng(0), 32, 256, type_name)
@@ -91,6 +92,60 @@ def test_extreme_weights_and_activations_do_not_overflow(team, any_isa, type_nam
     actual = run_matmul(team, x, weights, type_name)
     # Offsets of up to 128 are taken off in float32: 128 * 256 columns * scale 0.02 * 2**-22.
     np.testing.assert_allclose(actual, expected_product(x, weights, type_name), atol=2e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("n_blocks", (1, 2, 3, 7, 9, 10, 15))
+@pytest.mark.parametrize("n_tokens", (1, 3, 7))
+@pytest.mark.parametrize("type_name", ("Q4_0", "Q5_1", "MXFP4"))
+def test_any_number_of_blocks(team, type_name, n_tokens, n_blocks):
+    rng = np.random.default_rng(n_blocks)
+    weights = random_weights(rng, 21, 32 * n_blocks, type_name)
+    x = rng.standard_normal((n_tokens, 32 * n_blocks)).astype(np.float32)
+    assert_close(run_matmul(team, x, weights, type_name), expected_product(x, weights, type_name))
+
+
+@pytest.mark.parametrize("n_tokens", (1, 3, 9))
+def test_several_matrices_of_different_types_in_one_operation(team, n_tokens):
+    """As q, k and v."""
+    rng = np.random.default_rng(n_tokens)
+    x = rng.standard_normal((n_tokens, 256)).astype(np.float32)
+    tape = Tape(max_tokens=n_tokens, n_threads=team.n_threads)
+    source = operations.new_activation(tape, 256)
+    tape.add("activation.prepare_rows", source.address, N_TOKENS)
+    parts = [(type_name, rows, random_weights(rng, rows, 256, type_name))
+             for type_name, rows in (("Q4_K", 70), ("F16", 33), ("Q6_K", 8))]  # fmt: skip
+    outs = [operations.float_rows(tape, rows) for _, rows, _ in parts]
+    operations.matmul(
+        tape,
+        source,
+        *(
+            operations.Projection(matrix_of(data, rows, 256, type_name), out)
+            for (type_name, rows, data), out in zip(parts, outs, strict=True)
+        ),
+    )
+    tape.finish()
+    source.rows[: x.nbytes] = x.view(np.uint8).ravel()
+    tape.state[N_TOKENS] = n_tokens
+    tape.run(team)
+    for (type_name, rows, data), out in zip(parts, outs, strict=True):
+        actual = out[: n_tokens * rows * 4].view(np.float32).reshape(n_tokens, rows)
+        assert_close(actual, expected_product(x, data, type_name))
+
+
+@pytest.mark.parametrize("type_name", FORMATS)
+def test_rows_of_the_embedding_are_the_dequantized_weights(team, any_isa, type_name):
+    columns = 256 + (0 if FORMATS[type_name].block == 256 else 96)
+    weights = random_weights(np.random.default_rng(1), 5, columns, type_name)
+    tokens = np.array([3, 0, 4], np.int64)
+    tape = Tape(max_tokens=3, n_threads=team.n_threads)
+    out = operations.float_rows(tape, columns)
+    operations.embed(tape, matrix_of(weights, 5, columns, type_name), out)
+    tape.finish()
+    tape.state[N_TOKENS], tape.state[TOKENS] = 3, address_of(tokens)
+    tape.run(team)
+    actual = out[: 3 * columns * 4].view(np.float32).reshape(3, columns)
+    expected = dequantized(weights, type_name)[tokens]
+    np.testing.assert_allclose(actual, expected, atol=1e-6 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("n_tokens", (1, 7))

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .. import isa
 from ..slots import ACTIVATION_ROWS, CAPACITY, KEYS, N_PAST, N_TOKENS, VALUES
 from ..tiles import ATTENTION_CHUNK as CHUNK
 from ..tiles import ATTENTION_RUN as RUN
@@ -43,8 +44,16 @@ NOTHING = -1.0e30
 
 
 @inline
-def count_splits(n, n_units, n_positions, threads):
+def groups_of_run(n, heads, rows):
+    """Of how many groups a run is: for few tokens those of one."""
+    return RUN if n > FEW else min(RUN, (heads + rows - 1) // rows)
+
+
+@inline
+def count_splits(n, heads, n_kv_heads, rows, n_positions, threads):
     """Into how many parts the positions are split."""
+    run, groups = groups_of_run(n, heads, rows), (n * heads + rows - 1) // rows
+    n_units = (groups + run - 1) // run * n_kv_heads
     if n > FEW or n_units % threads == 0 or n_positions < LEAST_SPLIT:
         return 1
     return threads
@@ -52,6 +61,8 @@ def count_splits(n, n_units, n_positions, threads):
 
 def _make_scores(rows: int, head_dim: int, cache_type: str) -> Any:
     """`score_32(queries, block, next_block, scores)`: 32 positions' products with all rows."""
+    if isa.current().attention_vectors == 1:
+        return _make_scores_in_halves(rows, head_dim, cache_type)
     zero, add, _, save = make_outer(2, rows, 4 * head_dim, 4 * CHUNK)
     key_scales, load_keys, _, _ = make_loads(cache_type, head_dim)
 
@@ -68,12 +79,33 @@ def _make_scores(rows: int, head_dim: int, cache_type: str) -> Any:
     return score_32
 
 
+def _make_scores_in_halves(rows: int, head_dim: int, cache_type: str) -> Any:
+    zero, add, _, save = make_outer(1, rows, 4 * head_dim, 4 * CHUNK)
+    key_scales, load_keys, _, _ = make_loads(cache_type, head_dim)
+
+    @inline
+    def score_16(queries, block, scores):
+        sums = zero()
+        for d in range(0, head_dim, 32):
+            scales = key_scales(block, d // 32)
+            for i in range(d, min(d + 32, head_dim)):
+                sums = add(sums, (load_keys(block, i, scales),), queries + 4 * i)
+        save(scores, sums)
+
+    @inline
+    def score_32(queries, block, next_block, scores):
+        score_16(queries, block, scores)
+        score_16(queries, next_block, scores + 64)
+
+    return score_32
+
+
 def _make_values(rows: int, head_dim: int, cache_type: str) -> Any:
-    """`add_values(values, row_bytes, probabilities, count, out, state)`: out = factor * out + p v."""
+    """`add_values(values, row_bytes, probabilities, count, out)`: out += probabilities x values."""
     _, add_2, load_2, save_2 = make_outer(2, rows, 4 * CHUNK, 4 * head_dim)
     _, add_1, load_1, save_1 = make_outer(1, rows, 4 * CHUNK, 4 * head_dim)
     _, _, value_scale, load_values = make_loads(cache_type, head_dim)
-    in_pairs, rest = head_dim // 32 * 32, head_dim % 32
+    in_pairs = head_dim // 32 * 32 if isa.current().attention_vectors == 2 else 0
 
     @inline
     def add_values(values, row_bytes, probabilities, count, out):
@@ -85,13 +117,13 @@ def _make_values(rows: int, head_dim: int, cache_type: str) -> Any:
                 both = load_values(row, d, scale), load_values(row, d + 16, scale)
                 sums = add_2(sums, both, probabilities + 4 * j)
             save_2(out + 4 * d, sums)
-        if rest:
-            last = load_1(out + 4 * in_pairs)
+        for d in range(in_pairs, head_dim, 16):
+            sum_1 = load_1(out + 4 * d)
             for j in range(count):
                 row = values + j * row_bytes
-                one = load_values(row, in_pairs, value_scale(row, in_pairs // 32))
-                last = add_1(last, (one,), probabilities + 4 * j)
-            save_1(out + 4 * in_pairs, last)
+                one = load_values(row, d, value_scale(row, d // 32))
+                sum_1 = add_1(sum_1, (one,), probabilities + 4 * j)
+            save_1(out + 4 * d, sum_1)
 
     return add_values
 
@@ -222,10 +254,11 @@ def attend(row_count: str, head_size: str, cache_type: str) -> Any:
         state, n_kv_heads = argument(args, 0), argument(args, 4)
         scratch = argument(args, 8) + thread * argument(args, 9)
         n, n_past = argument(state, N_TOKENS), argument(state, N_PAST)
-        n_flat = n * (argument(args, 3) // n_kv_heads)
+        heads = argument(args, 3) // n_kv_heads
+        n_flat = n * heads
         n_groups = (n_flat + rows - 1) // rows
-        splits = count_splits(n, n_groups * n_kv_heads, n_past + n, threads)
-        run = RUN if n > FEW else 1
+        splits = count_splits(n, heads, n_kv_heads, rows, n_past + n, threads)
+        run = groups_of_run(n, heads, rows)
         runs = (n_groups + run - 1) // run
         for unit in range(thread, runs * n_kv_heads * splits, threads):
             split, first_group = unit % splits, unit // splits % runs * run
@@ -246,8 +279,7 @@ def finish(args, thread, threads):
     n_heads, n_kv_heads, head_dim = argument(args, 2), argument(args, 3), argument(args, 4)
     n, rows, per_unit = argument(state, N_TOKENS), argument(args, 6), argument(args, 7)
     n_positions = argument(state, N_PAST) + n
-    groups = (n * (n_heads // n_kv_heads) + rows - 1) // rows
-    splits = count_splits(n, groups * n_kv_heads, n_positions, threads)
+    splits = count_splits(n, n_heads // n_kv_heads, n_kv_heads, rows, n_positions, threads)
     units = (n_heads + per_unit - 1) // per_unit
     for unit in range(units * n * thread // threads, units * n * (thread + 1) // threads):
         t, first = unit // units, unit % units * per_unit

@@ -7,6 +7,7 @@ sum is put together from two; `wide` says that u may be above 127.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
@@ -117,30 +118,65 @@ def _even_odd(builder: Any, sums: Any, u: Any, s: Any, wide: bool) -> Any:
     return sums
 
 
-def sums_of_dots(
-    builder: Any, starts: list[Any], token: Callable[[int], Any], weights: list[list[Any]], largest: int
-) -> list[Any]:
-    """For each panel its start + the sum over j of dot products of token(j) and signed weights[panel][j].
+@dataclass(frozen=True)
+class Factors:
+    """What is multiplied for a group of columns: functions that emit a vector when it is needed.
 
-    token(j): bytes of the activation plus the level's bias. largest: magnitude of the weights. On AVX2
-    products are added in 16 bits as long as they fit.
+    token(t, j): bytes of token t plus the level's bias. weights(p, j): signed bytes of panel p, of
+    magnitudes up to `largest`. start(t, p): what the sums begin with. j counts to `count`.
+    """
+
+    n_tokens: int
+    n_panels: int
+    count: int
+    largest: int
+    token: Callable[[int, int], Any]
+    weights: Callable[[int, int], Any]
+    start: Callable[[int, int], Any]
+
+
+def sums_of_dots(builder: Any, factors: Factors, done: Callable[[int, int, Any], None]) -> None:
+    """Sums over j of token(t, j) . weights(p, j); done(t, p, sum) is called with each.
+
+    With many registers a token meets all weights, which stay in them, before the next; with few all tokens
+    meet the weights of one j.
     """
     level = isa.current()
     if level.dot == "maddubs":
-        tokens = [token(j) for j in range(len(weights[0]))]
-        return [
-            _sum_of_maddubs(builder, start, tokens, panel, largest)
-            for start, panel in zip(starts, weights, strict=True)
-        ]
-    totals = list(starts)
-    for j in range(len(weights[0])):
-        x = token(j)
-        for p, panel in enumerate(weights):
+        _sums_of_maddubs(builder, factors, done)
+    elif level.dot_lanes == 16 and level.dot == "vnni":
+        _token_by_token(builder, factors, done)
+    else:
+        _column_by_column(builder, factors, done)
+
+
+def _token_by_token(builder: Any, factors: Factors, done: Callable[[int, int, Any], None]) -> None:
+    panels = range(factors.n_panels)
+    weights = [[factors.weights(p, j) for p in panels] for j in range(factors.count)]
+    for t in range(factors.n_tokens):
+        totals = [factors.start(t, p) for p in panels]
+        for j in range(factors.count):
+            x = factors.token(t, j)
+            for p in panels:
+                totals[p] = dot_value(builder, totals[p], x, weights[j][p], wide=True)
+        for p in panels:
+            done(t, p, totals[p])
+
+
+def _column_by_column(builder: Any, factors: Factors, done: Callable[[int, int, Any], None]) -> None:
+    level = isa.current()
+    places = [(t, p) for t in range(factors.n_tokens) for p in range(factors.n_panels)]
+    totals = {place: factors.start(*place) for place in places}
+    for j in range(factors.count):
+        weights = [factors.weights(p, j) for p in range(factors.n_panels)]
+        for t, p in places:
+            x = factors.token(t, j)
             if level.bias:
-                totals[p] = dot_value(builder, totals[p], x, panel[j], wide=True)
+                totals[t, p] = dot_value(builder, totals[t, p], x, weights[p], wide=True)
             else:
-                totals[p] = in_parts(builder, level.dot_lanes, _signed, totals[p], x, panel[j])
-    return totals
+                totals[t, p] = in_parts(builder, level.dot_lanes, _signed, totals[t, p], x, weights[p])
+    for t, p in places:
+        done(t, p, totals[t, p])
 
 
 def _signed(builder: Any, sums: Any, a: Any, b: Any) -> Any:
@@ -156,27 +192,41 @@ def _signed(builder: Any, sums: Any, a: Any, b: Any) -> Any:
     return sums
 
 
-def _sum_of_maddubs(builder: Any, start: Any, tokens: list[Any], weights: list[Any], largest: int) -> Any:
-    split = 2 * 255 * largest > 32767
-    depth = 32767 // (2 * (15 if split else 255) * largest)
+def _sums_of_maddubs(builder: Any, factors: Factors, done: Callable[[int, int, Any], None]) -> None:
+    """On AVX2: products are added in 16 bits as long as they fit. Large weights meet nibbles of tokens."""
+    split = 2 * 255 * factors.largest > 32767
+    depth = 32767 // (2 * (15 if split else 255) * factors.largest)
+    together = 1 if depth < 4 else 2  # tokens; with more the sixteen registers do not suffice
+    for p in range(factors.n_panels):
+        for first in range(0, factors.n_tokens, together):
+            tokens = range(first, min(first + together, factors.n_tokens))
+            for t, total in _sums_of_tokens(builder, factors, p, tokens, depth, split).items():
+                done(t, p, total)
 
-    def step(builder: Any, total: Any, *vectors: Any) -> Any:
-        n = len(vectors) // 2
-        xs = [(x,) for x in vectors[:n]] if not split else [halves_of_bytes(builder, x) for x in vectors[:n]]
-        for part in range(len(xs[0])):
-            for first in range(0, n, depth):
-                pairs = multiply_pairs(builder, xs[first][part], vectors[n + first])
-                for i in range(first + 1, min(first + depth, n)):
-                    pairs = builder.add(pairs, multiply_pairs(builder, xs[i][part], vectors[n + i]))
-                total = add_pairs(builder, total, pairs, 16 if part else 1)
-        return total
 
-    halves = []
-    for half in range(2):
-        parts = [shuffle_value(builder, v, v, range(32 * half, 32 * half + 32)) for v in (*tokens, *weights)]
-        part = shuffle_value(builder, start, start, range(8 * half, 8 * half + 8))
-        halves.append(step(builder, part, *parts))
-    return shuffle_value(builder, *halves, range(16))
+def _sums_of_tokens(
+    builder: Any, factors: Factors, p: int, tokens: range, depth: int, split: bool
+) -> dict[int, Any]:
+    def half_of(v: Any, half: int) -> Any:
+        n = v.type.count // 2
+        return shuffle_value(builder, v, v, range(half * n, half * n + n))
+
+    sums = {(t, half): half_of(factors.start(t, p), half) for t in tokens for half in range(2)}
+    pairs: dict[tuple[int, int, int], Any] = {}
+    for j in range(factors.count):
+        w = factors.weights(p, j)
+        for t in tokens:
+            x = half_of(factors.token(t, j), 0)
+            for part, bytes_of_x in enumerate(halves_of_bytes(builder, x) if split else (x,)):
+                for half in range(2):
+                    found = multiply_pairs(builder, bytes_of_x, half_of(w, half))
+                    place = (t, half, part)
+                    pairs[place] = builder.add(pairs[place], found) if place in pairs else found
+        if (j + 1) % depth == 0 or j == factors.count - 1:
+            for (t, half, part), value in pairs.items():
+                sums[t, half] = add_pairs(builder, sums[t, half], value, 16 if part else 1)
+            pairs = {}
+    return {t: shuffle_value(builder, sums[t, 0], sums[t, 1], range(16)) for t in tokens}
 
 
 def sum_of_weights(builder: Any, weights: list[Any]) -> Any:

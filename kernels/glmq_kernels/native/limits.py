@@ -6,7 +6,7 @@ from .dot import make_dot
 from .memory import argument, prefetch
 from .simd import load_i8x64, load_i64x8, splat_i8x64, store, zero_i32x16, zero_i64x8
 
-PREFETCH_BYTES = 2048
+PREFETCH_BYTES = 1024
 dot = make_dot(wide=False)
 
 

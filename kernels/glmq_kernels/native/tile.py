@@ -22,6 +22,7 @@ A float panel is float32 [column][16 rows], a float tile float32 [column][tile t
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from llvmlite import ir
@@ -29,7 +30,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from .. import isa
-from .dot import sums_of_dots
+from .dot import Factors, sums_of_dots
 from .memory import opaque
 from .simd import I64, call_llvm, f32x16, i8x64, i32x16, load_value, splat_value
 
@@ -107,7 +108,7 @@ def make_block_step(panels: int, tile: int, n_tokens: int, form: Any) -> Any:
     n_tokens: of the tile, from its first on. form: the tensor type's module.
     """
     kind = _accumulator_type(panels, n_tokens)
-    group, has_minimum, largest = form.GROUP, form.HAS_MINIMUM, form.LARGEST
+    group, has_minimum = form.GROUP, form.HAS_MINIMUM
     size, fields_size = panel_bytes(group, has_minimum), group_bytes(has_minimum)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -117,25 +118,28 @@ def make_block_step(panels: int, tile: int, n_tokens: int, form: Any) -> Any:
             return load_value(builder, _at(builder, panel, p * size + offset), what.llvm)
 
         for g in range(32 // group):
-            vectors = range(g * group // 4, (g + 1) * group // 4)
-            weights = [[from_panel(args[1], p, 64 * j, i8x64) for j in vectors] for p in range(panels)]
             at = 512 + g * fields_size
-            for t in range(n_tokens):
-                # Read anew for each token, as operands of instructions, rather than kept in registers.
-                panel = opaque(builder, args[1])
-                scales = [from_panel(panel, p, at, f32x16) for p in range(panels)]
-                starts = [from_panel(panel, p, at + 64, i32x16) for p in range(panels)]
+            # Scales and starts are read anew for each token, as operands of instructions.
+            panel_of_token = functools.cache(lambda t: opaque(builder, args[1]))
 
-                def token(j: int, t: int = t, g: int = g) -> Any:
-                    four = _broadcast(builder, args[2], 32 * t + 4 * (g * group // 4 + j), i32x16)
-                    return builder.bitcast(four, i8x64.llvm)
+            def token(t: int, j: int, g: int = g) -> Any:
+                four = _broadcast(builder, args[2], 32 * t + 4 * (g * group // 4 + j), i32x16)
+                return builder.bitcast(four, i8x64.llvm)
 
-                totals = sums_of_dots(builder, starts, token, weights, largest)
+            def weights(p: int, j: int, g: int = g) -> Any:
+                return from_panel(args[1], p, 64 * (g * group // 4 + j), i8x64)
+
+            def start(t: int, p: int, at: int = at, panel: Any = panel_of_token) -> Any:
+                return from_panel(panel(t), p, at + 64, i32x16)
+
+            def add(t: int, p: int, total: Any, at: int = at, panel: Any = panel_of_token) -> None:
                 x_scale = _broadcast(builder, args[2], 32 * tile + 4 * t, f32x16)
-                for p, total in enumerate(totals):
-                    factor = builder.fmul(scales[p], x_scale)
-                    total = builder.sitofp(total, f32x16.llvm)
-                    sums[p * n_tokens + t] = _fma(builder, total, factor, sums[p * n_tokens + t])
+                factor = builder.fmul(from_panel(panel(t), p, at, f32x16), x_scale)
+                i = p * n_tokens + t
+                sums[i] = _fma(builder, builder.sitofp(total, f32x16.llvm), factor, sums[i])
+
+            factors = Factors(n_tokens, panels, group // 4, form.LARGEST, token, weights, start)
+            sums_of_dots(builder, factors, add)
         return pack(builder, sums)
 
     @intrinsic

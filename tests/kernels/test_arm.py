@@ -1,0 +1,51 @@
+"""The kernels for 64-bit Arm, which this machine cannot run: their machine code is made and looked at."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+NEEDED = {
+    "gemv.dot_rows:Q4_K": {"sdot", "fmla", "ushr"},
+    "gemv.dot_rows:Q8_0": {"sdot", "fmla", "fcvtl"},
+    "gemv.dot_rows_4:IQ4_XS": {"sdot", "fmla", "tbl"},
+    "gemv.dot_rows:IQ2_XXS": {"sdot", "fmla"},
+    "product.multiply:Q6_K": {"sdot", "fmla", "zip1"},
+    "product.multiply:F16": {"fmla", "fcvtl"},
+    "attention.attend:4:64:Q8_0": {"fmla", "scvtf"},
+    "norm.rms": {"fmla"},
+}
+"""Instructions that each kernel must contain."""
+
+FORBIDDEN = ("bl __", "bl exp", "bl fma", "bl mem")
+"""Calls of the compiler's helpers or the mathematical library, which a missing instruction would bring."""
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        pytest.skip("this is an Arm machine: the other tests run these kernels")
+    program = Path(__file__).with_name("arm_assembly.py")
+    done = subprocess.run([sys.executable, program, *NEEDED], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_has_the_instructions_that_make_it_fast(kernels, name):
+    found = Counter(line.split()[0] for line in kernels[name])
+    assert set(found) >= NEEDED[name]
+    assert not [line for line in kernels[name] if line.startswith(FORBIDDEN)]
+
+
+@pytest.mark.parametrize("name", [name for name in NEEDED if name.startswith("gemv")])
+def test_decoding_keeps_its_sums_in_registers(kernels, name):
+    """Few stores beside dot products: nothing is spilled in the inner loop."""
+    found = Counter(line.split()[0] for line in kernels[name])
+    assert found["str"] + found["stp"] < found["sdot"] + 60
