@@ -20,6 +20,7 @@ class Isa:
     shuffle         the byte shuffle: `avx512`, `avx2`, `neon` or `` for none
     bias            added to the bytes of activations in tiles, for a dot product that wants them unsigned
     half            whether the CPU converts float16 by itself
+    bfloat          whether the CPU multiplies bfloat16 (AVX-512)
     bit_shuffle     whether the CPU has AVX-512's shuffles of bits (VBMI)
     panels, tile    a matrix product of many tokens works on `panels` times 16 weight rows and `tile`
                     tokens at once, as many as the registers hold
@@ -42,6 +43,7 @@ class Isa:
     tile: int
     attention_rows: tuple[int, ...] = (4,)
     attention_vectors: int = 1
+    bfloat: bool = False
     bit_shuffle: bool = False
     foreign: bool = False
 
@@ -69,9 +71,9 @@ def levels() -> dict[str, Isa]:
     host_features = ",".join(f"+{name}" for name, on in sorted(have.items()) if on)
     found: dict[str, Isa] = {}
     if all(have.get(name) for name in AVX512_NEEDS):
-        bits = bool(have.get("avx512vbmi"))
+        more = {"bfloat": bool(have.get("avx512bf16")), "bit_shuffle": bool(have.get("avx512vbmi"))}
         found["avx512"] = Isa(
-            "avx512", cpu, host_features, "vnni", 16, "avx512", 128, True, 2, 6, (4, 8, 12), 2, bits
+            "avx512", cpu, host_features, "vnni", 16, "avx512", 128, True, 2, 6, (4, 8, 12), 2, **more
         )
     if all(have.get(name) for name in AVX2_NEEDS):
         if have.get("avxvnni"):

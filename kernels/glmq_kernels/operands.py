@@ -10,6 +10,7 @@ from . import isa
 from .formats import FORMATS
 from .memory import address_of, aligned_zeros
 from .slots import (
+    ACTIVATION_BFLOAT_TILES,
     ACTIVATION_COLUMNS,
     ACTIVATION_FLOAT_TILES,
     ACTIVATION_Q,
@@ -28,7 +29,7 @@ from .slots import (
     ROUTING_TOP_K,
     ROUTING_WEIGHTS,
 )
-from .tiles import record_bytes
+from .tiles import float_tile_bytes, record_bytes, takes_bfloat
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,10 @@ class Activation:
     def serve(self, type_name: str) -> None:
         """Have the rows prepared for products with matrices of a tensor type."""
         if FORMATS[type_name].is_float:
-            if not self.slots[ACTIVATION_FLOAT_TILES]:
-                tile_bytes = isa.current().tile * self.columns * 4
-                self._allocate(ACTIVATION_FLOAT_TILES, self._max_tiles * tile_bytes)
+            bfloat = takes_bfloat(type_name)
+            slot = ACTIVATION_BFLOAT_TILES if bfloat else ACTIVATION_FLOAT_TILES
+            if not self.slots[slot]:
+                self._allocate(slot, self._max_tiles * float_tile_bytes(self.columns, bfloat))
         elif not self.slots[ACTIVATION_Q]:
             size = self._max_rows * self.columns
             self._allocate(ACTIVATION_Q, size)

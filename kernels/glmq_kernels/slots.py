@@ -22,8 +22,9 @@ ACTIVATION_SCALE = 3  # float32 (n_tokens, columns / 32)
 ACTIVATION_SUM16 = 4  # float32 (n_tokens, columns / 16): scale times sum
 ACTIVATION_SUM32 = 5  # float32 (n_tokens, columns / 32)
 ACTIVATION_TILES = 6  # integer tiles (native/tile.py)
-ACTIVATION_FLOAT_TILES = 7  # float tiles, 0 where no product is in floats
-ACTIVATION_SLOTS = 8
+ACTIVATION_FLOAT_TILES = 7  # float32 tiles (native/float_product.py), 0 where no product wants them
+ACTIVATION_BFLOAT_TILES = 8  # the same in bfloat16
+ACTIVATION_SLOTS = 9
 
 # The routing of a batch: which expert works on which tokens (native/routing.py).
 ROUTING_N_EXPERTS = 0

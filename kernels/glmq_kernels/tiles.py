@@ -7,6 +7,9 @@ from . import isa
 STRETCH = 512
 """Columns of a panel that are unpacked at a time."""
 
+FLOAT_STRETCH_BYTES = 1024
+"""Bytes of the columns of a float matrix that are brought near at a time."""
+
 ROWS = 32
 """Weight rows that are multiplied together; threads share rows out in these units."""
 
@@ -18,8 +21,8 @@ PANEL_BUFFER_MINIMA = PANEL_BUFFER_SCALES + 16 * 64
 PANEL_BUFFER_BYTES = PANEL_BUFFER_MINIMA + 16 * 64
 """The buffer through which rows become panels (drawn in `native/panel.py`)."""
 
-PANEL_SCRATCH_BYTES = 2 * (STRETCH // 32 + 1) * (512 + 2 * 3 * 64)
-"""Room for two unpacked panels of any format."""
+PANEL_SCRATCH_BYTES = max(2 * (STRETCH // 32 + 1) * (512 + 2 * 3 * 64), FLOAT_STRETCH_BYTES * ROWS)
+"""Room for a stretch of unpacked weights of any format."""
 
 ATTENTION_CHUNK = 64
 """Positions between two corrections of the sums of attention, a multiple of 32."""
@@ -31,6 +34,16 @@ ATTENTION_RUN = 4
 def record_bytes(tile: int) -> int:
     """Bytes of a tile's record for one block of 32 columns (drawn in `native/tile.py`)."""
     return 48 * tile
+
+
+def takes_bfloat(type_name: str) -> bool:
+    """Whether products of many tokens with a tensor type want them as bfloat16."""
+    return type_name == "BF16" and isa.current().bfloat
+
+
+def float_tile_bytes(columns: int, bfloat: bool) -> int:
+    """Bytes of a float tile (drawn in `native/float_product.py`)."""
+    return -(-columns // (32 if bfloat else 16)) * 64 * isa.current().tile
 
 
 def tile_count(n_tokens: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gguf
 import numpy as np
 from glmq_kernels.formats import FORMATS
+from glmq_kernels.tiles import FEW, takes_bfloat
 
 HALF_FIELDS = {
     "Q8_0": [0], "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "IQ4_NL": [0], "MXFP4": [],
@@ -84,6 +85,18 @@ def quantized_activation(x: np.ndarray) -> np.ndarray:
 
 
 def expected_product(x: np.ndarray, weights: np.ndarray, type_name: str) -> np.ndarray:
-    """x W^T in float64 with the activation as the kernels quantize it."""
-    seen = x.astype(np.float64) if FORMATS[type_name].is_float else quantized_activation(x)
+    """x W^T in float64 with the activation as the kernels round it."""
+    if not FORMATS[type_name].is_float:
+        seen = quantized_activation(x)
+    elif takes_bfloat(type_name) and len(x) > FEW:
+        seen = rounded_to_bfloat(x)
+    else:
+        seen = x.astype(np.float64)
     return seen @ dequantized(weights, type_name).T
+
+
+def rounded_to_bfloat(x: np.ndarray) -> np.ndarray:
+    """The nearest bfloat16 of each value, as float64."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    upper = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16 << 16
+    return upper.astype(np.uint32).view(np.float32).astype(np.float64)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from .. import isa
 from ..slots import (
+    ACTIVATION_BFLOAT_TILES,
     ACTIVATION_COLUMNS,
     ACTIVATION_FLOAT_TILES,
     ACTIVATION_Q,
@@ -20,10 +21,11 @@ from ..slots import (
     N_TOKENS,
 )
 from ..tiles import record_bytes
-from .conversions import narrow_to_i8, round_to_int
-from .memory import argument, inline, load_f32, store_f32
+from .conversions import float_to_bfloat, narrow_to_i8, round_to_int
+from .memory import argument, inline, load_f32, store_f32, store_i16
 from .simd import (
     absolute,
+    first_word,
     load_f32x16,
     load_i8x16,
     max_lane,
@@ -87,11 +89,29 @@ def prepare(activation, token, tile, slot, first, last):
             quantize_block(rows + 128 * b, q + 32 * b, scale + 4 * b, sum16 + 8 * b, sum32 + 4 * b)
             if tile >= 0:
                 tile_block(q + 32 * b, scale + 4 * b, sum16 + 8 * b, record + b * RECORD, slot)
+    if tile >= 0:
+        _float_tiles(rows, activation, tile, slot, first, last)
+
+
+@inline
+def _float_tiles(row, activation, tile, slot, first, last):
+    """Columns `first` to `last` of a row to its place in the float tiles that are wanted."""
+    columns = argument(activation, ACTIVATION_COLUMNS)
     tiles = argument(activation, ACTIVATION_FLOAT_TILES)
-    if tiles and tile >= 0:
-        tiles += tile * columns * TILE * 4 + slot * 4
-        for i in range(first, last):
-            store_f32(tiles + i * TILE * 4, load_f32(rows + 4 * i))
+    if tiles:
+        out = tiles + (tile * ((columns + 15) // 16) * TILE + slot) * 64
+        for i in range(first, last - 15, 16):
+            store(out + i * 4 * TILE, load_f32x16(row + 4 * i))
+        for i in range(max(first, last // 16 * 16), last):
+            store_f32(out + i // 16 * 64 * TILE + i % 16 * 4, load_f32(row + 4 * i))
+    tiles = argument(activation, ACTIVATION_BFLOAT_TILES)
+    if tiles:
+        out = tiles + (tile * ((columns + 31) // 32) * TILE + slot) * 64
+        for i in range(first, last - 15, 16):
+            store(out + i // 32 * 64 * TILE + i % 32 * 2, float_to_bfloat(load_f32x16(row + 4 * i)))
+        for i in range(max(first, last // 16 * 16), last):
+            bits = first_word(float_to_bfloat(splat_f32x16(load_f32(row + 4 * i))))
+            store_i16(out + i // 32 * 64 * TILE + i % 32 * 2, bits)
 
 
 def prepare_rows(args, thread, threads):
@@ -154,8 +174,5 @@ def _gather(source, target, token, tile, slot):
         record = argument(target, ACTIVATION_TILES) + tile * blocks * RECORD
         for b in range(blocks):
             tile_block(q + 32 * b, scale + 4 * b, sum16 + 8 * b, record + b * RECORD, slot)
-    if argument(target, ACTIVATION_FLOAT_TILES):
-        rows = argument(source, ACTIVATION_ROWS) + token * columns * 4
-        tiles = argument(target, ACTIVATION_FLOAT_TILES) + tile * columns * TILE * 4 + slot * 4
-        for i in range(columns):
-            store_f32(tiles + i * TILE * 4, load_f32(rows + 4 * i))
+    row = argument(source, ACTIVATION_ROWS) + token * columns * 4
+    _float_tiles(row, target, tile, slot, 0, columns)

@@ -132,3 +132,18 @@ def bfloat_to_float(typing: Any, v: Any) -> Any:
         )
 
     return Vector("f32", v.lanes)(v), codegen
+
+
+@intrinsic
+def float_to_bfloat(typing: Any, v: Any) -> Any:
+    """Float32 lanes to bfloat16 bits in int16 lanes, nearest even (no NaN)."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        wide = ir.VectorType(I32, v.lanes)
+        sixteen, one, below_half = (ir.Constant(wide, [n] * v.lanes) for n in (16, 1, 0x7FFF))
+        bits = builder.bitcast(args[0], wide)
+        odd = builder.and_(builder.lshr(bits, sixteen), one)
+        rounded = builder.add(builder.add(bits, below_half), odd)
+        return builder.trunc(builder.lshr(rounded, sixteen), sig.return_type.llvm)
+
+    return Vector("i16", v.lanes)(v), codegen

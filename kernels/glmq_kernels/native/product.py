@@ -14,12 +14,14 @@ from __future__ import annotations
 from typing import Any
 
 from .. import isa
-from ..slots import ACTIVATION_COLUMNS, ACTIVATION_FLOAT_TILES, ACTIVATION_TILES
-from ..tiles import PANEL_BUFFER_BYTES, PANEL_SCRATCH_BYTES, ROWS, STRETCH, record_bytes
+from ..slots import ACTIVATION_COLUMNS, ACTIVATION_TILES
+from ..tiles import PANEL_BUFFER_BYTES, PANEL_SCRATCH_BYTES, STRETCH, record_bytes, takes_bfloat
+from .ahead import next_stretch, prefetch_part
+from .float_product import make_float_product
 from .formats import native_format
-from .memory import argument, copy_bytes, inline, prefetch, zero_bytes
-from .panel import make_unpack_float_panel, make_unpack_panel
-from .tile import make_accumulators, make_block_step, make_float_step, make_minimum_step, panel_bytes
+from .memory import argument, copy_bytes, inline, zero_bytes
+from .panel import make_unpack_panel
+from .tile import make_accumulators, make_block_step, make_minimum_step, panel_bytes
 
 PART = isa.current().tile // 2
 """Of a last tile that holds no more than so many tokens, only these are multiplied."""
@@ -33,7 +35,9 @@ def multiply(format_name: str) -> Any:
     float32 [tile][2][token in tile][16 rows].
     """
     kind = native_format(format_name)
-    product = _make_float_product(kind) if kind.FLOAT else _make_integer_product(kind)
+    product = (
+        make_float_product(kind, takes_bfloat(format_name)) if kind.FLOAT else _make_integer_product(kind)
+    )
 
     def kernel(rows, stride, count, activation, tile, n_tokens, scratch, sums):
         spare = scratch + PANEL_SCRATCH_BYTES + PANEL_BUFFER_BYTES
@@ -53,22 +57,6 @@ def _whole_rows(rows, stride, count, spare):
     if count > 0:
         copy_bytes(spare, rows, count * stride)
     return spare
-
-
-@inline
-def _next_stretch(rows, stride, first, stretch, blocks, block_bytes):
-    """Address, in the first of 32 rows, of what is unpacked next: further columns, or the next rows."""
-    if first + stretch < blocks:
-        return rows + (first + stretch) * block_bytes
-    return rows + ROWS * stride
-
-
-@inline
-def _prefetch_rows(start, stride, first_row, last_row, count):
-    """Ask for `count` bytes of some rows."""
-    for row in range(first_row, last_row):
-        for at in range(0, count, 64):
-            prefetch(start + row * stride + at)
 
 
 def _make_integer_product(kind: Any) -> Any:
@@ -94,9 +82,9 @@ def _make_integer_product(kind: Any) -> Any:
                 panel, some = scratch + block * block_stride, min(8, count - block)
                 unpack_panel(rows_0, stride, first + block, some, panel, block_stride, buffer)
                 unpack_panel(rows_1, stride, first + block, some, panel + second, block_stride, buffer)
-            ahead = _next_stretch(rows, stride, first, stretch, blocks, size)
+            ahead = next_stretch(rows, stride, first, stretch, blocks, size)
             for t in range(n_tiles):
-                _prefetch_rows(ahead, stride, 32 * t // n_tiles, 32 * (t + 1) // n_tiles, stretch * size)
+                prefetch_part(ahead, stride, t, n_tiles, stretch * size)
                 x, saved = tiles + (t * blocks + first) * record, sums + t * tile * 128
                 if n_tokens - t * tile > PART:
                     full(scratch, x, count, first == 0, saved)
@@ -132,56 +120,6 @@ def _make_integer_tile(kind: Any, n_tokens: int) -> Any:
                     accumulators = add_minima(
                         accumulators, weights + block * block_stride, x + block * record
                     )
-            save(saved, accumulators)
-
-    return multiply_tile
-
-
-def _make_float_product(kind: Any) -> Any:
-    level = isa.current()
-    panels, tile = level.panels, level.tile
-    full, part = (_make_float_tile(count) for count in (tile, PART))
-    unpack, width = make_unpack_float_panel(kind.load_16, kind.load_1, kind.WIDTH), kind.WIDTH
-    stretch = STRETCH // 4
-    column = 64 * panels
-    second = 64 if panels == 2 else stretch * 64
-
-    @inline
-    def product(rows, rows_0, rows_1, stride, activation, first_tile, n_tokens, scratch, sums):
-        columns = argument(activation, ACTIVATION_COLUMNS)
-        tiles = argument(activation, ACTIVATION_FLOAT_TILES) + first_tile * columns * 4 * tile
-        n_tiles = (n_tokens + tile - 1) // tile
-        for first in range(0, columns, stretch):
-            count = min(stretch, columns - first)
-            unpack(rows_0 + first * width, stride, count, scratch, column)
-            unpack(rows_1 + first * width, stride, count, scratch + second, column)
-            ahead = _next_stretch(rows, stride, first, stretch, columns, width)
-            for t in range(n_tiles):
-                _prefetch_rows(ahead, stride, 32 * t // n_tiles, 32 * (t + 1) // n_tiles, stretch * width)
-                x, saved = tiles + (t * columns + first) * 4 * tile, sums + t * tile * 128
-                if n_tokens - t * tile > PART:
-                    full(scratch, x, count, first == 0, saved)
-                else:
-                    part(scratch, x, count, first == 0, saved)
-
-    return product
-
-
-def _make_float_tile(n_tokens: int) -> Any:
-    """`multiply_tile(panels, x, columns, is_first, sums)`: as `_make_integer_tile`'s."""
-    level = isa.current()
-    panels, tile = level.panels, level.tile
-    zero, load, save = make_accumulators(panels, tile, n_tokens)
-    step = make_float_step(panels, n_tokens)
-    passes, second, column = 2 // panels, STRETCH // 4 * 64, 64 * panels
-
-    @inline
-    def multiply_tile(start, x, columns, is_first, sums):
-        for half in range(passes):
-            saved, weights = sums + half * tile * 64, start + half * second
-            accumulators = zero() if is_first else load(saved)
-            for i in range(columns):
-                accumulators = step(accumulators, weights + i * column, x + i * 4 * tile)
             save(saved, accumulators)
 
     return multiply_tile

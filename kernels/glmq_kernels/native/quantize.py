@@ -14,13 +14,12 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from ..quantize import BLOCK, SOURCE_KINDS
-from .conversions import bfloat_to_float, float_to_half, half_to_float, narrow_to_i8
+from .conversions import bfloat_to_float, float_to_bfloat, float_to_half, half_to_float, narrow_to_i8
 from .memory import argument, inline, store_i64
 from .simd import (
     I32,
     call_llvm,
     f32x16,
-    i16x16,
     i32x16,
     load_f32x16,
     load_i16x16,
@@ -38,9 +37,6 @@ INFINITY = np.float32(np.inf)
 bits_of = make_bitcast(i32x16)
 magnitude_mask = make_constant(i32x16, [0x7FFFFFFF] * 16)
 four = make_constant(i32x16, [4] * 16)
-sixteen = make_constant(i32x16, [16] * 16)
-one = make_constant(i32x16, [1] * 16)
-below_half = make_constant(i32x16, [0x7FFF] * 16)
 
 
 @intrinsic
@@ -125,16 +121,6 @@ def _round_half_away(typing: Any, v: Any) -> Any:
     return i32x16(f32x16), codegen
 
 
-@intrinsic
-def _narrow_to_i16(typing: Any, v: Any) -> Any:
-    """Int32 lanes to int16, keeping the low bytes."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.trunc(args[0], ir.VectorType(ir.IntType(16), 16))
-
-    return i16x16(i32x16), codegen
-
-
 @inline
 def _load(source, kind, i):
     """16 weights from number `i` on, as float32."""
@@ -188,17 +174,9 @@ def _f16(low, high, largest, out):
 
 
 @inline
-def _to_bfloat(v):
-    """Nearest bfloat16 bits, ties to even."""
-    bits = bits_of(v)
-    odd = (bits >> sixteen()) & one()
-    return _narrow_to_i16((bits + below_half() + odd) >> sixteen())
-
-
-@inline
 def _bf16(low, high, largest, out):
-    store(out, _to_bfloat(low))
-    store(out + 32, _to_bfloat(high))
+    store(out, float_to_bfloat(low))
+    store(out + 32, float_to_bfloat(high))
 
 
 WRITERS = {

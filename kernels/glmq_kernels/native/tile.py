@@ -17,7 +17,6 @@ A *tile* holds `tile` tokens. Its record for a block of 32 columns is
     tile x 4       float32 scale times sum, of the block
 
 so that  sum_k (x_k + bias) w_k + start  is the exact integer product of x and w.
-A float panel is float32 [column][16 rows], a float tile float32 [column][tile tokens].
 """
 
 from __future__ import annotations
@@ -181,24 +180,6 @@ def _broadcast(builder: Any, address: Any, offset: int, what: Any) -> Any:
     return splat_value(
         builder, what, load_value(builder, _at(builder, address, offset), what.llvm.element, 4)
     )
-
-
-def make_float_step(panels: int, n_tokens: int) -> Any:
-    """`step(accumulators, panel, tile)`: adds one column (float panels).
-
-    panel: address of the column's rows, those of further panels behind the first's.
-    """
-    kind = _accumulator_type(panels, n_tokens)
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        weights = [load_value(builder, _at(builder, args[1], 64 * p), f32x16.llvm) for p in range(panels)]
-        return add_outer(builder, args[0], weights, args[2], n_tokens)
-
-    @intrinsic
-    def step(typing: Any, accumulators: Any, panel: Any, column: Any) -> Any:
-        return kind(kind, types.int64, types.int64), codegen
-
-    return step
 
 
 def add_outer(
