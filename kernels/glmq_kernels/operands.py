@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,11 @@ from .slots import (
     ACTIVATION_SUM16,
     ACTIVATION_SUM32,
     ACTIVATION_TILES,
+    ROUTING_CHOICES,
     ROUTING_CHOSEN,
+    ROUTING_FIRST_EXPERT,
+    ROUTING_LAST_EXPERT,
+    ROUTING_N_CHOICES,
     ROUTING_N_EXPERTS,
     ROUTING_OFFSETS,
     ROUTING_ORDER,
@@ -83,6 +88,11 @@ class Activation:
         self.slots[slot] = address_of(memory)
         return memory
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of all forms."""
+        return sum(memory.nbytes for memory in self._memory)
+
     def serve(self, type_name: str) -> None:
         """Have the rows prepared for products with matrices of a tensor type."""
         if FORMATS[type_name].is_float:
@@ -111,6 +121,7 @@ class Routing:
         self.offsets = np.zeros(n_experts + 1, np.int64)
         self.tile_offsets = np.zeros(n_experts + 1, np.int64)
         self.order = np.zeros(n, np.int64)
+        self._choices = np.zeros(top_k, np.int64)
         self.slots = np.zeros(ROUTING_SLOTS, np.int64)
         self.slots[ROUTING_N_EXPERTS], self.slots[ROUTING_TOP_K] = n_experts, top_k
         for slot, array in (
@@ -119,13 +130,29 @@ class Routing:
             (ROUTING_OFFSETS, self.offsets),
             (ROUTING_TILE_OFFSETS, self.tile_offsets),
             (ROUTING_ORDER, self.order),
+            (ROUTING_CHOICES, self._choices),
         ):
             self.slots[slot] = address_of(array)
+        self.select_all()
 
     @property
     def address(self) -> int:
         """Address of the record that kernels read."""
         return address_of(self.slots)
+
+    def select_all(self) -> None:
+        """Let the products work on all experts."""
+        self.select_choices(range(self.top_k))
+        self.select_experts(range(self.n_experts))
+
+    def select_choices(self, choices: Sequence[int]) -> None:
+        """Of a single token, let the gate and up product work on some of its choices."""
+        self._choices[: len(choices)] = choices
+        self.slots[ROUTING_N_CHOICES] = len(choices)
+
+    def select_experts(self, experts: range) -> None:
+        """Of several tokens, let the products work on some experts."""
+        self.slots[ROUTING_FIRST_EXPERT], self.slots[ROUTING_LAST_EXPERT] = experts.start, experts.stop
 
     def max_tiles(self, max_tokens: int) -> int:
         """Tiles that all experts' tokens can need: each expert's last tile may be part empty."""

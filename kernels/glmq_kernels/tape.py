@@ -57,7 +57,9 @@ class Tape:
     _steps: list[tuple[str, tuple[object, ...], bool]] = field(default_factory=list)
     _alive: list[object] = field(default_factory=list)
     _scratch_bytes: int = 0
+    _scratch: np.ndarray | None = None
     _operations: np.ndarray | None = None
+    _sections: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
 
     @property
     def max_tiles(self) -> int:
@@ -71,6 +73,12 @@ class Tape:
     def keep(self, operand: object) -> None:
         """Hold an operand's memory for the life of the tape."""
         self._alive.append(operand)
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory that the tape works on, beside weights that are mapped."""
+        kept = sum(getattr(operand, "nbytes", 0) for operand in self._alive)
+        return int(kept + self._scratch_bytes * self.n_threads)
 
     def reserve_scratch(self, n_bytes: int) -> None:
         """Make a thread's scratch at least so large."""
@@ -87,13 +95,13 @@ class Tape:
         """Load (and compile, once) the kernels and fix every operand's address."""
         loaded = kernels(self.kernel_names())
         scratch = aligned_zeros(self._scratch_bytes * self.n_threads)
-        self.keep(scratch)
+        self._scratch = scratch
         operations = np.zeros((len(self._steps), 3), np.int64)
         for i, (name, values, meet) in enumerate(self._steps):
             resolved = [self._resolve(value, scratch, loaded) for value in values]
             packed = arguments(address_of(self.state), *resolved)
             self.keep(packed)
-            operations[i] = loaded[name].address, address_of(packed), meet or i == len(self._steps) - 1
+            operations[i] = loaded[name].address, address_of(packed), meet
         self.keep(loaded)
         self._operations = operations
 
@@ -107,7 +115,24 @@ class Tape:
         assert isinstance(value, int | float | np.integer), value
         return float(value) if isinstance(value, float) else int(value)
 
-    def run(self, team: Team) -> None:
-        """Run once, for what `state` says."""
+    @property
+    def n_operations(self) -> int:
+        """Operations that have been added."""
+        return len(self._steps)
+
+    def run(self, team: Team, first: int = 0, last: int | None = None) -> None:
+        """Run operations `first` to `last` (all) once, for what `state` says."""
         assert self._operations is not None, "finish() the tape first"
-        team.run(self._operations)
+        last = len(self._operations) if last is None else last
+        if first < last:
+            team.run(self._section(first, last))
+
+    def _section(self, first: int, last: int) -> np.ndarray:
+        """Some of the operations, with the threads meeting after the last."""
+        assert self._operations is not None
+        section = self._sections.get((first, last))
+        if section is None:
+            section = self._operations[first:last].copy()
+            section[-1, 2] = 1
+            self._sections[first, last] = section
+        return section

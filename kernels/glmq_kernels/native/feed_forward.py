@@ -1,7 +1,8 @@
 """Gated feed-forward networks: down(silu(gate x) * up x), dense or by routed experts.
 
 A dense network is one expert that takes every token with weight 1 (`routing` 0). The experts' matrices
-are found through a table of addresses, int64 (n_experts, 3): gate, up, down. One token's experts are
+are found through a table of addresses, int64 (n_experts, 3): gate, up, down. A run may be for some only
+of the routed experts (`Routing.select_choices`, `select_experts`). One token's experts are
 shared out over the threads by rows, so that none waits; with more tokens each expert takes all its
 tokens at once, and the threads share the work of all experts evenly.
 
@@ -14,8 +15,11 @@ from __future__ import annotations
 from ..slots import (
     ACTIVATION_ROWS,
     N_TOKENS,
+    ROUTING_CHOICES,
     ROUTING_CHOSEN,
-    ROUTING_N_EXPERTS,
+    ROUTING_FIRST_EXPERT,
+    ROUTING_LAST_EXPERT,
+    ROUTING_N_CHOICES,
     ROUTING_OFFSETS,
     ROUTING_ORDER,
     ROUTING_TILE_OFFSETS,
@@ -39,8 +43,10 @@ def _expert_of_choice(routing, choice):
 
 
 @inline
-def _n_experts(routing):
-    return argument(routing, ROUTING_N_EXPERTS) if routing else 1
+def _selected_experts(routing):
+    if routing:
+        return argument(routing, ROUTING_FIRST_EXPERT), argument(routing, ROUTING_LAST_EXPERT)
+    return 0, 1
 
 
 @inline
@@ -107,11 +113,13 @@ def _one_token(args, thread, threads, scratch):
     routing, activation, table = argument(args, 1), argument(args, 2), argument(args, 4)
     gate, up = args + 8 * 10, args + 8 * 14
     n_rows, hidden = argument(args, 5), argument(args, 6)
-    n_choices = argument(routing, ROUTING_TOP_K) if routing else 1
+    n_choices = argument(routing, ROUTING_N_CHOICES) if routing else 1
     per_choice = (n_rows + ROWS - 1) // ROWS
     units = per_choice * n_choices
     for unit in range(units * thread // threads, units * (thread + 1) // threads):
         choice, r = unit // per_choice, unit % per_choice * ROWS
+        if routing:
+            choice = load_i64(argument(routing, ROUTING_CHOICES) + 8 * choice)
         matrices = table + 24 * _expert_of_choice(routing, choice)
         count = min(ROWS, n_rows - r)
         _dot(gate, argument(matrices, 0) + r * argument(gate, 0), count, activation, 0, scratch)
@@ -168,12 +176,13 @@ def _all_experts(args, n, thread, threads, scratch):
     routing, n_rows = argument(args, 1), argument(args, 5)
     units = (n_rows + ROWS - 1) // ROWS
     total = 0
-    for expert in range(_n_experts(routing)):
+    first_expert, last_expert = _selected_experts(routing)
+    for expert in range(first_expert, last_expert):
         _, count, _ = _tokens_of(routing, expert, n)
         total += units * _work_of(count)
     begin, end = total * thread // threads, total * (thread + 1) // threads
     done = 0
-    for expert in range(_n_experts(routing)):
+    for expert in range(first_expert, last_expert):
         first, count, tile = _tokens_of(routing, expert, n)
         work = _work_of(count)
         if work:
@@ -270,7 +279,8 @@ def down(args, thread, threads):
     if n == 1:
         _down_one_token(args, first_row, last_row, scratch)
     else:
-        for expert in range(_n_experts(routing)):
+        first_expert, last_expert = _selected_experts(routing)
+        for expert in range(first_expert, last_expert):
             first, count, tile = _tokens_of(routing, expert, n)
             matrix = argument(argument(args, 3), 3 * expert + 2)
             for r in range(first_row, last_row if count else first_row, ROWS):

@@ -60,6 +60,10 @@ if ON_WINDOWS:
     @inline
     def initialize(board):
         """Nothing: zeros will do."""
+
+    @inline
+    def initialize_condition(condition):
+        """Nothing: zeros will do."""
 else:
     _lock = _call_with_one("pthread_mutex_lock")
     _unlock = _call_with_one("pthread_mutex_unlock")
@@ -73,6 +77,11 @@ else:
         """Make the lock and the condition of a new board."""
         _initialize_lock(board + LOCK, 0)
         _initialize_condition(board + CONDITION, 0)
+
+    @inline
+    def initialize_condition(condition):
+        """Make a further condition."""
+        _initialize_condition(condition, 0)
 
 
 @inline
@@ -88,12 +97,24 @@ def unlock(board):
 
 
 @inline
+def sleep_on(board, condition):
+    """The same with another condition than the board's own."""
+    _wait(condition, board + LOCK)
+
+
+@inline
 def sleep(board):
     """Give the lock back and sleep until woken (perhaps for no reason); then take the lock again."""
-    _wait(board + CONDITION, board + LOCK)
+    sleep_on(board, board + CONDITION)
+
+
+@inline
+def wake_all_on(condition):
+    """Wake every thread that sleeps on a condition."""
+    _wake_all(condition)
 
 
 @inline
 def wake_all(board):
     """Wake every sleeping thread."""
-    _wake_all(board + CONDITION)
+    wake_all_on(board + CONDITION)
