@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
 import numpy as np
 from glmq_kernels.store import Progress, kernels
@@ -21,12 +20,10 @@ BATCH = 512
 class Engine:
     """Runs batches of tokens, one at a time, whichever thread they come from."""
 
-    def __init__(
-        self, build: Callable[[int, int], Program], n_threads: int, progress: Progress | None = None
-    ) -> None:
+    def __init__(self, program: Program, n_threads: int, progress: Progress | None = None) -> None:
         self._lock = threading.Lock()
-        self._program = build(BATCH, n_threads)
-        kernels([*self._program.tape.kernel_names(), *TEAM_KERNELS], progress)
+        self._program = program
+        kernels([*program.tape.kernel_names(), *TEAM_KERNELS], progress)
         self._program.tape.finish()
         self._team = Team(n_threads)
 
@@ -58,4 +55,6 @@ class Engine:
     def close(self) -> None:
         """End the threads."""
         with self._lock:
+            if self._program.residency is not None:
+                self._program.residency.settle()
             self._team.close()

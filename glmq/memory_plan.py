@@ -1,43 +1,166 @@
-"""What a model needs of this machine's memory, told before anything is loaded."""
+"""What a model needs of this machine's memory, and what to do when that is not there."""
 
 from __future__ import annotations
 
 import os
+import re
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from glmq_kernels.errors import UserError
 
-HEADROOM = 0.95
-"""Share of the machine's memory that a model may take."""
+HEADROOM = 0.92
+"""Share of the free memory that a model takes by itself."""
+
+GIGABYTE = 1e9
+UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 
 
-def usable_memory() -> int | None:
-    """Bytes of memory that this process may use: the machine's, or its control group's if less."""
-    amounts = []
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        amounts.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            text = Path(limit).read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            amounts.append(int(text))
+def parse_size(text: str) -> int:
+    """Bytes of a size such as 12G, 12.5GB, 12GiB or 800M. Raises UserError for anything else."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?\s*", text.upper())
+    unit = UNITS.get(found[2]) if found else None
+    if found is None or unit is None or float(found[1]) == 0:
+        raise UserError(f"{text!r} is not an amount of memory; give one such as 12G or 800M")
+    return int(float(found[1]) * unit)
+
+
+def show_size(n_bytes: float) -> str:
+    """An amount of memory for people to read."""
+    return f"{n_bytes / GIGABYTE:.1f} GB" if n_bytes >= GIGABYTE / 10 else f"{n_bytes / 1e6:.0f} MB"
+
+
+def available_memory() -> int | None:
+    """Bytes that this process could take now: what the machine has free, or what its control group allows."""
+    amounts = [amount for amount in (_free_on_machine(), *_left_in_control_groups()) if amount is not None]
     return min(amounts) if amounts else None
 
 
-def check_fit(path: Path, weight_bytes: int, cache_bytes: int, n_ctx: int) -> None:
-    """Raise UserError when weights and a full KV cache exceed the memory, saying what would fit."""
-    memory = usable_memory()
-    if memory is None or weight_bytes + cache_bytes <= HEADROOM * memory:
-        return
-    need = f"{path} needs {_gb(weight_bytes)} for weights and {_gb(cache_bytes)} for a context of {n_ctx}"
-    if weight_bytes < HEADROOM * memory:
-        fitting = int((HEADROOM * memory - weight_bytes) / cache_bytes * n_ctx) // 256 * 256
-        if fitting >= 256:
-            raise UserError(f"{need}, but there are {_gb(memory)}; choose --ctx {fitting} or less")
-    raise UserError(f"{need}, but there are {_gb(memory)}; choose a smaller quantization of the model")
+def _free_on_machine() -> int | None:
+    for line in _lines("/proc/meminfo"):
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 0.8)
+    if sys.platform == "win32":
+        return _free_on_windows()
+    return None
 
 
-def _gb(n_bytes: int) -> str:
-    return f"{n_bytes / 1e9:.1f} GB"
+def _free_on_windows() -> int | None:
+    import ctypes
+
+    class Status(ctypes.Structure):
+        _fields_ = (
+            ("length", ctypes.c_ulong), ("load", ctypes.c_ulong), ("total", ctypes.c_uint64),
+            ("available", ctypes.c_uint64), ("rest", ctypes.c_uint64 * 5),
+        )  # fmt: skip
+
+    status = Status(length=ctypes.sizeof(Status))
+    worked = ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))  # type: ignore[attr-defined]
+    return int(status.available) if worked else None
+
+
+def _left_in_control_groups() -> list[int]:
+    """Of each control group that this process is in: its limit less what is used and not file cache."""
+    left = []
+    for line in _lines("/proc/self/cgroup"):
+        _, controllers, group = line.split(":", 2)
+        for path in (group, "/"):
+            if controllers == "memory":
+                folder = Path("/sys/fs/cgroup/memory" + path)
+                names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_cache")
+            elif not controllers:
+                folder = Path("/sys/fs/cgroup" + path)
+                names = ("memory.max", "memory.current", "file")
+            else:
+                break
+            limit, used = (_number(folder / name) for name in names[:2])
+            if limit is not None and used is not None:
+                left.append(max(0, limit - used + _field(folder / "memory.stat", names[2])))
+                break
+    return left
+
+
+def _lines(path: str | Path) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []
+
+
+def _number(path: Path) -> int | None:
+    text = "".join(_lines(path)).strip()
+    return int(text) if text.isdigit() else None
+
+
+def _field(path: Path, name: str) -> int:
+    for line in _lines(path):
+        key, _, value = line.partition(" ")
+        if key == name:
+            return int(value)
+    return 0
+
+
+def resident_memory() -> int:
+    """Bytes of memory that this process takes now, roughly where the system does not tell."""
+    for line in _lines("/proc/self/status"):
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return 200_000_000
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """How a model is to use memory.
+
+    budget: bytes for everything. in_memory: whether all weights are mapped; otherwise routed experts come
+    and go.
+    """
+
+    budget: int
+    in_memory: bool
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes that a model needs for its weights (experts, of these, can stay on disk), KV cache and work."""
+
+    path: Path
+    weights: int
+    experts: int
+    kv_cache: int
+    work: int
+    n_ctx: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.kv_cache + self.work
+
+
+def plan_memory(needs: Needs, budget: int | None) -> MemoryPlan:
+    """Choose. Raises UserError when a model without experts does not fit, saying what would."""
+    available = available_memory()
+    if budget is None:
+        if available is None:
+            return MemoryPlan(needs.total, in_memory=True)
+        budget = int(HEADROOM * available)
+    if needs.total <= budget:
+        return MemoryPlan(budget, in_memory=True)
+    if not needs.experts:
+        raise UserError(_too_large(needs, budget))
+    return MemoryPlan(budget, in_memory=False)
+
+
+def _too_large(needs: Needs, budget: int) -> str:
+    need = (
+        f"{needs.path} needs {show_size(needs.weights)} for weights and {show_size(needs.kv_cache)}"
+        f" for a context of {needs.n_ctx}, but there are {show_size(budget)}"
+    )
+    left = budget - needs.weights - needs.work
+    fitting = int(left / needs.kv_cache * needs.n_ctx) // 256 * 256
+    if fitting >= 256:
+        return f"{need}; choose --ctx {fitting} or less"
+    return f"{need}; choose a smaller quantization of the model"

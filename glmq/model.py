@@ -16,11 +16,15 @@ from glmq_kernels.strings import prepare
 from glmq_kernels.tape import Work
 from glmq_kernels.team import usable_cores
 
-from .engine import Engine
+from .engine import BATCH, Engine
+from .experts.memory import ExpertMemory, needs_of
+from .experts.trace import RoutingTrace
 from .gguf import GGUFFile, open_gguf
-from .memory_plan import check_fit
+from .memory_plan import Needs, parse_size, plan_memory
 from .models import build_function
+from .program import Program
 from .session import Evaluated, Session
+from .weights import Weights
 
 if TYPE_CHECKING:
     from .chat.template import ChatTemplate
@@ -30,6 +34,10 @@ if TYPE_CHECKING:
 
 DEFAULT_CONTEXT = 16384
 """Positions of a context unless the caller says otherwise or the model has fewer."""
+
+LARGE_BATCHES = (2048, 1024, BATCH)
+WORK_SHARE = 0.1
+"""Of the memory, for the activations of a batch where experts come from disk."""
 
 
 class Model:
@@ -42,6 +50,7 @@ class Model:
         n_ctx: int | None = None,
         n_threads: int | None = None,
         cache_type: str = "F16",
+        ram: int | None = None,
         progress: Progress | None = None,
     ) -> None:
         cache_type = cache_type.upper()
@@ -49,24 +58,46 @@ class Model:
             raise UserError(
                 f"a KV cache of type {cache_type} is not known; choose {' or '.join(CACHE_TYPES)}"
             )
-        build = build_function(file)
         self.file = file
         self.path: Path = file.path
         self.architecture = file.text("general.architecture")
         self.n_threads = n_threads or usable_cores()
         self.n_ctx = self._context_size(n_ctx)
-        self._engine = Engine(
-            lambda size, threads: build(file, size, threads, cache_type), self.n_threads, progress
-        )
-        shape = self._engine.cache_shape
+        self.experts: ExpertMemory | None = None
         try:
-            check_fit(self.path, file.n_bytes, shape.n_bytes(self.n_ctx), self.n_ctx)
-        except UserError:
-            self._engine.close()
+            self._program = self._build_program(cache_type, ram)
+            self._engine = Engine(self._program, self.n_threads, progress)
+            if self.experts is not None:
+                self.experts.place(self._program)
+        except BaseException:
+            if self.experts is not None:
+                self.experts.close()
             raise
         self._tokenizer: Tokenizer | None = None
         self._chat_template: ChatTemplate | None = None
         self._session: Session | None = None
+
+    def _build_program(self, cache_type: str, ram: int | None) -> Program:
+        """The model's program, for weights that are mapped where all of it fits into memory."""
+        build = build_function(self.file)
+
+        def mapped(max_tokens: int) -> tuple[Program, Needs]:
+            program = build(self.file, Weights(self.file), max_tokens, self.n_threads, cache_type)
+            return program, needs_of(self.file, program, self.n_ctx)
+
+        program, needs = mapped(BATCH)
+        plan = plan_memory(needs, ram)
+        if plan.in_memory:
+            return program
+        # Each batch of a prompt reads nearly all experts from disk once, so batches are as large as may be.
+        batch = BATCH
+        for batch in LARGE_BATCHES:
+            needs = mapped(batch)[1]
+            if needs.work <= plan.budget * WORK_SHARE:
+                break
+        self.experts = ExpertMemory(self.file, plan.budget, needs)
+        weights = Weights(self.file, self.experts.disk)
+        return build(self.file, weights, batch, self.n_threads, cache_type)
 
     def _context_size(self, wanted: int | None) -> int:
         trained = self.file.integer(f"{self.architecture}.context_length", DEFAULT_CONTEXT, least=1)
@@ -80,10 +111,20 @@ class Model:
             )
         return wanted
 
+    def record_routing(self) -> RoutingTrace:
+        """Begin to record which experts are chosen; what it gives holds the choices from now on."""
+        self._program.on_routing = trace = RoutingTrace()
+        return trace
+
     @property
     def work(self) -> Work:
         """Bytes and multiply-adds of the matrix products of one token."""
         return self._engine.work
+
+    @property
+    def batch(self) -> int:
+        """Tokens of a prompt that are read at once."""
+        return self._engine.max_tokens
 
     @property
     def n_vocab(self) -> int:
@@ -180,6 +221,8 @@ class Model:
     def close(self) -> None:
         """End the model's threads and let go of the file."""
         self._engine.close()
+        if self.experts is not None:
+            self.experts.close()
         self._session = None
         self.file.close()
 
@@ -198,21 +241,26 @@ def load(
     n_ctx: int | None = None,
     n_threads: int | None = None,
     cache_type: str = "F16",
+    ram: int | str | None = None,
     progress: Progress | None = None,
 ) -> Model:
     """Load a GGUF file.
 
     n_ctx: tokens of context; n_threads: default all cores; cache_type: F16 or Q8_0, of keys and values;
-    progress(text, fraction): called while kernels compile, which happens once. Raises UserError with one
-    line for what cannot be used.
+    ram: memory for everything, in bytes or such as "12G" (default: what is free); routed experts for which
+    there is no room stay on disk until they are wanted; progress(text, fraction): called while kernels
+    compile, which happens once. Raises UserError with one line for what cannot be used.
     """
     if n_threads is not None and not 1 <= n_threads <= 1024:
         raise UserError(f"{n_threads} threads are not possible; choose 1 to {usable_cores()}")
+    budget = parse_size(ram) if isinstance(ram, str) else ram
     if progress:
         prepare(progress)
     file = open_gguf(path)
     try:
-        return Model(file, n_ctx=n_ctx, n_threads=n_threads, cache_type=cache_type, progress=progress)
+        return Model(
+            file, n_ctx=n_ctx, n_threads=n_threads, cache_type=cache_type, ram=budget, progress=progress
+        )
     except BaseException:
         file.close()
         raise

@@ -21,6 +21,8 @@ from glmq_kernels.slots import (
 from glmq_kernels.tape import Tape
 from glmq_kernels.team import Team
 
+from .experts.residency import OnRouting, Residency
+from .experts.slab import ExpertLayer
 from .kv_cache import CacheShape, KVCache
 
 
@@ -41,13 +43,20 @@ class Rotary:
 
 
 class Program:
-    """What an architecture's `build` function fills: the tape, and what a run of it needs to know."""
+    """What an architecture's `build` function fills: the tape, and what a run of it needs to know.
+
+    expert_layers: the layers with routed experts. residency: set where these are not all in memory.
+    on_routing: called after each such layer's routing with the layer and the number of tokens.
+    """
 
     def __init__(self, tape: Tape, cache_shape: CacheShape, rotary: Rotary, n_vocab: int) -> None:
         self.tape = tape
         self.cache_shape = cache_shape
         self.rotary = rotary
         self.n_vocab = n_vocab
+        self.expert_layers: list[ExpertLayer] = []
+        self.residency: Residency | None = None
+        self.on_routing: OnRouting | None = None
         pairs = len(rotary.frequencies)
         self.cosines, self.sines = (
             float_rows(tape, pairs).view(np.float32)[: tape.max_tokens * pairs] for _ in range(2)
@@ -79,4 +88,14 @@ class Program:
         state[KEYS], state[VALUES] = address_of(cache.keys), address_of(cache.values)
         state[CAPACITY] = cache.capacity
         state[LOGITS], state[TOKENS] = address_of(logits), address_of(tokens)
-        self.tape.run(team)
+        if self.residency is not None:
+            self.residency.run(self.tape, team, self.on_routing)
+        elif self.on_routing is not None:
+            first = 0
+            for layer in self.expert_layers:
+                self.tape.run(team, first, layer.after_routing)
+                self.on_routing(layer, n)
+                first = layer.after_routing
+            self.tape.run(team, first)
+        else:
+            self.tape.run(team)

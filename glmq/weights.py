@@ -7,17 +7,23 @@ from glmq_kernels.errors import UserError
 from glmq_kernels.formats import FORMATS
 from glmq_kernels.memory import address_of
 from glmq_kernels.operands import Experts, Matrix, matrix_of
+from glmq_kernels.reader import Part
 
+from .experts.disk import Disk
 from .gguf import GGUFFile
 
 VECTOR_TYPES = {"F32": np.float32, "F16": np.float16}
 
 
 class Weights:
-    """The tensors of a GGUF file by name, checked against the shape that the model gives them."""
+    """The tensors of a GGUF file by name, checked against the shape that the model gives them.
 
-    def __init__(self, file: GGUFFile) -> None:
-        self._file = file
+    disk: where to read them from instead of using them where they are mapped. Stacked experts then have no
+    addresses but `parts`, and come into memory later.
+    """
+
+    def __init__(self, file: GGUFFile, disk: Disk | None = None) -> None:
+        self._file, self._disk = file, disk
 
     def __contains__(self, name: str) -> bool:
         return name in self._file.tensors
@@ -39,10 +45,14 @@ class Weights:
             )
         return tensor.type
 
-    def matrix(self, name: str, rows: int, columns: int) -> Matrix:
-        """A weight matrix (rows, columns)."""
+    def matrix(self, name: str, rows: int, columns: int, *, sparse: bool = False) -> Matrix:
+        """A weight matrix (rows, columns). sparse: of which few rows are used, so that it stays mapped."""
         type_name = self.check(name, (rows, columns))
-        return matrix_of(self._file.data(name), rows, columns, type_name)
+        if self._disk is None or sparse:
+            data = self._file.data(name)
+        else:
+            data = self._disk.load(self._file.tensor(name))
+        return matrix_of(data, rows, columns, type_name)
 
     def vector(self, name: str, size: int) -> np.ndarray:
         """A float32 (size,) vector, padded so that 16 lanes may be read from any entry."""
@@ -60,9 +70,18 @@ class Weights:
     def stacked(self, name: str, count: int, rows: int, columns: int) -> list[Matrix]:
         """The matrices of a tensor (count, rows, columns), one per expert."""
         type_name = self.check(name, (count, rows, columns))
+        if self._disk is not None:
+            return [Matrix(0, rows, columns, type_name)] * count
         data = self._file.data(name)
         size = data.size // count
         return [Matrix(address_of(data) + i * size, rows, columns, type_name, data) for i in range(count)]
+
+    def parts(self, prefix: str, count: int) -> list[tuple[Part, Part, Part]]:
+        """Where the stacked gate, up and down of each of `count` experts lie; none where they are mapped."""
+        if self._disk is None:
+            return []
+        infos = [self._file.tensor(f"{prefix}.ffn_{part}_exps.weight") for part in ("gate", "up", "down")]
+        return list(zip(*(self._disk.parts(info, count) for info in infos), strict=True))
 
     def experts(self, prefix: str, suffix: str, hidden_size: int, width: int, count: int = 0) -> Experts:
         """Gate, up and down of a dense network, or of `count` stacked experts."""

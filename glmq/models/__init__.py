@@ -9,6 +9,7 @@ from glmq_kernels.errors import UserError
 
 from ..gguf import GGUFFile
 from ..program import Program
+from ..weights import Weights
 
 ARCHITECTURES = {"glm4moe": "glm4_moe", "llama": "llama"}
 
@@ -20,8 +21,11 @@ KNOWN_BUT_UNSUPPORTED = {
 }
 
 
-def build_function(file: GGUFFile) -> Callable[[GGUFFile, int, int, str], Program]:
-    """`build(file, max_tokens, n_threads, cache_type)` of the file's architecture."""
+Build = Callable[[GGUFFile, Weights, int, int, str], Program]
+
+
+def build_function(file: GGUFFile) -> Build:
+    """`build(file, weights, max_tokens, n_threads, cache_type)` of the file's architecture."""
     name = file.text("general.architecture")
     if name not in ARCHITECTURES:
         what = f", {KNOWN_BUT_UNSUPPORTED[name]}" if name in KNOWN_BUT_UNSUPPORTED else ""
@@ -29,7 +33,5 @@ def build_function(file: GGUFFile) -> Callable[[GGUFFile, int, int, str], Progra
             f"{file.path} has architecture '{name}'{what}, which glmq does not run;"
             f" choose a GLM-4.5, 4.6 or 4.7 file ('glm4moe') or a Llama ('llama')"
         )
-    build: Callable[[GGUFFile, int, int, str], Program] = import_module(
-        f".{ARCHITECTURES[name]}", __name__
-    ).build
+    build: Build = import_module(f".{ARCHITECTURES[name]}", __name__).build
     return build

@@ -77,7 +77,9 @@ class Decoder:
 
     def embed(self) -> Matrix:
         """x = rows of the embedding matrix, which is returned (a tied head uses it again)."""
-        matrix = self.weights.matrix("token_embd.weight", self.n_vocab, self.hidden_size)
+        matrix = self.weights.matrix(
+            "token_embd.weight", self.n_vocab, self.hidden_size, sparse="output.weight" in self.weights
+        )
         ops.embed(self.tape, matrix, self.x)
         return matrix
 

@@ -12,6 +12,7 @@ from glmq_kernels import operations as ops
 from glmq_kernels.errors import UserError
 from glmq_kernels.operands import Activation, Routing
 
+from ..experts.slab import ExpertLayer
 from ..gguf import GGUFFile
 from ..program import Program, Rotary
 from ..weights import Weights
@@ -102,13 +103,13 @@ def _trunk_layers(file: GGUFFile) -> int:
     return trunk
 
 
-def build(file: GGUFFile, max_tokens: int, n_threads: int, cache_type: str) -> Program:
+def build(file: GGUFFile, weights: Weights, max_tokens: int, n_threads: int, cache_type: str) -> Program:
     """The forward pass of a `glm4moe` file for batches of up to `max_tokens`."""
     config = Glm4MoeConfig.from_gguf(file)
     decoder = Decoder(
         max_tokens,
         n_threads,
-        Weights(file),
+        weights,
         cache_type=cache_type,
         n_layers=config.n_layers,
         hidden_size=config.hidden_size,
@@ -147,32 +148,59 @@ class ExpertLayers:
         self.hidden: Activation = ops.new_activation(
             tape, config.expert_width, rows=tape.max_tokens * config.top_k, tiles=tiles
         )
+        self.guess = Routing(tape.max_tokens, config.n_experts, config.top_k)
 
     def layer(self, layer: int) -> None:
         """One layer's routing, routed experts and shared experts."""
         decoder, config, prefix = self.decoder, self.config, f"blk.{layer}"
         tape, weights = decoder.tape, decoder.weights
-        router = weights.matrix(f"{prefix}.ffn_gate_inp.weight", config.n_experts, config.hidden_size)
-        ops.matmul(tape, decoder.normed, ops.Projection(router, self.router_logits))
-        ops.route(
-            tape,
-            self.router_logits,
-            self.routing,
-            bias=weights.optional_vector(f"{prefix}.exp_probs_b.bias", config.n_experts),
-            n_groups=config.n_groups,
-            kept_groups=config.kept_groups,
-            normalize=config.normalize_weights,
-            factor=config.weight_factor,
-        )
+        self._route(layer, self.routing)
         routed = weights.experts(prefix, "_exps", config.hidden_size, config.expert_width, config.n_experts)
         ops.gather_tiles(tape, decoder.normed, self.gathered, self.routing)
+        parts, after_routing = weights.parts(prefix, config.n_experts), tape.n_operations
+        guesses = bool(parts) and layer + 1 < config.n_layers
+        if guesses:
+            self._route(layer + 1, self.guess)
+        before_products = tape.n_operations
         # The products of shared and routed experts need not wait for each other: a thread adds to the
         # same rows of x in both.
         if config.n_shared_experts:
             width = config.expert_width * config.n_shared_experts
             shared = weights.experts(prefix, "_shexp", config.hidden_size, width)
             decoder.dense(shared, meet=False)
+        gate_up = tape.n_operations
         ops.gate_up(tape, routed, decoder.normed, self.gathered, self.routing, self.hidden)
         if config.n_shared_experts:
             ops.down(tape, shared, decoder.hidden(width), None, decoder.x, meet=False)
+        down = tape.n_operations
         ops.down(tape, routed, self.hidden, self.routing, decoder.x)
+        decoder.program.expert_layers.append(
+            ExpertLayer(
+                index=layer - config.n_dense_layers,
+                parts=parts,
+                experts=routed,
+                routing=self.routing,
+                guess=self.guess if guesses else None,
+                after_routing=after_routing,
+                shared=before_products,
+                gate_up=gate_up,
+                down=down,
+                end=tape.n_operations,
+            )
+        )
+
+    def _route(self, layer: int, routing: Routing) -> None:
+        """Choose experts for `normed` with a layer's router."""
+        config, weights, prefix = self.config, self.decoder.weights, f"blk.{layer}"
+        router = weights.matrix(f"{prefix}.ffn_gate_inp.weight", config.n_experts, config.hidden_size)
+        ops.matmul(self.decoder.tape, self.decoder.normed, ops.Projection(router, self.router_logits))
+        ops.route(
+            self.decoder.tape,
+            self.router_logits,
+            routing,
+            bias=weights.optional_vector(f"{prefix}.exp_probs_b.bias", config.n_experts),
+            n_groups=config.n_groups,
+            kept_groups=config.kept_groups,
+            normalize=config.normalize_weights,
+            factor=config.weight_factor,
+        )

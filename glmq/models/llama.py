@@ -14,7 +14,7 @@ from ..weights import Weights
 from .decoder import AttentionShape, Decoder, plain_frequencies
 
 
-def build(file: GGUFFile, max_tokens: int, n_threads: int, cache_type: str) -> Program:
+def build(file: GGUFFile, weights: Weights, max_tokens: int, n_threads: int, cache_type: str) -> Program:
     """The forward pass of a `llama` file for batches of up to `max_tokens`."""
 
     def integer(key: str, default: int | None = None, least: int = 0) -> int:
@@ -28,7 +28,6 @@ def build(file: GGUFFile, max_tokens: int, n_threads: int, cache_type: str) -> P
         integer("block_count"),
     )
     head_dim = integer("attention.key_length", hidden_size // n_heads, least=1)
-    weights = Weights(file)
     decoder = Decoder(
         max_tokens,
         n_threads,

@@ -1,0 +1,60 @@
+"""Weights of a model larger than memory: dense ones read once into the process, experts by parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from glmq_kernels.errors import UserError
+from glmq_kernels.memory import address_of
+from glmq_kernels.reader import ALIGNMENT, DirectFile, Part, Reader, aligned_memory, room_for
+
+from ..gguf.tensors import TensorInfo
+from .fetching import read_now
+
+CHUNK = 8 << 20
+"""Bytes of a large tensor that one request reads, a multiple of ALIGNMENT."""
+
+
+class Disk:
+    """The files of a model, read past the system's file cache."""
+
+    def __init__(self, paths: Sequence[Path], reader: Reader | None = None) -> None:
+        self.reader = reader or Reader()
+        self.files: list[DirectFile] = []
+        self._loaded: dict[str, np.ndarray] = {}
+        try:
+            for path in paths:
+                self.files.append(DirectFile(path))
+        except OSError as error:
+            self.close()
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+    def load(self, info: TensorInfo) -> np.ndarray:
+        """A tensor's bytes in memory: uint8 (n_bytes,). Raises UserError when they cannot be read."""
+        found = self._loaded.get(info.name)
+        if found is None:
+            found = self._loaded[info.name] = self._read(info)
+        return found
+
+    def _read(self, info: TensorInfo) -> np.ndarray:
+        memory = aligned_memory(room_for(info.n_bytes))
+        file, start = self.files[info.file_index], info.offset // ALIGNMENT * ALIGNMENT
+        before, end = info.offset - start, info.offset + info.n_bytes
+        # Chunks begin at multiples of ALIGNMENT, so that each is read to where it belongs.
+        chunks = [(at, min(at + CHUNK, end)) for at in range(start, end, CHUNK)]
+        room = address_of(memory)
+        read_now(self.reader, [(Part(file, a, b - a), room + a - start) for a, b in chunks])
+        return memory[before : before + info.n_bytes]
+
+    def parts(self, info: TensorInfo, count: int) -> list[Part]:
+        """The places of a tensor's `count` equal parts, one per expert."""
+        size = info.n_bytes // count
+        return [Part(self.files[info.file_index], info.offset + i * size, size) for i in range(count)]
+
+    def close(self) -> None:
+        """End reading and let go of the files."""
+        self.reader.close()
+        for file in self.files:
+            file.close()

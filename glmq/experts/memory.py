@@ -1,0 +1,81 @@
+"""A model's experts as the model sees them: set up, described, warmed, closed."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from ..gguf import GGUFFile
+from ..memory_plan import Needs
+from ..program import Program
+from .disk import Disk
+from .placement import Placement, place_experts
+from .profile import likeliest, load_profile, profile_path, save_profile
+from .residency import Residency
+from .statistics import ExpertStatistics
+
+STACKED = re.compile(r"blk\.\d+\.ffn_(gate|up|down)_exps\.weight")
+
+
+def needs_of(file: GGUFFile, program: Program, n_ctx: int) -> Needs:
+    """What a model needs to be wholly in memory."""
+    experts = sum(info.n_bytes for name, info in file.tensors.items() if STACKED.fullmatch(name))
+    return Needs(
+        path=file.path,
+        weights=file.n_bytes,
+        experts=experts if program.expert_layers else 0,
+        kv_cache=program.cache_shape.n_bytes(n_ctx),
+        work=program.tape.n_bytes,
+        n_ctx=n_ctx,
+    )
+
+
+class ExpertMemory:
+    """The experts of a model of which not all are in memory.
+
+    disk: where the weights are read from.
+    """
+
+    def __init__(self, file: GGUFFile, budget: int, needs: Needs) -> None:
+        self.disk = Disk(file.paths)
+        self._budget, self._needs = budget, needs
+        self._profile = profile_path(file.identity)
+        self._earlier: np.ndarray = np.zeros(0)
+        self._residency: Residency | None = None
+        self._placement: Placement | None = None
+
+    def place(self, program: Program) -> None:
+        """Take the memory for a finished program's experts, and begin to read the likeliest ones.
+
+        Raises UserError when the budget is too small.
+        """
+        residency, self._placement = place_experts(
+            program.expert_layers, self.disk, self._budget, self._needs
+        )
+        self._residency = program.residency = residency
+        self._earlier = load_profile(self._profile, *residency.uses.shape)
+        residency.warm(likeliest(self._earlier))
+
+    @property
+    def placement(self) -> Placement:
+        """What came of the budget."""
+        assert self._placement is not None, "place a program first"
+        return self._placement
+
+    @property
+    def statistics(self) -> ExpertStatistics:
+        """Counts since the model was loaded."""
+        assert self._residency is not None, "place a program first"
+        return self._residency.statistics
+
+    @property
+    def n_arriving(self) -> int:
+        """Experts that are on their way to memory now."""
+        return 0 if self._residency is None else self._residency.n_arriving
+
+    def close(self) -> None:
+        """End reading, and keep for the next start what was used."""
+        if self._residency is not None:
+            save_profile(self._profile, self._earlier, self._residency.uses)
+        self.disk.close()

@@ -1,0 +1,85 @@
+"""How a budget of memory is spent on experts, and what that means for the user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from glmq_kernels.errors import UserError
+
+from ..memory_plan import Needs, resident_memory, show_size
+from .disk import Disk
+from .fetching import Fetching
+from .policy import ExpertCache
+from .residency import GUESSES, Residency
+from .slab import ExpertLayer, Slab
+
+RESERVE = 150_000_000
+"""Bytes left for what comes later: tokenizer, templates, logits."""
+
+LEAST_STAGING = 16
+"""Experts that can pass through memory at once, in two halves."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What came of a budget.
+
+    needed: bytes with which all would fit. n_slots: experts that stay in memory, of n_experts; cycle: that
+    one token uses.
+    """
+
+    budget: int
+    needed: int
+    file_bytes: int
+    slot_bytes: int
+    n_slots: int
+    n_experts: int
+    cycle: int
+
+    def line(self) -> str:
+        """For the user, at the start."""
+        return (
+            f"memory {show_size(self.budget)} for a model of {show_size(self.file_bytes)}:"
+            f" {self.n_slots} of {self.n_experts} experts stay, an equal share in each layer, the others come"
+            f" from disk; {self._next_step()}"
+        )
+
+    def _next_step(self) -> str:
+        if self.n_slots < self.cycle:
+            more = show_budget(self.budget + (self.cycle - self.n_slots) * self.slot_bytes)
+            return f"--ram {more} would hold as many as a token uses"
+        return f"--ram {show_budget(self.needed)} would hold all of it"
+
+
+def show_budget(n_bytes: float) -> str:
+    """An amount that can be given to --ram."""
+    return f"{-(-n_bytes // 1e8) / 10:.1f}G"
+
+
+def place_experts(
+    layers: Sequence[ExpertLayer], disk: Disk, budget: int, needs: Needs
+) -> tuple[Residency, Placement]:
+    """Spend what the budget leaves on slots for experts.
+
+    Raises UserError when not even one layer's active experts would fit.
+    """
+    routing = layers[0].routing
+    slot_bytes = max(layer.room for layer in layers)
+    staging = max(LEAST_STAGING, routing.top_k + GUESSES)
+    taken = resident_memory() + needs.kv_cache + needs.work + RESERVE
+    n_slots = (budget - taken) // slot_bytes - staging
+    if n_slots < 0:
+        least = show_budget(taken + staging * slot_bytes)
+        raise UserError(
+            f"{needs.path}: {show_size(budget)} do not hold its dense weights, the KV cache and one layer's"
+            f" experts; give it --ram {least} or more, or a smaller --ctx"
+        )
+    n_experts, cycle = routing.n_experts * len(layers), routing.top_k * len(layers)
+    n_slots = min(n_slots, n_experts)
+    cache = ExpertCache(len(layers), routing.n_experts, n_slots)
+    fetching = Fetching(disk.reader, Slab(n_slots + staging, slot_bytes), cache)
+    for file in disk.files:
+        fetching.watch(file)
+    placement = Placement(budget, needs.total, needs.weights, slot_bytes, n_slots, n_experts, cycle)
+    return Residency(layers, fetching, cache), placement

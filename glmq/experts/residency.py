@@ -1,0 +1,286 @@
+"""A batch's way through the layers when routed experts are only partly in memory.
+
+After a layer's routing the experts that its tokens want are looked up, and those that are not there are
+asked for. One token: meanwhile the shared expert and the routed ones that are there are computed, then
+the others as they arrive. Many tokens: experts in the order of the file, a group being read while the one
+before it is computed. Sums are formed in the same order as when everything is in memory, so the results
+are the same to the last bit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+from glmq_kernels.slots import N_TOKENS
+from glmq_kernels.tape import Tape
+from glmq_kernels.team import Team
+
+from .fetching import Fetch, Fetching
+from .policy import Expert, ExpertCache
+from .slab import ExpertLayer
+from .statistics import ExpertStatistics
+
+Key = TypeVar("Key", bound=Hashable)
+OnRouting = Callable[[ExpertLayer, int], None]
+"""Called after a layer's routing with the layer and the number of tokens."""
+
+MOST_WARMED = 16384
+"""Experts that can be on their way at once."""
+
+GUESSES = 2
+"""Experts of the next layer that one token asks for at most before it is known which it wants."""
+
+
+class Residency:
+    """Which experts are in memory, for the program that runs with them.
+
+    cache: who has which of the slots. uses: of each expert so far, int64 (n_layers, n_experts).
+    """
+
+    def __init__(self, layers: Sequence[ExpertLayer], fetching: Fetching, cache: ExpertCache) -> None:
+        self.statistics = ExpertStatistics()
+        self.cache = cache
+        self.uses = np.zeros((len(layers), layers[0].routing.n_experts), np.int64)
+        self._layers, self._fetching = layers, fetching
+        self._guesses = _GuessScore()
+        self._all_fit = cache.n_slots >= self.uses.size
+
+    def run(self, tape: Tape, team: Team, on_routing: OnRouting | None = None) -> None:
+        """Run the tape for the batch that its state describes.
+
+        Raises UserError when experts cannot be read. What was in memory is then as it was.
+        """
+        began = time.perf_counter()
+        self._fetching.check_files()
+        self.cache.count_tokens(int(tape.state[N_TOKENS]))
+        if self._fetching.pending:
+            self._fetching.settle()
+        read_before = self._fetching.bytes_read
+        first = 0
+        try:
+            for layer in self._layers:
+                tape.run(team, first, layer.after_routing)
+                self._fetching.free_passing()
+                if on_routing is not None:
+                    on_routing(layer, int(tape.state[N_TOKENS]))
+                if tape.state[N_TOKENS] == 1:
+                    first = self._one_token(layer, tape, team)
+                else:
+                    first = self._many_tokens(layer, tape, team)
+            tape.run(team, first, tape.n_operations)
+        except BaseException:
+            for layer in self._layers:
+                layer.routing.select_all()
+            self._fetching.settle()
+            raise
+        self.statistics.tokens += int(tape.state[N_TOKENS])
+        self.statistics.bytes_read += self._fetching.bytes_read - read_before
+        self.statistics.run_seconds += time.perf_counter() - began
+
+    def warm(self, earlier: Mapping[Expert, float]) -> None:
+        """Read what earlier sessions used most in the background, until the first batch."""
+        for expert, uses in earlier.items():
+            self.cache.expect(expert, uses)
+        for expert in islice(earlier, MOST_WARMED):
+            if self.cache.slot(expert) is None and self.cache.room(expert[0]):
+                slot = self.cache.admit(expert)
+                self._fetching.begin(self._layers[expert[0]], expert, slot, idle=True)
+
+    @property
+    def n_arriving(self) -> int:
+        """Experts that have been asked for and are not there yet."""
+        return sum(not self._fetching.is_there(fetch) for fetch in self._fetching.pending.values())
+
+    def settle(self) -> None:
+        """Wait for what is being read and ask for nothing more."""
+        self._fetching.settle()
+
+    def _look_up(self, wanted: Sequence[Expert], shares: Sequence[float] = ()) -> list[Expert]:
+        """Those of one layer's experts that are there. All count as used, by `shares` (all) of the tokens.
+
+        Guesses that were right are pending, wrong ones are given up.
+        """
+        self._fetching.drop_idle()
+        present = []
+        for i, expert in enumerate(wanted):
+            self.uses[expert] += 1
+            slot = self.cache.use(expert, shares[i] if shares else 1.0)
+            guess = self._fetching.pending.get(expert)
+            if guess is not None:
+                guess.guessed = False
+                self.statistics.guessed_rightly += 1
+                self.statistics.guessed_in_time += self._fetching.is_there(guess)
+                self._guesses.count(right=True)
+            if slot is not None:
+                present.append(expert)
+        for fetch in [fetch for fetch in self._fetching.pending.values() if fetch.guessed]:
+            self._guesses.count(right=False)
+            self._fetching.abandon(fetch)
+        self.statistics.hits += len(present)
+        self.statistics.misses += len(wanted) - len(present)
+        return present
+
+    def _one_token(self, layer: ExpertLayer, tape: Tape, team: Team) -> int:
+        """The routed experts of one token. Gives the number of the operation to go on with."""
+        routing = layer.routing
+        wanted = [(layer.index, expert) for expert in routing.chosen[0].tolist()]
+        present = self._look_up(wanted)
+        arriving = {
+            choice: self._ask(layer, expert, wanted)
+            for choice, expert in enumerate(wanted)
+            if expert not in present
+        }
+        if layer.guess is not None and not self._all_fit and self._guesses.worth_it:
+            tape.run(team, layer.after_routing, layer.shared)
+            self._guess(self._layers[layer.index + 1], layer.guess.chosen[0].tolist(), GUESSES)
+        if not arriving:
+            return layer.shared
+        routing.select_choices([wanted.index(expert) for expert in present])
+        tape.run(team, layer.shared, layer.gate_up + bool(present))
+        while arriving:
+            arrived = self._await_some(arriving)
+            routing.select_choices(arrived)
+            for choice in arrived:
+                self._fetching.arrive(arriving.pop(choice))
+            tape.run(team, layer.gate_up, layer.gate_up + 1)
+        routing.select_all()
+        tape.run(team, layer.gate_up + 1, layer.end)
+        return layer.end
+
+    def _ask(self, layer: ExpertLayer, expert: Expert, wanted: Sequence[Expert]) -> Fetch:
+        """Ask for an expert; it stays unless all slots it could have are wanted now."""
+        pending = self._fetching.pending.get(expert)
+        if pending is not None:
+            self._fetching.keep(pending, wanted)
+            return pending
+        return self._fetching.begin(layer, expert, self.cache.admit(expert, wanted))
+
+    def _guess(self, layer: ExpertLayer, experts: Iterable[int], most: int) -> None:
+        """Ask for experts that the next layer is likely to want, once the disk has nothing else to do."""
+        absent = [
+            (layer.index, expert)
+            for expert in experts
+            if self.cache.slot((layer.index, expert)) is None
+            and (layer.index, expert) not in self._fetching.pending
+        ]
+        for expert in absent[: min(most, self._fetching.n_spare)]:
+            self._fetching.begin(layer, expert, None, idle=True, guessed=True)
+            self.statistics.guessed += 1
+
+    def _await_some(self, arriving: Mapping[Key, Fetch]) -> list[Key]:
+        """Wait until at least one is there; gives all that are."""
+        began = time.perf_counter()
+        while True:
+            seen = self._fetching.n_finished
+            arrived = [key for key, fetch in arriving.items() if self._fetching.is_there(fetch)]
+            if arrived:
+                self.statistics.wait_seconds += time.perf_counter() - began
+                return arrived
+            self._fetching.wait(seen)
+
+    def _many_tokens(self, layer: ExpertLayer, tape: Tape, team: Team) -> int:
+        """The routed experts of a batch, in order. Gives the number of the operation to go on with."""
+        routing = layer.routing
+        counts = np.diff(routing.offsets)
+        wanted = [(layer.index, expert) for expert in np.flatnonzero(counts).tolist()]
+        n_tokens = int(tape.state[N_TOKENS])
+        present = set(self._look_up(wanted, [counts[expert] / n_tokens for _, expert in wanted]))
+        if len(present) == len(wanted):
+            return layer.shared
+        missing = [expert for expert in wanted if expert not in present]
+        busiest = sorted(missing, key=self.cache.uses, reverse=True)
+        stay = set(busiest[: self.cache.room(layer.index)])
+        half = self._fetching.n_staging // 2
+        groups = list(_groups(missing, half, routing.n_experts))
+        self._fetching.abandon_others([expert for _, members in groups[:2] for expert in members])
+        asked = [self._ask_all(layer, groups[0][1], stay)]
+        guesses = layer.guess is not None and self._guesses.worth_it
+        tape.run(team, layer.after_routing if guesses else layer.shared, layer.gate_up)
+        tape.run(team, layer.gate_up + 1, layer.down)
+        for i, (experts, members) in enumerate(groups):
+            if i + 1 < len(groups):
+                asked.append(self._ask_all(layer, groups[i + 1][1], stay))
+            elif guesses:
+                self._guess_group(layer)
+            while asked[i]:
+                for expert in self._await_some(asked[i]):
+                    self._fetching.arrive(asked[i].pop(expert))
+            routing.select_experts(experts)
+            tape.run(team, layer.gate_up, layer.gate_up + 1)
+            tape.run(team, layer.down, layer.end)
+            self._keep_busiest(layer.index, members, experts.stop)
+            self._fetching.free_passing()
+        if guesses:
+            self._guess_group(layer)
+        routing.select_all()
+        return layer.end
+
+    def _guess_group(self, layer: ExpertLayer) -> None:
+        """Ask for as many experts as a group has that the next layer is likely to want of a batch."""
+        if layer.guess is not None:
+            likely = np.flatnonzero(np.diff(layer.guess.offsets)).tolist()
+            self._guess(self._layers[layer.index + 1], likely, self._fetching.n_staging // 2)
+
+    def _ask_all(
+        self, layer: ExpertLayer, members: Sequence[Expert], stay: Container[Expert]
+    ) -> dict[Expert, Fetch]:
+        asked = {}
+        for expert in members:
+            fetch = self._fetching.pending.get(expert)
+            if fetch is None:
+                slot = self.cache.admit(expert) if expert in stay else None
+                fetch = self._fetching.begin(layer, expert, slot)
+            elif expert in stay:
+                self._fetching.keep(fetch, ())
+            asked[expert] = fetch
+        return asked
+
+    def _keep_busiest(self, layer: int, members: Sequence[Expert], done: int) -> None:
+        """Let experts that pass through stay instead of ones that have been used less.
+
+        Only those that come before expert `done` may go: the batch needs the others yet.
+        """
+        passing = [expert for expert in members if expert in self._fetching.passing]
+        residents = sorted(
+            (expert for expert in self.cache.of_layer(layer) if expert[1] < done), key=self.cache.uses
+        )
+        for expert in sorted(passing, key=self.cache.uses, reverse=True):
+            if not residents or self.cache.uses(residents[0]) >= self.cache.uses(expert):
+                return
+            self._fetching.keep_instead(residents.pop(0), expert)
+
+
+def _groups(missing: Sequence[Expert], size: int, n_experts: int) -> Iterator[tuple[range, Sequence[Expert]]]:
+    """Ranges of experts that together are all, each with up to `size` of the missing ones."""
+    first = 0
+    for at in range(0, len(missing), size):
+        last = missing[at + size][1] if at + size < len(missing) else n_experts
+        yield range(first, last), missing[at : at + size]
+        first = last
+
+
+class _GuessScore:
+    """Whether guesses have been right often enough to go on with them."""
+
+    WANTED = 0.5
+    PAUSE = 2000
+
+    def __init__(self) -> None:
+        self._rate = 1.0
+        self._pause = 0
+
+    def count(self, *, right: bool) -> None:
+        """Take note of a guess's outcome."""
+        self._rate += 0.01 * (right - self._rate)
+        if self._rate < self.WANTED:
+            self._rate, self._pause = 0.75, self.PAUSE
+
+    @property
+    def worth_it(self) -> bool:
+        """Whether to guess now; after a bad time not for some layers."""
+        self._pause = max(0, self._pause - 1)
+        return self._pause == 0

@@ -1,0 +1,41 @@
+"""Which experts were chosen for which token, recorded for `bench/expert_cache.py`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from glmq_kernels.errors import UserError
+
+from .slab import ExpertLayer
+
+
+class RoutingTrace:
+    """Collects the choices of every batch; called after each layer's routing."""
+
+    def __init__(self) -> None:
+        self._batches: list[list[np.ndarray]] = []
+
+    def __call__(self, layer: ExpertLayer, n_tokens: int) -> None:
+        """Take a layer's choices for the tokens of a batch."""
+        if layer.index == 0:
+            self._batches.append([])
+        self._batches[-1].append(layer.routing.chosen[:n_tokens].astype(np.int16))
+
+    def array(self) -> np.ndarray:
+        """Numbers of experts, int16 (n_tokens, n_layers, top_k), of the batches that were finished."""
+        n_layers = max(map(len, self._batches), default=0)
+        whole = [np.stack(batch, axis=1) for batch in self._batches if len(batch) == n_layers]
+        return np.concatenate(whole) if whole else np.zeros((0, 0, 0), np.int16)
+
+    def save(self, path: Path) -> None:
+        """Write the array as a .npy file. Raises UserError when that is not possible."""
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with unfinished.open("wb") as file:
+                np.save(file, self.array())
+            unfinished.replace(path)
+        except OSError as error:
+            unfinished.unlink(missing_ok=True)
+            raise UserError(f"{path} cannot be written: {error.strerror}") from None

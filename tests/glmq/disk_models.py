@@ -1,0 +1,77 @@
+"""Models whose experts come from disk, with a chosen number of them in memory, and a disk that fails."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import random
+import time
+from collections import Counter
+
+from glmq_kernels.reader import room_for
+from glmq_kernels.reader_board import (
+    REQUEST_ADDRESS,
+    REQUEST_BYTES,
+    REQUEST_FILE,
+    REQUEST_OFFSET,
+    REQUEST_RESULT,
+)
+
+import glmq
+from glmq.experts import placement
+from glmq.experts.memory import STACKED, needs_of
+from glmq.gguf import open_gguf
+from glmq.memory_plan import MemoryPlan
+
+
+def expert_sizes(path):
+    """Number of experts, and bytes of a slot."""
+    with open_gguf(path) as file:
+        stacked = [tensor for name, tensor in file.tensors.items() if STACKED.fullmatch(name)]
+        rooms = [room_for(tensor.n_bytes // tensor.shape[0]) for tensor in stacked]
+        slot = max(sum(rooms[i : i + 3]) for i in range(0, len(rooms), 3))
+        return sum(tensor.shape[0] for tensor in stacked) // 3, slot
+
+
+def load_from_disk(monkeypatch, path, n_slots, **options):
+    """Load so that `n_slots` experts stay in memory."""
+    with glmq.load(path, **options) as mapped:
+        needs = needs_of(mapped.file, mapped._program, mapped.n_ctx)
+        top_k = mapped._program.expert_layers[0].routing.top_k
+    monkeypatch.setattr(placement, "RESERVE", 0)
+    monkeypatch.setattr(placement, "resident_memory", lambda: 0)
+    staging = max(placement.LEAST_STAGING, top_k + placement.GUESSES)
+    budget = needs.work + needs.kv_cache + (staging + n_slots) * expert_sizes(path)[1]
+    # Small models are smaller than the memory through which experts pass.
+    monkeypatch.setattr("glmq.model.plan_memory", lambda needs, ram: MemoryPlan(ram, in_memory=ram is None))
+    model = glmq.load(path, ram=budget, **options)
+    assert model.experts.placement.n_slots == n_slots
+    return model
+
+
+class UnreliableDisk:
+    """Takes its time at random, and fails the first `failures` times that a place is read.
+
+    `address`: of a function that a `Reader` takes for `read`.
+    """
+
+    def __init__(self, failures: int = 1, seconds: float = 0.0, seed: int = 0) -> None:
+        self.reads: Counter[tuple[int, int]] = Counter()
+        self.failures, self._seconds, self._rng = failures, seconds, random.Random(seed)
+        kind = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+        self._function = kind(self._read)
+        self.address = ctypes.cast(self._function, ctypes.c_void_p).value
+
+    def _read(self, request: int, thread: int, threads: int) -> None:
+        slots = (ctypes.c_int64 * 8).from_address(request)
+        file, offset, size, address = (
+            slots[at // 8] for at in (REQUEST_FILE, REQUEST_OFFSET, REQUEST_BYTES, REQUEST_ADDRESS)
+        )
+        time.sleep(self._rng.random() * self._seconds)
+        self.reads[file, offset] += 1
+        if self.reads[file, offset] <= self.failures:
+            result = -errno.EIO
+        else:
+            result = os.preadv(file, [(ctypes.c_char * size).from_address(address)], offset)
+        slots[REQUEST_RESULT // 8] = result

@@ -1,0 +1,217 @@
+"""Models larger than memory give the same answers, whatever the disk does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from functools import partial
+
+import numpy as np
+import pytest
+from glmq_kernels.cache_folder import cache_folder
+from glmq_kernels.reader import Reader
+
+import glmq
+from glmq.demo import demo_model_path
+from glmq.experts import disk as disk_module
+
+from .disk_models import UnreliableDisk, expert_sizes, load_from_disk
+from .small_models import N_LAYERS, N_VOCAB, TOP_K, write_glm4moe
+
+GREEDY = glmq.Sampling(temperature=0)
+PROMPT = np.random.default_rng(5).integers(0, N_VOCAB, 40).tolist()
+LAYERS = N_LAYERS - 1
+
+
+@pytest.fixture(autouse=True)
+def own_profiles(monkeypatch, tmp_path):
+    """Profiles of earlier tests must not decide what is in memory."""
+    monkeypatch.setattr("glmq.experts.profile.cache_folder", lambda: tmp_path / "profiles")
+
+
+def answer(model, n=24):
+    """Token ids after PROMPT."""
+    generation = model.generate(PROMPT, sampling=GREEDY, max_tokens=n)
+    generation.run()
+    return generation.tokens
+
+
+@pytest.mark.parametrize("type_name", ["Q8_0", "Q4_K", "F16"])
+@pytest.mark.parametrize("n_slots", [0, 2, 2 * TOP_K, 11])
+def test_results_are_those_of_the_mapped_model_to_the_last_bit(monkeypatch, tmp_path, type_name, n_slots):
+    path = write_glm4moe(tmp_path / "model.gguf", type_name)
+    with glmq.load(path, n_ctx=128) as mapped:
+        logits, tokens = mapped.logits(PROMPT), answer(mapped)
+    with load_from_disk(monkeypatch, path, n_slots, n_ctx=128) as model:
+        np.testing.assert_array_equal(model.logits(PROMPT), logits)
+        assert answer(model) == tokens
+        assert model.experts.statistics.misses > 0
+        if n_slots:
+            assert model.experts.statistics.hits > 0
+
+
+def test_batches_of_any_size_give_the_same(monkeypatch, small_path):
+    with glmq.load(small_path, n_ctx=128) as mapped:
+        expected = [mapped.logits(PROMPT[:n])[-1] for n in (1, 2, 3, 5, 17, 40)]
+    with load_from_disk(monkeypatch, small_path, 5, n_ctx=128) as model:
+        found = [model.logits(PROMPT[:n])[-1] for n in (1, 2, 3, 5, 17, 40)]
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_slow_reads_that_fail_once_change_nothing(monkeypatch, small_path, seed):
+    with glmq.load(small_path, n_ctx=128) as mapped:
+        tokens = answer(mapped)
+    unreliable = UnreliableDisk(failures=1, seconds=0.002, seed=seed)
+    monkeypatch.setattr(disk_module, "Reader", partial(Reader, read=unreliable.address))
+    monkeypatch.setattr("glmq.experts.disk.read_now", _read_patiently(disk_module.read_now))
+    with load_from_disk(monkeypatch, small_path, 5, n_ctx=128) as model:
+        assert answer(model) == tokens
+    assert max(unreliable.reads.values()) > 1
+
+
+def _read_patiently(read_now):
+    """Dense weights are read once, and their failure is final: let the disk fail before."""
+
+    def read(reader, parts):
+        with pytest.raises(glmq.UserError):
+            read_now(reader, parts)
+        return read_now(reader, parts)
+
+    return read
+
+
+def test_a_disk_that_keeps_failing_ends_the_answer_but_not_the_model(monkeypatch, small_path):
+    unreliable = UnreliableDisk(failures=0)
+    monkeypatch.setattr(disk_module, "Reader", partial(Reader, read=unreliable.address))
+    with load_from_disk(monkeypatch, small_path, 2, n_ctx=128) as model:
+        tokens = answer(model)
+        unreliable.failures = 10**9
+        session = model.session()
+        with pytest.raises(
+            glmq.UserError, match=r"small\.gguf cannot be read at byte \d+: Input/output error"
+        ):
+            session.evaluate(PROMPT)
+        assert session.tokens == []
+        unreliable.failures = 0
+        assert answer(model) == tokens
+
+
+def test_a_file_that_changes_is_noticed(monkeypatch, small_path, tmp_path):
+    path = tmp_path / "changing.gguf"
+    path.write_bytes(small_path.read_bytes())
+    with load_from_disk(monkeypatch, path, 2, n_ctx=128) as model:
+        answer(model)
+        os.truncate(path, path.stat().st_size - 5000)
+        with pytest.raises(glmq.UserError, match=r"changing\.gguf has changed .* load it again"):
+            answer(model)
+
+
+def test_a_budget_that_is_too_small_says_what_would_do(small_path):
+    with pytest.raises(glmq.UserError, match=r"give it --ram [\d.]+G or more"):
+        glmq.load(small_path, n_ctx=128, ram=2_000_000)
+    with pytest.raises(glmq.UserError, match="'much' is not an amount of memory"):
+        glmq.load(small_path, ram="much")
+
+
+def test_what_was_used_is_read_again_at_the_next_start(monkeypatch, small_path):
+    with load_from_disk(monkeypatch, small_path, 8, n_ctx=128) as model:
+        answer(model)
+        assert model.experts.statistics.bytes_read > 0
+    with load_from_disk(monkeypatch, small_path, 8, n_ctx=128) as model:
+        while model.experts.n_arriving:
+            time.sleep(0.01)
+        model.session().evaluate([PROMPT[0]])
+        assert model.experts.statistics.hits > 0
+
+
+def test_statistics_tell_where_experts_were_found(monkeypatch, small_path):
+    n_experts, slot = expert_sizes(small_path)
+    with load_from_disk(monkeypatch, small_path, 8, n_ctx=128) as model:
+        before = model.experts.statistics.copy()
+        session = model.session()
+        for token in PROMPT:
+            session.evaluate([token])
+        found = model.experts.statistics.since(before)
+    assert found.tokens == len(PROMPT)
+    assert found.hits + found.misses == len(PROMPT) * LAYERS * TOP_K
+    assert 0 < found.bytes_read <= slot * (found.misses + found.guessed)
+    assert 0 <= found.wait_share <= 1
+    assert f"{found.hit_rate:.0%}" in found.line()
+    assert n_experts == 16
+
+
+def test_routing_is_recorded_in_either_mode(monkeypatch, small_path, tmp_path):
+    with glmq.load(small_path, n_ctx=128) as mapped:
+        trace = mapped.record_routing()
+        mapped.logits(PROMPT)
+        mapped.logits(PROMPT[:1])
+        trace.save(tmp_path / "mapped.npy")
+    with load_from_disk(monkeypatch, small_path, 2, n_ctx=128) as model:
+        other = model.record_routing()
+        model.logits(PROMPT)
+        model.logits(PROMPT[:1])
+    recorded = np.load(tmp_path / "mapped.npy")
+    assert recorded.shape == (len(PROMPT) + 1, LAYERS, TOP_K)
+    assert recorded.dtype == np.int16
+    np.testing.assert_array_equal(recorded, other.array())
+
+
+@pytest.mark.parametrize("unreliable", [False, True], ids=["plain", "slow and failing"])
+def test_500_tokens_of_the_demo_model_with_a_third_of_its_experts(monkeypatch, unreliable):
+    path = demo_model_path()
+    prompt = "Once upon a time, in a village between two rivers,"
+    answers = []
+    with glmq.load(path, n_ctx=640) as mapped:
+        mapped.generate(prompt, sampling=GREEDY, max_tokens=500).run()
+        answers.append(mapped._own_session().tokens)
+    if unreliable:
+        flaky = UnreliableDisk(failures=0, seconds=0.0005)
+        monkeypatch.setattr(disk_module, "Reader", partial(Reader, read=flaky.address))
+    with load_from_disk(monkeypatch, path, expert_sizes(path)[0] // 3, n_ctx=640) as model:
+        if unreliable:
+            flaky.failures = 1
+        model.generate(prompt, sampling=GREEDY, max_tokens=500).run()
+        answers.append(model._own_session().tokens)
+        assert model.experts.statistics.misses > 1000
+    assert len(answers[0]) > 500
+    assert answers[0] == answers[1]
+
+
+LIMITED = """
+import json, resource, sys
+import glmq
+
+budget = int(sys.argv[2])
+model = glmq.load(sys.argv[1], n_ctx=512, ram=budget)
+assert model.experts is not None
+session = model.session()
+session.evaluate(list(range(300)))
+for token in range(20):
+    session.evaluate([token])
+print(json.dumps({"peak": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the unit of ru_maxrss is Linux's")
+def test_the_process_stays_within_its_budget(tmp_path):
+    """A model of 1.2 GB in 0.7 GB, the interpreter and all else included."""
+    bench = os.path.join(os.path.dirname(__file__), "..", "..", "bench")
+    sys.path.insert(0, bench)
+    try:
+        from synthetic import write_air
+    finally:
+        sys.path.remove(bench)
+    path = write_air(tmp_path / "air.gguf", "Q4_0", n_layers=2, vocab_size=2048)
+    budget = 900_000_000
+    assert path.stat().st_size > 1.3 * budget
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(path), str(budget)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["peak"] <= 1.05 * budget
+    assert cache_folder().is_dir()
