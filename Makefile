@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: chat test test-full lint types layers bench clean
+.PHONY: chat test test-full lint types layers bench bench-disk clean
 
 chat: $(VENV)/installed
 	$(BIN)/glmq chat
@@ -27,6 +27,10 @@ layers: $(VENV)/installed-test
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python bench/compare.py
+
+bench-disk: $(VENV)/installed-bench
+	$(BIN)/python bench/larger_than_memory.py
+	$(BIN)/python bench/expert_cache.py --plot docs/expert-cache.svg
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

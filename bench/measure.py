@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,34 +16,55 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Engine:
-    """What is measured. work: bytes of weights and multiply-adds of one token, where known."""
+    """What is measured.
+
+    work: bytes of weights and multiply-adds of one token, where known. bytes_read: of experts, from disk.
+    """
 
     evaluate: Callable[[Sequence[int]], None]
     rewind: Callable[[int], None]
     n_vocab: int
     work: dict[str, int]
+    bytes_read: Callable[[], int] = lambda: 0
 
 
-def start_glmq(path: str, threads: int, n_ctx: int) -> Engine:
+def start_glmq(args: argparse.Namespace, n_ctx: int) -> Engine:
     """glmq as it is."""
     import glmq
 
-    model = glmq.load(path, n_ctx=n_ctx, n_threads=threads)
+    model = glmq.load(args.file, n_ctx=n_ctx, n_threads=args.threads, ram=args.ram)
     session = model.session()
     work = {
         "weight_bytes": model.work.weight_bytes + model.work.output_bytes,
         "multiply_adds": model.work.multiply_adds,
     }
-    return Engine(lambda tokens: (session.evaluate(tokens), None)[1], session.rewind, model.n_vocab, work)
+
+    def evaluate(tokens: Sequence[int]) -> None:
+        session.evaluate(tokens)
+
+    def bytes_read() -> int:
+        return model.experts.statistics.bytes_read if model.experts else 0
+
+    return Engine(evaluate, session.rewind, model.n_vocab, work, bytes_read)
 
 
-def start_llama_cpp(path: str, threads: int, n_ctx: int) -> Engine:
+def start_llama_cpp(args: argparse.Namespace, n_ctx: int) -> Engine:
     """llama.cpp with flash attention on, as its own programs have it."""
     import llama_cpp
 
+    if args.mapped:
+        # Not with weights rearranged in memory of its own, in which a large model would not fit.
+        default = llama_cpp.llama_cpp.llama_model_default_params
+
+        def plain() -> llama_cpp.llama_cpp.llama_model_params:
+            parameters = default()
+            parameters.use_extra_bufts = False
+            return parameters
+
+        llama_cpp.llama_cpp.llama_model_default_params = plain
     model = llama_cpp.Llama(
-        path, n_ctx=n_ctx, n_batch=512, n_ubatch=512, n_threads=threads, n_threads_batch=threads,
-        flash_attn=True, verbose=False,
+        args.file, n_ctx=n_ctx, n_batch=512, n_ubatch=512, n_threads=args.threads,
+        n_threads_batch=args.threads, flash_attn=True, verbose=False,
     )  # fmt: skip
 
     def rewind(n: int) -> None:
@@ -61,10 +83,14 @@ def main() -> None:
     parser.add_argument("--decode", type=int, default=64)
     parser.add_argument("--depth", type=int, default=0, help="tokens in the context before")
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--ram", help="glmq's memory")
+    parser.add_argument(
+        "--mapped", action="store_true", help="llama.cpp with all weights where they are mapped"
+    )
     args = parser.parse_args()
     start = start_glmq if args.engine == "glmq" else start_llama_cpp
     began = time.perf_counter()
-    engine = start(args.file, args.threads, args.depth + args.prompt + args.decode + 64)
+    engine = start(args, args.depth + args.prompt + args.decode + 64)
     load_seconds = time.perf_counter() - began
     rng = random.Random(0)
     before, prompt, answer = (
@@ -74,17 +100,29 @@ def main() -> None:
         engine.evaluate(before)
     engine.evaluate((prompt or answer)[:16])
     results: dict[str, list[float]] = {"prompt": [], "decode": []}
+    bytes_read: dict[str, list[int]] = {"prompt": [], "decode": []}
     for _ in range(args.repeat):
         engine.rewind(args.depth)
-        if prompt:
-            began = time.perf_counter()
-            engine.evaluate(prompt)
-            results["prompt"].append(args.prompt / (time.perf_counter() - began))
-        began = time.perf_counter()
-        for token in answer:
-            engine.evaluate([token])
-        results["decode"].append(args.decode / (time.perf_counter() - began))
-    print(json.dumps({"engine": args.engine, "load_seconds": load_seconds, **results, **engine.work}))
+        for work, batches in (("prompt", [prompt] if prompt else []), ("decode", [[t] for t in answer])):
+            began, read_before = time.perf_counter(), engine.bytes_read()
+            for batch in batches:
+                engine.evaluate(batch)
+            if batches:
+                n_tokens = sum(map(len, batches))
+                results[work].append(n_tokens / (time.perf_counter() - began))
+                bytes_read[work].append(engine.bytes_read() - read_before)
+    print(
+        json.dumps(
+            {
+                "engine": args.engine,
+                "load_seconds": load_seconds,
+                **results,
+                "bytes_read": bytes_read,
+                "peak_memory": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+                **engine.work,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

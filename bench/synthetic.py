@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from zlib import crc32
 
 import gguf
 import numpy as np
@@ -33,8 +34,14 @@ NARROW = {
 """What llama.cpp's quantizer stores where rows do not divide into blocks of 256: Air's down matrices."""
 
 
+EMBEDDING_SCALE = 250.0
+"""Token embeddings are so much larger than other weights, so that tokens are routed to different experts."""
+
+
 def matrix_type(name: str, columns: int, type_name: str) -> str:
     """The type of a matrix in a file of a type. `Q4_K_M`: the mix that has this name."""
+    if "embed_tokens" in name:
+        return "Q8_0"
     if type_name == "Q4_K_M":
         wants_more = any(part in name for part in ("lm_head", "v_proj", "down_proj"))
         type_name = "Q6_K" if wants_more else "Q4_K"
@@ -108,6 +115,10 @@ class RandomWeights:
         self._type = type_name
         rng = np.random.default_rng(0)
         self._bytes = rng.integers(0, 256, 64 << 20, np.uint8)
+        if type_name == "Q4_0":  # 0 stands for -8, for which there is no 8: without it the mean is 0
+            self._bytes = (
+                rng.integers(1, 16, 64 << 20, np.uint8) | rng.integers(1, 16, 64 << 20, np.uint8) << 4
+            )
         self._floats = rng.standard_normal(1 << 20, np.float32)
 
     def __contains__(self, name: object) -> bool:
@@ -138,15 +149,16 @@ class RandomWeights:
         type_name = matrix_type(name, columns, self._type)
         if FORMATS[type_name].is_float:
             return (0.02 * np.resize(self._floats, n_rows * columns)).reshape(n_rows, columns)
-        return self._blocks(type_name, (name, first_row), n_rows, columns)
+        return self._blocks(type_name, name, first_row, n_rows, columns)
 
-    def _blocks(self, type_name: str, seed: object, n_rows: int, columns: int) -> np.ndarray:
+    def _blocks(self, type_name: str, name: str, first_row: int, n_rows: int, columns: int) -> np.ndarray:
         kind = FORMATS[type_name]
         row_bytes = kind.row_bytes(columns)
-        start = hash(seed) % (len(self._bytes) - n_rows * row_bytes)
+        start = crc32(f"{name} {first_row}".encode()) % (len(self._bytes) - n_rows * row_bytes)
         blocks = self._bytes[start : start + n_rows * row_bytes].copy().reshape(-1, kind.block_bytes)
+        scale = EMBEDDING_SCALE if "embed_tokens" in name else 1.0
         for at, value in FIELDS[type_name]:
-            blocks[:, at : at + 2] = np.array([value], np.float16).view(np.uint8)
+            blocks[:, at : at + 2] = np.array([scale * value], np.float16).view(np.uint8)
         if type_name == "MXFP4":
             blocks[:, 0] = 120  # the power of two
         if type_name == "IQ1_M":  # 2**-8 in four pieces

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -17,12 +17,14 @@ from glmq_kernels.errors import UserError
 from glmq_kernels.limits import dot_peak, read_bandwidth
 from glmq_kernels.team import Team
 
-from .engine import BATCH
 from .model import Model, load
 from .session import Session
 
 MEASURED_BYTES = 2_000_000_000
 """Read bandwidth is measured over at most so much of the weights, well beyond any cache."""
+
+MEASURED_OF_CACHED = 256_000_000
+"""The same where memory is limited."""
 
 WARM_UP_TOKENS = 8
 
@@ -63,6 +65,7 @@ class Result:
     dot_peak: float
     dot_share: float
     peak_memory: int | None
+    experts: dict[str, float] | None
 
     @property
     def test(self) -> str:
@@ -85,6 +88,7 @@ class Plan:
     n_threads: Sequence[int | None] = (None,)
     repetitions: int = 5
     cache_type: str = "F16"
+    ram: int | None = None
 
 
 def run(path: Path, plan: Plan, tell: Callable[[Result], None], status: Callable[[str, float], None]) -> None:
@@ -94,7 +98,12 @@ def run(path: Path, plan: Plan, tell: Callable[[Result], None], status: Callable
         raise UserError("nothing to measure; give a length with -p or -n")
     for n_threads in plan.n_threads:
         with load(
-            path, n_ctx=longest, n_threads=n_threads, cache_type=plan.cache_type, progress=status
+            path,
+            n_ctx=longest,
+            n_threads=n_threads,
+            cache_type=plan.cache_type,
+            ram=plan.ram,
+            progress=status,
         ) as model:
             status("measuring the machine", 0.0)
             limits = _limits(model)
@@ -107,8 +116,9 @@ def run(path: Path, plan: Plan, tell: Callable[[Result], None], status: Callable
 
 def _limits(model: Model) -> Limits:
     team = Team(model.n_threads)
+    most = MEASURED_BYTES if model.experts is None else MEASURED_OF_CACHED
     try:
-        return Limits(read_bandwidth(team, model.file.first_bytes(MEASURED_BYTES)), dot_peak(team))
+        return Limits(read_bandwidth(team, model.file.first_bytes(most)), dot_peak(team))
     finally:
         team.close()
 
@@ -132,13 +142,17 @@ def _measure(
         session.evaluate(before)
     _evaluate(session, measured[:WARM_UP_TOKENS], bool(n_prompt))
     samples = []
+    experts = model.experts.statistics.copy() if model.experts else None
     for i in range(plan.repetitions):
         status(f"{what} at depth {n_depth}", i / plan.repetitions)
         session.rewind(n_depth)
         began = time.perf_counter()
         _evaluate(session, measured, bool(n_prompt))
         samples.append(len(measured) / (time.perf_counter() - began))
-    return _result(model, limits, plan, (n_prompt, n_gen, n_depth), samples)
+    result = _result(model, limits, plan, (n_prompt, n_gen, n_depth), samples)
+    if model.experts and experts:
+        return replace(result, experts=asdict(model.experts.statistics.since(experts)))
+    return result
 
 
 def _evaluate(session: Session, tokens: list[int], at_once: bool) -> None:
@@ -159,7 +173,7 @@ def _result(
         weight_bytes = speed * (work.weight_bytes + work.output_bytes)
     else:  # logits are wanted of the last token only; a batch meets about every expert
         multiply_adds = speed * (work.multiply_adds + work.output_multiply_adds / n_prompt)
-        weight_bytes = speed * math.ceil(n_prompt / BATCH) / n_prompt * model.file.n_bytes
+        weight_bytes = speed * math.ceil(n_prompt / model.batch) / n_prompt * model.file.n_bytes
     return Result(
         model_filename=str(model.path),
         model_size=model.file.n_bytes,
@@ -180,6 +194,7 @@ def _result(
         dot_peak=limits.multiply_adds,
         dot_share=multiply_adds / limits.multiply_adds,
         peak_memory=peak_memory(),
+        experts=None,
     )
 
 

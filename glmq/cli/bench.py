@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from glmq_kernels.cache_layout import CACHE_TYPES
 
-from .options import Status, model_path
+from .options import Status, model_path, ram_option
 
 if TYPE_CHECKING:
     from ..benchmark import Result
@@ -63,6 +63,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
     show_default=True,
     help="How keys and values are kept.",
 )
+@ram_option
 @click.option("--json", "as_json", is_flag=True, help="A JSON list of rows, with llama-bench's names.")
 def bench(
     model: str | None,
@@ -72,6 +73,7 @@ def bench(
     threads: tuple[int, ...] | None,
     repetitions: int,
     cache_type: str,
+    ram: int | None,
     as_json: bool,
 ) -> None:
     """Measure the speed of the GGUF file MODEL, by default the demo model.
@@ -81,8 +83,9 @@ def bench(
     commas between them measure all combinations.
     """
     from ..benchmark import Plan, run
+    from ..experts.statistics import ExpertStatistics
 
-    plan = Plan(n_prompt, n_gen, n_depth, threads or (None,), repetitions, cache_type.upper())
+    plan = Plan(n_prompt, n_gen, n_depth, threads or (None,), repetitions, cache_type.upper(), ram)
     status = Status()
     results: list[Result] = []
 
@@ -93,6 +96,8 @@ def bench(
             if len(results) == 1:
                 click.echo(_line(HEADERS))
             click.echo(_line(_cells(result)))
+            if result.experts:
+                click.echo("  " + ExpertStatistics(**result.experts).line())  # type: ignore[arg-type]
 
     try:
         run(model_path(model, status), plan, tell, status.show)

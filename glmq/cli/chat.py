@@ -11,12 +11,14 @@ from glmq_kernels.errors import UserError
 from .. import __version__
 from ..sampling import Sampling
 from . import slash
-from .options import Status, model_options, open_model, sampling_of, sampling_options
+from .options import ModelOptions, Status, model_options, open_model, sampling_of, sampling_options
+from .stats import memory_line, stats_line
 from .terminal import messages, note, write
 
 if TYPE_CHECKING:
     from ..chat.conversation import Conversation
-    from ..generation import Generation, Timings
+    from ..experts.statistics import ExpertStatistics
+    from ..generation import Generation
     from ..model import Model
 
 
@@ -26,17 +28,19 @@ if TYPE_CHECKING:
 @click.option(
     "-n", "--max-tokens", type=click.IntRange(min=1), metavar="N", help="End answers after N tokens."
 )
-@click.option("--no-stats", is_flag=True, help="No line with tokens and speed after each answer.")
+@click.option(
+    "--stats/--no-stats",
+    default=None,
+    help="After each answer also how experts were read from disk, or not even its tokens and speed.",
+)
 @sampling_options
 @model_options
 def chat(
     model: str | None,
     system: str | None,
     max_tokens: int | None,
-    no_stats: bool,
-    ctx: int | None,
-    threads: int | None,
-    cache_type: str,
+    stats: bool | None,
+    options: ModelOptions,
     **sampling: Any,
 ) -> None:
     """Talk with the GGUF file MODEL, by default the demo model.
@@ -50,8 +54,8 @@ def chat(
     conversation = Conversation()
     conversation.set_system(system)
     status = Status()
-    with open_model(model, ctx, threads, cache_type, status) as loaded:
-        talk = _Talk(loaded, conversation, settings, max_tokens, not no_stats, status)
+    with open_model(model, options, status) as loaded:
+        talk = _Talk(loaded, conversation, settings, max_tokens, stats, status)
         loaded.chat_template  # noqa: B018  (told at the start when there is none)
         if sys.stdin.isatty():
             note(_greeting(loaded))
@@ -63,7 +67,7 @@ def _converse(talk: _Talk) -> None:
     for text in messages(list(slash.COMMANDS)):
         try:
             if text.startswith("/"):
-                note(slash.run(text, talk.conversation))
+                note(slash.run(text, talk))
             elif text.strip():
                 talk.answer(text.strip())
         except slash.Quit:
@@ -83,16 +87,22 @@ class _Talk:
         conversation: Conversation,
         sampling: Sampling,
         max_tokens: int | None,
-        stats: bool,
+        stats: bool | None,
         status: Status,
     ) -> None:
+        """stats: whether to tell of disk too (True), of nothing (False) or of tokens and speed (None)."""
         self.conversation = conversation
         self._model, self._sampling, self._max_tokens = model, sampling, max_tokens
         self._stats, self._status = stats, status
 
+    def statistics(self) -> str:
+        """What `/stats` shows."""
+        return memory_line(self._model)
+
     def answer(self, text: str) -> None:
         """Answer a message. Ctrl-C ends the answer; what is there of it stays in the conversation."""
         self.conversation.add("user", text)
+        before = self._model.experts.statistics.copy() if self._model.experts else None
         generation: Generation | None = None
         try:
             generation = self._model.chat(
@@ -112,7 +122,7 @@ class _Talk:
             else:
                 self.conversation.drop_last()
         click.echo()
-        self._tell_end(generation)
+        self._tell_end(generation, before)
 
     def _print(self, generation: Generation) -> None:
         begun = False
@@ -122,15 +132,16 @@ class _Talk:
             begun = begun or bool(shown)
             write(shown)
 
-    def _tell_end(self, generation: Generation | None) -> None:
+    def _tell_end(self, generation: Generation | None, before: ExpertStatistics | None) -> None:
         if generation is None:
             note("Stopped before the answer began.")
             return
         if generation.finish_reason == "context":
             n_ctx = self._model.n_ctx
             note(f"The context of {n_ctx} tokens is full: /clear it, or start with a larger --ctx.")
-        if self._stats:
-            note(_stats(generation.timings))
+        if self._stats is not False:
+            lines = stats_line(self._model, generation.timings, before)
+            note(lines if self._stats else lines.splitlines()[0])
 
 
 def _greeting(model: Model) -> str:
@@ -138,12 +149,4 @@ def _greeting(model: Model) -> str:
     return (
         f"glmq {__version__} · {name} · context {model.n_ctx} · {model.n_threads} threads"
         f" · /help lists commands"
-    )
-
-
-def _stats(timings: Timings) -> str:
-    cached = f" (and {timings.n_cached} cached)" if timings.n_cached else ""
-    return (
-        f"[prompt {timings.n_prompt} tokens{cached}, {timings.prompt_per_second:.1f} tokens/s"
-        f" · answer {timings.n_generated} tokens, {timings.decode_per_second:.1f} tokens/s]"
     )

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from glmq_kernels.errors import UserError
 
-from .options import Status, model_options, open_model, sampling_of, sampling_options
+from .options import ModelOptions, Status, model_options, open_model, sampling_of, sampling_options
+from .stats import stats_line
 from .terminal import note, write
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 @click.option("-n", "--max-tokens", type=click.IntRange(min=0), metavar="N", help="End after N tokens.")
 @click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object with token ids, text and timings.")
+@click.option(
+    "--stats", is_flag=True, help="Tell in the end how much was read and how fast, on standard error."
+)
 @sampling_options
 @model_options
 def generate(
@@ -35,9 +39,8 @@ def generate(
     max_tokens: int | None,
     stop: tuple[str, ...],
     as_json: bool,
-    ctx: int | None,
-    threads: int | None,
-    cache_type: str,
+    stats: bool,
+    options: ModelOptions,
     **sampling: Any,
 ) -> None:
     """Continue a text with the GGUF file MODEL ("demo" is the demo model), without a chat template.
@@ -47,7 +50,7 @@ def generate(
     settings = sampling_of(**sampling)
     text = prompt_text(prompt, file, dash)
     status = Status()
-    with open_model(model, ctx, threads, cache_type, status) as loaded:
+    with open_model(model, options, status) as loaded:
         generation = loaded.generate(
             text, sampling=settings, max_tokens=max_tokens, stop=stop, progress=status.reading
         )
@@ -55,11 +58,13 @@ def generate(
             generation.run()
             status.clear()
             click.echo(_report(loaded, generation))
-            return
-        for piece in generation:
-            status.clear()
-            write(piece)
-        click.echo()
+        else:
+            for piece in generation:
+                status.clear()
+                write(piece)
+            click.echo()
+        if stats:
+            note(stats_line(loaded, generation.timings))
         if generation.finish_reason == "context":
             note(f"The context of {loaded.n_ctx} tokens is full; a larger --ctx makes room for more.")
 
@@ -100,5 +105,6 @@ def _report(model: Model, generation: Generation) -> str:
                 "prompt_per_second": generation.timings.prompt_per_second,
                 "decode_per_second": generation.timings.decode_per_second,
             },
+            "experts": asdict(model.experts.statistics) if model.experts else None,
         }
     )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 from glmq_kernels.cache_layout import CACHE_TYPES
 
 from ..sampling import Sampling
+from .terminal import note
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -43,16 +47,60 @@ def sampling_of(temp: float, top_k: int, top_p: float, min_p: float, seed: int |
     return Sampling(temperature=temp, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed)
 
 
-def model_options(command: Command) -> Command:
-    """Options that `open_model` takes."""
-    command = click.option(
-        "--ctx", type=int, metavar="N", help="Tokens of context. [default: the model's, at most 16384]"
-    )(command)
-    command = click.option(
-        "--cache-type", type=click.Choice([name.lower() for name in CACHE_TYPES]), default="f16",
-        show_default=True, help="How keys and values are kept; q8_0 takes half the memory.",
+@dataclass(frozen=True)
+class ModelOptions:
+    """How a model is to be loaded, and what is to be told and kept about its run."""
+
+    ctx: int | None
+    threads: int | None
+    cache_type: str
+    ram: int | None
+    record_routing: Path | None
+
+
+def ram_option(command: Command) -> Command:
+    """How much memory a model may take."""
+    return click.option(
+        "--ram", callback=_memory_size, metavar="SIZE",
+        help="Memory for everything, such as 12G; experts for which there is no room stay on disk until they"
+        " are wanted. [default: what is free]",
     )(command)  # fmt: skip
-    return click.option("--threads", type=int, metavar="N", help="[default: all cores]")(command)
+
+
+def _memory_size(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    from ..memory_plan import parse_size
+
+    return None if value is None else parse_size(value)
+
+
+def model_options(command: Command) -> Command:
+    """Options that `open_model` takes: the command gets them as `options`."""
+
+    @wraps(command)
+    def collected(
+        *args: Any,
+        ctx: int | None,
+        threads: int | None,
+        cache_type: str,
+        ram: int | None,
+        record_routing: Path | None,
+        **others: Any,
+    ) -> Any:
+        return command(*args, options=ModelOptions(ctx, threads, cache_type, ram, record_routing), **others)
+
+    options = (
+        click.option("--ctx", type=int, metavar="N",
+                     help="Tokens of context. [default: the model's, at most 16384]"),
+        ram_option,
+        click.option("--cache-type", type=click.Choice([name.lower() for name in CACHE_TYPES]), default="f16",
+                     show_default=True, help="How keys and values are kept; q8_0 takes half the memory."),
+        click.option("--threads", type=int, metavar="N", help="[default: all cores]"),
+        click.option("--record-routing", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+                     help="Keep which experts each token used, as a NumPy file (tokens, layers, experts)."),
+    )  # fmt: skip
+    for option in reversed(options):
+        collected = option(collected)
+    return cast("Command", collected)
 
 
 class Status:
@@ -93,14 +141,30 @@ def model_path(name: str | None, status: Status) -> Path:
     return demo_model_path(status.show)
 
 
-def open_model(
-    name: str | None, ctx: int | None, threads: int | None, cache_type: str, status: Status
-) -> Model:
-    """Load a model and clear the status line."""
+@contextmanager
+def open_model(name: str | None, options: ModelOptions, status: Status) -> Iterator[Model]:
+    """A model, loaded and in the end closed; says how it uses memory when not all of it is there."""
     from ..model import load
 
     try:
-        path = model_path(name, status)
-        return load(path, n_ctx=ctx, n_threads=threads, cache_type=cache_type, progress=status.show)
+        loaded = load(
+            model_path(name, status),
+            n_ctx=options.ctx,
+            n_threads=options.threads,
+            cache_type=options.cache_type,
+            ram=options.ram,
+            progress=status.show,
+        )
     finally:
         status.clear()
+    with loaded:
+        if loaded.experts is not None:
+            note(loaded.experts.placement.line())
+        if options.record_routing is None:
+            yield loaded
+            return
+        trace = loaded.record_routing()
+        try:
+            yield loaded
+        finally:
+            trace.save(options.record_routing)

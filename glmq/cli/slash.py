@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from glmq_kernels.errors import UserError
 
 from ..chat.conversation import Conversation, load_conversation
+
+
+class Talk(Protocol):
+    """What commands act on."""
+
+    conversation: Conversation
+
+    def statistics(self) -> str:
+        """How the model uses memory and how well that works."""
 
 
 class Quit(Exception):
@@ -17,14 +27,14 @@ class Quit(Exception):
 
 @dataclass(frozen=True)
 class SlashCommand:
-    """`run` changes the conversation and gives what to tell the user."""
+    """`run` acts on the talk and gives what to tell the user."""
 
     arguments: str
     help: str
-    run: Callable[[Conversation, str], str]
+    run: Callable[[Talk, str], str]
 
 
-def run(line: str, conversation: Conversation) -> str:
+def run(line: str, talk: Talk) -> str:
     """Do what a line that begins with a slash asks for; gives what to tell the user.
 
     Raises UserError for what cannot be done, Quit for /quit.
@@ -34,42 +44,46 @@ def run(line: str, conversation: Conversation) -> str:
         raise UserError(
             f"there is no command {name}; /help lists them (a space before it makes it a message)"
         )
-    return COMMANDS[name].run(conversation, argument.strip())
+    return COMMANDS[name].run(talk, argument.strip())
 
 
-def _help(conversation: Conversation, argument: str) -> str:
+def _help(talk: Talk, argument: str) -> str:
     left = {f"{name} {command.arguments}".strip(): command.help for name, command in COMMANDS.items()}
     left |= {"Alt-Enter": "begin a new line", "Ctrl-C": "stop an answer", "Ctrl-D": "leave"}
     width = max(map(len, left))
     return "\n".join(f"{what:{width}}  {does}" for what, does in left.items())
 
 
-def _clear(conversation: Conversation, argument: str) -> str:
-    conversation.clear()
+def _clear(talk: Talk, argument: str) -> str:
+    talk.conversation.clear()
     return "The conversation begins anew."
 
 
-def _quit(conversation: Conversation, argument: str) -> str:
+def _stats(talk: Talk, argument: str) -> str:
+    return talk.statistics()
+
+
+def _quit(talk: Talk, argument: str) -> str:
     raise Quit
 
 
-def _system(conversation: Conversation, argument: str) -> str:
+def _system(talk: Talk, argument: str) -> str:
     if not argument:
-        return conversation.system or "There is no system message."
-    conversation.set_system(None if argument == "off" else argument)
-    return "The system message is set." if conversation.system else "The system message is gone."
+        return talk.conversation.system or "There is no system message."
+    talk.conversation.set_system(None if argument == "off" else argument)
+    return "The system message is set." if talk.conversation.system else "The system message is gone."
 
 
-def _save(conversation: Conversation, argument: str) -> str:
+def _save(talk: Talk, argument: str) -> str:
     path = _path(argument, "/save")
-    conversation.save(path)
-    return f"Saved {len(conversation.messages)} messages to {path}."
+    talk.conversation.save(path)
+    return f"Saved {len(talk.conversation.messages)} messages to {path}."
 
 
-def _load(conversation: Conversation, argument: str) -> str:
+def _load(talk: Talk, argument: str) -> str:
     path = _path(argument, "/load")
-    conversation.messages = load_conversation(path).messages
-    return f"Loaded {len(conversation.messages)} messages from {path}."
+    talk.conversation.messages = load_conversation(path).messages
+    return f"Loaded {len(talk.conversation.messages)} messages from {path}."
 
 
 def _path(argument: str, command: str) -> Path:
@@ -84,5 +98,6 @@ COMMANDS = {
     "/system": SlashCommand("[TEXT]", "show or set the system message (off removes it)", _system),
     "/save": SlashCommand("FILE", "write the conversation to a file", _save),
     "/load": SlashCommand("FILE", "go on with the conversation of a file", _load),
+    "/stats": SlashCommand("", "show how the model uses memory and disk", _stats),
     "/quit": SlashCommand("", "leave", _quit),
 }

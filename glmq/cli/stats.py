@@ -1,0 +1,30 @@
+"""What is told about speed and memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..experts.statistics import ExpertStatistics
+    from ..generation import Timings
+    from ..model import Model
+
+
+def stats_line(model: Model, timings: Timings, before: ExpertStatistics | None = None) -> str:
+    """Of an answer: tokens and speed; where experts come from disk, also how that went, since `before`."""
+    cached = f" (and {timings.n_cached} cached)" if timings.n_cached else ""
+    line = (
+        f"[prompt {timings.n_prompt} tokens{cached}, {timings.prompt_per_second:.1f} tokens/s"
+        f" · answer {timings.n_generated} tokens, {timings.decode_per_second:.1f} tokens/s]"
+    )
+    if model.experts is None:
+        return line
+    statistics = model.experts.statistics
+    return f"{line}\n[{(statistics.since(before) if before else statistics).line()}]"
+
+
+def memory_line(model: Model) -> str:
+    """Where the model's weights are, and how well that has worked so far."""
+    if model.experts is None:
+        return f"All {model.file.n_bytes / 1e9:.1f} GB of the model are mapped into memory."
+    return f"{model.experts.placement.line()}\n{model.experts.statistics.line()}"
