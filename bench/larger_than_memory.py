@@ -9,128 +9,188 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import statistics
+import subprocess
 import sys
-import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from control_group import run_limited
+from disk_speed import DEEP, SHALLOW, direct_read_speeds, layout_speeds
 from glmq_kernels.cache_folder import cache_folder
-from glmq_kernels.memory import address_of
-from glmq_kernels.reader import DirectFile, Part, Reader, Request, aligned_memory, room_for
 from synthetic import write_air
-
-from glmq.gguf import open_gguf
 
 HERE = Path(__file__).parent
 REPORT = HERE.parent / "docs" / "larger-than-memory.md"
 TIMES_THE_LIMIT = (3.0, 1.5, 1.1)
-IN_FLIGHT = 24
+WORKS = ("prompt", "decode")
+PROMPT = 512
+FITTING_RUNS = 3
+VARIANTS = {"all of it": (), "no overlap": ("--without", "overlap"), "no guesses": ("--without", "guesses")}
+Result = dict[str, Any]
 
 
-def direct_read_speeds(path: Path, n_reads: int = 500) -> tuple[float, float]:
-    """Bytes per second of direct reads of single experts' matrices at random, many in flight.
-
-    The second figure is of the same reads again: a virtual machine's disk may be in its host's memory.
-    """
-    with open_gguf(path) as file:
-        stacked = [t for name, t in file.tensors.items() if re.search(r"ffn_(gate|up|down)_exps", name)]
-    size = stacked[0].n_bytes // stacked[0].shape[0]
-    rng, direct = np.random.default_rng(time.time_ns()), DirectFile(path)
-    memory = aligned_memory(IN_FLIGHT * room_for(size))
-    memory[:] = 1  # the system gives memory when it is first written to
-    parts = []
-    for i in range(n_reads):
-        tensor = stacked[rng.integers(len(stacked))]
-        part = Part(direct, tensor.offset + int(rng.integers(tensor.shape[0])) * size, size)
-        parts.append((part, address_of(memory) + i % IN_FLIGHT * room_for(size)))
-    reader = Reader()
-    first, again = _speed(reader, parts), _speed(reader, parts)
-    reader.close()
-    direct.close()
-    return first, again
-
-
-def _speed(reader: Reader, parts: list[tuple[Part, int]]) -> float:
-    began = time.perf_counter()
-    asked: list[Request] = []
-    for i, part in enumerate(parts):
-        if i >= IN_FLIGHT:
-            reader.await_result(asked[i - IN_FLIGHT])
-        asked += reader.post([part])
-    for request in asked:
-        reader.await_result(request)
-    speed = sum(part.n_bytes for part, _ in parts) / (time.perf_counter() - began)
-    for request in asked:
-        assert reader.result(request) == request.part.n_bytes
-        reader.release(request)
-    return speed
-
-
-def measure(engine: str, path: Path, limit: int, decode: int, *options: str) -> dict[str, Any] | None:
+def measure(engine: str, path: Path, limit: int, decode: int, *options: str) -> Result | None:
     """Speeds in a process that may use `limit` bytes; None when it was killed."""
     command = [sys.executable, str(HERE / "measure.py"), engine, str(path), "--threads", "2", "--repeat", "1"]
-    done = run_limited([*command, "--decode", str(decode), *options], limit)
-    if done.returncode:
-        return None
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    done = run_limited([*command, "--prompt", str(PROMPT), "--decode", str(decode), *options], limit)
+    result: Result | None = None if done.returncode else json.loads(done.stdout.splitlines()[-1])
+    print(f"{path.stat().st_size / limit:.1f}", engine, *options, result, flush=True)
     return result
 
 
-def disk_share(result: dict[str, Any], work: str, n_tokens: int, disk: float) -> float:
+def speed(results: Sequence[Result | None], work: str) -> float:
+    """Median of tokens per second over the runs that were not killed."""
+    return statistics.median([each[work][0] for each in results if each] or [float("nan")])
+
+
+def bytes_read(results: Sequence[Result | None], work: str) -> float:
+    """Median of bytes of experts that came from disk."""
+    return statistics.median(each["experts"][work][0]["bytes_read"] for each in results if each)
+
+
+def disk_share(result: Result, work: str, n_tokens: int, disk: float) -> float:
     """Share of the disk's speed at which the experts that were missing were read, over the whole time."""
     seconds = n_tokens / result[work][0]
-    return float(result["bytes_read"][work][0] / seconds / disk)
+    return bytes_read([result], work) / seconds / disk
 
 
-def rows_of(path: Path, times: float, n_runs: int, decode: int) -> list[str]:
-    """The table's rows for one limit, and what is printed meanwhile."""
+def rows_of(path: Path, times: float, n_runs: int, decode: int) -> list[list[str]]:
+    """The table's rows for one limit: both engines in turn, the disk's speed before each run of glmq."""
     limit = int(path.stat().st_size / times)
-    found: dict[str, list[Any]] = {"glmq": [], "llama.cpp": [], "disk": []}
+    ours, theirs, disk = [], [], []
     for i in range(n_runs):
         for engine in ("glmq", "llama.cpp")[:: 1 if i % 2 else -1]:
-            options = ("--mapped",) if engine == "llama.cpp" else ()
             if engine == "glmq":
-                found["disk"].append(direct_read_speeds(path))
-            found[engine].append(measure(engine, path, limit, decode, *options))
-            print(times, engine, found[engine][-1], found["disk"][-1:], flush=True)
+                disk.append(max(direct_read_speeds(path)))
+                ours.append(measure(engine, path, limit, decode))
+            else:
+                theirs.append(measure(engine, path, limit, decode, "--mapped"))
+    peak = max(each["peak_memory"] for each in ours if each)
     rows = []
-    for work, n_tokens in (("prompt", 512), ("decode", decode)):
-        ours = statistics.median(each[work][0] for each in found["glmq"])
-        theirs = [each[work][0] for each in found["llama.cpp"] if each]
-        shares = [
-            disk_share(each, work, n_tokens, max(disk))
-            for each, disk in zip(found["glmq"], found["disk"], strict=True)
-        ]
-        read = statistics.median(each["bytes_read"][work][0] for each in found["glmq"])
-        per = read / (n_tokens if work == "decode" else 1)
-        cells = [f"{times} × the limit", work, f"{ours:.2f}"]
-        cells += (
-            [f"{statistics.median(theirs):.2f}", f"{ours / statistics.median(theirs):.1f}"]
-            if theirs
-            else ["killed", ""]
-        )
-        cells += [f"{per / 1e9:.2f} GB", f"{statistics.median(shares):.0%}"]
-        peak = max(each["peak_memory"] for each in found["glmq"])
-        cells += [f"{peak / limit:.0%}"]
-        rows.append(f"| {' | '.join(cells)} |")
-        print(rows[-1], flush=True)
+    for work, n_tokens in zip(WORKS, (PROMPT, decode), strict=True):
+        shares = [disk_share(each, work, n_tokens, d) for each, d in zip(ours, disk, strict=True) if each]
+        read = bytes_read(ours, work) / (n_tokens if work == "decode" else 1)
+        speeds = speed(ours, work), speed(theirs, work)
+        rows.append(
+            [f"{times} × the limit", work, f"{speeds[0]:.2f}", f"{speeds[1]:.2f}",
+             f"{speeds[0] / speeds[1]:.1f}", f"{read / 1e9:.2f} GB", f"{statistics.median(shares):.0%}",
+             f"{peak / limit:.0%}"]
+        )  # fmt: skip
     return rows
 
 
-HEADERS = (
-    "model",
-    "work",
-    "glmq",
-    "llama.cpp",
-    "ratio",
-    "read",
-    "of the disk's speed",
-    "peak memory of the limit",
-)
+def variant_rows(path: Path, n_runs: int, decode: int) -> list[list[str]]:
+    """Answers at the tightest limit, with and without parts of how experts are read, in turn."""
+    limit = int(path.stat().st_size / TIMES_THE_LIMIT[0])
+    found: dict[str, list[Result | None]] = {name: [] for name in VARIANTS}
+    for i in range(n_runs):
+        for name in list(VARIANTS)[:: 1 if i % 2 else -1]:
+            found[name].append(measure("glmq", path, limit, decode, *VARIANTS[name]))
+    whole = speed(found["all of it"], "decode")
+    return [
+        [name, f"{speed(each, 'decode'):.2f}", f"{speed(each, 'decode') / whole:.2f}",
+         f"{bytes_read(each, 'decode') / decode / 1e9:.2f} GB", *_guesses(each)]
+        for name, each in found.items()
+    ]  # fmt: skip
+
+
+def _guesses(results: Sequence[Result | None]) -> list[str]:
+    counts = [each["experts"]["decode"][0] for each in results if each]
+    guessed, right, in_time, misses = (
+        sum(count[name] for count in counts)
+        for name in ("guessed", "guessed_rightly", "guessed_in_time", "misses")
+    )
+    return (
+        [f"{part:.0%}" for part in (right / guessed, right / misses, in_time / misses)]
+        if guessed
+        else [""] * 3
+    )
+
+
+def fitting_rows(path: Path, decode: int) -> list[list[str]]:
+    """With room for everything: mapped because nothing was said, or because `--ram` allows it."""
+    options = {"nothing said": [], "`--ram 20G`": ["--ram", "20G"]}
+    found: dict[str, list[Result]] = {name: [] for name in options}
+    command = [sys.executable, str(HERE / "measure.py"), "glmq", str(path), "--threads", "2", "--repeat", "3"]
+    for i in range(FITTING_RUNS):
+        for name in list(options)[:: 1 if i % 2 else -1]:
+            done = subprocess.run(
+                [*command, *options[name], "--decode", str(decode)], stdout=subprocess.PIPE, check=True
+            )
+            found[name].append(json.loads(done.stdout))
+            print(name, found[name][-1], flush=True)
+    return [
+        [name, *(f"{statistics.median(x for each in results for x in each[work]):.1f}" for work in WORKS)]
+        for name, results in found.items()
+    ]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
+
+
+def report(path: Path, layers: int, runs: int, decode: int, times: Sequence[float]) -> str:
+    """Measure everything; gives the page."""
+    first, again = direct_read_speeds(path)
+    layout = {key: speed / 1e9 for key, speed in layout_speeds(path).items()}
+    limits = table(
+        ["model", "work", "glmq", "llama.cpp", "ratio", "read", "of the disk's speed", "peak memory"],
+        [row for each in times for row in rows_of(path, each, runs, decode)],
+    )
+    variants = table(
+        ["", "decode", "beside all of it", "read", "guesses right", "asked early", "there early"],
+        variant_rows(path, runs, decode),
+    )
+    layouts = table(
+        ["experts at once", "apart", "side by side"],
+        [
+            [str(depth), f"{layout['apart', depth]:.2f}", f"{layout['side by side', depth]:.2f}"]
+            for depth in (SHALLOW, DEEP)
+        ],
+    )
+    fitting = table(["", *WORKS], fitting_rows(path, decode))
+    return f"""# Models larger than memory, measured
+
+Made by `make bench-disk`: a Q4_0 file of {path.stat().st_size / 1e9:.1f} GB with the widths and experts of
+GLM-4.5-Air, {layers} layers and random weights, in a control group that limits memory, the file cache
+included; two threads. Direct reads of experts at random: {first / 1e9:.2f} GB/s, the same ones again
+{again / 1e9:.2f} GB/s (a virtual machine's disk may be in its host's memory). llama.cpp maps the file and
+does not rearrange its weights. Prompts have {PROMPT} random tokens; answers {decode}, also random, so that
+experts are chosen about evenly: real texts use some experts more than others, and more of them are found in
+memory. Tokens per second, medians of {runs} runs in turn.
+
+{limits}
+
+Read: from disk, for the whole prompt, or for each token of an answer. Of the disk's speed: that, per second
+of the whole time, in the faster of the two speeds measured just before with nothing else going on. Peak
+memory: of the process, in the limit.
+
+## What overlap and guesses are worth
+
+Answers at {TIMES_THE_LIMIT[0]} × the limit. No overlap: a layer's experts are computed when all are there. No
+guesses: the next layer's experts are not asked for before its own router has spoken. Asked, there early:
+share of the missing experts that a guess had asked for, or that were even there by then. Random weights are
+easier to guess than a real model's.
+
+{variants}
+
+## Three matrices apart or side by side
+
+A GGUF file keeps gate, up and down matrices of an expert in three tensors. GB/s of reading experts as they
+lie, and of reading as many bytes in one piece, with few and many asked for at once:
+
+{layouts}
+
+## When everything fits
+
+The same file with room for all of it: mapped because nothing was said, or because `--ram` allows it. Medians
+of {FITTING_RUNS} runs in turn of three rounds each.
+
+{fitting}
+"""
 
 
 def main() -> None:
@@ -144,30 +204,8 @@ def main() -> None:
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     path = write_air(args.folder / f"air-{args.layers}-layers-Q4_0.gguf", "Q4_0", n_layers=args.layers)
-    first, again = direct_read_speeds(path)
-    rows = [
-        row for times in args.times.split(",") for row in rows_of(path, float(times), args.runs, args.decode)
-    ]
-    table = "\n".join(
-        ["| " + " | ".join(HEADERS) + " |", "| " + " | ".join("---" for _ in HEADERS) + " |", *rows]
-    )
-    REPORT.write_text(
-        f"""# Models larger than memory, measured
-
-Made by `make bench-disk`: a Q4_0 file of {path.stat().st_size / 1e9:.1f} GB with the widths and experts of
-GLM-4.5-Air, {args.layers} layers and random weights, in a control group that limits memory, the file cache
-included; two threads. Direct reads of single matrices at random: {first / 1e9:.2f} GB/s, the same ones again
-{again / 1e9:.2f} GB/s (in the memory of the virtual machine's host). llama.cpp maps the file and does not
-rearrange its weights. Prompts have 512 random tokens; answers {args.decode}, also random, so that experts
-are chosen about evenly: real texts use some experts more than others, and more of them are found in memory.
-Tokens per second, medians of {args.runs} runs in turn.
-
-{table}
-
-Read: from disk, for the whole prompt, or for each token of an answer. Of the disk's speed: that, per second
-of the whole time, in the faster of the two speeds measured just before with nothing else going on.
-"""
-    )
+    times = [float(each) for each in args.times.split(",")]
+    REPORT.write_text(report(path, args.layers, args.runs, args.decode, times))
     print(REPORT.read_text())
 
 

@@ -11,21 +11,22 @@ import random
 import resource
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True)
 class Engine:
     """What is measured.
 
-    work: bytes of weights and multiply-adds of one token, where known. bytes_read: of experts, from disk.
+    work: bytes of weights and multiply-adds of one token, where known. experts: counts of how experts were
+    found and read so far, where some come from disk.
     """
 
     evaluate: Callable[[Sequence[int]], None]
     rewind: Callable[[int], None]
     n_vocab: int
     work: dict[str, int]
-    bytes_read: Callable[[], int] = lambda: 0
+    experts: Callable[[], dict[str, float]] = dict
 
 
 def start_glmq(args: argparse.Namespace, n_ctx: int) -> Engine:
@@ -33,6 +34,10 @@ def start_glmq(args: argparse.Namespace, n_ctx: int) -> Engine:
     import glmq
 
     model = glmq.load(args.file, n_ctx=n_ctx, n_threads=args.threads, ram=args.ram)
+    if args.without and model._program.residency is not None:
+        from residency_variants import leave_out
+
+        leave_out(args.without, model._program.residency)
     session = model.session()
     work = {
         "weight_bytes": model.work.weight_bytes + model.work.output_bytes,
@@ -42,10 +47,10 @@ def start_glmq(args: argparse.Namespace, n_ctx: int) -> Engine:
     def evaluate(tokens: Sequence[int]) -> None:
         session.evaluate(tokens)
 
-    def bytes_read() -> int:
-        return model.experts.statistics.bytes_read if model.experts else 0
+    def experts() -> dict[str, float]:
+        return asdict(model.experts.statistics) if model.experts else {}
 
-    return Engine(evaluate, session.rewind, model.n_vocab, work, bytes_read)
+    return Engine(evaluate, session.rewind, model.n_vocab, work, experts)
 
 
 def start_llama_cpp(args: argparse.Namespace, n_ctx: int) -> Engine:
@@ -85,6 +90,9 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--ram", help="glmq's memory")
     parser.add_argument(
+        "--without", choices=("overlap", "guesses"), help="glmq without a part of how it reads experts"
+    )
+    parser.add_argument(
         "--mapped", action="store_true", help="llama.cpp with all weights where they are mapped"
     )
     args = parser.parse_args()
@@ -93,31 +101,31 @@ def main() -> None:
     engine = start(args, args.depth + args.prompt + args.decode + 64)
     load_seconds = time.perf_counter() - began
     rng = random.Random(0)
-    before, prompt, answer = (
+    context, prompt, answer = (
         [rng.randrange(engine.n_vocab) for _ in range(n)] for n in (args.depth, args.prompt, args.decode)
     )
-    if before:
-        engine.evaluate(before)
+    if context:
+        engine.evaluate(context)
     engine.evaluate((prompt or answer)[:16])
     results: dict[str, list[float]] = {"prompt": [], "decode": []}
-    bytes_read: dict[str, list[int]] = {"prompt": [], "decode": []}
+    experts: dict[str, list[dict[str, float]]] = {"prompt": [], "decode": []}
     for _ in range(args.repeat):
         engine.rewind(args.depth)
         for work, batches in (("prompt", [prompt] if prompt else []), ("decode", [[t] for t in answer])):
-            began, read_before = time.perf_counter(), engine.bytes_read()
+            began, before = time.perf_counter(), engine.experts()
             for batch in batches:
                 engine.evaluate(batch)
             if batches:
                 n_tokens = sum(map(len, batches))
                 results[work].append(n_tokens / (time.perf_counter() - began))
-                bytes_read[work].append(engine.bytes_read() - read_before)
+                experts[work].append({name: n - before[name] for name, n in engine.experts().items()})
     print(
         json.dumps(
             {
                 "engine": args.engine,
                 "load_seconds": load_seconds,
                 **results,
-                "bytes_read": bytes_read,
+                "experts": experts,
                 "peak_memory": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
                 **engine.work,
             }

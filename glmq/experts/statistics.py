@@ -63,8 +63,8 @@ class ExpertStatistics:
         """All of it for people to read."""
         guesses = "no guesses"
         if self.guessed:
-            in_time = _ratio(self.guessed_in_time, self.misses)
-            guesses = f"guesses right {self.guess_rate:.0%}, in time for {in_time:.0%} of the others"
+            early = _ratio(self.guessed_rightly, self.misses)
+            guesses = f"guesses right {self.guess_rate:.0%}, early for {early:.0%} of the others"
         return (
             f"experts found in memory {self.hit_rate:.0%} · {guesses}"
             f" · {self.bytes_per_token / 1e6:.0f} MB read per token · waiting {self.wait_share:.0%}"
