@@ -12,7 +12,7 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ WORKS = ("prompt", "decode")
 PROMPT = 512
 FITTING_RUNS = 3
 VARIANTS = {"all of it": (), "no overlap": ("--without", "overlap"), "no guesses": ("--without", "guesses")}
+MODES = {"experts from disk": (), "mapped": ("--ram", "1T")}
 Result = dict[str, Any]
 
 
@@ -81,19 +82,33 @@ def rows_of(path: Path, times: float, n_runs: int, decode: int) -> list[list[str
     return rows
 
 
-def variant_rows(path: Path, n_runs: int, decode: int) -> list[list[str]]:
-    """Answers at the tightest limit, with and without parts of how experts are read, in turn."""
-    limit = int(path.stat().st_size / TIMES_THE_LIMIT[0])
-    found: dict[str, list[Result | None]] = {name: [] for name in VARIANTS}
+def in_turn(
+    path: Path, times: float, options: Mapping[str, Sequence[str]], n_runs: int, decode: int
+) -> dict[str, list[Result | None]]:
+    """Runs of glmq with various options under one limit."""
+    limit = int(path.stat().st_size / times)
+    found: dict[str, list[Result | None]] = {name: [] for name in options}
     for i in range(n_runs):
-        for name in list(VARIANTS)[:: 1 if i % 2 else -1]:
-            found[name].append(measure("glmq", path, limit, decode, *VARIANTS[name]))
+        for name in list(options)[:: 1 if i % 2 else -1]:
+            found[name].append(measure("glmq", path, limit, decode, *options[name]))
+    return found
+
+
+def variant_rows(path: Path, n_runs: int, decode: int) -> list[list[str]]:
+    """Answers at the tightest limit, with and without parts of how experts are read."""
+    found = in_turn(path, TIMES_THE_LIMIT[0], VARIANTS, n_runs, decode)
     whole = speed(found["all of it"], "decode")
     return [
         [name, f"{speed(each, 'decode'):.2f}", f"{speed(each, 'decode') / whole:.2f}",
          f"{bytes_read(each, 'decode') / decode / 1e9:.2f} GB", *_guesses(each)]
         for name, each in found.items()
     ]  # fmt: skip
+
+
+def mode_rows(path: Path, n_runs: int, decode: int) -> list[list[str]]:
+    """A model that nearly fits, both ways."""
+    found = in_turn(path, TIMES_THE_LIMIT[-1], MODES, n_runs, decode)
+    return [[name, *(f"{speed(each, work):.2f}" for work in WORKS)] for name, each in found.items()]
 
 
 def _guesses(results: Sequence[Result | None]) -> list[str]:
@@ -151,6 +166,7 @@ def report(path: Path, layers: int, runs: int, decode: int, times: Sequence[floa
             for depth in (SHALLOW, DEEP)
         ],
     )
+    modes = table(["", *WORKS], mode_rows(path, runs, decode))
     fitting = table(["", *WORKS], fitting_rows(path, decode))
     return f"""# Models larger than memory, measured
 
@@ -184,12 +200,25 @@ lie, and of reading as many bytes in one piece, with few and many asked for at o
 
 {layouts}
 
+## When the model nearly fits
+
+At {TIMES_THE_LIMIT[-1]} × the limit, beside glmq with the file mapped as if all of it fitted:
+
+{modes}
+
 ## When everything fits
 
 The same file with room for all of it: mapped because nothing was said, or because `--ram` allows it. Medians
 of {FITTING_RUNS} runs in turn of three rounds each.
 
 {fitting}
+
+## Which experts stay
+
+Share of experts that different policies would find in memory, for routing with stated skew and locality, by
+`make bench-disk` too (`bench/expert_cache.py`; the budget is in units of one token's experts):
+
+![Hit rate against budget](expert-cache.svg)
 """
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+
+from glmq.memory_plan import peak_memory
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def main() -> None:
                 "load_seconds": load_seconds,
                 **results,
                 "experts": experts,
-                "peak_memory": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+                "peak_memory": peak_memory(),
                 **engine.work,
             }
         )

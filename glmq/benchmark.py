@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +15,7 @@ from glmq_kernels.errors import UserError
 from glmq_kernels.limits import dot_peak, read_bandwidth
 from glmq_kernels.team import Team
 
+from .memory_plan import peak_memory
 from .model import Model, load
 from .session import Session
 
@@ -196,13 +195,3 @@ def _result(
         peak_memory=peak_memory(),
         experts=None,
     )
-
-
-def peak_memory() -> int | None:
-    """Most bytes of memory that this process had, files it has mapped included; None where unknown."""
-    if os.name != "posix":
-        return None
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak

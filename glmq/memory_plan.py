@@ -105,10 +105,26 @@ def _field(path: Path, name: str) -> int:
 
 def resident_memory() -> int:
     """Bytes of memory that this process takes now, roughly where the system does not tell."""
+    return _status_of_process("VmRSS") or 200_000_000
+
+
+def peak_memory() -> int | None:
+    """Most bytes of memory that this process took, files it has mapped included; None where unknown."""
+    if os.name != "posix":
+        return None
+    if peak := _status_of_process("VmHWM"):  # the next figure begins with what the parent process took
+        return peak
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def _status_of_process(name: str) -> int | None:
     for line in _lines("/proc/self/status"):
-        if line.startswith("VmRSS:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
-    return 200_000_000
+    return None
 
 
 @dataclass(frozen=True)
@@ -139,9 +155,14 @@ class Needs:
         """All of it."""
         return self.weights + self.kv_cache + self.work
 
+    @property
+    def dense(self) -> int:
+        """Weights that cannot stay on disk."""
+        return self.weights - self.experts
+
 
 def plan_memory(needs: Needs, budget: int | None) -> MemoryPlan:
-    """Choose. Raises UserError when a model without experts does not fit, saying what would."""
+    """Choose. Raises UserError when what cannot stay on disk does not fit, saying what would."""
     available = available_memory()
     if budget is None:
         if available is None:
@@ -149,18 +170,24 @@ def plan_memory(needs: Needs, budget: int | None) -> MemoryPlan:
         budget = int(HEADROOM * available)
     if needs.total <= budget:
         return MemoryPlan(budget, in_memory=True)
-    if not needs.experts:
+    if not needs.experts or _fitting_context(needs, budget) < needs.n_ctx:
         raise UserError(_too_large(needs, budget))
     return MemoryPlan(budget, in_memory=False)
 
 
+def _fitting_context(needs: Needs, budget: int) -> int:
+    """Tokens of context for which there is room."""
+    left = budget - needs.dense - needs.work
+    return int(left / needs.kv_cache * needs.n_ctx)
+
+
 def _too_large(needs: Needs, budget: int) -> str:
     need = (
-        f"{needs.path} needs {show_size(needs.weights)} for weights and {show_size(needs.kv_cache)}"
+        f"{needs.path} needs {show_size(needs.dense)} for weights and {show_size(needs.kv_cache)}"
         f" for a context of {needs.n_ctx}, but there are {show_size(budget)}"
     )
-    left = budget - needs.weights - needs.work
-    fitting = int(left / needs.kv_cache * needs.n_ctx) // 256 * 256
+    fitting = _fitting_context(needs, budget) // 256 * 256
     if fitting >= 256:
         return f"{need}; choose --ctx {fitting} or less"
-    return f"{need}; choose a smaller quantization of the model"
+    least = -(-(needs.dense + needs.work + needs.kv_cache) // 1e8) / 10
+    return f"{need}; give it --ram {least:.1f}G or more, or choose a smaller quantization of the model"
