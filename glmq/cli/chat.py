@@ -11,8 +11,9 @@ from glmq_kernels.errors import UserError
 from .. import __version__
 from ..sampling import Sampling
 from . import slash
+from .message_input import messages
 from .options import Status, model_options, open_model, sampling_of, sampling_options
-from .terminal import messages, note, write
+from .terminal import note, write
 
 if TYPE_CHECKING:
     from ..chat.conversation import Conversation
@@ -60,7 +61,7 @@ def chat(
 
 def _converse(talk: _Talk) -> None:
     """Message after message until the user leaves. At a terminal an error does not end it."""
-    for text in messages(list(slash.COMMANDS)):
+    for text in messages(dict.fromkeys(slash.COMMANDS)):
         try:
             if text.startswith("/"):
                 note(slash.run(text, talk.conversation))
