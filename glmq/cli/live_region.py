@@ -13,7 +13,8 @@ from typing import TextIO
 
 BEGIN_UPDATE, END_UPDATE = "\x1b[?2026h", "\x1b[?2026l"
 """Terminals that know synchronized output show what is between them at once; others pass over them."""
-CLEAR_BELOW = "\x1b[J"
+CLEAR_ROW, CLEAR_ROW_ABOVE = "\r\x1b[K", "\x1b[A\x1b[K"
+"""Rows are cleared one by one: at a command that clears all of the screen some terminals scroll it away."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class LiveRegion:
             return ""
         wrapped_at = columns if self._reflows else self._drawn_size[0]
         up = sum(n_rows(line.text, wrapped_at) for line in self._shown[n:]) - 1
-        return "\r" + (f"\x1b[{up}A" if up else "") + CLEAR_BELOW
+        return CLEAR_ROW + CLEAR_ROW_ABOVE * up
 
 
 def terminal_size(stream: TextIO) -> tuple[int, int]:

@@ -18,10 +18,12 @@ from rich.markdown import (
     MarkdownContext,
     MarkdownElement,
     Paragraph,
+    TableElement,
 )
 from rich.rule import Rule
 from rich.segment import Segment
 from rich.syntax import Syntax
+from rich.table import Table
 from rich.text import Text
 
 from .live_region import Line
@@ -141,7 +143,8 @@ class _NestedCode(CodeBlock):
     """Code inside another block, wrapped where that ends."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        code = _highlight(str(self.text).removesuffix("\n"), self.lexer_name)
+        code = _highlight(str(self.text), self.lexer_name)
+        code.right_crop(1)  # the last line's end
         code.no_wrap, code.overflow = False, "fold"
         width = max(1, options.max_width - len(CODE_INDENT))
         for line in console.render_lines(code, options.update(width=width), pad=False):
@@ -211,6 +214,16 @@ class _Quote(BlockQuote):
             yield from (Segment("▌ ", console.get_style("dim")), *line, Segment.line())
 
 
+class _Table(TableElement):
+    """A table without empty lines around it."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for table in super().__rich_console__(console, options):
+            if isinstance(table, Table):
+                table.show_edge = False
+            yield table
+
+
 class _Blocks(Markdown):
     """A block that was parsed before. Addresses are shown as text: a terminal need not follow them."""
 
@@ -223,6 +236,7 @@ class _Blocks(Markdown):
         "ordered_list_open": _List,
         "list_item_open": _Item,
         "blockquote_open": _Quote,
+        "table_open": _Table,
     }  # fmt: skip
 
     def __init__(self, tokens: Sequence[Token]) -> None:

@@ -33,7 +33,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class _OpenCode:
-    """Fenced code that goes on: the line that opened it, its token, the lines so far."""
+    """Fenced code that goes on: a line that opens such code, its token, the lines so far."""
 
     opening: str
     token: Token
@@ -141,7 +141,7 @@ class MarkdownStream:
             is_last = i == len(blocks) - 1 and not final
             if block[0].type in ("bullet_list_open", "ordered_list_open"):
                 rest = self._take_list(block, lines, pieces, continued if i == 0 else None, is_last)
-            elif is_last and block[0].type == "fence":
+            elif is_last and _is_open_code(block[0], lines):
                 rest = self._open_code(block[0], lines, pieces)
             elif is_last:
                 self._open = None
@@ -184,8 +184,14 @@ class MarkdownStream:
         start = _line_range(token)[0]
         opened = token.copy(content="")
         pieces.append(Piece([opened]))
-        self._open = _OpenCode(lines[start] + "\n", opened)
+        indent = " " * (len(lines[start]) - len(lines[start].lstrip(" ")))
+        self._open = _OpenCode(f"{indent}{token.markup}\n", opened)
         return "\n".join(lines[start + 1 :])
+
+
+def _is_open_code(token: Token, lines: list[str]) -> bool:
+    """Whether fenced code has begun; with its opening line alone it may still become a table."""
+    return token.type == "fence" and len(lines) - _line_range(token)[0] > 2
 
 
 def _blocks(tokens: list[Token]) -> Iterator[list[Token]]:

@@ -17,9 +17,9 @@ from .markdown_stream import MarkdownStream
 from .terminal import neutral
 from .thinking_view import ThinkingView
 
-SHORTEST_INTERVAL = 0.04
+SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.04, 1.0
 COST_SHARE = 1 / 16
-"""Drawing may take this share of the time and is done less often when it takes longer."""
+"""Drawing may take this share of the time, and between these intervals (seconds) is done as often."""
 
 
 class TerminalAnswer(AnswerView):
@@ -144,7 +144,7 @@ class TerminalAnswer(AnswerView):
             return
         self._draw()
         cost = self._clock() - begun
-        self._next_drawing = begun + max(SHORTEST_INTERVAL, cost / COST_SHARE)
+        self._next_drawing = begun + min(LONGEST_INTERVAL, max(SHORTEST_INTERVAL, cost / COST_SHARE))
 
     def _draw(self) -> None:
         if self._part == "thinking":

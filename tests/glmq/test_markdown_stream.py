@@ -42,7 +42,9 @@ def f():
 
 
 def console(width=40):
-    return Console(file=io.StringIO(), force_terminal=True, width=width, theme=Theme(STYLES), color_system="standard")
+    return Console(
+        file=io.StringIO(), force_terminal=True, width=width, theme=Theme(STYLES), color_system="standard"
+    )
 
 
 def rendered(pieces, width=40):
@@ -95,6 +97,8 @@ def texts(lines):
         ("```\none\ntw", ["  one"]),
         ("```\none\n\n  two\n", ["  one", "", "    two"]),
         ("One\n```\ntwo\n```\n", ["One", "", "  two"]),
+        ("```\n", []),
+        ("```| a |\n|---|---|\n", []),
         ("> a\nlazy\n", []),
         ("[a]: /url\n\n[a]\n", ["[a]: /url"]),
     ),
@@ -128,11 +132,28 @@ def test_every_cut_of_a_text_gives_the_same_lines():
 
 
 WORDS = st.sampled_from(
-    ["a", "word", "wide 漢字", "*it", "*", "**", "`", "``", "|", "[x](y)", "<b>", "<br>", "&#27;", "\\", "![i](s)", "<a:b>"]
+    [
+        "a",
+        "word",
+        "wide 漢字",
+        "*it",
+        "*",
+        "**",
+        "`",
+        "``",
+        "|",
+        "[x](y)",
+        "<b>",
+        "<br>",
+        "&#27;",
+        "\\",
+        "![i](s)",
+        "<a:b>",
+    ]
 )
 MARKS = st.sampled_from(
-    ["", "", "", "- ", "* ", "+ ", "1. ", "7) ", "10. ", "> ", "# ", "### ", "```", "````", "~~~", "```c", "    ", "---",
-     "***", "===", "| a | b |", "|---|:-:|", "| 1 |", "[r]: /u", "<div>", "-", "\t"]
+    ["", "", "", "- ", "* ", "+ ", "1. ", "7) ", "10. ", "> ", "# ", "### ", "```", "````", "~~~", "```c",
+     "    ", "---", "***", "===", "| a | b |", "|---|:-:|", "| 1 |", "[r]: /u", "<div>", "-", "\t"]
 )  # fmt: skip
 LINES = st.tuples(
     st.sampled_from(["", "", "", " ", "  ", "   ", "    ", "     "]),
