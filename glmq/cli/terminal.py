@@ -72,10 +72,16 @@ def edit_text(initial: str) -> str | None:
         raise UserError(f"{error.format_message()}; set EDITOR to a program that edits files") from None
 
 
-def prompt_output() -> Output:
-    """Where prompts go: beside the answers in a terminal, but not among them when those go elsewhere."""
-    from prompt_toolkit.output import create_output
+def prompt_output() -> Output | None:
+    """Where prompts go: beside the answers in a terminal, but not among them when those go elsewhere.
 
+    None leaves it to prompt_toolkit, which then uses no codes on a very simple terminal.
+    """
+    from prompt_toolkit.output import create_output
+    from prompt_toolkit.utils import is_dumb_terminal
+
+    if sys.stdout.isatty() and is_dumb_terminal():
+        return None
     return create_output(stdout=sys.stdout if sys.stdout.isatty() else sys.stderr)
 
 

@@ -25,8 +25,8 @@ class EmulatedTerminal:
     ) -> None:
         self._screen = pyte.HistoryScreen(columns, rows, history=10_000, ratio=1)
         self._stream = pyte.ByteStream(self._screen)
-        # An old terminal: the emulator does not wrap lines anew, and does not tell where the cursor is.
-        variables = {"TERM": "xterm-256color", "XTERM_VERSION": "1", "PROMPT_TOOLKIT_NO_CPR": "1"}
+        # An old terminal: the emulator does not wrap lines anew.
+        variables = {"TERM": "xterm-256color", "XTERM_VERSION": "1"}
         self._process = pexpect.spawn(
             sys.executable,
             [str(Path(__file__).with_name(script)), *arguments],
@@ -34,6 +34,7 @@ class EmulatedTerminal:
             dimensions=(rows, columns),
             timeout=SECONDS,
         )
+        self._screen.write_process_input = self.send  # it is asked where the cursor is
         self.received = b""
 
     @property
