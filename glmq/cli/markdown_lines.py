@@ -21,7 +21,7 @@ from rich.markdown import (
     TableElement,
 )
 from rich.rule import Rule
-from rich.segment import Segment
+from rich.segment import Segment, Segments
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
@@ -45,7 +45,6 @@ STYLES = {
     "markdown.code_block": "none",
     "markdown.block_quote": "italic",
     "markdown.item.number": "bold",
-    "markdown.link": "underline",
     "markdown.table.border": "dim",
     "markdown.table.header": "bold",
 }
@@ -74,7 +73,7 @@ def terminal_lines(console: Console, lines: Iterable[Iterable[Segment]]) -> list
     clean = [_without_trailing_blanks(line) for line in lines]
     with console.capture() as capture:
         for line in clean:
-            console.print(_Segments([*line, Segment.line()]), soft_wrap=True, end="")
+            console.print(Segments([*line, Segment.line()]), soft_wrap=True, end="")
     coded = capture.get().split("\n")
     texts = ("".join(segment.text for segment in line) for line in clean)
     return [Line(code, text) for code, text in zip(coded, texts, strict=False)]
@@ -113,16 +112,6 @@ def _highlight(code: str, info: str) -> Text:
     text = Syntax("", language, theme=CODE_THEME, tab_size=TAB_SIZE).highlight(code)
     text.expand_tabs(TAB_SIZE)
     return text
-
-
-class _Segments:
-    """What is rendered already."""
-
-    def __init__(self, segments: list[Segment]) -> None:
-        self._segments = segments
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        return self._segments
 
 
 class _Heading(Heading):

@@ -59,7 +59,7 @@ def _prompt_session(
     from prompt_toolkit.shortcuts import CompleteStyle
     from prompt_toolkit.styles import Style
 
-    from .completion import CommandCompleter
+    from .command_completer import CommandCompleter
 
     return PromptSession(
         history=FileHistory(str(cache_folder() / "chat-history")),

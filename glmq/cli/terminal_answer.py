@@ -177,7 +177,7 @@ class TerminalAnswer(AnswerView):
         from rich.cells import cell_len, set_cell_size
 
         width = self._sized_console().width
-        line = " ".join(text.split("\t"))
+        line = neutral(text).replace("\t", " ").replace("\n", " ")
         free = width - cell_len(line)
         if end_of and free > 1:
             tail = " ".join(end_of.split())

@@ -9,7 +9,8 @@ import pytest
 pytest.importorskip("pexpect")
 pytest.importorskip("pyte")
 
-from glmq.cli.completion import CommandCompleter, paths, words
+from glmq.cli.command_completer import CommandCompleter
+from glmq.cli.completion import paths, words
 
 from .emulated_terminal import EmulatedTerminal
 
