@@ -69,7 +69,7 @@ def _prompt_session(
         key_bindings=_keys(),
         prompt_continuation="  ",
         bottom_toolbar=status,
-        style=Style.from_dict({"bottom-toolbar": "noreverse dim"}),
+        style=Style.from_dict({"bottom-toolbar": "noreverse ansibrightblack"}),
         output=prompt_output(),
     )
 
