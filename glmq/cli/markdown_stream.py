@@ -160,7 +160,7 @@ class MarkdownStream:
     ) -> str:
         """Add the finished items of a list; gives the text of its last item where that is not finished."""
         items = _items(block)
-        number = int(block[0].attrGet("start") or 1) if block[0].type == "ordered_list_open" else 1
+        number = int(block[0].attrs.get("start", 1))
         if continued:
             items, number = items[1:], continued.number
             items[0][0].meta["blank_before"] = continued.blank_before

@@ -93,6 +93,7 @@ def texts(lines):
         ("- a\n- b\n", [" • a"]),
         ("- a\n\n- b\n- c\n", [" • a", "", " • b"]),
         ("1. a\n1. b\n1. c\n", [" 1. a", " 2. b"]),
+        ("0. a\n1. b\n", [" 0. a"]),
         ("| a |\n|---|\n| 1 |\n", []),
         ("```\none\ntw", ["  one"]),
         ("```\none\n\n  two\n", ["  one", "", "    two"]),
