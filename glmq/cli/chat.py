@@ -11,9 +11,10 @@ from glmq_kernels.errors import UserError
 from .. import __version__
 from ..sampling import Sampling
 from . import slash
+from .message_input import messages
 from .options import ModelOptions, Status, model_options, open_model, sampling_of, sampling_options
 from .stats import memory_line, stats_line
-from .terminal import messages, note, write
+from .terminal import note, write
 
 if TYPE_CHECKING:
     from ..chat.conversation import Conversation
@@ -64,7 +65,7 @@ def chat(
 
 def _converse(talk: _Talk) -> None:
     """Message after message until the user leaves. At a terminal an error does not end it."""
-    for text in messages(list(slash.COMMANDS)):
+    for text in messages(dict.fromkeys(slash.COMMANDS)):
         try:
             if text.startswith("/"):
                 note(slash.run(text, talk))

@@ -1,81 +1,93 @@
-"""Reading messages and writing answers, at a terminal or through pipes."""
+"""What goes to the user beside answers, and questions to them, at a terminal or through pipes."""
 
 from __future__ import annotations
 
+import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
 
 import click
-from glmq_kernels.cache_folder import cache_folder
+from glmq_kernels.errors import UserError
 
 if TYPE_CHECKING:
-    from prompt_toolkit import PromptSession
+    from prompt_toolkit.output import Output
 
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Characters with which a model's answer could steer a terminal."""
 
 
+def neutral(text: str) -> str:
+    """The text with a sign for each character that would steer a terminal."""
+    return CONTROLS.sub("\ufffd", text.replace("\r\n", "\n"))
+
+
 def write(piece: str) -> None:
     """Write a piece of an answer at once."""
-    if sys.stdout.isatty():
-        piece = CONTROLS.sub("\ufffd", piece)
-    click.echo(piece, nl=False)
+    click.echo(neutral(piece) if sys.stdout.isatty() else piece, nl=False)
     sys.stdout.flush()
 
 
 def note(text: str) -> None:
     """Say something that is not part of an answer, on standard error."""
-    click.secho(text, err=True, dim=True)
+    click.echo(dimmed(text, sys.stderr) if sys.stderr.isatty() else text, err=True)
 
 
-def messages(commands: Sequence[str]) -> Iterator[str]:
-    """What the user types, one message after another; lines of standard input where it is a pipe.
+def dimmed(text: str, terminal: TextIO) -> str:
+    """The text for a terminal, dim where that is known, and neutral."""
+    return neutral(text) if os.environ.get("TERM") == "dumb" else click.style(neutral(text), dim=True)
 
-    commands: offered for completion. Ctrl-D ends, Ctrl-C too when pressed twice.
+
+def ask(question: str, choices: Sequence[str]) -> str | None:
+    """The one of the choices that the user takes; its first letters are enough.
+
+    None when there is no terminal to ask at, and after Ctrl-C or Ctrl-D. What was typed before the question
+    was shown is no answer.
     """
     if not sys.stdin.isatty():
-        for line in sys.stdin.buffer:
-            yield line.decode("utf-8", "replace").rstrip()
-        return
-    session = _prompt_session(commands)
-    interrupted = False
+        return None
+    from prompt_toolkit import PromptSession
+
+    _forget_typed()
+    session: PromptSession[str] = PromptSession(output=prompt_output())
     while True:
         try:
-            text = session.prompt([("ansigreen bold", "> ")])
-        except KeyboardInterrupt:
-            if interrupted:
-                return
-            interrupted = True
-            note("Press Ctrl-C again, or Ctrl-D, to leave.")
-        except EOFError:
-            return
-        else:
-            interrupted = False
-            yield text.rstrip()
+            answer = session.prompt(f"{neutral(question)} [{'/'.join(choices)}] ").strip().lower()
+        except (KeyboardInterrupt, EOFError):
+            return None
+        chosen = [choice for choice in choices if answer and choice.lower().startswith(answer)]
+        if len(chosen) == 1:
+            return chosen[0]
 
 
-def _prompt_session(commands: Sequence[str]) -> PromptSession[str]:
-    """Line editing with history; Alt-Enter begins a new line, Enter sends."""
-    from prompt_toolkit import PromptSession
-    from prompt_toolkit.completion import WordCompleter
-    from prompt_toolkit.history import FileHistory
-    from prompt_toolkit.key_binding import KeyBindings
+def edit_text(initial: str) -> str | None:
+    """The text as it is left in $VISUAL or $EDITOR; None when it was not saved there.
+
+    Raises UserError when there is no editor or it fails.
+    """
+    try:
+        return click.edit(initial, extension=".md")
+    except click.ClickException as error:
+        raise UserError(f"{error.format_message()}; set EDITOR to a program that edits files") from None
+
+
+def prompt_output() -> Output | None:
+    """Where prompts go: beside the answers in a terminal, but not among them when those go elsewhere.
+
+    None leaves it to prompt_toolkit, which then uses no codes on a very simple terminal.
+    """
     from prompt_toolkit.output import create_output
+    from prompt_toolkit.utils import is_dumb_terminal
 
-    keys = KeyBindings()
+    if sys.stdout.isatty() and is_dumb_terminal():
+        return None
+    return create_output(stdout=sys.stdout if sys.stdout.isatty() else sys.stderr)
 
-    @keys.add("escape", "enter")
-    def _(event: Any) -> None:
-        event.current_buffer.insert_text("\n")
 
-    return PromptSession(
-        history=FileHistory(str(cache_folder() / "chat-history")),
-        completer=WordCompleter(list(commands), sentence=True),
-        complete_while_typing=False,
-        key_bindings=keys,
-        prompt_continuation="  ",
-        # Beside the answers in a terminal, but not among them when those go elsewhere.
-        output=create_output(stdout=sys.stdout if sys.stdout.isatty() else sys.stderr),
-    )
+def _forget_typed() -> None:
+    try:
+        import termios
+    except ImportError:  # Windows
+        return
+    termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)

@@ -1,0 +1,113 @@
+"""What the user types, message after message."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from glmq_kernels.cache_folder import cache_folder
+
+from .terminal import note, prompt_output
+
+if TYPE_CHECKING:
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+
+    from .completion import ArgumentCompleter
+
+QUOTES = '"""'
+
+
+def messages(
+    commands: Mapping[str, ArgumentCompleter | None], status: Callable[[], str] | None = None
+) -> Iterator[str]:
+    """Messages as they are typed; lines of standard input where it is a pipe.
+
+    Enter sends, except after a backslash and inside triple quotes; Alt-Enter begins a new line. Pasted lines
+    are one message. Ctrl-D ends, Ctrl-C too when pressed twice.
+
+    commands: see `CommandCompleter`. status: gives a short text that is shown below while the user types.
+    """
+    if not sys.stdin.isatty():
+        for line in sys.stdin.buffer:
+            yield line.decode("utf-8", "replace").rstrip()
+        return
+    session = _prompt_session(commands, status)
+    interrupted = False
+    while True:
+        try:
+            text = session.prompt([("ansigreen bold", "> ")])
+        except KeyboardInterrupt:
+            if interrupted:
+                return
+            interrupted = True
+            note("Press Ctrl-C again, or Ctrl-D, to leave.")
+        except EOFError:
+            return
+        else:
+            interrupted = False
+            yield _without_quotes(text.rstrip())
+
+
+def _prompt_session(
+    commands: Mapping[str, ArgumentCompleter | None], status: Callable[[], str] | None
+) -> PromptSession[str]:
+    """Line editing with history and completion."""
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.history import FileHistory
+    from prompt_toolkit.shortcuts import CompleteStyle
+    from prompt_toolkit.styles import Style
+
+    from .command_completer import CommandCompleter
+
+    return PromptSession(
+        history=FileHistory(str(cache_folder() / "chat-history")),
+        completer=CommandCompleter(commands),
+        complete_while_typing=False,
+        complete_style=CompleteStyle.READLINE_LIKE,
+        key_bindings=_keys(),
+        prompt_continuation="  ",
+        bottom_toolbar=status,
+        style=Style.from_dict({"bottom-toolbar": "noreverse ansibrightblack"}),
+        output=prompt_output(),
+    )
+
+
+def _keys() -> KeyBindings:
+    """Enter and Alt-Enter."""
+    from prompt_toolkit.enums import DEFAULT_BUFFER
+    from prompt_toolkit.filters import has_focus
+    from prompt_toolkit.key_binding import KeyBindings
+
+    keys = KeyBindings()
+
+    @keys.add("escape", "enter")
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    @keys.add("enter", filter=has_focus(DEFAULT_BUFFER))
+    def _(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        if buffer.document.current_line_before_cursor.endswith("\\"):
+            buffer.delete_before_cursor()
+            buffer.insert_text("\n")
+        elif _in_quotes(buffer.text):
+            buffer.insert_text("\n")
+        else:
+            buffer.validate_and_handle()
+
+    return keys
+
+
+def _in_quotes(text: str) -> bool:
+    """Whether triple quotes at the beginning wait for others at the end."""
+    return text.lstrip().startswith(QUOTES) and text.count(QUOTES) % 2 == 1
+
+
+def _without_quotes(text: str) -> str:
+    """A message in triple quotes is what is between them."""
+    inside = text.strip().removeprefix(QUOTES).removesuffix(QUOTES)
+    if text.strip() != f"{QUOTES}{inside}{QUOTES}" or QUOTES in inside:
+        return text
+    return inside.strip("\n")

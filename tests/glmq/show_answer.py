@@ -1,0 +1,28 @@
+"""Shows an answer: steps as JSON in the first argument. ["wait"] goes on when a line comes in."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from glmq.cli import terminal_answer
+from glmq.cli.answer_view import answer_view
+
+
+def main() -> None:
+    terminal_answer.LONGEST_INTERVAL = 0.0  # every piece is drawn
+    settings, steps = json.loads(sys.argv[1])
+    try:
+        with answer_view(**settings) as view:
+            for name, *arguments in steps:
+                if name == "wait":
+                    sys.stdin.readline()
+                else:
+                    getattr(view, name)(*arguments)
+    except KeyboardInterrupt:
+        print("interrupted")
+    print("over")
+
+
+if __name__ == "__main__":
+    main()
