@@ -14,7 +14,7 @@ from typing import Any
 
 from .argument_types import ArgumentTypes
 from .events import ContentText, Event, ReasoningText
-from .tool_call_parser import ARG_KEY, CALL_TAGS, END_TOOL_CALL, TOOL_CALL, ToolCallParser
+from .tool_call_parser import ARG_KEY, CALL_TAGS, END_TOOL_CALL, NAME, TOOL_CALL, ToolCallParser
 
 THINK, END_THINK = "<think>", "</think>"
 TAGS = CALL_TAGS | {THINK, END_THINK}
@@ -22,7 +22,7 @@ TAGS = CALL_TAGS | {THINK, END_THINK}
 _ANY_TAG = re.compile("(" + "|".join(map(re.escape, sorted(TAGS))) + ")")
 _BEGINNINGS = frozenset(tag[:n] for tag in TAGS for n in range(1, len(tag)))
 _LONGEST_BEGINNING = max(map(len, _BEGINNINGS))
-_CALL_BEGINNING = re.compile(r"\s*[\w.:/-]*\s*")
+_CALL_BEGINNING = re.compile(rf"\s*(?:{NAME.pattern})?\s*")
 _LONGEST_CALL_BEGINNING = 200
 
 
@@ -44,8 +44,8 @@ class OutputParser:
     - `</arg_value>` ends a value when `<arg_key>`, `</tool_call>`, `<tool_call>` or the end follows,
       behind white space or none; elsewhere it is part of the value, as are all other tags.
     - Where an argument comes twice, the first value stands and the call has a problem.
-    - Left out: blank lines before reasoning and before the first content after the beginning or
-      `</think>`, white space at the end of reasoning and next to calls.
+    - Left out: blank lines before reasoning and before content that is the first or follows a `</think>`;
+      white space that ends reasoning, stands before a call, or follows a call and no content comes.
 
     tools: OpenAI's definitions, whose schemas give the types of the arguments. in_reasoning: the prompt
     ends with `<think>` (GLM-4.7), so that the output begins inside it.

@@ -22,7 +22,9 @@ ARG_KEY, END_ARG_KEY = "<arg_key>", "</arg_key>"
 ARG_VALUE, END_ARG_VALUE = "<arg_value>", "</arg_value>"
 CALL_TAGS = frozenset({TOOL_CALL, END_TOOL_CALL, ARG_KEY, END_ARG_KEY, ARG_VALUE, END_ARG_VALUE})
 
-_NAME = re.compile(r"[\w.:/-]+")
+NAME = re.compile(r"[\w.:/-]+")
+"""Names of tools: OpenAI's characters and those that MCP servers use."""
+
 _SHOWN = 60
 """Characters of a text that a problem quotes."""
 _SHOWN_PROBLEMS = 3
@@ -167,7 +169,7 @@ class ToolCallParser:
         self._part = _Part.BETWEEN_ARGUMENTS
         if not self._name:
             self._problems.append("the call has no name")
-        elif not _NAME.fullmatch(self._name):
+        elif not NAME.fullmatch(self._name):
             self._problems.append(f"{_quoted(self._name)} is not the name of a tool")
         return [ToolCallBegin(self._index, self._name)]
 
