@@ -113,6 +113,10 @@ IN_REASONING = {
         "<tool_call>{name}\n<arg_key>{key}</arg_key>",
         [("think", "<tool_call>{name}\n<arg_key>{key}</arg_key>")],
     ),
+    "thinking about the tags": (
+        "<tool_call>\n<arg_key>, then </tool_call></think>a",
+        [("think", "<tool_call>\n<arg_key>, then </tool_call>"), ("say", "a")],
+    ),
     "thinking about calls, then a call": (
         f"<tool_call> or <tool_call>{F}",
         [("think", "<tool_call> or <tool_call>"), CALLED],
