@@ -1,0 +1,332 @@
+"""Tool calls in the formats of GLM-4.5/4.6 and of GLM-4.7. Each case is a text of both: ⏎ stands where
+the former have a line break and the latter has nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from .model_outputs import FORMATS, events_of, function, pieces_of, told
+
+TOOLS = [
+    function(
+        "f",
+        s={"type": "string"},
+        t={"type": "string"},
+        n={"type": "integer"},
+        x={"type": "number"},
+        b={"type": "boolean"},
+        a={"type": "array"},
+        o={"type": "object"},
+        z={"type": "null"},
+        maybe={"type": ["string", "null"]},
+    ),
+    {"name": "bare", "parameters": {"type": "object", "properties": {"s": {"type": "string"}}}},
+    {"type": "function", "function": {"name": "no_schema"}},
+]
+
+
+def call(*pairs, name="f"):
+    arguments = (f"<arg_key>{key}</arg_key>⏎<arg_value>{value}</arg_value>⏎" for key, value in pairs)
+    return f"<tool_call>{name}⏎{''.join(arguments)}</tool_call>"
+
+
+def f(**arguments):
+    return ("call", "f", arguments, None)
+
+
+WELL_FORMED = {
+    "no arguments": (call(), [f()]),
+    "one string": (call(("s", "Köln")), [f(s="Köln")]),
+    "two strings": (call(("s", "a"), ("t", "b")), [f(s="a", t="b")]),
+    "arguments of all types": (
+        call(
+            ("s", "1"),
+            ("n", "2"),
+            ("x", "3.5"),
+            ("b", "true"),
+            ("a", "[4]"),
+            ("o", '{"k": 5}'),
+            ("z", "null"),
+        ),
+        [f(s="1", n=2, x=3.5, b=True, a=[4], o={"k": 5}, z=None)],
+    ),
+    "many arguments": (call(*((f"k{i}", i) for i in range(50))), [f(**{f"k{i}": i for i in range(50)})]),
+    "an empty string": (call(("s", "")), [f(s="")]),
+    "a string of digits": (call(("s", "007")), [f(s="007")]),
+    "a string null": (call(("s", "null")), [f(s="null")]),
+    "a string true": (call(("s", "true")), [f(s="true")]),
+    "a string that is JSON": (call(("s", '{"a": [1]}')), [f(s='{"a": [1]}')]),
+    "a string in quotes": (call(("s", '"a"')), [f(s='"a"')]),
+    "quotes inside a string": (call(("s", "say \"hi\" and 'ho'")), [f(s="say \"hi\" and 'ho'")]),
+    "backslashes": (call(("s", "C:\\new\\test")), [f(s="C:\\new\\test")]),
+    "an escape that is none": (call(("s", "a\\nb")), [f(s="a\\nb")]),
+    "line breaks inside a string": (call(("s", "a\nb\r\n\tc")), [f(s="a\nb\r\n\tc")]),
+    "white space around a string": (call(("s", "\n    code\n  ")), [f(s="\n    code\n  ")]),
+    "a string of white space": (call(("s", " \n ")), [f(s=" \n ")]),
+    "control characters": (call(("s", "a\x00b\x1b[0m")), [f(s="a\x00b\x1b[0m")]),
+    "scripts and emoji": (call(("s", "北京 🌸 naïve")), [f(s="北京 🌸 naïve")]),
+    "line separators": (call(("s", "a\u2028b\u0085c")), [f(s="a\u2028b\u0085c")]),
+    "comparisons": (call(("s", "a<b && c>d <")), [f(s="a<b && c>d <")]),
+    "HTML": (call(("s", "<p class='x'>a<br/></p>")), [f(s="<p class='x'>a<br/></p>")]),
+    "thinking tags in a value": (call(("s", "<think>a</think>")), [f(s="<think>a</think>")]),
+    "<tool_call> in a value": (call(("s", "a <tool_call> b")), [f(s="a <tool_call> b")]),
+    "</tool_call> in a value": (call(("s", "a </tool_call> b")), [f(s="a </tool_call> b")]),
+    "a whole call without arguments in a value": (
+        call(("s", "<tool_call>g</tool_call>")),
+        [f(s="<tool_call>g</tool_call>")],
+    ),
+    "<arg_key> in a value": (call(("s", "<arg_key>k</arg_key>")), [f(s="<arg_key>k</arg_key>")]),
+    "<arg_value> in a value": (call(("s", "<arg_value>v")), [f(s="<arg_value>v")]),
+    "</arg_value> in a value": (call(("s", "a</arg_value>b")), [f(s="a</arg_value>b")]),
+    "</arg_value> and space in a value": (call(("s", "a</arg_value> \nb")), [f(s="a</arg_value> \nb")]),
+    "</arg_value> begins a value": (call(("s", "</arg_value>b")), [f(s="</arg_value>b")]),
+    "</arg_value> ends a value": (call(("s", "a</arg_value>")), [f(s="a</arg_value>")]),
+    "</arg_value> twice in a value": (
+        call(("s", "a</arg_value></arg_value>\n</arg_value>b")),
+        [f(s="a</arg_value></arg_value>\n</arg_value>b")],
+    ),
+    "</arg_value> and another tag": (
+        call(("s", "a</arg_value><arg_value>")),
+        [f(s="a</arg_value><arg_value>")],
+    ),
+    "</arg_value> and the beginning of a tag": (
+        call(("s", "a</arg_value></tool")),
+        [f(s="a</arg_value></tool")],
+    ),
+    "the beginning of </arg_value>": (call(("s", "a</arg_val")), [f(s="a</arg_val")]),
+    "a < before </arg_value>": (call(("s", "a<"), ("t", "b</")), [f(s="a<", t="b</")]),
+    "space around a number": (call(("n", "\n5 ")), [f(n=5)]),
+    "a negative number": (call(("x", "-1e-3")), [f(x=-0.001)]),
+    "an integer for a number": (call(("x", "3")), [f(x=3)]),
+    "a whole float for an integer": (call(("n", "3.0")), [f(n=3)]),
+    "a large integer": (call(("n", "9007199254740993")), [f(n=9007199254740993)]),
+    "a word for a number": (call(("n", "many")), [f(n="many")]),
+    "an empty number": (call(("n", "")), [f(n="")]),
+    "Python's True": (call(("b", "True")), [f(b=True)]),
+    "a word for a boolean": (call(("b", "yes")), [f(b="yes")]),
+    "an object over lines": (call(("o", '{\n "a": "b\\n",\n "c": []\n}')), [f(o={"a": "b\n", "c": []})]),
+    "tags in an array": (
+        call(("a", '["</arg_value>", "<tool_call>"]')),
+        [f(a=["</arg_value>", "<tool_call>"])],
+    ),
+    "a broken array": (call(("a", "[1, 2")), [f(a="[1, 2")]),
+    "null where a string may be": (call(("maybe", "null")), [f(maybe=None)]),
+    "a string where null may be": (call(("maybe", '"null"')), [f(maybe='"null"')]),
+    "an unknown argument of JSON": (call(("more", "[1]")), [f(more=[1])]),
+    "an unknown argument of text": (call(("more", "one, two")), [f(more="one, two")]),
+    "an unknown tool": (call(("s", "1"), name="g"), [("call", "g", {"s": 1}, None)]),
+    "a tool without a schema": (
+        call(("s", "x"), name="no_schema"),
+        [("call", "no_schema", {"s": "x"}, None)],
+    ),
+    "a bare definition": (call(("s", "1"), name="bare"), [("call", "bare", {"s": "1"}, None)]),
+    "a name of all characters": (call(name="mcp__a-b.c:d/E_9"), [("call", "mcp__a-b.c:d/E_9", {}, None)]),
+    "space around the name": ("<tool_call> \n f \n</tool_call>", [f()]),
+    "space around a key": (
+        "<tool_call>f⏎<arg_key> s\n</arg_key>⏎<arg_value> a</arg_value>⏎</tool_call>",
+        [f(s=" a")],
+    ),
+    "a key of several words": (call(("two words", 1)), [f(**{"two words": 1})]),
+    "a key with quotes": (call(('"k\\"', 1)), [f(**{'"k\\"': 1})]),
+    "blank lines and indents between the tags": (
+        "<tool_call>f\n\n  <arg_key>s</arg_key>\n\n  <arg_value>a</arg_value>\n\n  </tool_call>",
+        [f(s="a")],
+    ),
+    "two calls": (call(("s", "a")) + call(("s", "b")), [f(s="a"), f(s="b")]),
+    "three calls on lines of their own": ("\n".join([call()] * 3), [f(), f(), f()]),
+    "content and a call": ("I look.⏎" + call(("n", "1")), [("say", "I look."), f(n=1)]),
+    "content between and after calls": (
+        "A⏎" + call() + "\nB\n" + call() + "\nC",
+        [("say", "A"), f(), ("say", "\nB"), f(), ("say", "\nC")],
+    ),
+    "thinking and a call": ("<think>so</think>⏎" + call(("b", "false")), [("think", "so"), f(b=False)]),
+    "a call inside unclosed thinking": ("<think>so⏎" + call(("s", "a")), [("think", "so"), f(s="a")]),
+}
+
+ENDED = "the output ended "
+BEFORE_CLOSE = ENDED + "before </tool_call>"
+ANOTHER = "another call began "
+
+
+def bad(problem, name="f", **arguments):
+    return ("call", name, arguments, problem)
+
+
+MALFORMED = {
+    "ends after the tag": ("<tool_call>", [bad(f"{ENDED}inside the tool's name; the call has no name", "")]),
+    "ends inside the name": ("<tool_call>get_wea", [bad(f"{ENDED}inside the tool's name", "get_wea")]),
+    "ends after the name's line": ("<tool_call>f\n", [bad(BEFORE_CLOSE)]),
+    "ends inside a key": ("<tool_call>f⏎<arg_key>ci", [bad(f"{ENDED}inside the argument's name 'ci'")]),
+    "ends after a key": ("<tool_call>f⏎<arg_key>s</arg_key>⏎", [bad(f"{ENDED}before the value of 's'")]),
+    "ends inside a string": (
+        "<tool_call>f⏎<arg_key>s</arg_key>⏎<arg_value>Kö",
+        [bad(f"{ENDED}inside the value of 's'", s="Kö")],
+    ),
+    "ends where a value begins": (
+        "<tool_call>f⏎<arg_key>s</arg_key>⏎<arg_value>",
+        [bad(f"{ENDED}inside the value of 's'", s="")],
+    ),
+    "ends inside a number": (
+        "<tool_call>f⏎<arg_key>n</arg_key>⏎<arg_value>12",
+        [bad(f"{ENDED}inside the value of 'n'", n=12)],
+    ),
+    "ends inside an object": (
+        '<tool_call>f⏎<arg_key>o</arg_key>⏎<arg_value>{"a": 1',
+        [bad(f"{ENDED}inside the value of 'o'", o='{"a": 1')],
+    ),
+    "ends inside a value's end": (
+        "<tool_call>f⏎<arg_key>s</arg_key>⏎<arg_value>a</arg_v",
+        [bad(f"{ENDED}inside the value of 's'", s="a</arg_v")],
+    ),
+    "ends after a value": (
+        "<tool_call>f⏎<arg_key>s</arg_key>⏎<arg_value>a</arg_value>⏎",
+        [bad(BEFORE_CLOSE, s="a")],
+    ),
+    "ends inside the second call": (
+        call(("s", "a")) + "⏎<tool_call>f⏎<arg_key>n</arg_key>",
+        [f(s="a"), bad(f"{ENDED}before the value of 'n'")],
+    ),
+    "ends inside </tool_call>": (
+        "<tool_call>f⏎<arg_key>s</arg_key>⏎<arg_value>a</arg_value>⏎</tool_c",
+        [bad(f"{ENDED}inside the value of 's'", s="a</arg_value>⏎</tool_c")],
+    ),
+    "no name": ("<tool_call>⏎</tool_call>", [bad("the call has no name", "")]),
+    "no name but arguments": (call(("s", "1"), name=""), [bad("the call has no name", "", s=1)]),
+    "a sentence for a name": (
+        "<tool_call>I call f\n</tool_call>",
+        [bad("'I call f' is not the name of a tool", "I call f")],
+    ),
+    "a call in JSON": (
+        '<tool_call>{"name": "f"}</tool_call>',
+        [bad("""'{"name": "f"}' is not the name of a tool""", '{"name": "f"}')],
+    ),
+    "a tag in the name": (
+        "<tool_call><think></tool_call>",
+        [bad("'<think>' is not the name of a tool", "<think>")],
+    ),
+    "a very long name": (
+        f"<tool_call>{'word ' * 50}</tool_call>",
+        [bad(f"'{('word ' * 50)[:60]}…' is not the name of a tool", ("word " * 50).strip())],
+    ),
+    "JSON for arguments": (
+        '<tool_call>f\n{"s": "a"}</tool_call>',
+        [bad("""text between the tags: '{"s": "a"}'""")],
+    ),
+    "text after the name": (
+        "<tool_call>f\nwith <b>\n</tool_call>",
+        [bad("text between the tags: 'with <b>'")],
+    ),
+    "text between key and value": (
+        "<tool_call>f⏎<arg_key>s</arg_key> = <arg_value>a</arg_value>⏎</tool_call>",
+        [bad("text between the tags: '='", s="a")],
+    ),
+    "text in two places": (
+        "<tool_call>f\none<arg_key>s</arg_key>⏎<arg_value>a</arg_value><arg_key>n</arg_key>two"
+        "<arg_value>1</arg_value>⏎</tool_call>",
+        [bad("text between the tags: 'one two'", s="a", n=1)],
+    ),
+    "a value without a key": (
+        "<tool_call>f⏎<arg_value>a</arg_value>⏎</tool_call>",
+        [bad("text between the tags: '<arg_value>a'")],
+    ),
+    "a stray </arg_value>": ("<tool_call>f</arg_value></tool_call>", [f()]),
+    "a stray </arg_key>": ("<tool_call>f</arg_key>⏎</tool_call>", [f()]),
+    "a stray </arg_value> at the end": ("<tool_call>f</arg_value>", [bad(BEFORE_CLOSE)]),
+    "an empty key": (call(("", "1")), [bad("an argument has no name", **{"": 1})]),
+    "a key without a value": (
+        "<tool_call>f⏎<arg_key>s</arg_key>⏎</tool_call>",
+        [bad("the argument 's' has no value")],
+    ),
+    "a key without a value, then another": (
+        "<tool_call>f⏎<arg_key>s</arg_key>⏎<arg_key>n</arg_key>⏎<arg_value>1</arg_value>⏎</tool_call>",
+        [bad("the argument 's' has no value", n=1)],
+    ),
+    "an unclosed key before a value": (
+        "<tool_call>f⏎<arg_key>s⏎<arg_value>a</arg_value>⏎</tool_call>",
+        [bad("</arg_key> is missing after 's'", s="a")],
+    ),
+    "an unclosed key before the end": (
+        "<tool_call>f⏎<arg_key>s⏎</tool_call>",
+        [bad("</arg_key> is missing after 's'; the argument 's' has no value")],
+    ),
+    "an unclosed key before another": (
+        "<tool_call>f⏎<arg_key>s⏎<arg_key>n</arg_key>⏎<arg_value>1</arg_value>⏎</tool_call>",
+        [bad("</arg_key> is missing after 's'; the argument 's' has no value", n=1)],
+    ),
+    "an unclosed value": (
+        "<tool_call>f⏎<arg_key>s</arg_key>⏎<arg_value>a⏎</tool_call>",
+        [bad(f"{ENDED}inside the value of 's'", s="a⏎</tool_call>")],
+    ),
+    "a value twice": (
+        call(("s", "a"), ("s", "b"), ("n", "1")),
+        [bad("the argument 's' comes twice, the first value stands", s="a", n=1)],
+    ),
+    "a value twice, not a string": (
+        call(("n", "1"), ("n", "2")),
+        [bad("the argument 'n' comes twice, the first value stands", n=1)],
+    ),
+    "a call begins inside a name": (
+        "<tool_call>g<tool_call>f</tool_call>",
+        [bad(f"{ANOTHER}inside the tool's name", "g"), f()],
+    ),
+    "the tag twice": (
+        "<tool_call><tool_call>f</tool_call>",
+        [bad(f"{ANOTHER}inside the tool's name; the call has no name", ""), f()],
+    ),
+    "a call begins after the name": (
+        "<tool_call>g\n<tool_call>f\n</tool_call>",
+        [bad(f"{ANOTHER}before </tool_call>", "g"), f()],
+    ),
+    "a call begins inside a key": (
+        "<tool_call>f⏎<arg_key>s<tool_call>f</tool_call>",
+        [bad(f"{ANOTHER}inside the argument's name 's'"), f()],
+    ),
+    "a call begins after a key": (
+        "<tool_call>f⏎<arg_key>s</arg_key>⏎<tool_call>f</tool_call>",
+        [bad(f"{ANOTHER}before the value of 's'"), f()],
+    ),
+    "a call begins after a value": (
+        "<tool_call>f⏎<arg_key>s</arg_key>⏎<arg_value>a</arg_value>⏎<tool_call>f</tool_call>",
+        [bad(f"{ANOTHER}before </tool_call>", s="a"), f()],
+    ),
+    "</tool_call> twice": (call() + "</tool_call>", [f(), ("say", "</tool_call>")]),
+    "more problems than anyone reads": (
+        "<tool_call>f" + "<arg_key>s" * 5,
+        [
+            bad(
+                f"{ENDED}inside the argument's name 's'; </arg_key> is missing after 's';"
+                " the argument 's' has no value"
+            )
+        ],
+    ),
+}
+
+
+def in_format(value, line_break):
+    if isinstance(value, str):
+        return value.replace("⏎", line_break)
+    if isinstance(value, dict):
+        return {key: in_format(part, line_break) for key, part in value.items()}
+    return (
+        type(value)(in_format(part, line_break) for part in value)
+        if isinstance(value, (list, tuple))
+        else value
+    )
+
+
+@pytest.mark.parametrize("line_break", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize(("text", "expected"), WELL_FORMED.values(), ids=WELL_FORMED)
+def test_calls(text, expected, line_break):
+    check(text, expected, line_break)
+
+
+@pytest.mark.parametrize("line_break", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize(("text", "expected"), MALFORMED.values(), ids=MALFORMED)
+def test_malformed_calls_are_told_with_what_is_wrong(text, expected, line_break):
+    check(text, expected, line_break)
+
+
+def check(text, expected, line_break):
+    text, expected = in_format(text, line_break), in_format(expected, line_break)
+    for size in (1, 3, len(text)):
+        assert repr(told(events_of(pieces_of(text, size), TOOLS))) == repr(expected)

@@ -1,0 +1,140 @@
+"""However an output is cut, its events are the same; and what the templates render is read as it was."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glmq.chat.template import ChatTemplate
+
+from .model_outputs import FORMATS, call_text, events_of, function, joined, told
+
+SHARED = Path(__file__).parents[3] / "shared" / "templates"
+TAGS = (
+    "<think>",
+    "</think>",
+    "<tool_call>",
+    "</tool_call>",
+    "<arg_key>",
+    "</arg_key>",
+    "<arg_value>",
+    "</arg_value>",
+)
+SCRAPS = (*TAGS, "<", "</", "<tool_", "arg_value>", "f", "s", "n", " ", "\n", '"', "\\", "{", "1", "a b", "Ä")
+
+SCHEMAS = {
+    "s": {"type": "string"},
+    "t": {"type": "string"},
+    "n": {"type": "integer"},
+    "x": {"type": "number"},
+    "b": {"type": "boolean"},
+    "a": {"type": "array"},
+    "o": {"type": "object"},
+    "z": {"type": "null"},
+    "digits or null": {"anyOf": [{"$ref": "#/$defs/digits"}, {"type": "null"}]},
+}
+TOOLS = [function("f", **SCHEMAS)]
+TOOLS[0]["function"]["parameters"]["$defs"] = {"digits": {"enum": ["0", "1", "007"]}}
+SOUP = st.lists(st.sampled_from(SCRAPS), max_size=25).map("".join)
+END_OF_VALUE = re.compile(r"</arg_value>\s*(<arg_key>|</?tool_call>)")
+STRINGS = (st.text() | SOUP).filter(lambda text: not END_OF_VALUE.search(text))
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+SCALARS = st.none() | st.booleans() | st.integers() | FLOATS | STRINGS
+JSON = st.recursive(SCALARS, lambda part: st.lists(part) | st.dictionaries(STRINGS, part), max_leaves=5)
+ARGUMENTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "s": STRINGS,
+        "t": STRINGS,
+        "n": st.integers(),
+        "x": FLOATS | st.integers(),
+        "b": st.booleans(),
+        "a": st.lists(JSON),
+        "o": st.dictionaries(STRINGS, JSON),
+        "z": st.none(),
+        "digits or null": st.sampled_from(["0", "1", "007", None]),
+    },
+)
+SENTENCES = st.text().map(lambda text: text.replace("<", ">").strip()).filter(bool)
+
+
+@st.composite
+def outputs(draw):
+    """An output as the models write it, and what it tells."""
+    line_break = draw(st.sampled_from(list(FORMATS.values())))
+    reasoning = draw(st.none() | SENTENCES)
+    content = draw(st.none() | SENTENCES)
+    calls = draw(st.lists(ARGUMENTS, max_size=3))
+    text = "" if reasoning is None else f"{line_break}<think>{reasoning}</think>"
+    text += "" if content is None else line_break + content
+    text += "".join(line_break + call_text("f", arguments, line_break) for arguments in calls)
+    expected = [] if reasoning is None else [("think", reasoning)]
+    expected += [] if content is None else [("say", content)]
+    return text, expected + [("call", "f", arguments, None) for arguments in calls]
+
+
+def cut(data, text):
+    places = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
+    return [text[a:b] for a, b in zip([0, *places], [*places, len(text)], strict=True)]
+
+
+@given(outputs(), st.data())
+def test_outputs_as_the_models_write_them(output, data):
+    text, expected = output
+    events = events_of(cut(data, text), TOOLS)
+    assert repr(told(events)) == repr(expected)
+    assert joined(events) == joined(events_of([text], TOOLS)) == joined(events_of(text, TOOLS))
+
+
+@given(SOUP | st.text(), st.booleans(), st.data())
+def test_any_text_cut_anywhere_tells_the_same(text, in_reasoning, data):
+    events = events_of(cut(data, text), TOOLS, in_reasoning)
+    assert joined(events) == joined(events_of([text], TOOLS, in_reasoning))
+    assert joined(events) == joined(events_of(text, TOOLS, in_reasoning))
+    told(events)
+
+
+@given(SOUP.map(lambda soup: "<tool_call>f\n<arg_key>s</arg_key><arg_value>" + soup), st.data())
+def test_any_text_in_a_call_cut_anywhere_tells_the_same(text, data):
+    events = events_of(cut(data, text), TOOLS)
+    assert joined(events) == joined(events_of([text], TOOLS)) == joined(events_of(text, TOOLS))
+    told(events)
+
+
+@given(st.text(st.sampled_from("<> \n\tab/")))
+def test_text_without_whole_tags_is_content_but_for_blank_lines_before_it(text):
+    space = text[: len(text) - len(text.lstrip())]
+    content = text[space.rfind("\n") + 1 :]
+    assert told(events_of(text)) == ([("say", content)] if text.strip() else [])
+
+
+@pytest.mark.parametrize("name", ("GLM-4.6", "GLM-4.7-Flash"))
+def test_what_the_real_templates_render_is_read_as_it_was(name):
+    path = SHARED / f"{name}.jinja"
+    if not path.exists():
+        pytest.skip(f"{path} is not on this machine")
+    template = ChatTemplate(path.read_text(encoding="utf-8"))
+
+    @given(SENTENCES, st.just("") | SENTENCES, st.lists(ARGUMENTS, min_size=1, max_size=3))
+    def check(reasoning, content, calls):
+        answer = {
+            "role": "assistant",
+            "reasoning_content": reasoning,
+            "content": content,
+            "tool_calls": [{"function": {"name": "f", "arguments": arguments}} for arguments in calls],
+        }
+        messages = [{"role": "user", "content": "?"}, answer]
+        text = template.render(messages, add_generation_prompt=False, tools=TOOLS)
+        output = text.split("<|assistant|>", 1)[1]
+        expected = [("think", reasoning)] + ([("say", content)] if content else [])
+        expected += [("call", "f", arguments, None) for arguments in calls]
+        assert repr(told(events_of([output], TOOLS))) == repr(expected)
+        if name != "GLM-4.6":
+            generated = output.removeprefix("<think>")
+            assert repr(told(events_of([generated], TOOLS, in_reasoning=True))) == repr(expected)
+
+    check()
