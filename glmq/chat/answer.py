@@ -1,0 +1,134 @@
+"""A model's answer in a conversation, as it is generated: thinking, content and tool calls told apart."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..generation import Timings
+from .events import ContentText, Event, ReasoningText, ToolCallBegin, ToolCallEnd
+from .messages import Message
+from .output_parser import OutputParser
+
+
+class Text(Protocol):
+    """What an answer is made from: a `glmq.Generation`, or something like it."""
+
+    tokens: list[int]
+    finish_reason: str | None
+    timings: Timings
+
+    def __iter__(self) -> Iterator[str]: ...
+
+    def cancel(self) -> None:
+        """End it at the next token."""
+
+
+@dataclass
+class _Parts:
+    reasoning: list[str] = field(default_factory=list)
+    content: list[str] = field(default_factory=list)
+    calls: list[Message] = field(default_factory=list)
+
+
+class Answer:
+    """Iterate over it for pieces of its content, or over `events()` for all that comes; once.
+
+    content, reasoning, tool_calls, message: what has come so far. Calls have OpenAI's form, arguments as an
+    object; one that is unfinished or malformed has a `problem`, and should not be run.
+    """
+
+    def __init__(self, generation: Text, parser: OutputParser) -> None:
+        self.generation = generation
+        self._parser = parser
+        self._parts = _Parts()
+        self._events = self._run()
+
+    def __iter__(self) -> Iterator[str]:
+        for event in self._events:
+            if isinstance(event, ContentText):
+                yield event.text
+
+    def events(self) -> Iterator[Event]:
+        """Reasoning, content and calls in their order."""
+        return self._events
+
+    def run(self) -> str:
+        """Generate to the end; gives the content."""
+        for _ in self._events:
+            pass
+        return self.content
+
+    def cancel(self) -> None:
+        """End it at the next token; may be called from any thread."""
+        self.generation.cancel()
+
+    def _run(self) -> Iterator[Event]:
+        finished = False
+        try:
+            for piece in self.generation:
+                for event in self._parser.push(piece):
+                    self._keep(event)
+                    yield event
+            finished = True
+            for event in self._parser.finish():
+                self._keep(event)
+                yield event
+        finally:
+            # After Ctrl-C what was held back belongs to the answer too.
+            for event in [] if finished else self._parser.finish():
+                self._keep(event)
+
+    def _keep(self, event: Event) -> None:
+        if isinstance(event, ReasoningText):
+            self._parts.reasoning.append(event.text)
+        elif isinstance(event, ContentText):
+            self._parts.content.append(event.text)
+        elif isinstance(event, ToolCallBegin):
+            function = {"name": event.name, "arguments": {}}
+            call = {"id": f"call_{uuid.uuid4().hex[:24]}", "type": "function", "function": function}
+            self._parts.calls.append(call | {"problem": "the answer was stopped inside it"})
+        elif isinstance(event, ToolCallEnd):
+            call = self._parts.calls[event.index]
+            call["function"]["arguments"] = event.arguments
+            call["problem"] = event.problem
+            if event.problem is None:
+                del call["problem"]
+
+    @property
+    def content(self) -> str:
+        """The text that answers."""
+        return "".join(self._parts.content)
+
+    @property
+    def reasoning(self) -> str:
+        """The thinking."""
+        return "".join(self._parts.reasoning)
+
+    @property
+    def tool_calls(self) -> list[Message]:
+        """The calls."""
+        return self._parts.calls
+
+    @property
+    def message(self) -> Message:
+        """The assistant's message, for the conversation."""
+        message: Message = {"role": "assistant", "content": self.content}
+        if self.reasoning:
+            message["reasoning_content"] = self.reasoning
+        if self.tool_calls:
+            message["tool_calls"] = self.tool_calls
+        return message
+
+    @property
+    def finish_reason(self) -> str | None:
+        """As a `Generation`'s, or "tool_calls" where the model ended it with calls."""
+        reason = self.generation.finish_reason
+        return "tool_calls" if reason == "stop" and self.tool_calls else reason
+
+    @property
+    def timings(self) -> Timings:
+        """What it cost, thinking included."""
+        return self.generation.timings
