@@ -9,9 +9,11 @@ import click
 from glmq_kernels.errors import UserError
 
 from .. import __version__
-from ..sampling import Sampling
+from ..sampling.recommendations import recommended
+from ..sampling.settings import Sampling
 from . import slash
-from .options import Status, model_options, open_model, sampling_of, sampling_options
+from .options import Status, model_options, open_model
+from .sampling_options import sampling_of, sampling_options
 from .terminal import messages, note, write
 
 if TYPE_CHECKING:
@@ -46,11 +48,11 @@ def chat(
     """
     from ..chat.conversation import Conversation
 
-    settings = sampling_of(**sampling)
     conversation = Conversation()
     conversation.set_system(system)
     status = Status()
     with open_model(model, ctx, threads, cache_type, status) as loaded:
+        settings = sampling_of(recommended(loaded.file.metadata), **sampling)
         talk = _Talk(loaded, conversation, settings, max_tokens, not no_stats, status)
         loaded.chat_template  # noqa: B018  (told at the start when there is none)
         if sys.stdin.isatty():

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from glmq_kernels.errors import UserError
 
-from .options import Status, model_options, open_model, sampling_of, sampling_options
+from ..sampling.recommendations import recommended
+from .options import Status, model_options, open_model
+from .sampling_options import sampling_of, sampling_options
 from .terminal import note, write
 
 if TYPE_CHECKING:
@@ -44,10 +46,10 @@ def generate(
 
     The text is given by one of -p TEXT, -f FILE and - (standard input). Special tokens in it are parsed.
     """
-    settings = sampling_of(**sampling)
     text = prompt_text(prompt, file, dash)
     status = Status()
     with open_model(model, ctx, threads, cache_type, status) as loaded:
+        settings = sampling_of(recommended(loaded.file.metadata), **sampling)
         generation = loaded.generate(
             text, sampling=settings, max_tokens=max_tokens, stop=stop, progress=status.reading
         )
