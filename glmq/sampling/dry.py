@@ -24,6 +24,9 @@ MAX_TAIL_TOKENS = 20
 LARGEST_LOG = 88.7228391
 """Logarithm of the largest float32."""
 
+LARGEST_PENALTY = 1e30
+"""Logits stay finite in later steps."""
+
 Breakers = dict[int, list[tuple[int, ...]]]
 """For each token that begins a breaker, the tokens that must follow it, in one or several ways."""
 
@@ -32,7 +35,8 @@ class Dry:
     """The last `dry_last_n` tokens, and the penalties that they lead to."""
 
     def __init__(self, sampling: Sampling, breakers: Breakers) -> None:
-        self._multiplier, self._base = np.float32(sampling.dry_multiplier), np.float32(sampling.dry_base)
+        self._multiplier = float(np.float32(sampling.dry_multiplier))
+        self._base = float(np.float32(sampling.dry_base))
         self._allowed = sampling.dry_allowed_length
         self._breakers = breakers
         self._recent: deque[int] = deque(maxlen=sampling.dry_last_n)
@@ -50,11 +54,9 @@ class Dry:
             return candidates
         where, which = candidates.positions(np.array(penalized))
         exponents = np.array([lengths[token] for token in penalized], np.float64)[which] - self._allowed
-        if self._max_exponent is not None:
-            exponents = exponents.clip(max=self._max_exponent)
-        penalties = float(self._multiplier) * float(self._base) ** exponents
+        penalties = self._multiplier * self._base**exponents
         logits = candidates.logits.copy()
-        logits[where] -= penalties.clip(max=np.finfo(np.float32).max / 2).astype(np.float32)
+        logits[where] -= penalties.clip(max=LARGEST_PENALTY).astype(np.float32)
         return Candidates(candidates.ids, logits)
 
     def _repetitions(self) -> dict[int, int]:
@@ -118,8 +120,17 @@ def breakers_of(texts: Sequence[str], tokenizer: Tokenizer) -> Breakers:
     return known[key]
 
 
+def _words(tokenizer: Tokenizer) -> list[bytes]:
+    """Every token decoded alone, where some tokenizers leave the first space out."""
+    words = [tokenizer.decode_bytes([token]) for token in range(tokenizer.n_vocab)]
+    spaced = next((token for token, word in enumerate(words) if word.startswith(b" ")), None)
+    if spaced is not None and tokenizer.decode([spaced]).encode() != words[spaced]:
+        words = [word.removeprefix(b" ") for word in words]
+    return words
+
+
 def _find_breakers(texts: Sequence[str], tokenizer: Tokenizer) -> Breakers:
-    words = [tokenizer.decode_bytes([token]) for token in range(tokenizer.n_vocab)] if texts else []
+    words = _words(tokenizer) if texts else []
     found: defaultdict[int, set[tuple[int, ...]]] = defaultdict(set)
     for text in texts:
         breaker = text.encode()[:MAX_BREAKER_BYTES]

@@ -5,6 +5,8 @@ Every step keeps at least one candidate.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .candidates import Candidates
@@ -39,7 +41,7 @@ def min_p(candidates: Candidates, p: float) -> Candidates:
     """Those at least `p` times as likely as the likeliest; p = 0 keeps all."""
     if p <= 0:
         return candidates
-    return candidates.keep(candidates.logits >= candidates.logits.max() + np.log(np.float32(p)))
+    return candidates.keep(candidates.logits >= candidates.logits.max() + np.float32(math.log(p)))
 
 
 def typical_p(candidates: Candidates, p: float) -> Candidates:
@@ -62,7 +64,7 @@ def top_n_sigma(candidates: Candidates, n: float) -> Candidates:
     if n <= 0:
         return candidates
     logits = candidates.logits
-    return candidates.keep(logits >= logits.max() - np.float32(n) * logits.std())
+    return candidates.keep(logits >= logits.max() - n * logits.std(dtype=np.float64))
 
 
 def xtc(

@@ -40,6 +40,14 @@ def test_steps_left_out_of_the_order_do_nothing():
     assert distribution(order=(), top_k=1, temperature=0.0) == distribution()
 
 
+def test_mirostat_takes_the_place_of_all_steps_but_the_temperature_before_it():
+    assert set(distribution(mirostat=2, mirostat_tau=1.25)) == {1, 3}  # at most 2.5 bits
+    heated = distribution(mirostat=2, mirostat_tau=1.25, temperature=4.0)
+    assert set(heated) == {1, 3, 2}
+    with_others = {"top_k": 1, "presence_penalty": 9.0, "order": ("top_k", "penalties")}
+    assert heated == distribution([1], mirostat=2, mirostat_tau=1.25, temperature=4.0, **with_others)
+
+
 def test_temperature_0_takes_the_likeliest_and_the_first_of_equal_ones():
     assert [sampler(temperature=0.0).sample(LOGITS) for _ in range(5)] == [1] * 5
     assert sampler(temperature=0.0).sample(np.array([0, 3, 3, 1], np.float32)) == 1

@@ -130,6 +130,11 @@ def test_dry_repetitions_end_at_breakers_which_are_not_penalized_themselves(toke
     assert dry_penalties(tokenizer, "a b : y a b", dry_breakers=()) == {":": 1}
 
 
+def test_dry_penalties_of_long_repetitions_stay_finite(tokenizer):
+    penalty = dry_penalties(tokenizer, "a " * 400, dry_last_n=1000, dry_base=3.0)["a"]
+    assert penalty == pytest.approx(1e30)
+
+
 def test_breakers_begin_in_tokens_that_hold_them_or_end_with_their_beginning(tokenizer):
     found = {TOKENS[token]: tails for token, tails in breakers_of(("o:x",), tokenizer).items()}
     tail = {text: TOKENS.index(text) for text in ("x:", "x", "o:")}

@@ -39,6 +39,7 @@ def logits() -> dict[str, list[float]]:
         "peaked": random.normal(0, 3, 48),
         "flat": random.normal(0, 0.3, 48),
         "long": random.normal(-2, 2, 1500) + 9 / (1 + np.arange(1500) % 701),
+        "halves": [1.0, 1.0],
         "equal": np.repeat([3.0, 2.0, 1.0, -1.0], (2, 3, 5, 6)),
     }
     made["masked"] = np.where(np.arange(48) % 3 == 0, made["peaked"], -np.inf)
@@ -85,6 +86,7 @@ def cases() -> list[dict]:
         {"settings": each, "logits": "equal"}
         for each in ({"top_k": 5}, {"top_k": 2}, {"min_p": 0.2}, {"top_p": 0.3}, {"temperature": 0.0})
     ]
+    found += [{"settings": each, "logits": "halves"} for each in ({"typical_p": 0.5}, {"typical_p": 0.4})]
     return [{"history": [], **each} for each in found] + penalty_cases()
 
 
@@ -272,7 +274,7 @@ def main() -> None:
                 for settings in (
                     {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05},
                     {"xtc_probability": 0.5, "xtc_threshold": 0.1},
-                    {"mirostat": 2, "mirostat_tau": 2.0},
+                    {"mirostat": 2, "mirostat_tau": 2.0, "temperature": 1.5, "top_k": 2, "min_p": 0.5},
                 )
             ],
             "mirostat": [
