@@ -61,7 +61,7 @@ def _with(sampling: Sampling, name: str, value: Any) -> Sampling:
             return replace(sampling, order=steps_of(str(value)))
         # Files hold float32; 0.6 shall not become 0.6000000238.
         return replace(sampling, **{name: round(value, 6)})
-    except (UserError, TypeError):
+    except (UserError, TypeError, ValueError):
         return sampling
 
 
@@ -69,10 +69,8 @@ def _version(metadata: Mapping[str, Any]) -> str | None:
     """The version of GLM that a file names, "4.7" where it is a GLM without one; None for other models."""
     if metadata.get("general.architecture") != "glm4moe":
         return None
-    name = " ".join(
-        str(metadata.get(f"general.{key}", "")) for key in ("name", "basename", "version", "size_label")
-    )
-    found = re.search(r"\b4[._-]([567])", name)
+    name = " ".join(str(metadata.get(f"general.{key}", "")) for key in ("name", "basename", "version"))
+    found = re.search(r"(?<![\d.])4[._-]([567])(?!\d)", name)
     if found:
         return f"4.{found[1]}"
     return "4.7" if "glm" in name.lower() else None

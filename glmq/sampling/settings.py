@@ -12,12 +12,12 @@ from glmq_kernels.errors import UserError
 STEPS = ("penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature")
 """The steps by llama.cpp's names, in its default order."""
 
-LARGEST = 1e6
+LARGEST, LARGEST_COUNT = 1e6, 10**9
 """Larger numbers are refused, so that float32 arithmetic stays finite."""
 
 _RANGES: dict[str, tuple[float, float]] = {
     "temperature": (0, LARGEST),
-    "top_k": (0, math.inf),
+    "top_k": (0, LARGEST_COUNT),
     "top_p": (0, 1),
     "min_p": (0, 1),
     "typical_p": (0, 1),
@@ -27,11 +27,11 @@ _RANGES: dict[str, tuple[float, float]] = {
     "repeat_penalty": (0.01, 100),
     "frequency_penalty": (-1000, 1000),
     "presence_penalty": (-1000, 1000),
-    "penalty_last_n": (0, math.inf),
+    "penalty_last_n": (0, LARGEST_COUNT),
     "dry_multiplier": (0, LARGEST),
     "dry_base": (1, LARGEST),
-    "dry_allowed_length": (0, math.inf),
-    "dry_last_n": (0, math.inf),
+    "dry_allowed_length": (0, LARGEST_COUNT),
+    "dry_last_n": (0, LARGEST_COUNT),
     "mirostat_tau": (0, LARGEST),
     "mirostat_eta": (0, LARGEST),
 }
@@ -100,8 +100,7 @@ class Sampling:
                 _check(each.name, value, _is_whole(value), "a whole number")
             if each.name in _RANGES:
                 least, most = _RANGES[each.name]
-                wanted = f"{least:g} or more" if most >= LARGEST else f"from {least:g} to {most:g}"
-                _check(each.name, value, least <= value <= most, wanted)
+                _check(each.name, value, least <= value <= most, f"from {least:g} to {most:g}")
         _check("mirostat", self.mirostat, self.mirostat in (0, 2), "0 or 2")
         if self.seed is not None:
             _check("seed", self.seed, _is_whole(self.seed) and self.seed >= 0, "a whole number, 0 or more")

@@ -134,6 +134,13 @@ def test_dry_needs_a_tokenizer():
         sampler(dry_multiplier=1.0)
 
 
+def test_a_generation_counts_its_prompt_and_finds_the_breakers_of_dry(small):
+    settings = Sampling(temperature=0, presence_penalty=1000, penalty_last_n=1000, dry_multiplier=1.0)
+    generation = small.generate("Hello, world", sampling=settings, max_tokens=40)
+    generation.run()
+    assert len({*generation.prompt, *generation.tokens}) == len(set(generation.prompt)) + 40
+
+
 @pytest.mark.parametrize("temperature", (0, 1))
 @pytest.mark.parametrize("value", (np.nan, np.inf), ids=str)
 def test_outputs_that_are_no_numbers_are_refused(temperature, value):

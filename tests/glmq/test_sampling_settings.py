@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 
 import click
+import numpy as np
 import pytest
 from glmq_kernels.errors import UserError
 
@@ -28,6 +29,7 @@ REFUSED = [
     {"dry_base": 0.5},
     {"dry_allowed_length": -1},
     {"dry_last_n": -1},
+    {"dry_last_n": 10**30},
     {"repeat_penalty": 0},
     {"frequency_penalty": float("inf")},
     {"presence_penalty": float("nan")},
@@ -88,6 +90,7 @@ GLM = {"general.architecture": "glm4moe"}
         ({"general.name": "Zai org_GLM 4.5"}, (0.6, 0.95, 0, 0.0)),
         ({"general.name": "Glm-4.6"}, (1.0, 0.95, 40, 0.0)),
         ({"general.name": "GLM-4_7"}, (1.0, 0.95, 0, 0.0)),
+        ({"general.name": "glm4.5-106B"}, (0.6, 0.95, 0, 0.0)),
         ({"general.basename": "GLM", "general.version": "4.6"}, (1.0, 0.95, 40, 0.0)),
         ({"general.name": "My GLM"}, (1.0, 0.95, 0, 0.0)),
         ({"general.name": "Solar Open 100B"}, (0.8, 0.95, 40, 0.05)),
@@ -116,7 +119,7 @@ def test_what_the_file_says_comes_first():
     assert found == Sampling(**expected, order=("top_k", "temperature"))
 
 
-@pytest.mark.parametrize("value", ("warm", -3, float("nan"), [1]), ids=str)
+@pytest.mark.parametrize("value", ("warm", -3, float("nan"), [1], np.ones(2)), ids=str)
 def test_values_of_the_file_that_make_no_sense_are_passed_over(value):
     assert recommended({"general.sampling.temp": value, "general.sampling.sequence": "what"}) == Sampling()
 
