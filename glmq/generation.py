@@ -60,7 +60,7 @@ class Generation:
         self.finish_reason: str | None = None
         self.timings = Timings()
         self._session, self._tokenizer = session, tokenizer
-        self._sampler = Sampler(sampling)
+        self._sampler = Sampler(sampling, tokenizer, self.prompt)
         self._max_tokens, self._progress = max_tokens, progress
         self._stop = [text for text in stop if text]
         self._cancelled = threading.Event()

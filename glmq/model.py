@@ -178,16 +178,18 @@ class Model:
     ) -> Generation:
         """Continue a text or token ids; iterate over the result for pieces of text.
 
-        Without `session` the model's own is used, so a prompt that begins like the last one reuses
-        what was evaluated then. progress(tokens done, tokens wanted) is called while a prompt is read.
+        sampling: what suits the model unless it is given. Without `session` the model's own is used, so a
+        prompt that begins like the last one reuses what was evaluated then. progress(tokens done, tokens
+        wanted) is called while a prompt is read.
         """
         from .generation import Generation
-        from .sampling import Sampling
+        from .sampling.recommendations import recommended
 
         if isinstance(prompt, str):
             prompt = self.tokenizer.encode(prompt, add_bos=self.tokenizer.add_bos)
         session = session or self._own_session()
-        return Generation(session, self.tokenizer, prompt, sampling or Sampling(), max_tokens, stop, progress)
+        sampling = sampling or recommended(self.file.metadata)
+        return Generation(session, self.tokenizer, prompt, sampling, max_tokens, stop, progress)
 
     def chat(
         self,

@@ -9,10 +9,12 @@ import click
 from glmq_kernels.errors import UserError
 
 from .. import __version__
-from ..sampling import Sampling
+from ..sampling.recommendations import recommended
+from ..sampling.settings import Sampling
 from . import slash
 from .message_input import messages
-from .options import ModelOptions, Status, model_options, open_model, sampling_of, sampling_options
+from .options import ModelOptions, Status, model_options, open_model
+from .sampling_options import sampling_of, sampling_options
 from .stats import memory_line, stats_line
 from .terminal import note, write
 
@@ -51,11 +53,11 @@ def chat(
     """
     from ..chat.conversation import Conversation
 
-    settings = sampling_of(**sampling)
     conversation = Conversation()
     conversation.set_system(system)
     status = Status()
     with open_model(model, options, status) as loaded:
+        settings = sampling_of(recommended(loaded.file.metadata), **sampling)
         talk = _Talk(loaded, conversation, settings, max_tokens, stats, status)
         loaded.chat_template  # noqa: B018  (told at the start when there is none)
         if sys.stdin.isatty():

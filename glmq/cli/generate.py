@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from glmq_kernels.errors import UserError
 
-from .options import ModelOptions, Status, model_options, open_model, sampling_of, sampling_options
+from ..sampling.recommendations import recommended
+from ..sampling.settings import Sampling
+from .options import ModelOptions, Status, model_options, open_model
+from .sampling_options import sampling_of, sampling_options
 from .stats import stats_line
 from .terminal import note, write
 
@@ -47,10 +50,11 @@ def generate(
 
     The text is given by one of -p TEXT, -f FILE and - (standard input). Special tokens in it are parsed.
     """
-    settings = sampling_of(**sampling)
     text = prompt_text(prompt, file, dash)
     status = Status()
+    sampling_of(Sampling(), **sampling)  # bad values are told before a model is loaded
     with open_model(model, options, status) as loaded:
+        settings = sampling_of(recommended(loaded.file.metadata), **sampling)
         generation = loaded.generate(
             text, sampling=settings, max_tokens=max_tokens, stop=stop, progress=status.reading
         )

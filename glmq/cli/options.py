@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 from glmq_kernels.cache_layout import CACHE_TYPES
 
-from ..sampling import Sampling
 from .terminal import note
 
 if TYPE_CHECKING:
@@ -21,30 +20,6 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 DEMO = "demo"
-DEFAULTS = Sampling()
-
-
-def sampling_options(command: Command) -> Command:
-    """Options that `sampling_of` turns into a `Sampling`."""
-    options = (
-        click.option("--temp", type=float, default=DEFAULTS.temperature, show_default=True,
-                     help="Temperature; 0 always takes the likeliest token."),
-        click.option("--top-k", type=int, default=DEFAULTS.top_k, show_default=True,
-                     help="Draw from that many likeliest tokens; 0 is no limit."),
-        click.option("--top-p", type=float, default=DEFAULTS.top_p, show_default=True,
-                     help="Draw from the likeliest tokens that make up this share; 1 is no limit."),
-        click.option("--min-p", type=float, default=DEFAULTS.min_p, show_default=True,
-                     help="Leave out tokens less likely than this share of the likeliest; 0 is no limit."),
-        click.option("--seed", type=int, help="Makes the draws repeatable."),
-    )  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def sampling_of(temp: float, top_k: int, top_p: float, min_p: float, seed: int | None) -> Sampling:
-    """The sampling that the options ask for."""
-    return Sampling(temperature=temp, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed)
 
 
 @dataclass(frozen=True)
