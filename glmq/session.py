@@ -26,7 +26,8 @@ class Session:
     """One conversation's state in a model. Any number of them share an engine, one batch at a time.
 
     tokens: those that the KV cache holds. drawn: what was drawn to follow them and is not evaluated yet.
-    saved_as: name of the state that was last saved or restored; n_saved: how many of its tokens are the same.
+    saved_as: name of the state that was last saved or restored; n_saved: how many of its first
+    tokens are still the same.
     """
 
     def __init__(self, engine: Engine, file: GGUFFile, n_ctx: int) -> None:

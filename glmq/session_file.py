@@ -16,7 +16,6 @@ has this id, pages of these tokens stay where they are.
 from __future__ import annotations
 
 import json
-import os
 import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -137,7 +136,7 @@ def _save_in_place(path: Path, session: Session, text: bytes, state: State) -> b
 
 
 def _save_anew(path: Path, session: Session, text: bytes, state: State) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished = path.with_name(f".{path.name}.{state.id}")
     try:
         with open(unfinished, "w+b", buffering=0) as file:
             _write(Save(file, _page_bytes(session.cache)), 0, session, text, state)
