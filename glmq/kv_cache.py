@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from glmq_kernels.cache_layout import CAPACITY_UNIT, position_bytes
 from glmq_kernels.memory import aligned_zeros
 
@@ -36,7 +37,13 @@ class KVCache:
     """Room for `n_ctx` positions. The system hands out its pages as they are first written."""
 
     def __init__(self, shape: CacheShape, n_ctx: int) -> None:
+        self.shape = shape
         self.capacity = capacity(n_ctx)
         half = shape.n_bytes(n_ctx) // 2
         self.keys = aligned_zeros(half)
         self.values = aligned_zeros(half)
+
+    def pages(self) -> tuple[np.ndarray, np.ndarray]:
+        """Keys and values as uint8 (n_layers * n_kv_heads, capacity / 32, bytes of 32 positions)."""
+        parts = self.shape.n_layers * self.shape.n_kv_heads, self.capacity // CAPACITY_UNIT, -1
+        return self.keys.reshape(parts), self.values.reshape(parts)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .chat.template import ChatTemplate
     from .generation import Generation
     from .sampling import Sampling
+    from .session_file import Restored
     from .tokenizer import Tokenizer
 
 DEFAULT_CONTEXT = 16384
@@ -159,7 +160,19 @@ class Model:
 
     def session(self, n_ctx: int | None = None) -> Session:
         """A new, empty session of up to `n_ctx` tokens (default: the model's `n_ctx`)."""
-        return Session(self._engine, self.n_ctx if n_ctx is None else self._context_size(n_ctx))
+        size = self.n_ctx if n_ctx is None else self._context_size(n_ctx)
+        return Session(self._engine, self.file, size)
+
+    def restore_session(self, path: str | os.PathLike[str], n_ctx: int | None = None) -> Restored:
+        """A new session with what `Session.save` wrote, and the `extra` that was saved with it.
+
+        Where the state does not fit this model or is damaged, the session holds less of it or nothing,
+        `reason` says why, and what is missing is evaluated when a prompt needs it. Raises UserError when
+        the file cannot be read at all, ContextFull when its tokens are more than `n_ctx`.
+        """
+        from .session_file import restore_session
+
+        return restore_session(Path(path), self.session(n_ctx))
 
     def logits(self, tokens: Sequence[int]) -> np.ndarray:
         """Next-token logits after each token of a text, float32 (n_tokens, n_vocab)."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from glmq_kernels.errors import UserError
 
 from .engine import Engine
+from .gguf import GGUFFile
 from .kv_cache import KVCache
 
 Evaluated = Callable[[int, int], None]
@@ -22,15 +26,19 @@ class Session:
     """One conversation's state in a model. Any number of them share an engine, one batch at a time.
 
     tokens: those that the KV cache holds. drawn: what was drawn to follow them and is not evaluated yet.
+    saved_as: name of the state that was last saved or restored; n_saved: how many of its first
+    tokens are still the same.
     """
 
-    def __init__(self, engine: Engine, n_ctx: int) -> None:
+    def __init__(self, engine: Engine, file: GGUFFile, n_ctx: int) -> None:
         self.n_ctx = n_ctx
         self.tokens: list[int] = []
         self.drawn: list[int] = []
+        self.file = file
+        self.cache = KVCache(engine.cache_shape, n_ctx)
+        self.saved_as = ""
+        self.n_saved = 0
         self._engine = engine
-        shape = engine.cache_shape
-        self._cache = KVCache(shape, n_ctx)
 
     def evaluate(self, tokens: Sequence[int], progress: Evaluated | None = None) -> np.ndarray:
         """Append tokens; gives the logits after the last one, float32 (n_vocab,).
@@ -59,6 +67,18 @@ class Session:
             raise ValueError(f"cannot rewind {len(self.tokens)} tokens to {n}")
         del self.tokens[n:]
         self.drawn = []
+        self.n_saved = min(self.n_saved, n)
+
+    def save(self, path: str | os.PathLike[str], extra: Mapping[str, Any] | None = None) -> None:
+        """Write tokens, keys and values to a file, with `extra`, what else JSON can hold.
+
+        `Model.restore_session` gives both back. In the file that it was last saved to or restored from
+        only what is new is written. Whatever interrupts it, the file then holds the state before or the
+        new one. Raises UserError when it cannot be written or is no session file.
+        """
+        from .session_file import save_session
+
+        save_session(Path(path), self, extra or {})
 
     def _evaluate(
         self, tokens: Sequence[int], *, all_outputs: bool, progress: Evaluated | None
@@ -76,7 +96,7 @@ class Session:
                 outputs = logits[done - len(batch) : done]
             else:
                 outputs = logits if done == len(wanted) else logits[:0]
-            self._engine.run(batch, len(self.tokens), self._cache, outputs)
+            self._engine.run(batch, len(self.tokens), self.cache, outputs)
             self.tokens.extend(batch.tolist())
             if progress:
                 progress(done, len(wanted))

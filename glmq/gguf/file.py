@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
@@ -18,6 +19,9 @@ from .errors import GGUFError
 from .header import Header, read_header
 from .splits import check_parts, part_paths
 from .tensors import TensorInfo
+
+SAMPLE = 1024
+"""Bytes of each tensor that a fingerprint is made of."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,24 @@ class GGUFFile:
     def first_bytes(self, limit: int) -> np.ndarray:
         """Up to `limit` bytes of the (first) file as they are mapped: uint8, read-only."""
         return self._mappings[0][:limit]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits that tell this model's content from others', whatever its files are called.
+
+        Made of the headers and of `SAMPLE` bytes in the middle of each tensor, so that it costs little.
+        Raises ValueError when the file is closed.
+        """
+        import xxhash
+
+        digest = xxhash.xxh3_128()
+        for i, mapping in enumerate(self._mappings):
+            starts = [info.offset for info in self.tensors.values() if info.file_index == i]
+            digest.update(mapping[: min(starts, default=len(mapping))].data)
+        for name, info in self.tensors.items():
+            middle = max(0, (info.n_bytes - SAMPLE) // 2)
+            digest.update(self.data(name)[middle : middle + SAMPLE].data)
+        return digest.hexdigest()
 
     def integer(self, key: str, default: int | None = None, least: int = 0) -> int:
         """An integer of the metadata, from `least` up.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 CACHE_TYPES = ("F16", "Q8_0")
+LAYOUT = 1
+"""Raised with any change of how keys and values lie or are computed, because session files keep them."""
 CAPACITY_UNIT = 32
 """The capacity is a multiple of so many positions."""
 

@@ -1,0 +1,134 @@
+"""Time saving and restoring sessions, against evaluating the same tokens and against the disk.
+
+python bench/session_file.py [--tokens 8192] [--demo-tokens 6000] [--folder DIR]
+
+First a KV cache of GLM-4.5-Air's shape with random contents, then the demo model with a long text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+import glmq
+from glmq.demo import demo_model_path
+from glmq.kv_cache import CacheShape
+from glmq.session import Session
+from glmq.session_file import restore_session
+
+AIR = CacheShape(n_layers=46, n_kv_heads=8, head_dim=128)
+BLOCK = 4 << 20
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    """What `work` gives and the seconds it took."""
+    began = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - began
+
+
+def tell(what: str, seconds: float, n_bytes: int | None = None) -> None:
+    """Print a line."""
+    speed = f"{n_bytes / seconds / 1e9:8.2f} GB/s" if n_bytes else ""
+    print(f"{what:44}{1000 * seconds:10.1f} ms{speed}", flush=True)
+
+
+def read_plainly(path: Path) -> None:
+    """Read a file into one small buffer."""
+    buffer = bytearray(BLOCK)
+    with open(path, "rb", buffering=0) as file:
+        while file.readinto(buffer):
+            pass
+
+
+def write_plainly(path: Path, n_bytes: int) -> None:
+    """Write a new file from one small buffer, onto the disk."""
+    buffer = os.urandom(BLOCK)
+    with open(path, "wb", buffering=0) as file:
+        for _ in range(n_bytes // BLOCK):
+            file.write(buffer)
+        os.fsync(file.fileno())
+
+
+def forget(path: Path) -> None:
+    """Drop a file from the page cache."""
+    with open(path, "rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def session_of(shape: CacheShape, n_ctx: int) -> Session:
+    """A session without a model."""
+    engine: Any = SimpleNamespace(cache_shape=shape)
+    file: Any = SimpleNamespace(fingerprint="random", text=lambda key: "glm4moe")
+    return Session(engine, file, n_ctx)
+
+
+def measure_cache(n_tokens: int, path: Path) -> None:
+    """A large cache of random bytes."""
+    session = session_of(AIR, n_tokens + 64)
+    rng = np.random.default_rng(0)
+    for half in session.cache.pages():
+        for part in half:
+            part[:] = rng.integers(0, 256, part.shape, np.uint8)
+    session.tokens = list(range(n_tokens - 100))
+    n_bytes = AIR.n_bytes(n_tokens)
+    print(f"a cache of GLM-4.5-Air's shape, {n_tokens} tokens, {n_bytes / 1e9:.2f} GB")
+    tell("save", timed(lambda: session.save(path))[1], n_bytes)
+    session.tokens = list(range(n_tokens))
+    tell("save again after 100 more tokens", timed(lambda: session.save(path))[1])
+    tell("touch fresh memory", timed(lambda: np.zeros(n_bytes, np.uint8)[::4096].fill(1))[1], n_bytes)
+    n_ctx = n_tokens + 4096
+    restored, seconds = timed(lambda: restore_session(path, session_of(AIR, n_ctx)))
+    assert restored.reason is None
+    tell("restore, file in the page cache", seconds, n_bytes)
+    del restored
+    tell("read alone, file in the page cache", timed(lambda: read_plainly(path))[1], n_bytes)
+    forget(path)
+    tell(
+        "restore, file on the disk", timed(lambda: restore_session(path, session_of(AIR, n_ctx)))[1], n_bytes
+    )
+    forget(path)
+    tell("read alone, file on the disk", timed(lambda: read_plainly(path))[1], n_bytes)
+    path.unlink()
+    tell("write alone, onto the disk", timed(lambda: write_plainly(path, n_bytes))[1], n_bytes)
+    path.unlink()
+
+
+def measure_demo(n_tokens: int, path: Path) -> None:
+    """The demo model: what restoring saves."""
+    with glmq.load(demo_model_path(), n_ctx=n_tokens + 64) as model:
+        tokens = model.tokenize("It was a long conversation about many things. " * n_tokens)[:n_tokens]
+        session = model.session()
+        print(f"the demo model, {n_tokens} tokens")
+        tell("fingerprint of the model", timed(lambda: model.file.fingerprint)[1])
+        tell("evaluate", timed(lambda: session.evaluate(tokens))[1])
+        tell("save", timed(lambda: session.save(path))[1], path.stat().st_size)
+        session.evaluate(tokens[:20])
+        tell("save again after 20 more tokens", timed(lambda: session.save(path))[1])
+        restored, seconds = timed(lambda: model.restore_session(path))
+        tell("restore", seconds, path.stat().st_size)
+        assert (restored.session.evaluate([1]) == session.evaluate([1])).all()
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tokens", type=int, default=8192)
+    parser.add_argument("--demo-tokens", type=int, default=6000)
+    parser.add_argument("--folder", type=Path, help="where the file is written")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        measure_cache(args.tokens, Path(folder) / "cache.session")
+        measure_demo(args.demo_tokens, Path(folder) / "demo.session")
+
+
+if __name__ == "__main__":
+    main()

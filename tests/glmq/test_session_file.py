@@ -1,0 +1,591 @@
+"""Sessions on disk: what is restored goes on as the one that was saved, whatever happens to the file."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from glmq_kernels.errors import UserError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import glmq
+from glmq import commit_file, session_file
+from glmq.prompt_cache import prompt_session
+from glmq.session_file import read_extra
+
+from .small_models import write_glm4moe
+
+ROOT = Path(__file__).parents[2]
+TEXT = "A conversation of some length, so that it takes more than one page of the file. " * 2
+EXTRA = {"messages": [{"role": "user", "content": "Grüße, \ud800 und 你好"}], "temperature": 0.5}
+GREEDY = glmq.Sampling(temperature=0)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "talk.session"
+
+
+@pytest.fixture(scope="module", params=("F16", "Q8_0"))
+def model(request, small_path):
+    with glmq.load(small_path, n_ctx=256, cache_type=request.param) as loaded:
+        yield loaded
+
+
+def evaluated(model, text=TEXT, **arguments):
+    """A session that holds a text, in batches that a restored one could not repeat by accident."""
+    session = model.session(**arguments)
+    tokens = model.tokenize(text)
+    for part in np.array_split(tokens, 3):
+        if part.size:
+            session.evaluate(part)
+    return session
+
+
+def greedy(session, n=12, token=65):
+    """Logits of a few greedy steps."""
+    steps = []
+    for _ in range(n):
+        steps.append(session.evaluate([token]))
+        token = int(steps[-1].argmax())
+    return np.array(steps)
+
+
+def assert_goes_on_alike(restored, saved):
+    assert restored.reason is None
+    assert restored.session.tokens == saved.tokens
+    assert restored.session.drawn == saved.drawn
+    np.testing.assert_array_equal(greedy(restored.session), greedy(saved))
+
+
+# What is restored
+
+
+@pytest.mark.parametrize("n_ctx", (192, 256, 511))
+@pytest.mark.parametrize("n_tokens", (1, 15, 16, 31, 32, 33, 64, 161))
+def test_a_restored_session_goes_on_alike_in_a_context_of_any_size(model, path, n_tokens, n_ctx):
+    saved = evaluated(model, (TEXT * 2)[:n_tokens])
+    saved.save(path, EXTRA)
+    restored = model.restore_session(path, n_ctx)
+    assert restored.session.n_ctx == n_ctx
+    assert restored.extra == EXTRA
+    assert_goes_on_alike(restored, saved)
+
+
+def test_an_empty_session(model, path):
+    model.session().save(path)
+    restored = model.restore_session(path)
+    assert (restored.extra, restored.session.tokens, restored.reason) == ({}, [], None)
+    np.testing.assert_array_equal(greedy(restored.session), greedy(model.session()))
+
+
+def test_the_last_token_drawn_is_kept_so_that_the_next_turn_reads_only_what_is_new(model, path):
+    session = model.session()
+    messages = [{"role": "user", "content": "hi"}]
+    messages.append(
+        {"role": "assistant", "content": model.chat(messages, session=session, max_tokens=5).run()}
+    )
+    session.save(path, {"messages": messages})
+    restored = model.restore_session(path)
+    assert restored.session.drawn == session.drawn != []
+    messages = [*restored.extra["messages"], {"role": "user", "content": "more"}]
+    timings = []
+    for each in (restored.session, session):
+        generation = model.chat(messages, session=each, sampling=GREEDY, max_tokens=2)
+        timings.append((generation.run(), generation.timings.n_cached, generation.timings.n_prompt))
+    assert timings[0] == timings[1]
+
+
+def test_two_sessions_of_one_model_in_two_files(model, tmp_path):
+    sessions = [evaluated(model, text) for text in (TEXT, TEXT[::-1])]
+    for i, session in enumerate(sessions):
+        session.save(tmp_path / str(i), {"i": i})
+    for i, session in enumerate(sessions):
+        restored = model.restore_session(tmp_path / str(i))
+        assert restored.extra == {"i": i}
+        assert_goes_on_alike(restored, session)
+
+
+# Saving again
+
+
+def test_every_one_of_many_saves_is_restored(model, path):
+    """Turns, rewinds and restores in a random order; after each save the file holds just that."""
+    chance = random.Random(0)
+    session = model.session()
+    for turn in range(30):
+        session.rewind(chance.randint(len(session.tokens) // 2, len(session.tokens)))
+        if len(session.tokens) < 150:
+            for _ in range(chance.randint(1, 3)):
+                session.evaluate([chance.randrange(256) for _ in range(chance.randint(1, 20))])
+        session.drawn = [turn]
+        session.save(path, {"turn": turn})
+        restored = model.restore_session(path, chance.choice((200, 256, 300)))
+        assert (restored.extra, restored.reason) == ({"turn": turn}, None)
+        assert (restored.session.tokens, restored.session.drawn) == (session.tokens, session.drawn)
+        n_whole = len(session.tokens) // 32
+        for mine, its in zip(session.cache.pages(), restored.session.cache.pages(), strict=True):
+            np.testing.assert_array_equal(mine[:, :n_whole], its[:, :n_whole])
+        if chance.random() < 0.3:
+            session = restored.session
+    assert_goes_on_alike(model.restore_session(path), session)
+
+
+def writes_of(monkeypatch):
+    """Collects the sizes of what is written from now on."""
+    sizes = []
+    plain = commit_file.write_at
+
+    def write_at(file, position, data):
+        sizes.append(len(memoryview(data).cast("B")))
+        plain(file, position, data)
+
+    monkeypatch.setattr(commit_file, "write_at", write_at)
+    return sizes
+
+
+def test_a_save_writes_only_pages_that_are_new(model, path, monkeypatch):
+    session = evaluated(model, TEXT[:150])
+    session.save(path)
+    page = session.cache.shape.n_bytes(32)
+    for get in (lambda: session, lambda: model.restore_session(path).session):
+        going_on = get()
+        going_on.evaluate([1, 2, 3])
+        sizes = writes_of(monkeypatch)
+        going_on.save(path)
+        assert sizes.count(page) == 1, "the fifth page alone has changed"
+        assert sum(sizes) < page + 4096
+
+
+def test_tokens_that_were_evaluated_anew_are_written_again_even_when_they_are_the_same(model, path):
+    """Their keys and values may differ in the last bit."""
+    session = evaluated(model)
+    session.save(path)
+    tokens = list(session.tokens)
+    session.rewind(10)
+    for token in tokens[10:]:
+        session.evaluate([token])
+    session.save(path)
+    assert_goes_on_alike(model.restore_session(path), session)
+
+
+def test_the_file_does_not_grow_by_turns_that_change_nothing(model, path):
+    session = evaluated(model)
+    sizes = []
+    for _ in range(12):
+        session.save(path, EXTRA)
+        sizes.append(path.stat().st_size)
+    assert max(sizes) == max(sizes[:3])
+
+
+def test_a_conversation_begun_anew_gives_the_space_back(model, path):
+    session = evaluated(model, TEXT * 3, n_ctx=500)
+    session.save(path)
+    large = path.stat().st_size
+    session.rewind(10)
+    session.save(path)
+    assert path.stat().st_size < large / 4
+    assert_goes_on_alike(model.restore_session(path), session)
+
+
+def test_large_extra_takes_several_units(model, path):
+    session = evaluated(model, TEXT[:40])
+    for n in (1, 300_000, 10, 500_000):
+        session.save(path, {"text": "x" * n})
+        assert read_extra(path) == {"text": "x" * n}
+    assert_goes_on_alike(model.restore_session(path), session)
+
+
+def test_a_file_that_another_session_has_changed_is_written_as_a_whole(model, path):
+    mine = evaluated(model)
+    mine.save(path)
+    other = model.restore_session(path).session
+    other.rewind(20)
+    other.evaluate(model.tokenize("something else, and longer than it was before" * 3))
+    other.save(path)
+    mine.evaluate([1])
+    mine.save(path)
+    assert_goes_on_alike(model.restore_session(path), mine)
+
+
+def test_a_session_that_goes_from_file_to_file(model, tmp_path):
+    session = evaluated(model)
+    for name in ("a", "b", "a"):
+        session.evaluate([1, 2])
+        session.save(tmp_path / name)
+    assert_goes_on_alike(model.restore_session(tmp_path / "a"), session)
+
+
+def test_threads_that_save_to_one_file_leave_the_last_save_of_one_of_them(small, path):
+    sessions = [evaluated(small, text) for text in (TEXT, TEXT[::-1])]
+
+    def save(i):
+        for turn in range(20):
+            sessions[i].rewind(100 + turn)
+            sessions[i].evaluate([turn] * 30)
+            sessions[i].save(path, {"i": i})
+
+    threads = [threading.Thread(target=save, args=(i,)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    restored = small.restore_session(path)
+    assert_goes_on_alike(restored, sessions[restored.extra["i"]])
+    assert list(path.parent.iterdir()) == [path]
+
+
+# What does not fit
+
+
+def saved(model, path, text=TEXT):
+    session = evaluated(model, text)
+    session.save(path, EXTRA)
+    return session
+
+
+def assert_only_the_text_is_there(restored, why):
+    assert restored.extra == EXTRA
+    assert restored.session.tokens == []
+    assert why in restored.reason and "\n" not in restored.reason
+    assert greedy(restored.session).shape
+
+
+def test_another_model(small, path, tmp_path):
+    saved(small, path)
+    with glmq.load(write_glm4moe(tmp_path / "other.gguf", "Q8_0", seed=1)) as other:
+        assert_only_the_text_is_there(
+            other.restore_session(path), "another model, of the architecture glm4moe"
+        )
+
+
+def test_another_type_of_cache(small_path, path):
+    with glmq.load(small_path, cache_type="Q8_0") as first:
+        saved(first, path)
+    with glmq.load(small_path) as second:
+        assert_only_the_text_is_there(second.restore_session(path), "a KV cache of type Q8_0, not F16")
+
+
+def test_another_layout_of_the_cache(small, path, monkeypatch):
+    saved(small, path)
+    monkeypatch.setattr(session_file, "LAYOUT", 99)
+    assert_only_the_text_is_there(small.restore_session(path), "another version of glmq")
+
+
+def test_a_context_that_is_too_small_is_refused_with_the_size_to_choose(small, path):
+    saved(small, path)
+    with pytest.raises(glmq.ContextFull, match=r"talk\.session holds 160 tokens.* --ctx above 160"):
+        small.restore_session(path, n_ctx=159)
+    assert small.restore_session(path, n_ctx=160).reason is None
+
+
+def test_the_text_alone_needs_no_model(small, path):
+    saved(small, path)
+    assert read_extra(path) == EXTRA
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "not a session file"),
+        (b"GGUF" + bytes(10000), "not a session file"),
+        (b"GLMQSES9" + bytes(10000), "another version of glmq"),
+        (b"GLMQSES1", "damaged"),
+        (b"GLMQSES1" + bytes(10000), "damaged"),
+    ],
+)
+def test_files_that_hold_no_session(small, path, content, why):
+    path.write_bytes(content)
+    for read in (small.restore_session, read_extra):
+        with pytest.raises(UserError, match=f"talk.session .*{why}"):
+            read(path)
+
+
+def test_what_is_no_session_file_is_never_overwritten(small, path):
+    path.write_bytes(b"precious")
+    with pytest.raises(UserError, match="not a session file"):
+        evaluated(small).save(path)
+    assert path.read_bytes() == b"precious"
+
+
+def test_an_empty_or_a_wholly_damaged_file_is_written_anew(small, path):
+    for content in (b"", b"GLMQSES1" + bytes(10000)):
+        path.write_bytes(content)
+        saved(small, path)
+        assert small.restore_session(path).reason is None
+
+
+def test_paths_that_cannot_be_used(small, tmp_path):
+    for path, why in ((tmp_path, "not a file"), (tmp_path / "none" / "x", "No such file")):
+        with pytest.raises(UserError, match=why):
+            small.restore_session(path)
+        with pytest.raises(UserError, match="cannot be saved"):
+            small.session().save(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+# The fingerprint of a model
+
+
+def test_a_fingerprint_stays_when_a_file_is_moved_and_touched(small_path, tmp_path):
+    moved = tmp_path / "moved.gguf"
+    moved.write_bytes(small_path.read_bytes())
+    os.utime(moved, (1, 1))
+    assert fingerprint(moved) == fingerprint(small_path)
+
+
+def test_a_fingerprint_tells_metadata_and_every_tensor(small_path, tmp_path):
+    content = small_path.read_bytes()
+    with glmq.load(small_path) as model:
+        places = {name: info.offset + info.n_bytes // 2 for name, info in model.file.tensors.items()}
+    places["metadata"] = content.index(b"glm4moe.rope.freq_base") + len(b"glm4moe.rope.freq_base") + 4
+    found = {fingerprint(small_path)}
+    for place in places.values():
+        changed = bytearray(content)
+        changed[place] ^= 1
+        (tmp_path / "changed.gguf").write_bytes(changed)
+        found.add(fingerprint(tmp_path / "changed.gguf"))
+    assert len(found) == len(places) + 1
+
+
+def fingerprint(path):
+    from glmq.gguf import open_gguf
+
+    with open_gguf(path) as file:
+        return file.fingerprint
+
+
+# Damage
+
+
+@pytest.fixture(scope="module")
+def saves(small_path, tmp_path_factory):
+    """A model, a file of two saves, and the sessions of these saves."""
+    path = tmp_path_factory.mktemp("saves") / "talk.session"
+    with glmq.load(small_path, n_ctx=256, n_threads=1) as model:
+        first = evaluated(model)
+        first.save(path, {"save": 0})
+        second = model.restore_session(path).session
+        second.rewind(100)
+        second.evaluate(model.tokenize("and another end of it"))
+        second.save(path, {"save": 1})
+        yield model, path.read_bytes(), [first, second]
+
+
+def check_damaged(saves, path):
+    """A damaged file gives a save's text with a part of its state, or is refused in a line."""
+    model, _, sessions = saves
+    try:
+        restored = model.restore_session(path)
+    except UserError as error:
+        line = str(error)
+    else:
+        line = None
+    if line is not None:
+        assert str(path) in line and "\n" not in line
+        return None
+    session = sessions[restored.extra["save"]]
+    n = len(restored.session.tokens)
+    assert restored.session.tokens == session.tokens[:n]
+    assert (restored.reason is None) == (n == len(session.tokens))
+    for mine, its in zip(session.cache.pages(), restored.session.cache.pages(), strict=True):
+        np.testing.assert_array_equal(mine[:, : n // 32], its[:, : n // 32])
+    assert read_extra(path) == restored.extra
+    restored.session.save(path, {"save": "again"})
+    again = model.restore_session(path)
+    assert (again.extra, again.session.tokens) == ({"save": "again"}, restored.session.tokens)
+    return n
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_random_damage(saves, path, data):
+    content = bytearray(saves[1])
+    # The two commits and the records are a small part of the file, so most damage is aimed at them.
+    records = [content.index(b'{"save": %d}' % i) for i in (0, 1)]
+    near = st.one_of(
+        st.integers(0, 120),
+        st.integers(4096, 4216),
+        *(st.integers(at, at + 1500) for at in records),
+        st.integers(0, len(content) - 1),
+    ).map(lambda at: min(at, len(content) - 1))
+    kind = data.draw(st.sampled_from(("flip", "zeros", "cut", "noise", "insert")))
+    at = data.draw(near)
+    n = data.draw(st.integers(1, 5000))
+    if kind == "flip":
+        for each in [at, *data.draw(st.lists(near, max_size=3))]:
+            content[each] ^= data.draw(st.integers(1, 255))
+    elif kind == "zeros":
+        content[at : at + n] = bytes(len(content[at : at + n]))
+    elif kind == "cut":
+        del content[at:]
+    elif kind == "noise":
+        content[at : at + n] = random.Random(n).randbytes(len(content[at : at + n]))
+    else:
+        content[at:at] = bytes(n)
+    path.unlink(missing_ok=True)
+    path.write_bytes(content)
+    check_damaged(saves, path)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(fields=st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 10), min_size=9, max_size=9))
+def test_commits_of_wild_numbers_with_a_right_checksum(saves, path, fields):
+    number, unit_bytes, first_unit, *parts = fields
+    commit = commit_file.Commit(number, unit_bytes, first_unit, tuple(parts[:3]), tuple(parts[3:]))
+    packed = commit_file._pack(commit)
+    path.unlink(missing_ok=True)
+    path.write_bytes(packed + saves[1][len(packed) :])
+    check_damaged(saves, path)
+
+
+def test_a_damaged_page_costs_only_what_comes_after_it(saves, path):
+    content = bytearray(saves[1])
+    with open(path, "w+b", buffering=0) as file:
+        file.write(content)
+        newest = commit_file.read_contents(file, path)[0]
+    content[newest.commit.position(newest.pages[2][0]) + 5] ^= 1
+    path.write_bytes(content)
+    restored = saves[0].restore_session(path)
+    assert len(restored.session.tokens) == 64
+    assert "damaged after 64 tokens" in restored.reason
+    path.write_bytes(content)
+    assert check_damaged(saves, path) == 64
+
+
+def test_when_the_last_save_cannot_be_read_the_one_before_is_whole(saves, path):
+    content = bytearray(saves[1])
+    content[4096 + 20] ^= 1
+    path.write_bytes(content)
+    restored = saves[0].restore_session(path)
+    assert restored.extra == {"save": 0}
+    assert restored.session.tokens == saves[2][0].tokens
+
+
+# Interrupted saves
+
+
+class Interrupted(OSError):
+    """What a full disk raises."""
+
+
+def test_a_save_that_stops_at_any_write_leaves_the_state_before_or_the_new_one(saves, path, monkeypatch):
+    """Half of one write arrives and nothing after it: the disk is full, or the process is gone."""
+    model, content, sessions = saves
+    plain, lines = commit_file.write_at, []
+    for stop in range(100):
+        path.write_bytes(content)
+        session = model.restore_session(path).session
+        session.rewind(70)
+        session.evaluate(model.tokenize("a third way to end, of a certain length" * 2))
+        n_writes = 0
+
+        def write_at(file, position, data, stop=stop):
+            nonlocal n_writes
+            n_writes += 1
+            if n_writes > stop:
+                plain(file, position, bytes(data)[: len(bytes(data)) // 2])
+                raise Interrupted(28, "No space left on device")
+            plain(file, position, data)
+
+        monkeypatch.setattr(commit_file, "write_at", write_at)
+        try:
+            session.save(path, {"save": 2})
+            break
+        except UserError as error:
+            lines.append(str(error))
+        finally:
+            monkeypatch.setattr(commit_file, "write_at", plain)
+        restored = model.restore_session(path)
+        assert restored.extra == {"save": 1}
+        assert (restored.session.tokens, restored.reason) == (sessions[1].tokens, None)
+        session.save(path, {"save": 2})
+        assert model.restore_session(path).session.tokens == session.tokens
+    assert lines == [f"{path} cannot be saved: No space left on device"] * len(lines)
+    assert len(lines) > 4
+
+
+def test_a_first_save_that_fails_leaves_nothing(small, path, monkeypatch):
+    def full(file, position, data):
+        raise Interrupted(28, "No space left on device")
+
+    monkeypatch.setattr(commit_file, "write_at", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        evaluated(small).save(path)
+    assert list(path.parent.iterdir()) == []
+
+
+KILLED = """
+import sys
+import glmq
+with glmq.load(sys.argv[1], n_ctx=512, n_threads=1) as model:
+    session = model.restore_session(sys.argv[2]).session
+    print("ready", flush=True)
+    for i in range(10_000):
+        session.rewind(i * 37 % len(session.tokens) + 1)
+        session.evaluate([i % 256] * (i * 53 % 90 + 1))
+        session.save(sys.argv[2], {"n_tokens": len(session.tokens), "last": session.tokens[-1]})
+"""
+
+
+def test_a_process_that_is_killed_while_it_saves_leaves_its_last_save(small, small_path, path):
+    session = evaluated(small)
+    session.save(path, {"n_tokens": 160, "last": session.tokens[-1]})
+    folders = [str(ROOT), str(ROOT / "kernels")]
+    chance = random.Random(0)
+    for _ in range(5):
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(small_path), str(path)],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(folders)},
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout.readline() == b"ready\n"
+        time.sleep(0.1 + chance.random() / 3)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        restored = small.restore_session(path, n_ctx=512)
+        assert restored.reason is None
+        tokens = restored.session.tokens
+        assert restored.extra == {"n_tokens": len(tokens), "last": tokens[-1]}
+
+
+# A prompt kept for programs
+
+
+def test_a_kept_prompt_is_evaluated_once(small, path):
+    calls = []
+    for _ in range(2):
+        session = prompt_session(small, path, TEXT, progress=lambda *done: calls.append(done))
+        assert session.tokens == small.tokenize(TEXT)
+    assert calls == [(160, 160)]
+    generation = small.generate(TEXT + "And?", session=session, max_tokens=1)
+    generation.run()
+    assert generation.timings.n_cached == 160
+
+
+def test_a_prompt_that_has_changed_is_evaluated_from_the_change_on(small, path):
+    prompt_session(small, path, TEXT)
+    calls = []
+    changed = TEXT[:100] + "!"
+    assert prompt_session(
+        small, path, small.tokenize(changed), progress=lambda *done: calls.append(done)
+    ).tokens == small.tokenize(changed)
+    assert calls == [(1, 1)]
+    assert small.restore_session(path).session.tokens == small.tokenize(changed)
+
+
+def test_the_text_can_be_found_in_the_file_by_eye(small, path):
+    """So that it is not lost even when the file is beyond repair."""
+    saved(small, path)
+    assert json.dumps(EXTRA).encode() in path.read_bytes()
