@@ -21,6 +21,7 @@ started.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ def _check_words(words: list[str], names: set[str], directory: Path | None, plac
         if name not in names:
             raise UserError(f"{place}: {{{name}}} is none of its parameters; {{{{{name}}}}} gives the text")
     program = words[0]
-    if Path(program).parent != Path():
-        program = str((directory or Path.cwd()) / Path(program).expanduser())
+    if os.path.dirname(program):
+        program = str((directory or Path.cwd()) / program)
     if shutil.which(program) is None:
         raise UserError(f"{place}: the program {words[0]} is not found; install it or give its path")

@@ -13,6 +13,7 @@ import os
 import re
 import shlex
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
@@ -89,8 +90,8 @@ class McpServer:
             connection.close()
             if not isinstance(error, Exception):
                 raise
-            reason = _reason(error, connection, f"did not answer within {self._start_limit:g} s")
-            raise UserError(f"the MCP server {self._command} {' · '.join(reason.splitlines())}") from None
+            reason = " · ".join(self._reasons(error, connection))
+            raise UserError(f"the MCP server {self._command} {reason}") from None
         self._connection = connection
         return tools, re.sub(r"\W+", "_", name or Path(self._words[0]).stem)
 
@@ -104,15 +105,31 @@ class McpServer:
             future.cancel()
             raise ToolFailed(f"{name} was stopped after {time_limit:g} s") from None
         except Exception as error:
-            if connection.ended:
-                connection.close()
-            raise ToolFailed(f"{name} failed: the MCP server {_reason(error, connection, '')}") from None
+            if not connection.ended:
+                raise ToolFailed(f"{name} failed: {error}") from None
+            connection.close()
+            ended = f"{name} failed: the MCP server has ended; the next call starts it again"
+            raise ToolFailed(f"{ended}\n{connection.said_last()}".strip()) from None
         except BaseException:
             future.cancel()
             raise
         if result.is_error:
             raise ToolFailed(f"{name} failed: {result_text(result)}")
         return result_text(result)
+
+    def _reasons(self, error: Exception, connection: _Connection) -> Iterator[str]:
+        """Why a server could not be started, and what it said meanwhile."""
+        if isinstance(error, FileNotFoundError):
+            yield "cannot be started: there is no such program"
+        elif isinstance(error, OSError) and error.strerror:
+            yield f"cannot be started: {error.strerror}"
+        elif isinstance(error, TimeoutError):
+            yield f"did not answer within {self._start_limit:g} s"
+        else:
+            yield "has ended" if _is_end(error) else f"cannot be used: {error}"
+        if connection.noise:
+            yield f"it wrote what is not the protocol: {connection.noise!r}"
+        yield from connection.said_last().splitlines()
 
     def _connected(self) -> _Connection:
         with self._lock:
@@ -135,14 +152,14 @@ class McpServer:
 class _Connection:
     """A thread that starts a server, keeps it and ends it.
 
-    ready: its tools and its name, when it has told them. noise: what it wrote that was not the protocol.
+    ready: its tools and its name, when it has told them. noise: a line it wrote that was not the protocol.
     """
 
     def __init__(self, words: list[str], start_limit: float) -> None:
         self.ready: Future[tuple[list[types.Tool], str]] = Future()
         self.noise = ""
         self.ended = False
-        self.said: Tail | None = None
+        self._complaints: Tail | None = None
         self._words, self._start_limit = words, start_limit
         self._loop: asyncio.AbstractEventLoop | None = None
         self._scope: anyio.CancelScope | None = None
@@ -150,6 +167,10 @@ class _Connection:
         self._closing = False
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"MCP {words[0]}")
         self._thread.start()
+
+    def said_last(self) -> str:
+        """The end of what the server wrote to standard error, when it has been closed."""
+        return self._complaints.text() if self._complaints else ""
 
     def submit(self, name: str, arguments: dict[str, Any]) -> Future[types.CallToolResult]:
         """Begin a call."""
@@ -193,7 +214,7 @@ class _Connection:
             encoding_error_handler="replace",
         )
         reading, writing = os.pipe()
-        self.said = Tail(os.fdopen(reading, "rb"))
+        self._complaints = Tail(os.fdopen(reading, "rb"))
         self._loop = asyncio.get_running_loop()
         with os.fdopen(writing, "w") as complaints, anyio.CancelScope() as self._scope:
             self._scope.deadline = anyio.current_time() + self._start_limit
@@ -233,22 +254,6 @@ def _innermost(error: BaseException) -> BaseException:
     while inside := getattr(error, "exceptions", ()):
         error = inside[0]
     return error
-
-
-def _reason(error: Exception, connection: _Connection, when_late: str) -> str:
-    """What went wrong with a server, and in further lines what it said of it."""
-    if isinstance(error, FileNotFoundError):
-        return "cannot be started: there is no such program"
-    if isinstance(error, OSError) and error.strerror:
-        return f"cannot be started: {error.strerror}"
-    lines = [when_late if isinstance(error, TimeoutError) else str(error)]
-    if _is_end(error):
-        lines = ["has ended"]
-    if connection.noise:
-        lines.append(f"it wrote what is not the protocol: {connection.noise!r}")
-    if connection.ended and connection.said:
-        lines.append(connection.said.text())
-    return "\n".join(filter(None, lines))
 
 
 def _is_end(error: Exception) -> bool:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -53,15 +54,15 @@ class PythonWorker:
         self._running = _Running(self._path)
         try:
             answer = self._running.answer(self._start_limit)
-        except BaseException as error:
-            why = self._stop()
-            if isinstance(error, TimeoutError):
-                reason = f"was not imported within {self._start_limit:g} s"
-            elif isinstance(error, EOFError):
-                reason = f"ended its process while it was imported {why}"
-            else:
-                raise
-            raise UserError(f"{self._path} {reason}") from None
+        except TimeoutError:
+            self._stop()
+            raise UserError(f"{self._path} was not imported within {self._start_limit:g} s") from None
+        except EOFError:
+            end = " · ".join(self._stop(has_ended=True).splitlines())
+            raise UserError(f"{self._path} ended its process while it was imported, {end}") from None
+        except BaseException:
+            self._stop()
+            raise
         if "problem" in answer:
             self._stop()
             raise UserError(answer["problem"])
@@ -81,7 +82,7 @@ class PythonWorker:
                 lost = f"what {self._path.name} kept in memory is lost"
                 raise ToolFailed(f"{name} was stopped after {time_limit:g} s; {lost}") from None
             except (EOFError, OSError):
-                raise ToolFailed(f"{name} ended its process {self._stop()}") from None
+                raise ToolFailed(f"{name} ended its process {self._stop(has_ended=True)}") from None
             except UserError as error:
                 raise ToolFailed(str(error)) from None
             except BaseException:
@@ -95,10 +96,10 @@ class PythonWorker:
         """End the process."""
         self._stop()
 
-    def _stop(self) -> str:
-        """End the process, if it still runs; tells how it ended."""
+    def _stop(self, has_ended: bool = False) -> str:
+        """End the process, if it still runs; tells how it ended by itself."""
         running, self._running = self._running, None
-        return running.stop() if running else ""
+        return running.stop(has_ended) if running else ""
 
 
 class _Running:
@@ -138,15 +139,17 @@ class _Running:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def stop(self) -> str:
-        """Kill the process; tells what it said of its end, if that had come before."""
+    def stop(self, has_ended: bool) -> str:
+        """Kill the process; tells how it ended and its last words, where it has ended by itself."""
+        if has_ended:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(1)  # its pipes are closed a moment before
         code = self._process.poll()
         end_process(self._process)
-        if self._process.stdin:
-            self._process.stdin.close()
-        said = self._complaints.text()
+        with suppress(OSError):
+            self._process.stdin.close()  # type: ignore[union-attr]
         how = f"by signal {-code}" if code and code < 0 else f"with exit code {code}"
-        return f"{how}\n{said}".strip()
+        return f"{how}\n{self._complaints.text()}".strip() if has_ended else ""
 
 
 def _pass_lines(pipe: IO[bytes], put: Callable[[bytes], None]) -> None:

@@ -44,12 +44,15 @@ class PythonFunction:
     def call(self, arguments: dict[str, Any], loop: asyncio.AbstractEventLoop) -> str:
         """The result's text; `loop` runs async functions. Raises ToolFailed."""
         from pydantic import ValidationError
+        from pydantic_core import PydanticSerializationError
 
         try:
             result = self._checked(**arguments)
             if inspect.isawaitable(result):
                 result = loop.run_until_complete(_outcome(result))
             return result if isinstance(result, str) else _json(result)
+        except PydanticSerializationError as error:
+            reason = f"its result is no JSON: {error}"
         except ValidationError as error:
             reason = "; ".join(
                 f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
@@ -151,7 +154,7 @@ def _described(name: str, value: Callable[..., Any], path: Path) -> PythonFuncti
     return PythonFunction(name, description, schema, value, path)
 
 
-def _schema(value: Callable[..., Any], place: str) -> dict[str, Any]:
+def _schema(value: Any, place: str) -> dict[str, Any]:
     """The JSON schema of a function's parameters: short, as the model reads all of it."""
     from pydantic import TypeAdapter
 

@@ -29,7 +29,7 @@ class Call:
 Approve = Callable[[Call], bool | str]
 """Whether a call may run; a text is a refusal with its reason."""
 
-STOPPED = ToolResult("Error: not run, the user stopped the turn", failed=True)
+STOPPED = ToolResult("Error: no result, the user stopped the turn", failed=True)
 OVER_LIMIT = ToolResult("Error: not run, the limit of rounds of calls in one turn is reached", failed=True)
 
 
