@@ -1,0 +1,168 @@
+"""Tools of Model Context Protocol servers that are started here and spoken to over their standard streams.
+
+The protocol: https://modelcontextprotocol.io/specification. The official package speaks it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from glmq_kernels.errors import UserError
+
+from .tool import Tool, ToolFailed, ToolSource
+
+if TYPE_CHECKING:
+    from mcp import types
+
+    from .mcp_connection import McpConnection
+
+START_LIMIT = 60.0
+"""Seconds that a server may take to tell its tools; some are downloaded at their first start."""
+
+
+def mcp_tools(command: str, start_limit: float = START_LIMIT) -> ToolSource:
+    """Start a server and list its tools.
+
+    command: program and arguments as in a shell, which is not used; it has all environment variables.
+    A server that has ended is started again by the next call. Raises UserError when it cannot be
+    started or does not speak the protocol.
+    """
+    server = McpServer(command, start_limit)
+    tools, prefix = server.start()
+    origin = f"the MCP server {command}"
+    try:
+        return ToolSource(
+            tuple(
+                Tool(
+                    tool.name,
+                    tool.description or tool.title or "",
+                    tool.input_schema,
+                    partial(server.call, tool.name),
+                    origin,
+                )
+                for tool in tools
+            ),
+            server.close,
+            prefix,
+        )
+    except BaseException:
+        server.close()
+        raise
+
+
+class McpServer:
+    """A server's command, and the connection to it while there is one."""
+
+    def __init__(self, command: str, start_limit: float) -> None:
+        try:
+            self._words = shlex.split(command, posix=os.name == "posix")
+        except ValueError as error:
+            raise UserError(f"the command {command} cannot be read: {error}") from None
+        if not self._words:
+            raise UserError("the command of an MCP server is empty")
+        self._command, self._start_limit = command, start_limit
+        self._lock = threading.Lock()
+        self._connection: McpConnection | None = None
+
+    def start(self) -> tuple[list[types.Tool], str]:
+        """Connect; gives the server's tools and a name for it. Raises UserError."""
+        from .mcp_connection import McpConnection
+
+        connection = McpConnection(self._words, self._start_limit)
+        try:
+            tools, name = connection.ready.result()
+        except BaseException as error:
+            connection.close()
+            if not isinstance(error, Exception):
+                raise
+            reason = " · ".join(self._reasons(error, connection))
+            raise UserError(f"the MCP server {self._command} {reason}") from None
+        self._connection = connection
+        return tools, re.sub(r"\W+", "_", name or Path(self._words[0]).stem)
+
+    def call(self, name: str, arguments: dict[str, Any], time_limit: float) -> str:
+        """The text of a tool's result. Raises ToolFailed."""
+        from concurrent.futures import TimeoutError as FutureTimeout
+
+        connection = self._connected()
+        future = connection.submit(name, arguments)
+        try:
+            result = future.result(time_limit)
+        except FutureTimeout:
+            future.cancel()
+            raise ToolFailed(f"{name} was stopped after {time_limit:g} s") from None
+        except Exception as error:
+            if not connection.ended:
+                raise ToolFailed(f"{name} failed: {error}") from None
+            connection.close()
+            ended = f"{name} failed: the MCP server has ended; the next call starts it again"
+            raise ToolFailed(f"{ended}\n{connection.said_last()}".strip()) from None
+        except BaseException:
+            future.cancel()
+            raise
+        if result.is_error:
+            raise ToolFailed(f"{name} failed: {result_text(result)}")
+        return result_text(result)
+
+    def _reasons(self, error: Exception, connection: McpConnection) -> Iterator[str]:
+        """Why a server could not be started, and what it said meanwhile."""
+        from .mcp_connection import is_end
+
+        if isinstance(error, FileNotFoundError):
+            yield "cannot be started: there is no such program"
+        elif isinstance(error, OSError) and error.strerror:
+            yield f"cannot be started: {error.strerror}"
+        elif isinstance(error, TimeoutError):
+            yield f"did not answer within {self._start_limit:g} s"
+        else:
+            yield "has ended" if is_end(error) else f"cannot be used: {error}"
+        if connection.noise:
+            yield f"it wrote what is not the protocol: {connection.noise!r}"
+        yield from connection.said_last().splitlines()
+
+    def _connected(self) -> McpConnection:
+        with self._lock:
+            if self._connection is None or self._connection.ended:
+                self.close()
+                try:
+                    self.start()
+                except UserError as error:
+                    raise ToolFailed(str(error)) from None
+            assert self._connection
+            return self._connection
+
+    def close(self) -> None:
+        """End the server."""
+        connection, self._connection = self._connection, None
+        if connection:
+            connection.close()
+
+
+def result_text(result: types.CallToolResult) -> str:
+    """What a model that reads only text is told of a result.
+
+    Structured content is given where there is no text, which otherwise says the same.
+    """
+    texts = [_block_text(block) for block in result.content]
+    if not texts and result.structured_content is not None:
+        texts = [json.dumps(result.structured_content, ensure_ascii=False)]
+    return "\n".join(texts) or "(no output)"
+
+
+def _block_text(block: types.ContentBlock) -> str:
+    if block.type == "text":
+        return block.text
+    if block.type == "resource_link":
+        return f"[{block.name}: {block.uri}]"
+    if block.type == "resource":
+        text = getattr(block.resource, "text", None)
+        return text if text is not None else f"[{block.resource.uri}, not shown: it is no text]"
+    return f"[{block.type} of the type {block.mime_type}, not shown: the model reads only text]"
