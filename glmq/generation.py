@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from glmq_kernels.errors import UserError
@@ -24,6 +24,10 @@ class Timings:
     prompt_seconds: float = 0.0
     n_generated: int = 0
     decode_seconds: float = 0.0
+
+    def __add__(self, other: Timings) -> Timings:
+        """Of two generations together."""
+        return Timings(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
     @property
     def prompt_per_second(self) -> float:

@@ -1,0 +1,61 @@
+"""The commands of a chat that begin with a slash.
+
+conversation  what was said: undo, retry, edit, compact
+files         from and to files
+settings      how answers are made, and by which model
+"""
+
+from __future__ import annotations
+
+from glmq_kernels.errors import UserError
+
+from ..completion import ArgumentCompleter
+from ..talk import Talk
+from . import conversation, files, settings
+from .command import Quit, SlashCommand
+
+__all__ = ["COMMANDS", "Quit", "completers", "run"]
+
+
+def run(line: str, talk: Talk) -> str:
+    """Do what a line that begins with a slash asks for; gives what to tell the user, if anything.
+
+    Raises UserError for what cannot be done, Quit for /quit.
+    """
+    name, _, argument = line.partition(" ")
+    first, _, rest = name.partition("\n")
+    if first not in COMMANDS:
+        raise UserError(
+            f"there is no command {first}; /help lists them (a space before it makes it a message)"
+        )
+    return COMMANDS[first].run(talk, f"{rest} {argument}".strip())
+
+
+def completers() -> dict[str, ArgumentCompleter | None]:
+    """What completes the arguments of each command."""
+    return {name: command.completer for name, command in COMMANDS.items()}
+
+
+def _help(talk: Talk, argument: str) -> str:
+    left = {f"{name} {command.arguments}".strip(): command.help for name, command in COMMANDS.items()}
+    left |= {
+        "Alt-Enter": 'begin a new line (as does a backslash at the end; """ quotes several lines)',
+        "Tab": "complete a command, a setting or a path",
+        "Ctrl-C": "stop an answer",
+        "Ctrl-D": "leave",
+    }
+    width = max(map(len, left))
+    return "\n".join(f"{what:{width}}  {does}" for what, does in left.items())
+
+
+def _quit(talk: Talk, argument: str) -> str:
+    raise Quit
+
+
+COMMANDS = {
+    "/help": SlashCommand("", "list the commands", _help),
+    **conversation.COMMANDS,
+    **files.COMMANDS,
+    **settings.COMMANDS,
+    "/quit": SlashCommand("", "leave", _quit),
+}

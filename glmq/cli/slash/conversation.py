@@ -1,0 +1,77 @@
+"""Commands on what was said."""
+
+from __future__ import annotations
+
+from glmq_kernels.errors import UserError
+
+from ...chat.messages import text_of
+from ..talk import Talk
+from ..terminal import edit_text
+from .command import SlashCommand
+
+
+def _clear(talk: Talk, argument: str) -> str:
+    talk.conversation.clear()
+    return "The conversation begins anew."
+
+
+def _system(talk: Talk, argument: str) -> str:
+    if not argument:
+        return talk.conversation.system or "There is no system message."
+    talk.conversation.set_system(None if argument == "off" else argument)
+    return "The system message is set." if talk.conversation.system else "The system message is gone."
+
+
+def _undo(talk: Talk, argument: str) -> str:
+    question = talk.conversation.undo()
+    first = question.strip().split("\n")[0]
+    return f"Taken back: {first[:60]}{'…' if len(first) > 60 or first != question.strip() else ''}"
+
+
+def _retry(talk: Talk, argument: str) -> str:
+    talk.conversation.retry()
+    talk.answer()
+    return ""
+
+
+def _edit(talk: Talk, argument: str) -> str:
+    questions = [message for message in talk.conversation.messages if message["role"] == "user"]
+    if not questions:
+        raise UserError("the conversation has no message of yours yet")
+    text = edit_text(text_of(questions[-1]))
+    if text is None or not text.strip():
+        return "Nothing is changed."
+    talk.conversation.edit(text.strip())
+    talk.answer()
+    return ""
+
+
+def _compact(talk: Talk, argument: str) -> str:
+    if argument not in ("", "drop"):
+        raise UserError("/compact summarises the older half of the turns, /compact drop forgets it")
+    n_turns = talk.conversation.n_turns // 2
+    if not n_turns:
+        raise UserError("the conversation has only one turn; there is nothing older to shorten")
+    if argument == "drop":
+        talk.conversation.drop_oldest(n_turns)
+    else:
+        talk.conversation.replace_oldest(n_turns, talk.summary(talk.conversation.oldest(n_turns)))
+    done = "gone" if argument else "now a summary"
+    return f"The oldest {n_turns} turns are {done}; {talk.conversation.n_turns} turns are left."
+
+
+def _thinking(talk: Talk, argument: str) -> str:
+    thoughts = [message.get("reasoning_content") for message in talk.conversation.messages]
+    last = next((text for text in reversed(thoughts) if text), None)
+    return last or "There was no thinking."
+
+
+COMMANDS = {
+    "/undo": SlashCommand("", "take back your last message and its answer", _undo),
+    "/retry": SlashCommand("", "answer your last message anew", _retry),
+    "/edit": SlashCommand("", "change your last message in $EDITOR and have it answered anew", _edit),
+    "/thinking": SlashCommand("", "show the thinking before the last answer", _thinking),
+    "/compact": SlashCommand("[drop]", "summarise the older half of the turns, or drop it", _compact),
+    "/clear": SlashCommand("", "forget the conversation, but not the system message", _clear),
+    "/system": SlashCommand("[TEXT]", "show or set the system message (off removes it)", _system),
+}

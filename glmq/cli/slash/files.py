@@ -1,0 +1,73 @@
+"""Commands that read or write files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from glmq_kernels.errors import UserError
+
+from ...chat.conversation_files import export_conversation, load_conversation, save_conversation
+from ..completion import paths
+from ..talk import Talk
+from .command import SlashCommand
+
+
+def _save(talk: Talk, argument: str) -> str:
+    path = _path(argument, "/save")
+    save_conversation(talk.conversation, path)
+    return f"Saved {_messages(talk)} to {path}."
+
+
+def _load(talk: Talk, argument: str) -> str:
+    path = _path(argument, "/load")
+    talk.conversation.messages = load_conversation(path).messages
+    return f"Loaded {_messages(talk)} from {path}."
+
+
+def _export(talk: Talk, argument: str) -> str:
+    path = _path(argument, "/export")
+    export_conversation(talk.conversation, path)
+    return f"Wrote {_messages(talk)} to {path}."
+
+
+def _session(talk: Talk, argument: str) -> str:
+    talk.session_path = _path(argument, "/session")
+    talk.save_session()
+    return f"The chat and its state are kept in {talk.session_path} from now on."
+
+
+def _file(talk: Talk, argument: str) -> str:
+    path = _path(argument, "/file")
+    try:
+        text = path.read_bytes().decode()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is no text in UTF-8; the model reads text only") from None
+    talk.attach(path, text)
+    return f"{path} goes with your next message, {len(talk.model.tokenize(text)):,} tokens."
+
+
+def _image(talk: Talk, argument: str) -> str:
+    raise UserError("the model reads text only, no images; describe what is in it")
+
+
+def _messages(talk: Talk) -> str:
+    n = len(talk.conversation.messages)
+    return f"{n} message{'' if n == 1 else 's'}"
+
+
+def _path(argument: str, command: str) -> Path:
+    if not argument:
+        raise UserError(f"name a file: {command} FILE")
+    return Path(argument).expanduser()
+
+
+COMMANDS = {
+    "/save": SlashCommand("FILE", "write the conversation to a file", _save, paths),
+    "/load": SlashCommand("FILE", "go on with the conversation of a file", _load, paths),
+    "/export": SlashCommand("FILE", "write it for others: FILE.md Markdown, FILE.json OpenAI's", _export, paths),
+    "/session": SlashCommand("FILE", "keep the conversation and the model's state in a file", _session, paths),
+    "/file": SlashCommand("FILE", "put a text file before your next message", _file, paths),
+    "/image": SlashCommand("FILE", "not possible: these models read text only", _image),
+}

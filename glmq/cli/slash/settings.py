@@ -1,0 +1,91 @@
+"""Commands on how answers are made, and by which model."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+from glmq_kernels.errors import UserError
+
+from ...chat.thinking import thinking_format
+from ..completion import paths, words
+from ..talk import Talk
+from ..talk_settings import changed, setting_names
+from .command import SlashCommand
+
+
+def _set(talk: Talk, argument: str) -> str:
+    name, _, value = argument.partition(" ")
+    if not name:
+        return _all_settings(talk)
+    talk.settings = changed(talk.settings, name, value)
+    return "Set."
+
+
+def _all_settings(talk: Talk) -> str:
+    own = {each.name: getattr(talk.settings, each.name) for each in fields(talk.settings)}
+    sampling = own.pop("sampling")
+    del own["recommended"]
+    own |= {each.name: getattr(sampling, each.name) for each in fields(sampling)}
+    return "\n".join(f"{name} {_shown(value)}" for name, value in own.items())
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return " ".join(value)
+    return "-" if value is None or value == {} else str(value)
+
+
+def _think(talk: Talk, argument: str) -> str:
+    return _switch_thinking(talk, argument, True)
+
+
+def _nothink(talk: Talk, argument: str) -> str:
+    return _switch_thinking(talk, argument, False)
+
+
+def _switch_thinking(talk: Talk, argument: str, think: bool) -> str:
+    """With a message for its turn alone, without one from now on."""
+    if not thinking_format(talk.model.chat_template).has_switch:
+        raise UserError("this model has no switch for thinking")
+    if argument:
+        talk.ask(argument, think)
+        return ""
+    talk.settings = replace(talk.settings, think=think)
+    return f"Answers come {'with' if think else 'without'} thinking from now on."
+
+
+def _model(talk: Talk, argument: str) -> str:
+    if not argument:
+        return talk.described()
+    talk.change_model(argument)
+    return talk.described()
+
+
+def _stats(talk: Talk, argument: str) -> str:
+    return talk.statistics()
+
+
+def _tokens(talk: Talk, argument: str) -> str:
+    if argument:
+        return f"{len(talk.model.tokenize(argument)):,} tokens."
+    return f"{talk.context_use()} of {talk.conversation.n_turns} turns."
+
+
+def _tools(talk: Talk, argument: str) -> str:
+    tools = [tool["function"] for tool in talk.toolbox.definitions]
+    if not tools:
+        return "There are no tools; start with --tools FILE or --mcp COMMAND."
+    return "\n".join(f"{tool['name']}  {tool.get('description', '').split(chr(10))[0]}" for tool in tools)
+
+
+COMMANDS = {
+    "/think": SlashCommand("[TEXT]", "have this message, or all from now on, answered with thinking", _think),
+    "/nothink": SlashCommand("[TEXT]", "the same without thinking", _nothink),
+    "/set": SlashCommand("[NAME VALUE]", "show all settings, or change one", _set, words(setting_names())),
+    "/model": SlashCommand("[FILE]", "tell which model answers, or go on with another", _model, paths),
+    "/tokens": SlashCommand("[TEXT]", "count the tokens of the conversation, or of a text", _tokens),
+    "/tools": SlashCommand("", "list what the model may call", _tools),
+    "/stats": SlashCommand("", "show how the model uses memory and disk", _stats),
+}

@@ -1,0 +1,239 @@
+"""A chat with a model: questions, answers with their rounds of tool calls, and what is kept of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glmq_kernels.errors import UserError
+
+from ..chat.conversation import Conversation
+from ..chat.messages import Message
+from ..chat.thinking import render_turn
+from ..generation import Timings
+from ..session import ContextFull
+from .answer_view import AnswerView, answer_view
+from .options import Status
+from .stats import memory_line, stats_line
+from .talk_settings import TalkSettings
+from .terminal import note
+
+if TYPE_CHECKING:
+    from ..chat.answer import Answer
+    from ..constraint import Constraint
+    from ..model import Model
+    from ..session import Session
+    from ..tools import Approve, ToolBox
+
+NEARLY_FULL = 0.8
+"""Share of the context from which on the user is told."""
+
+SUMMARISE = (
+    "Summarise the conversation below for yourself, so that you could go on with it: facts, decisions, names,"
+    " numbers, open questions. At most 300 words, nothing else.\n\n"
+)
+
+
+@dataclass
+class Talk:
+    """A model, the conversation with it, and how it answers.
+
+    open_model: loads another one by name. constraint: what answers are held to, if anything.
+    session_path: where everything is kept after each answer.
+    """
+
+    model: Model
+    conversation: Conversation
+    settings: TalkSettings
+    toolbox: ToolBox
+    approve: Approve
+    max_rounds: int
+    open_model: Callable[[str], Model]
+    constraint: Constraint | None = None
+    session_path: Path | None = None
+    status: Status = field(default_factory=Status)
+    attached: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._session: Session = self.model.session()
+
+    def check(self) -> None:
+        """Raise UserError for settings that this model cannot have."""
+        render_turn(
+            self.model.chat_template,
+            [{"role": "user", "content": "?"}],
+            thinking=self.settings.think,
+            preserve=self.settings.preserve_thinking,
+        )
+
+    def ask(self, text: str, think: bool | None = None) -> None:
+        """Say something, with the attached files before it, and answer it.
+
+        think: of this turn, if it is to be another than that of the settings.
+        """
+        content = "\n\n".join([*self.attached, text])
+        self.conversation.add("user", content, thinking=self.settings.think if think is None else think)
+        self.answer()
+        self.attached = []
+
+    def answer(self) -> None:
+        """Answer the last message. Ctrl-C ends it; what is there of it stays in the conversation.
+
+        Raises UserError when there can be no answer; a message without any is taken back.
+        """
+        from ..tools import run_rounds
+
+        messages = self.conversation.messages
+        n_before = len(messages)
+        before = self.model.experts.statistics.copy() if self.model.experts else None
+        timings: list[Timings] = []
+        try:
+            with self._view() as view:
+                whole = run_rounds(
+                    messages, partial(self._respond, view, timings), self.toolbox, approve=self.approve,
+                    on_result=lambda call, result: view.tool_result(call.name, result.text, result.failed),
+                    max_rounds=self.max_rounds,
+                )  # fmt: skip
+            if not whole:
+                note(f"Ended after {self.max_rounds} rounds of tool calls; --max-rounds allows more.")
+        except ContextFull as error:
+            raise ContextFull(f"{error}; /compact makes room") from None
+        except KeyboardInterrupt:
+            if not sys.stdin.isatty():
+                raise
+        finally:
+            self.status.clear()
+            if len(messages) == n_before:
+                self.conversation.drop_last()
+        if not timings:
+            note("Stopped before the answer began.")
+            return
+        self._tell_end(sum(timings, Timings()), before)
+        self.save_session()
+
+    def _view(self) -> AnswerView:
+        return answer_view(markdown=self.settings.markdown, thinking=self.settings.thinking)
+
+    def _respond(self, view: AnswerView, timings: list[Timings], messages: list[Message]) -> Message:
+        """The model's next message. When it is stopped what is there of it is appended."""
+        answer = self._answer_to(messages)
+        try:
+            self._show(answer, view)
+        except BaseException:
+            stopped = answer.message
+            stopped.pop("tool_calls", None)
+            if stopped["content"] or stopped.get("reasoning_content"):
+                messages.append(stopped)
+                timings.append(answer.timings)
+            raise
+        timings.append(answer.timings)
+        if answer.finish_reason == "context":
+            note(f"The context of {self._session.n_ctx} tokens is full: /compact makes room.")
+        return answer.message
+
+    def _answer_to(self, messages: Sequence[Message]) -> Answer:
+        return self.model.chat(
+            messages,
+            tools=self.toolbox.definitions or None,
+            preserve_thinking=self.settings.preserve_thinking,
+            think_budget=self.settings.think_budget,
+            strict_tools=self.settings.strict_tools,
+            constraint=self.constraint,
+            sampling=self.settings.sampling,
+            max_tokens=self.settings.max_tokens,
+            session=self._session,
+            progress=self.status.reading,
+        )
+
+    def _show(self, answer: Answer, view: AnswerView) -> None:
+        from ..chat.events import ContentText, ReasoningText, ToolCallBegin, ToolCallEnd
+
+        name, n_shown = "", 0
+        for event in answer.events():
+            self.status.clear()
+            n_tokens = answer.timings.n_generated
+            if isinstance(event, ReasoningText):
+                view.reasoning(event.text, n_tokens - n_shown)
+            elif isinstance(event, ContentText):
+                view.content(event.text)
+            elif isinstance(event, ToolCallBegin):
+                name = event.name
+            elif isinstance(event, ToolCallEnd):
+                view.tool_call_end(event.name, event.arguments, event.problem)
+            else:
+                view.tool_call(name, event.text)
+            n_shown = n_tokens
+
+    def _tell_end(self, timings: Timings, before: object) -> None:
+        if self.settings.stats is not False:
+            lines = stats_line(self.model, timings, before)
+            note(lines if self.settings.stats else lines.splitlines()[0])
+        if self._n_used > NEARLY_FULL * self._session.n_ctx:
+            note(f"{self.context_use()}: /compact makes room, before it is full.")
+
+    def summary(self, messages: Sequence[Message]) -> str:
+        """The model's summary of messages. Raises UserError when it gives none."""
+        from ..chat.conversation_markdown import conversation_markdown
+
+        question = {"role": "user", "content": SUMMARISE + conversation_markdown(messages), "thinking": False}
+        answer = self.model.chat(
+            [question], sampling=self.settings.sampling, max_tokens=600, session=self._session,
+            progress=self.status.reading,
+        )  # fmt: skip
+        try:
+            text = answer.run().strip()
+        finally:
+            self.status.clear()
+        if not text:
+            raise UserError("the model gave no summary; /compact drop forgets the older half instead")
+        return text
+
+    def attach(self, path: Path, text: str) -> None:
+        """Put a file before the next message."""
+        self.attached.append(f"File {path.name}:\n\n{text.rstrip()}")
+
+    def change_model(self, name: str) -> None:
+        """Go on with another model. Raises UserError, and keeps this one, when it cannot be loaded."""
+        from ..sampling.recommendations import recommended
+
+        model = self.open_model(name)
+        self.model, self._session = model, model.session()
+        self.settings = self.settings.suited_to(recommended(model.file.metadata))
+
+    def restore_session(self) -> None:
+        """Take up what is kept at `session_path`, if anything is there, and tell how much of it."""
+        if self.session_path is None or not self.session_path.exists():
+            return
+        restored = self.model.restore_session(self.session_path)
+        self._session = restored.session
+        self.conversation.messages = restored.extra.get("messages", [])
+        if restored.reason:
+            note(restored.reason)
+        note(f"Going on with {self.conversation.n_turns} turns, {self.context_use()}.")
+
+    def save_session(self) -> None:
+        """Keep messages and state at `session_path`, if there is one. Raises UserError."""
+        if self.session_path is not None:
+            self._session.save(self.session_path, {"messages": self.conversation.messages})
+
+    @property
+    def _n_used(self) -> int:
+        return len(self._session.tokens) + len(self._session.drawn)
+
+    def context_use(self) -> str:
+        """How full the context is."""
+        used, size = self._n_used, self._session.n_ctx
+        return f"context {used:,} of {size:,} tokens ({used / size:.0%})"
+
+    def described(self) -> str:
+        """Which model this is and how it runs."""
+        name = self.model.file.metadata.get("general.name") or self.model.path.name
+        return f"{name} · context {self.model.n_ctx} · {self.model.n_threads} threads"
+
+    def statistics(self) -> str:
+        """How the model uses memory, how well that works, and how full the context is."""
+        return f"{memory_line(self.model)}\n{self.context_use()}"

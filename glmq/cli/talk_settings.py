@@ -1,0 +1,88 @@
+"""What can be changed while a chat goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from glmq_kernels.errors import UserError
+
+from ..sampling.from_text import set_sampling
+from ..sampling.settings import Sampling
+from .answer_view import Thinking
+
+THINKING_VIEWS: tuple[Thinking, ...] = ("folded", "unfolded", "hidden")
+NO_NUMBER = "off"
+
+
+@dataclass(frozen=True)
+class TalkSettings:
+    """How answers are drawn and shown.
+
+    sampling, recommended: of the tokens, and what suits the model. max_tokens: of an answer. think: whether
+    to think before an answer; None leaves it to the model. think_budget: tokens after which thinking is
+    closed. preserve_thinking: whether prompts hold the thinking of earlier turns. strict_tools: whether
+    calls are held to the tools' schemas. stats: whether to tell of disk too (True), of nothing (False) or of
+    tokens and speed (None). thinking, markdown: how answers are shown.
+    """
+
+    sampling: Sampling
+    recommended: Sampling
+    max_tokens: int | None = None
+    think: bool | None = None
+    think_budget: int | None = None
+    preserve_thinking: bool = False
+    strict_tools: bool = False
+    stats: bool | None = None
+    thinking: Thinking = "folded"
+    markdown: bool = True
+
+    def suited_to(self, recommended: Sampling) -> TalkSettings:
+        """The same for a model that other sampling suits, which is taken unless the user chose another."""
+        sampling = recommended if self.sampling == self.recommended else self.sampling
+        return replace(self, sampling=sampling, recommended=recommended)
+
+
+def setting_names() -> list[str]:
+    """Names that `changed` takes."""
+    return [*_OWN, *(field.name for field in fields(Sampling)), "default"]
+
+
+def changed(settings: TalkSettings, name: str, text: str) -> TalkSettings:
+    """The settings with one of them as a user types it. Raises UserError for what makes no sense."""
+    plain = name.strip().lower().lstrip("-").replace("-", "_")
+    if plain in _OWN:
+        return replace(settings, **{plain: _OWN[plain](plain, text.strip().lower())})
+    return replace(settings, sampling=set_sampling(settings.sampling, name, text, settings.recommended))
+
+
+def _switch(name: str, text: str) -> bool:
+    if text not in ("on", "off"):
+        raise UserError(f"{name} is on or off, not {text!r}")
+    return text == "on"
+
+
+def _number(name: str, text: str) -> int | None:
+    if text == NO_NUMBER:
+        return None
+    if not text.isdigit():
+        raise UserError(f"{name} is a number of tokens or off, not {text!r}")
+    return int(text)
+
+
+def _view(name: str, text: str) -> Thinking:
+    for view in THINKING_VIEWS:
+        if text == view:
+            return view
+    raise UserError(f"{name} is {', '.join(THINKING_VIEWS)}, not {text!r}")
+
+
+_OWN: dict[str, Any] = {
+    "max_tokens": _number,
+    "think_budget": _number,
+    "preserve_thinking": _switch,
+    "strict_tools": _switch,
+    "stats": _switch,
+    "thinking": _view,
+    "markdown": _switch,
+}
