@@ -8,7 +8,8 @@ from pathlib import Path
 
 from glmq_kernels.errors import UserError
 
-from ..chat.conversation import Conversation, load_conversation
+from ..chat.conversation import Conversation
+from ..chat.conversation_files import load_conversation, save_conversation
 
 
 class Quit(Exception):
@@ -62,7 +63,7 @@ def _system(conversation: Conversation, argument: str) -> str:
 
 def _save(conversation: Conversation, argument: str) -> str:
     path = _path(argument, "/save")
-    conversation.save(path)
+    save_conversation(conversation, path)
     return f"Saved {len(conversation.messages)} messages to {path}."
 
 
