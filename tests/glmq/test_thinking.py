@@ -17,9 +17,9 @@ from glmq.chat.thinking import render_turn, thinking_format
 from . import conversations as some
 
 GLM_4_6, GLM_4_7, PLAIN = map(ChatTemplate, (GLM_4_6_TEMPLATE, GLM_4_7_TEMPLATE, CHATML_TEMPLATE))
-QWEN = ChatTemplate(
+SWITCH_AT_THE_END = ChatTemplate(
     CHATML_TEMPLATE
-    + "{% if add_generation_prompt and enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}"
+    + "{% if add_generation_prompt and enable_thinking is false %}<think>\n\n</think>{% endif %}"
 )
 SWITCH_IN_THE_SYSTEM_MESSAGE = ChatTemplate(
     "{{ '/no_think' if enable_thinking is defined and not enable_thinking }}" + CHATML_TEMPLATE
@@ -65,7 +65,7 @@ def test_what_the_real_templates_make_of_thinking(name):
         (GLM_4_6, (True, "/nothink", True, False, False)),
         (GLM_4_7, (True, "", True, True, True)),
         (PLAIN, (False, "", True, False, False)),
-        (QWEN, (True, "", True, False, False)),
+        (SWITCH_AT_THE_END, (True, "", True, False, False)),
         (SWITCH_IN_THE_SYSTEM_MESSAGE, (True, "", False, False, False)),
         (DEMANDING, (False, "", True, False, False)),
     ],
