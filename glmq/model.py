@@ -27,7 +27,9 @@ from .session import Evaluated, Session
 from .weights import Weights
 
 if TYPE_CHECKING:
+    from .chat.answer import Answer
     from .chat.template import ChatTemplate
+    from .constraint import Constraint
     from .generation import Generation
     from .sampling import Sampling
     from .session_file import Restored
@@ -208,25 +210,56 @@ class Model:
         self,
         messages: Sequence[Mapping[str, Any]],
         *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        thinking: bool | None = None,
+        preserve_thinking: bool = False,
+        think_budget: int | None = None,
+        constraint: Constraint | None = None,
+        strict_tools: bool = False,
         sampling: Sampling | None = None,
         max_tokens: int | None = None,
         stop: Sequence[str] = (),
         session: Session | None = None,
         progress: Evaluated | None = None,
         **template_arguments: Any,
-    ) -> Generation:
-        """Answer a conversation: messages with `role` and `content`, as in Hugging Face's chat templates.
+    ) -> Answer:
+        """Answer a conversation: messages with `role` and `content`, as in OpenAI's API.
+
+        Iterate over the result for pieces of the answer's text, or over its `events()` for thinking and tool
+        calls too. tools: definitions in OpenAI's form; calls are in the result, nothing is run. thinking: on
+        or off, None as the model likes; a user's message may say it for its turn, as `"thinking": False`.
+        preserve_thinking: keep that of earlier turns in the prompt. think_budget: tokens after which thinking
+        is closed. constraint: what the answer behind the thinking is held to; strict_tools: calls are held
+        to the tools' schemas.
 
         What the session holds of an earlier turn is used again, token by token as it was generated.
         """
+        from .chat.answer import Answer, guide_of
+        from .chat.output_parser import OutputParser
         from .chat.prompt import prompt_tokens
+        from .chat.thinking import render_turn
 
         session = session or self._own_session()
-        text = self.chat_template.render(messages, **template_arguments)
-        tokens = prompt_tokens(text, self.tokenizer, [*session.tokens, *session.drawn])
-        return self.generate(
-            tokens, sampling=sampling, max_tokens=max_tokens, stop=stop, session=session, progress=progress
-        )
+        prompt = render_turn(
+            self.chat_template, messages, thinking=thinking, preserve=preserve_thinking, tools=tools,
+            **template_arguments,
+        )  # fmt: skip
+        tokens = prompt_tokens(prompt.text, self.tokenizer, [*session.tokens, *session.drawn])
+        if strict_tools and tools:
+            constraint = self._strict(tools, constraint)
+        guide = guide_of(self.tokenizer, prompt.in_reasoning, constraint, think_budget)
+        generation = self.generate(
+            tokens, sampling=sampling, max_tokens=max_tokens, stop=stop, session=session, progress=progress,
+            guide=guide,
+        )  # fmt: skip
+        return Answer(generation, OutputParser(tools or (), in_reasoning=prompt.in_reasoning))
+
+    def _strict(self, tools: Sequence[Mapping[str, Any]], constraint: Constraint | None) -> Constraint:
+        if constraint is not None:
+            raise UserError("an answer can be held to a constraint or to the tools' schemas, not to both")
+        from .constraint import tool_call_constraint
+
+        return tool_call_constraint(tools, self.tokenizer)
 
     def _own_session(self) -> Session:
         if self._session is None:

@@ -1,75 +1,105 @@
-"""The messages of a chat: a system message, turns, and files that keep them."""
+"""The conversation of a chat: a system message, then turns, each a user's message and all that answers it."""
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from glmq_kernels.errors import UserError
 
-ROLES = ("system", "user", "assistant", "tool")
+from .messages import Message, text_of
+
+SUMMARY = "Summary of our conversation so far:\n\n"
+SUMMARY_ANSWER = "I go on from there."
 
 
 @dataclass
 class Conversation:
-    """A chat so far. `messages` are those that a chat template takes."""
+    """A chat so far. `messages` are those that a chat template takes (see `messages.py`)."""
 
-    messages: list[dict[str, Any]] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
 
     @property
     def system(self) -> str | None:
         """The system message's text."""
-        if self.messages and self.messages[0]["role"] == "system":
-            return str(self.messages[0]["content"])
-        return None
+        return text_of(self.messages[0]) if self._n_system() else None
 
     def set_system(self, text: str | None) -> None:
         """Set, replace or (None, empty) remove the system message."""
-        turns = self.messages[1:] if self.system is not None else self.messages
-        self.messages = [{"role": "system", "content": text}, *turns] if text else list(turns)
+        turns = self.messages[self._n_system() :]
+        self.messages = [{"role": "system", "content": text}, *turns] if text else turns
 
-    def add(self, role: str, content: str) -> None:
-        """Append a message."""
-        self.messages.append({"role": role, "content": content})
+    @property
+    def n_turns(self) -> int:
+        """How many messages of the user there are."""
+        return len(self._turn_starts())
+
+    def add(self, role: str, content: str, **more: Any) -> None:
+        """Append a message.
+
+        more: `thinking` of a user's, `reasoning_content` and `tool_calls` of an assistant's, `tool_call_id`
+        and `name` of a tool's. None and what is empty is left out, but the empty thinking of an answer that
+        holds a tag of thinking as text: templates would look for its thinking there.
+        """
+        message = {"role": role, "content": content}
+        message |= {key: value for key, value in more.items() if value not in (None, "", [], ())}
+        if role == "assistant" and "</think>" in content:
+            message.setdefault("reasoning_content", "")
+        self.messages.append(message)
 
     def drop_last(self) -> None:
         """Take back the last message."""
         self.messages.pop()
 
+    def undo(self) -> str:
+        """Take back the last turn; gives its question. Raises UserError when there is none."""
+        start = self._last_turn()
+        question = text_of(self.messages[start])
+        del self.messages[start:]
+        return question
+
+    def retry(self) -> None:
+        """Take back what answers the last question. Raises UserError when there is no question."""
+        del self.messages[self._last_turn() + 1 :]
+
+    def edit(self, text: str) -> None:
+        """Replace the last question and take back its answer. Raises UserError when there is none."""
+        start = self._last_turn()
+        self.messages[start:] = [{**self.messages[start], "content": text}]
+
     def clear(self) -> None:
         """Forget everything but the system message."""
-        self.messages = self.messages[:1] if self.system is not None else []
+        del self.messages[self._n_system() :]
 
-    def save(self, path: Path) -> None:
-        """Write the messages as JSON. Raises UserError when that is not possible."""
-        text = json.dumps({"messages": self.messages}, ensure_ascii=False, indent=1) + "\n"
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            unfinished.write_text(text, encoding="utf-8")
-            unfinished.replace(path)
-        except OSError as error:
-            unfinished.unlink(missing_ok=True)
-            raise UserError(f"{path} cannot be written: {error.strerror}") from None
+    def oldest(self, n_turns: int) -> list[Message]:
+        """The messages of the oldest turns, and any before them. Raises UserError when there are fewer."""
+        return self.messages[self._n_system() : self._end_of_turn(n_turns)]
 
+    def drop_oldest(self, n_turns: int) -> None:
+        """Forget the oldest turns. Raises UserError when there are fewer."""
+        del self.messages[self._n_system() : self._end_of_turn(n_turns)]
 
-def load_conversation(path: Path) -> Conversation:
-    """Read messages that `save` wrote, or a plain JSON list of messages. Raises UserError."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise UserError(f"{path} is not JSON; load a file that /save has written") from None
-    messages = content.get("messages") if isinstance(content, dict) else content
-    if not isinstance(messages, list) or not all(map(_is_message, messages)):
-        raise UserError(f"{path} holds no list of messages with role and content; load a file of /save")
-    return Conversation(messages)
+    def replace_oldest(self, n_turns: int, summary: str) -> None:
+        """Put a turn with a summary in place of the oldest turns. Raises UserError when there are fewer."""
+        self.messages[self._n_system() : self._end_of_turn(n_turns)] = [
+            {"role": "user", "content": SUMMARY + summary.strip()},
+            {"role": "assistant", "content": SUMMARY_ANSWER},
+        ]
 
+    def _n_system(self) -> int:
+        return int(bool(self.messages) and self.messages[0]["role"] == "system")
 
-def _is_message(message: object) -> bool:
-    return (
-        isinstance(message, dict) and message.get("role") in ROLES and isinstance(message.get("content"), str)
-    )
+    def _turn_starts(self) -> list[int]:
+        return [i for i, message in enumerate(self.messages) if message["role"] == "user"]
+
+    def _last_turn(self) -> int:
+        starts = self._turn_starts()
+        if not starts:
+            raise UserError("the conversation has no message of yours yet")
+        return starts[-1]
+
+    def _end_of_turn(self, n_turns: int) -> int:
+        starts = self._turn_starts()
+        if not 1 <= n_turns <= len(starts):
+            raise UserError(f"{n_turns} turns cannot go; the conversation has {len(starts)}")
+        return [*starts, len(self.messages)][n_turns]

@@ -12,27 +12,37 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from glmq_kernels.errors import UserError
-from jinja2 import TemplateError, nodes
+from jinja2 import TemplateError, TemplateSyntaxError, nodes
+from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
+
+from .glm_template import glm_template
+from .messages import REASONING_NAMES, Message, plain_data, template_messages
 
 if TYPE_CHECKING:
     from ..gguf import GGUFFile
     from ..tokenizer import Tokenizer
 
-GLM_TEMPLATE = """[gMASK]<sop>
-{%- for message in messages %}
-{{- '<|' + message.role + '|>\\n' + message.content }}
-{%- endfor %}
-{%- if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"""
-"""For GLM files without a template of their own."""
-
 CHATML_TEMPLATE = """{% for message in messages %}
 {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}
 {%- endfor %}
 {%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"""
-"""For other files without one whose vocabulary has ChatML's tokens."""
+"""For files without a template, not GLM's, whose vocabulary has ChatML's tokens."""
+
+SPECIAL_TOKENS = {
+    "bos_token": "bos",
+    "eos_token": "eos",
+    "unk_token": "unknown",
+    "sep_token": "seperator",
+    "pad_token": "padding",
+    "mask_token": "mask",
+}
+"""What templates call special tokens, and what GGUF does (it spells one of them so)."""
+
+_END_MARK = "<end of the unfinished message> "
 
 
 class ChatTemplate:
@@ -43,24 +53,45 @@ class ChatTemplate:
         self._special_tokens = dict(special_tokens or {})
         try:
             self._template = _environment().from_string(source)
-        except TemplateError as error:
-            raise UserError(f"the file's chat template cannot be read: {error}") from None
+        except TemplateSyntaxError as error:
+            raise UserError(
+                f"the model's chat template cannot be read: {error.message} (its line {error.lineno})"
+            ) from None
+        except (TemplateError, RecursionError) as error:
+            raise UserError(f"the model's chat template cannot be read: {_one_line(error)}") from None
 
     def render(
-        self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True, **arguments: Any
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        add_generation_prompt: bool = True,
+        continue_final_message: bool | str = False,
+        **arguments: Any,
     ) -> str:
-        """The prompt for messages with `role` and `content`.
+        """The prompt for messages (see `messages.py`), which stay as they are.
 
-        arguments: what templates ask for beyond that, such as `tools` or `enable_thinking`. Raises
-        UserError when the template refuses the messages.
+        continue_final_message: the text ends inside the last message, in its content or in the key named,
+        such as "reasoning_content", so that the model goes on with it. arguments: what templates ask for
+        beyond that, such as `tools`, `documents` or `enable_thinking`. Raises UserError when the template
+        refuses the messages, or messages have no form that templates take.
         """
-        context = {**self._special_tokens, "tools": None, "documents": None, **arguments}
+        copies = template_messages(messages)
+        key = "content" if continue_final_message is True else continue_final_message
+        if not key:
+            return self._render(copies, add_generation_prompt, arguments)
+        unfinished = _mark_end(copies, key)
+        return _text_to_mark(self._render(copies, False, arguments), unfinished)
+
+    def _render(
+        self, messages: list[Message], add_generation_prompt: bool, arguments: Mapping[str, Any]
+    ) -> str:
+        context = {**self._special_tokens, "tools": None, "documents": None, **plain_data(arguments)}
         try:
             return self._template.render(
-                messages=messages, add_generation_prompt=add_generation_prompt, **context
+                {**context, "messages": messages, "add_generation_prompt": add_generation_prompt}
             )
-        except (TemplateError, TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as error:
-            raise UserError(f"the model's chat template refuses these messages: {error}") from None
+        except Exception as error:
+            raise UserError(f"the model's chat template refuses these messages: {_one_line(error)}") from None
 
 
 def template_of(file: GGUFFile, tokenizer: Tokenizer) -> ChatTemplate:
@@ -68,14 +99,50 @@ def template_of(file: GGUFFile, tokenizer: Tokenizer) -> ChatTemplate:
     source = file.metadata.get("tokenizer.chat_template")
     if not isinstance(source, str):
         if tokenizer.token_id("[gMASK]") is not None:
-            source = GLM_TEMPLATE
+            source = glm_template(f"{file.metadata.get('general.name')} {file.path.name}")
         elif tokenizer.token_id("<|im_start|>") is not None:
             source = CHATML_TEMPLATE
         else:
             raise UserError(f"{file.path} has no chat template; use glmq generate, which completes a text")
-    named = {"bos_token": tokenizer.bos_id, "eos_token": tokenizer.eos_id}
-    special = {name: tokenizer.token_text(token) for name, token in named.items() if token is not None}
+    named = {
+        name: file.metadata.get(f"tokenizer.ggml.{kind}_token_id") for name, kind in SPECIAL_TOKENS.items()
+    }
+    special = {
+        name: tokenizer.token_text(token)
+        for name, token in named.items()
+        if isinstance(token, int) and 0 <= token < tokenizer.n_vocab
+    }
     return ChatTemplate(source, special)
+
+
+def _mark_end(messages: list[Message], key: str) -> str:
+    """Put a mark at the end of a text of the last message; gives the text."""
+    text = messages[-1].get(key) if messages else None
+    if isinstance(text, list) and (
+        parts := [part for part in text if isinstance(part, dict) and "text" in part]
+    ):
+        text = parts[-1]["text"]
+        parts[-1]["text"] = f"{text}{_END_MARK}"
+    elif isinstance(text, str):
+        copies = [name for name in REASONING_NAMES if messages[-1].get(name) == text]
+        for name in copies if key in REASONING_NAMES else [key]:
+            messages[-1][name] = text + _END_MARK
+    else:
+        raise UserError(f"the last message has no {key} that could be continued")
+    return str(text)
+
+
+def _text_to_mark(rendered: str, unfinished: str) -> str:
+    """The rendered text before the mark; without white space there when the template trims it."""
+    at = rendered.rfind(_END_MARK.strip())
+    if at < 0 or unfinished.strip() not in rendered:
+        raise UserError("the model's chat template changes the last message, so it cannot be continued")
+    kept = rendered[:at]
+    return kept if rendered.startswith(_END_MARK, at) else kept.rstrip()
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 class _GenerationBlock(Extension):
@@ -83,10 +150,42 @@ class _GenerationBlock(Extension):
 
     tags = {"generation"}  # noqa: RUF012
 
-    def parse(self, parser: Parser) -> list[nodes.Node]:
-        """The block's content."""
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+    def parse(self, parser: Parser) -> nodes.Node:
+        """The block's content, with a scope of its own."""
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.Scope(body, lineno=line)
+
+
+class _TemplateDict:
+    """`dict` without the attributes of Python's, which would change what must not be changed."""
+
+    def __call__(self, *items: Any, **named: Any) -> dict[Any, Any]:
+        return dict(*items, **named)
+
+    def fromkeys(self, *arguments: Any) -> dict[Any, Any]:
+        """As that of `dict`."""
+        return dict.fromkeys(*arguments)
+
+
+class _TemplateNamespace(Namespace):
+    """`namespace` that takes no names with an underscore before them, which are Python's own."""
+
+    def __init__(*items: Any, **named: Any) -> None:
+        namespace, *given = items
+        values = dict(*given, **named)
+        for name in values:
+            _refuse_private(name)
+        Namespace.__init__(namespace, values)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _refuse_private(name)
+        Namespace.__setitem__(self, name, value)
+
+
+def _refuse_private(name: object) -> None:
+    if isinstance(name, str) and name.startswith("_"):
+        raise SecurityError(f"namespaces hold no name that begins with an underscore, such as {name}")
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
@@ -95,21 +194,21 @@ def _environment() -> ImmutableSandboxedEnvironment:
     )
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    environment.globals["strftime_now"] = lambda format: datetime.now().strftime(format)
+    environment.globals["dict"] = _TemplateDict()
+    environment.globals["namespace"] = _TemplateNamespace
     return environment
 
 
 def _tojson(
-    value: Any,
+    x: Any,
     ensure_ascii: bool = False,
     indent: int | None = None,
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
     """JSON as it is, where Jinja's own filter would escape it for HTML."""
-    return json.dumps(
-        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
-    )
+    return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def _raise_exception(message: str) -> NoReturn:

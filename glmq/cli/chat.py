@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     "--preserve-thinking", is_flag=True, help="Keep the thinking of earlier turns in the prompt (GLM-4.7)."
 )
 @click.option("--hide-thinking", "thinking", flag_value="hidden", help="Do not show the thinking.")
-@click.option("--show-thinking", "thinking", flag_value="unfolded", help="Show all of it, and do not fold it.")
+@click.option("--show-thinking", "thinking", flag_value="unfolded", help="Show all of it, unfolded.")
 @click.option("--no-markdown", is_flag=True, help="Show answers as plain text.")
 @click.option(
     "--stats/--no-stats",

@@ -42,7 +42,6 @@ class Tokenizer:
         self.special_ids = (user_defined & self.eog_ids).union(vocabulary.of_type(CONTROL, UNKNOWN))
         self._always_whole = _longest_first(vocabulary, user_defined - self.special_ids)
         self._whole = _longest_first(vocabulary, user_defined | self.special_ids)
-        self._whole_names = tuple(name.encode() for name, _ in self._whole)
 
     @property
     def n_vocab(self) -> int:
@@ -79,9 +78,9 @@ class Tokenizer:
         """The id of the token that the file calls `text`, such as "<|user|>"."""
         return self._vocabulary.ids.get(text)
 
-    def starts_with_special(self, data: bytes, position: int) -> bool:
-        """Whether a special token would be parsed at this position of UTF-8 text."""
-        return data.startswith(self._whole_names, position)
+    def parts(self, text: str) -> list[str | int]:
+        """A text cut at the tokens that always stand for their names: ids of these, and text to encode."""
+        return _cut(text.encode("utf-8", "replace").decode(), self._whole)
 
     def stream(self, *, special: bool = False) -> StreamDecoder:
         """A decoder for tokens that come one by one."""

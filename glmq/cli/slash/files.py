@@ -66,8 +66,8 @@ def _path(argument: str, command: str) -> Path:
 COMMANDS = {
     "/save": SlashCommand("FILE", "write the conversation to a file", _save, paths),
     "/load": SlashCommand("FILE", "go on with the conversation of a file", _load, paths),
-    "/export": SlashCommand("FILE", "write it for others: FILE.md Markdown, FILE.json OpenAI's", _export, paths),
-    "/session": SlashCommand("FILE", "keep the conversation and the model's state in a file", _session, paths),
+    "/export": SlashCommand("FILE", "write it for others, as .md or as OpenAI's .json", _export, paths),
+    "/session": SlashCommand("FILE", "keep the conversation and the model's state there", _session, paths),
     "/file": SlashCommand("FILE", "put a text file before your next message", _file, paths),
     "/image": SlashCommand("FILE", "not possible: these models read text only", _image),
 }
