@@ -24,7 +24,9 @@ from .session import Evaluated, Session
 
 if TYPE_CHECKING:
     from .chat.template import ChatTemplate
+    from .constraint import Constraint
     from .generation import Generation
+    from .guide import Guide
     from .sampling import Sampling
     from .tokenizer import Tokenizer
 
@@ -132,21 +134,27 @@ class Model:
         sampling: Sampling | None = None,
         max_tokens: int | None = None,
         stop: Sequence[str] = (),
+        constraint: Constraint | Guide | None = None,
         session: Session | None = None,
         progress: Evaluated | None = None,
     ) -> Generation:
         """Continue a text or token ids; iterate over the result for pieces of text.
 
         Without `session` the model's own is used, so a prompt that begins like the last one reuses
-        what was evaluated then. progress(tokens done, tokens wanted) is called while a prompt is read.
+        what was evaluated then. constraint: what the output must be (`glmq.constraint`), or a guide for this
+        generation. progress(tokens done, tokens wanted) is called while a prompt is read.
         """
+        from .constraint import Constraint
         from .generation import Generation
         from .sampling import Sampling
 
         if isinstance(prompt, str):
             prompt = self.tokenizer.encode(prompt, add_bos=self.tokenizer.add_bos)
         session = session or self._own_session()
-        return Generation(session, self.tokenizer, prompt, sampling or Sampling(), max_tokens, stop, progress)
+        guide = constraint.guide(self.tokenizer) if isinstance(constraint, Constraint) else constraint
+        return Generation(
+            session, self.tokenizer, prompt, sampling or Sampling(), max_tokens, stop, progress, guide
+        )
 
     def chat(
         self,

@@ -54,6 +54,9 @@ class Sampler:
         drawn = np.searchsorted(probabilities.cumsum(), self._random.random() * probabilities.sum(), "right")
         return int(tokens[min(int(drawn), len(tokens) - 1)])
 
+    def accept(self, token: int) -> None:
+        """Take note of a token that follows without having been drawn."""
+
 
 def distribution(logits: np.ndarray, sampling: Sampling) -> tuple[np.ndarray, np.ndarray]:
     """The tokens that may be drawn, likeliest first, and float64 probabilities that sum to 1."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from glmq_kernels.errors import UserError
 
+from .constraint_options import constraint_of, constraint_options
 from .options import Status, model_options, open_model, sampling_of, sampling_options
 from .terminal import note, write
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("-n", "--max-tokens", type=click.IntRange(min=0), metavar="N", help="End after N tokens.")
 @click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object with token ids, text and timings.")
+@constraint_options
 @sampling_options
 @model_options
 def generate(
@@ -35,6 +37,9 @@ def generate(
     max_tokens: int | None,
     stop: tuple[str, ...],
     as_json: bool,
+    json_schema: str | None,
+    grammar: str | None,
+    regex: str | None,
     ctx: int | None,
     threads: int | None,
     cache_type: str,
@@ -45,11 +50,17 @@ def generate(
     The text is given by one of -p TEXT, -f FILE and - (standard input). Special tokens in it are parsed.
     """
     settings = sampling_of(**sampling)
+    constraint = constraint_of(json_schema, grammar, regex)
     text = prompt_text(prompt, file, dash)
     status = Status()
     with open_model(model, ctx, threads, cache_type, status) as loaded:
         generation = loaded.generate(
-            text, sampling=settings, max_tokens=max_tokens, stop=stop, progress=status.reading
+            text,
+            sampling=settings,
+            max_tokens=max_tokens,
+            stop=stop,
+            constraint=constraint,
+            progress=status.reading,
         )
         if as_json:
             generation.run()
