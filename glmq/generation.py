@@ -10,8 +10,9 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from glmq_kernels.errors import UserError
 
+from .guide import Guide
 from .sampling import Sampler, Sampling
-from .session import ContextFull, Evaluated, Session
+from .session import Evaluated, Session
 from .tokenizer import Tokenizer
 
 
@@ -36,16 +37,16 @@ class Timings:
 
     @property
     def decode_per_second(self) -> float:
-        """Tokens drawn per second, after the prompt."""
+        """Tokens generated per second, after the prompt."""
         return self.n_generated / self.decode_seconds if self.decode_seconds else 0.0
 
 
 class Generation:
     """Iterate over it for pieces of text, once. What it holds grows while that goes on.
 
-    tokens: those drawn, without the one that ended it. text: all pieces so far. finish_reason: None while
-    it runs, then "stop" (the model ended it, or a stop string came), "length" (max_tokens), "context" (no
-    room left) or "cancelled".
+    tokens: those drawn or forced, without the one that ended it. text: all pieces so far. finish_reason:
+    None while it runs, then "stop" (the model or the guide ended it, or a stop string came), "length"
+    (max_tokens), "context" (no room left) or "cancelled".
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Generation:
         max_tokens: int | None,
         stop: Sequence[str],
         progress: Evaluated | None,
+        guide: Guide | None = None,
     ) -> None:
         self.prompt = list(prompt)
         self.tokens: list[int] = []
@@ -65,6 +67,7 @@ class Generation:
         self.timings = Timings()
         self._session, self._tokenizer = session, tokenizer
         self._sampler = Sampler(sampling, tokenizer, self.prompt)
+        self._guide = guide
         self._max_tokens, self._progress = max_tokens, progress
         self._stop = [text for text in stop if text]
         self._cancelled = threading.Event()
@@ -114,27 +117,47 @@ class Generation:
         return text[len(text) - n_held :], text[: len(text) - n_held]
 
     def _draw(self) -> Iterator[int]:
-        """Tokens until the model, a limit or the caller ends it."""
+        """Tokens until the model, the guide, a limit or the caller ends it."""
         logits = self._read_prompt()
         began = time.perf_counter()
-        while not (self._cancelled.is_set() or self._max_tokens == 0):
-            token = self._sampler.sample(logits)
-            if token in self._tokenizer.eog_ids:
-                self.finish_reason = "stop"
-                return
-            self.tokens.append(token)
-            self._session.drawn = [token]
-            seconds = time.perf_counter() - began
-            self.timings = replace(self.timings, n_generated=len(self.tokens), decode_seconds=seconds)
-            yield token
-            if self._max_tokens is not None and len(self.tokens) >= self._max_tokens:
-                break
-            try:
-                logits = self._session.evaluate([token])
-            except ContextFull:
-                self.finish_reason = "context"
-                return
-        self.finish_reason = "cancelled" if self._cancelled.is_set() else "length"
+        while not self._ended():
+            for token in self._choose(logits):
+                if token in self._tokenizer.eog_ids:
+                    self.finish_reason = "stop"
+                    return
+                if self._guide:
+                    self._guide.accept(token)
+                self.tokens.append(token)
+                self._session.drawn.append(token)
+                seconds = time.perf_counter() - began
+                self.timings = replace(self.timings, n_generated=len(self.tokens), decode_seconds=seconds)
+                yield token
+                if self._ended():
+                    return
+            logits = self._session.evaluate(self._session.drawn)
+
+    def _choose(self, logits: np.ndarray) -> Sequence[int]:
+        """The tokens that the guide forces, or one that is drawn."""
+        if self._guide:
+            if forced := self._guide.forced():
+                for token in forced:
+                    self._sampler.accept(token)
+                return forced
+            self._guide.mask(logits)
+        return [self._sampler.sample(logits)]
+
+    def _ended(self) -> bool:
+        """Whether no token may follow; finish_reason then says why."""
+        session = self._session
+        if self._guide and self._guide.finished:
+            self.finish_reason = "stop"
+        elif self._cancelled.is_set():
+            self.finish_reason = "cancelled"
+        elif self._max_tokens is not None and len(self.tokens) >= self._max_tokens:
+            self.finish_reason = "length"
+        elif len(session.tokens) + len(session.drawn) > session.n_ctx:
+            self.finish_reason = "context"
+        return self.finish_reason is not None
 
     def _read_prompt(self) -> np.ndarray:
         """Evaluate what of the prompt the session does not hold yet; gives the logits after it."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .chat.template import ChatTemplate
     from .constraint import Constraint
     from .generation import Generation
+    from .guide import Guide
     from .sampling import Sampling
     from .session_file import Restored
     from .tokenizer import Tokenizer
@@ -188,23 +189,27 @@ class Model:
         sampling: Sampling | None = None,
         max_tokens: int | None = None,
         stop: Sequence[str] = (),
+        constraint: Constraint | Guide | None = None,
         session: Session | None = None,
         progress: Evaluated | None = None,
     ) -> Generation:
         """Continue a text or token ids; iterate over the result for pieces of text.
 
         sampling: what suits the model unless it is given. Without `session` the model's own is used, so a
-        prompt that begins like the last one reuses what was evaluated then. progress(tokens done, tokens
-        wanted) is called while a prompt is read.
+        prompt that begins like the last one reuses what was evaluated then. constraint: what the output must
+        be (`glmq.constraint`), or a guide for this generation. progress(tokens done, tokens wanted) is called
+        while a prompt is read.
         """
+        from .constraint import Constraint
         from .generation import Generation
         from .sampling.recommendations import recommended
 
         if isinstance(prompt, str):
             prompt = self.tokenizer.encode(prompt, add_bos=self.tokenizer.add_bos)
         session = session or self._own_session()
+        guide = constraint.guide(self.tokenizer) if isinstance(constraint, Constraint) else constraint
         sampling = sampling or recommended(self.file.metadata)
-        return Generation(session, self.tokenizer, prompt, sampling, max_tokens, stop, progress)
+        return Generation(session, self.tokenizer, prompt, sampling, max_tokens, stop, progress, guide)
 
     def chat(
         self,
@@ -250,7 +255,7 @@ class Model:
         guide = guide_of(self.tokenizer, prompt.in_reasoning, constraint, think_budget)
         generation = self.generate(
             tokens, sampling=sampling, max_tokens=max_tokens, stop=stop, session=session, progress=progress,
-            guide=guide,
+            constraint=guide,
         )  # fmt: skip
         return Answer(generation, OutputParser(tools or (), in_reasoning=prompt.in_reasoning))
 

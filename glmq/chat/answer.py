@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..constraint import Constraint
 from ..generation import Timings
@@ -103,15 +103,10 @@ class Answer:
         elif isinstance(event, ContentText):
             self._parts.content.append(event.text)
         elif isinstance(event, ToolCallBegin):
-            function = {"name": event.name, "arguments": {}}
-            call = {"id": f"call_{uuid.uuid4().hex[:24]}", "type": "function", "function": function}
-            self._parts.calls.append(call | {"problem": "the answer was stopped inside it"})
+            self._parts.calls.append(_call(event.name, {}, "the answer was stopped inside it"))
         elif isinstance(event, ToolCallEnd):
-            call = self._parts.calls[event.index]
-            call["function"]["arguments"] = event.arguments
-            call["problem"] = event.problem
-            if event.problem is None:
-                del call["problem"]
+            call = _call(event.name, event.arguments, event.problem)
+            self._parts.calls[event.index] = call | {"id": self._parts.calls[event.index]["id"]}
 
     @property
     def content(self) -> str:
@@ -148,3 +143,13 @@ class Answer:
     def timings(self) -> Timings:
         """What it cost, thinking included."""
         return self.generation.timings
+
+
+def _call(name: str, arguments: dict[str, Any], problem: str | None) -> Message:
+    """A call in OpenAI's form."""
+    call: Message = {
+        "id": f"call_{uuid.uuid4().hex[:24]}",
+        "type": "function",
+        "function": {"name": name, "arguments": arguments},
+    }
+    return call if problem is None else call | {"problem": problem}

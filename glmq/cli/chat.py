@@ -13,6 +13,7 @@ from glmq_kernels.errors import UserError
 from .. import __version__
 from ..sampling.recommendations import recommended
 from ..sampling.settings import Sampling
+from .answer_view import Thinking
 from .constraint_options import constraint_of, constraint_options
 from .message_input import messages
 from .options import ModelOptions, Status, model_options, open_model
@@ -72,7 +73,7 @@ def chat(
     json_schema: str | None,
     grammar: str | None,
     regex: str | None,
-    thinking: str | None,
+    thinking: Thinking | None,
     no_markdown: bool,
     **settings: Any,
 ) -> None:

@@ -11,6 +11,7 @@ from glmq_kernels.errors import UserError
 
 from ..sampling.recommendations import recommended
 from ..sampling.settings import Sampling
+from .constraint_options import constraint_of, constraint_options
 from .options import ModelOptions, Status, model_options, open_model
 from .sampling_options import sampling_of, sampling_options
 from .stats import stats_line
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--stats", is_flag=True, help="Tell in the end how much was read and how fast, on standard error."
 )
+@constraint_options
 @sampling_options
 @model_options
 def generate(
@@ -43,6 +45,9 @@ def generate(
     stop: tuple[str, ...],
     as_json: bool,
     stats: bool,
+    json_schema: str | None,
+    grammar: str | None,
+    regex: str | None,
     options: ModelOptions,
     **sampling: Any,
 ) -> None:
@@ -50,13 +55,19 @@ def generate(
 
     The text is given by one of -p TEXT, -f FILE and - (standard input). Special tokens in it are parsed.
     """
+    constraint = constraint_of(json_schema, grammar, regex)
     text = prompt_text(prompt, file, dash)
     status = Status()
     sampling_of(Sampling(), **sampling)  # bad values are told before a model is loaded
     with open_model(model, options, status) as loaded:
         settings = sampling_of(recommended(loaded.file.metadata), **sampling)
         generation = loaded.generate(
-            text, sampling=settings, max_tokens=max_tokens, stop=stop, progress=status.reading
+            text,
+            sampling=settings,
+            max_tokens=max_tokens,
+            stop=stop,
+            constraint=constraint,
+            progress=status.reading,
         )
         if as_json:
             generation.run()

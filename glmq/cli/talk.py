@@ -25,9 +25,11 @@ from .terminal import note
 if TYPE_CHECKING:
     from ..chat.answer import Answer
     from ..constraint import Constraint
+    from ..experts.statistics import ExpertStatistics
     from ..model import Model
     from ..session import Session
-    from ..tools import Approve, ToolBox
+    from ..tools import ToolBox
+    from ..tools.rounds import Approve
 
 NEARLY_FULL = 0.8
 """Share of the context from which on the user is told."""
@@ -168,7 +170,7 @@ class Talk:
                 view.tool_call(name, event.text)
             n_shown = n_tokens
 
-    def _tell_end(self, timings: Timings, before: object) -> None:
+    def _tell_end(self, timings: Timings, before: ExpertStatistics | None) -> None:
         if self.settings.stats is not False:
             lines = stats_line(self.model, timings, before)
             note(lines if self.settings.stats else lines.splitlines()[0])

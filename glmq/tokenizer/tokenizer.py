@@ -10,7 +10,7 @@ from glmq_kernels.errors import UserError
 from .byte_pairs import BytePairs, pre_tokenizer_of
 from .sentence_pieces import SentencePieces
 from .streaming import StreamDecoder
-from .vocabulary import CONTROL, UNKNOWN, USER_DEFINED, Vocabulary, read_vocabulary
+from .vocabulary import CONTROL, UNKNOWN, UNUSED, USER_DEFINED, Vocabulary, read_vocabulary
 
 if TYPE_CHECKING:
     from ..gguf import GGUFFile
@@ -27,7 +27,11 @@ class PlainText(Protocol):
 
 
 class Tokenizer:
-    """Encodes and decodes. add_bos: whether the file wants its bos token before a text."""
+    """Encodes and decodes.
+
+    add_bos: whether the file wants its bos token before a text. eog_ids: tokens that end a generation.
+    special_ids: those without text of their own. unused_ids: those that only fill the vocabulary up.
+    """
 
     def __init__(
         self, vocabulary: Vocabulary, plain_text: PlainText, add_bos: bool, add_space_prefix: bool
@@ -40,6 +44,7 @@ class Tokenizer:
         self._add_space_prefix = add_space_prefix
         user_defined = frozenset(vocabulary.of_type(USER_DEFINED))
         self.special_ids = (user_defined & self.eog_ids).union(vocabulary.of_type(CONTROL, UNKNOWN))
+        self.unused_ids = frozenset(vocabulary.of_type(UNUSED))
         self._always_whole = _longest_first(vocabulary, user_defined - self.special_ids)
         self._whole = _longest_first(vocabulary, user_defined | self.special_ids)
 
@@ -48,11 +53,17 @@ class Tokenizer:
         """Number of tokens."""
         return len(self._vocabulary)
 
-    def encode(self, text: str, *, special: bool = True, add_bos: bool = False) -> list[int]:
-        """Token ids of a text. `special`: names of special tokens in it stand for these tokens."""
+    def encode(
+        self, text: str, *, special: bool = True, add_bos: bool = False, after_text: bool = False
+    ) -> list[int]:
+        """Token ids of a text.
+
+        special: names of special tokens in it stand for these tokens. after_text: it continues another
+        text, so that no space is put before it, as some vocabularies do at the start.
+        """
         text = text.encode("utf-8", "replace").decode()
         ids = [self.bos_id] if add_bos and self.bos_id is not None else []
-        after_special = True
+        after_special = not after_text
         for part in _cut(text, self._whole if special else self._always_whole):
             if isinstance(part, int):
                 ids.append(part)

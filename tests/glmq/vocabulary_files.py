@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gguf
 
-from glmq.tokenizer.vocabulary import CONTROL, NORMAL
+from glmq.tokenizer.vocabulary import CONTROL, NORMAL, USER_DEFINED
 
 GLM_SPECIAL = (
     "<|endoftext|>",
@@ -26,15 +26,17 @@ def write_byte_pairs(
     merges: Sequence[str],
     pre: str | None = "glm4",
     special: Sequence[str] = (),
+    user_defined: Sequence[str] = (),
     **ids: int,
 ) -> None:
-    """A byte-level BPE vocabulary with control tokens `special` at its end; ids: such as eos=3."""
+    """A byte-level BPE vocabulary; at its end control tokens, then user-defined ones; ids: such as eos=3."""
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_tokenizer_model("gpt2")
     if pre is not None:
         writer.add_tokenizer_pre(pre)
-    writer.add_token_list([*tokens, *special])
-    writer.add_token_types([NORMAL] * len(tokens) + [CONTROL] * len(special))
+    writer.add_token_list([*tokens, *special, *user_defined])
+    types = [NORMAL] * len(tokens) + [CONTROL] * len(special) + [USER_DEFINED] * len(user_defined)
+    writer.add_token_types(types)
     if merges:
         writer.add_token_merges(list(merges))
     for kind in ("bos", "eos"):

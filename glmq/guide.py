@@ -1,0 +1,25 @@
+"""What steers a generation: tokens that must follow, tokens that may not, and when the answer is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+
+class Guide(Protocol):
+    """Steers one generation, token by token. Its methods may raise UserError, which ends the generation."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer is complete, so that nothing may follow."""
+
+    def forced(self) -> Sequence[int]:
+        """The tokens that follow now whatever the model says; none where it has a choice."""
+
+    def mask(self, logits: np.ndarray) -> None:
+        """Set the logits, float32 (n_vocab,), of tokens that may not follow to minus infinity."""
+
+    def accept(self, token: int) -> None:
+        """Go on behind a token, forced or drawn. Tokens that end a generation are not told."""
