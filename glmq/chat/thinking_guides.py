@@ -43,9 +43,9 @@ class _Thinking:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     @property
-    def in_character(self) -> bool:
-        """Whether the output ends inside a character."""
-        return bool(self._decoder.getstate()[0])
+    def is_cut(self) -> bool:
+        """Whether the output ends inside a character or, as it seems, inside `</think>`."""
+        return bool(self._decoder.getstate()[0]) or n_begun(END_THINK, self.tail) > 0
 
     def push(self, token: int) -> None:
         """Go on behind a token."""
@@ -61,6 +61,11 @@ class _Thinking:
             self.phase = Phase.ANSWER
         if self.phase is not Phase.START:
             self.tail = self.tail[1 - len(END_THINK) :]
+
+
+def n_begun(tag: str, text: str) -> int:
+    """How many characters of a tag, but not the whole of it, a text ends with."""
+    return next(n for n in range(len(tag) - 1, -1, -1) if text.endswith(tag[:n]))
 
 
 class ThinkingBudget:
@@ -86,10 +91,10 @@ class ThinkingBudget:
         return self._inner is not None and self._inner.finished
 
     def forced(self) -> Sequence[int]:
-        """The end of thinking when the budget is spent, as soon as no character is cut."""
+        """The end of thinking when the budget is spent, as soon as it cuts nothing."""
         thinking = self._thinking
         is_spent = thinking.phase is Phase.THINKING and thinking.n_tokens >= self._n_tokens
-        if is_spent and not thinking.in_character:
+        if is_spent and not thinking.is_cut:
             return self._closing
         return self._inner.forced() if self._inner else ()
 
@@ -173,7 +178,8 @@ class AfterThinking:
 
     @property
     def _may_be_blank(self) -> bool:
-        return not self._begun and self._n_blank < MAX_BLANK_TOKENS
+        at_start = self._is_answer or not self._thinking.tail
+        return at_start and not self._begun and self._n_blank < MAX_BLANK_TOKENS
 
     def _also_allowed(self) -> list[int]:
         """Tokens that may come besides those that the answer's guide allows."""
@@ -198,13 +204,13 @@ class _TagTokens:
 
     def of_beginning(self, tail: str) -> list[int]:
         """Tokens with which an output that begins with `tail` still can begin with `<think>`."""
-        texts = ((token, (tail + text).lstrip("\n")) for token, text in self.beginning)
+        texts = ((token, (tail + text).lstrip()) for token, text in self.beginning)
         return [token for token, text in texts if text.startswith(THINK) or THINK.startswith(text)]
 
     def beyond_end(self, tail: str) -> list[int]:
         """Tokens that would put the end of thinking and the beginning of an answer into one."""
-        n = max(n for n in range(len(END_THINK)) if tail.endswith(END_THINK[:n]))
-        return self.end[n] if n == 0 else self.end[0] + self.end[n]
+        n = n_begun(END_THINK, tail)
+        return self.end[0] + self.end[n] if n else self.end[0]
 
 
 _known: WeakKeyDictionary[Tokenizer, _TagTokens] = WeakKeyDictionary()
@@ -223,8 +229,8 @@ def _find_tag_tokens(tokenizer: Tokenizer) -> _TagTokens:
     blank, beginning = [], []
     end: tuple[list[int], ...] = tuple([] for _ in END_THINK)
     for token, data in enumerate(token_bytes(tokenizer)):
-        text = data.lstrip(b"\n")
-        if data and not text:
+        text = data.lstrip()
+        if data and not data.strip(b"\n"):
             blank.append(token)
         elif text in parts or text.startswith(ends_of_beginning):
             beginning.append((token, data.decode("utf-8", "replace")))

@@ -75,25 +75,23 @@ def random_logits(tokenizer, tokens, seed):
 
 
 def guided_output(guide, tokenizer, seed=0, max_tokens=500, fast_forward=True, wanted=()):
-    """(tokens, whether it came to an end) of a model that says `wanted` as far as it may, then anything."""
+    """(tokens, whether it came to an end) of a model that says `wanted` as long as it may, then anything."""
     tokens, wanted = [], list(wanted)
-    while len(tokens) < max_tokens:
-        if guide.finished:
-            return tokens, True
-        forced = list(guide.forced()) if fast_forward else []
-        if not forced:
+    while len(tokens) < max_tokens and not guide.finished:
+        follow = list(guide.forced()) if fast_forward else []
+        if not follow:
             logits = random_logits(tokenizer, tokens, seed)
-            if wanted:
-                logits[wanted.pop(0)] = 1000
+            if tokens == wanted[: len(tokens)] != wanted:
+                logits[wanted[len(tokens)]] = 1000
             guide.mask(logits)
             assert logits.max() > -np.inf
-            forced = [int(logits.argmax())]
-        for token in forced:
+            follow = [int(logits.argmax())]
+        for token in follow:
             if token in tokenizer.eog_ids:
                 return tokens, True
             guide.accept(token)
             tokens.append(token)
-    return tokens, False
+    return tokens, guide.finished
 
 
 def allowed(guide, n_vocab):
