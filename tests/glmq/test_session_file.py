@@ -463,13 +463,23 @@ def test_a_damaged_page_costs_only_what_comes_after_it(saves, path):
     assert check_damaged(saves, path) == 64
 
 
-def test_when_the_last_save_cannot_be_read_the_one_before_is_whole(saves, path):
-    content = bytearray(saves[1])
-    content[4096 + 20] ^= 1
-    path.write_bytes(content)
-    restored = saves[0].restore_session(path)
-    assert restored.extra == {"save": 0}
-    assert restored.session.tokens == saves[2][0].tokens
+def test_when_the_last_save_cannot_be_read_the_one_before_is_whole(small, path):
+    session = small.session()
+    session.save(path, {"n_tokens": 0})
+    for i in range(8):
+        before = list(session.tokens)
+        session.rewind(len(before) * 3 // 4)
+        session.evaluate([i] * 37)
+        session.save(path, {"n_tokens": len(session.tokens)})
+        content = path.read_bytes()
+        with open(path, "r+b", buffering=0) as file:
+            newest = commit_file.read_contents(file, path)[0].commit
+            file.seek(commit_file.COMMIT_AT[newest.number % 2] + 20)
+            file.write(b"damage")
+        restored = small.restore_session(path)
+        assert restored.extra == {"n_tokens": len(before)}
+        assert (restored.session.tokens, restored.reason) == (before, None)
+        path.write_bytes(content)
 
 
 # Interrupted saves
