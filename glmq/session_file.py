@@ -131,7 +131,7 @@ def _save_in_place(path: Path, session: Session, text: bytes, state: State) -> b
         if last is None or last.id != session.saved_as:
             return False
         n_kept = session.n_saved // CAPACITY_UNIT
-        _write(Save(file, page_bytes, contents, n_kept), n_kept, session, text, state)
+        _write(Save(file, page_bytes, contents[0], n_kept), n_kept, session, text, state)
     return True
 
 
