@@ -66,9 +66,7 @@ class Content:
 
     @property
     def units(self) -> set[int]:
-        """The units that it uses, none when a part is damaged."""
-        if self.text is None or self.state is None:
-            return set()
+        """The units that it uses. Only where all parts are sound: damaged numbers may be huge."""
         return {*self.commit.record_units, *(unit for unit, _ in self.pages)}
 
 

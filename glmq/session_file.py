@@ -127,7 +127,7 @@ def _save_in_place(path: Path, session: Session, text: bytes, state: State) -> b
     with open(path, "r+b", buffering=0) as file:
         lock(file)
         contents = read_contents(file, path)
-        last = _parse_state(contents[0]) if contents else None
+        last = _parse_state(contents[0]) if contents and contents[0].text is not None else None
         if last is None or last.id != session.saved_as:
             return False
         n_kept = session.n_saved // CAPACITY_UNIT

@@ -245,6 +245,17 @@ def test_threads_that_save_to_one_file_leave_the_last_save_of_one_of_them(small,
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_save_over_a_last_save_whose_text_was_damaged_meanwhile(model, path):
+    session = evaluated(model)
+    session.save(path, EXTRA)
+    path.write_bytes(path.read_bytes().replace(b'"messages"', b'"massages"'))
+    session.evaluate([1])
+    session.save(path, EXTRA)
+    restored = model.restore_session(path)
+    assert restored.extra == EXTRA
+    assert_goes_on_alike(restored, session)
+
+
 # What does not fit
 
 
