@@ -322,11 +322,19 @@ def test_files_that_hold_no_session(small, path, content, why):
             read(path)
 
 
-def test_what_is_no_session_file_is_never_overwritten(small, path):
-    path.write_bytes(b"precious")
+@pytest.mark.parametrize("size", (1, 10_000_000))
+def test_what_is_no_session_file_is_never_overwritten(small, path, size):
+    path.write_bytes(b"x" * size)
     with pytest.raises(UserError, match="not a session file"):
-        evaluated(small).save(path)
-    assert path.read_bytes() == b"precious"
+        small.session().save(path)
+    assert path.read_bytes() == b"x" * size
+
+
+def test_a_device_or_a_pipe_is_refused(small, path):
+    os.mkfifo(path)
+    for use in (small.restore_session, small.session().save, read_extra):
+        with pytest.raises(UserError, match="not a file"):
+            use(path)
 
 
 def test_an_empty_or_a_wholly_damaged_file_is_written_anew(small, path):
@@ -338,10 +346,9 @@ def test_an_empty_or_a_wholly_damaged_file_is_written_anew(small, path):
 
 def test_paths_that_cannot_be_used(small, tmp_path):
     for path, why in ((tmp_path, "not a file"), (tmp_path / "none" / "x", "No such file")):
-        with pytest.raises(UserError, match=why):
-            small.restore_session(path)
-        with pytest.raises(UserError, match="cannot be saved"):
-            small.session().save(path)
+        for use in (small.restore_session, small.session().save):
+            with pytest.raises(UserError, match=why):
+                use(path)
     assert list(tmp_path.iterdir()) == []
 
 
