@@ -8,10 +8,10 @@
     record   text | state | pages: (unit, checksum) of each     in as many units in a row as it needs
     page     one unit
 
-Numbers are little-endian u64, checksums XXH3 of 64 bits. A save writes to units that neither commit uses,
-waits until they are on the disk, and then replaces the older commit. So the last two saves are whole in
-the file at any moment, pages that did not change belong to both, and space that neither uses is filled
-again. What text, state and pages are is not known here.
+Numbers are little-endian u64, checksums XXH3 of 64 bits. A save writes to units that the last commit does
+not use, waits until they are on the disk, and then replaces the older commit. So the last save is whole at
+any moment, and the one before it between saves; pages that did not change belong to both. What text, state
+and pages are is not known here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import contextlib
 import itertools
 import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -66,9 +66,7 @@ class Content:
 
     @property
     def units(self) -> set[int]:
-        """The units that it uses, none when a part is damaged."""
-        if self.text is None or self.state is None:
-            return set()
+        """The units that it uses. Only where all parts are sound: damaged numbers may be huge."""
         return {*self.commit.record_units, *(unit for unit, _ in self.pages)}
 
 
@@ -122,16 +120,15 @@ def write_at(file: FileIO, position: int, data: bytes | memoryview) -> None:
 class Save:
     """A save under way: pages are added one after another, then `commit`.
 
-    before: what the file's commits stand for, the last one first; nothing in a new file. n_kept: how many
-    of the last commit's pages come first in the new state too.
+    last: what the file's last commit stands for, None in a new file. n_kept: how many of its pages come
+    first in the new state too.
     """
 
-    def __init__(
-        self, file: FileIO, unit_bytes: int, before: Sequence[Content] = (), n_kept: int = 0
-    ) -> None:
-        self._file, self._unit_bytes, self._before = file, unit_bytes, before
-        self._pages = before[0].pages[:n_kept] if before else []
-        self._used: set[int] = set().union(*(content.units for content in before))
+    def __init__(self, file: FileIO, unit_bytes: int, last: Content | None = None, n_kept: int = 0) -> None:
+        self._file, self._unit_bytes = file, unit_bytes
+        self._number = last.commit.number + 1 if last else 0
+        self._pages = last.pages[:n_kept] if last else []
+        self._used = last.units if last else set()
         self._free = (unit for unit in itertools.count() if unit not in self._used)
 
     def add_page(self, data: memoryview) -> None:
@@ -146,19 +143,13 @@ class Save:
         lengths, checksums = tuple(map(len, parts)), tuple(map(checksum, parts))
         used = self._used.union(unit for unit, _ in self._pages)
         first_unit = _first_gap(used, _units(sum(lengths), self._unit_bytes))
-        number = self._before[0].commit.number + 1 if self._before else 0
-        commit = Commit(number, self._unit_bytes, first_unit, lengths, checksums)
+        commit = Commit(self._number, self._unit_bytes, first_unit, lengths, checksums)
         write_at(self._file, commit.position(first_unit), b"".join(parts))
         os.fsync(self._file.fileno())
-        for at in [COMMIT_AT[number % 2]] if self._before else COMMIT_AT:
+        for at in [COMMIT_AT[self._number % 2]] if self._number else COMMIT_AT:
             write_at(self._file, at, _pack(commit))
         os.fsync(self._file.fileno())
-        self._cut(Content(commit, text, state, self._pages))
-
-    def _cut(self, content: Content) -> None:
-        """Give back the space after the last unit in use."""
-        units = content.units.union(*(before.units for before in self._before[:1]))
-        end = content.commit.position(max(units) + 1)
+        end = commit.position(max(used.union(commit.record_units)) + 1)
         if os.fstat(self._file.fileno()).st_size > end:
             self._file.truncate(end)
 

@@ -69,6 +69,7 @@ class State:
 
 def save_session(path: Path, session: Session, extra: Mapping[str, Any]) -> None:
     """Write a session and `extra`, a JSON object, to a file (see `Session.save`)."""
+    _refuse_devices(path)
     text = json.dumps(extra).encode()
     state = State(
         uuid.uuid4().hex,
@@ -120,18 +121,20 @@ def _save_in_place(path: Path, session: Session, text: bytes, state: State) -> b
 
     False when it does not hold this session's last save, or is several times as large as need be.
     """
-    page_bytes = _page_bytes(session.cache)
-    size = path.stat().st_size if path.exists() else 0
-    if not 0 < size <= 2 * (_pages(len(session.tokens)) * page_bytes + len(text)) + SPARE * page_bytes:
+    if not path.exists() or path.stat().st_size == 0:
         return False
+    page_bytes = _page_bytes(session.cache)
+    needed = _pages(len(session.tokens)) * page_bytes + len(text)
     with open(path, "r+b", buffering=0) as file:
         lock(file)
         contents = read_contents(file, path)
-        last = _parse_state(contents[0]) if contents else None
+        last = _parse_state(contents[0]) if contents and contents[0].text is not None else None
         if last is None or last.id != session.saved_as:
             return False
+        if path.stat().st_size > 2 * needed + SPARE * page_bytes:
+            return False
         n_kept = session.n_saved // CAPACITY_UNIT
-        _write(Save(file, page_bytes, contents, n_kept), n_kept, session, text, state)
+        _write(Save(file, page_bytes, contents[0], n_kept), n_kept, session, text, state)
     return True
 
 
@@ -178,11 +181,15 @@ def _read_pages(path: Path, content: Content, cache: KVCache, n_pages: int) -> i
         return min(pool.map(read_from, range(n_readers)))
 
 
+def _refuse_devices(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is not a file; name a session file")
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[FileIO]:
     """A session file open for reading; UserError for what the system refuses."""
-    if path.exists() and not path.is_file():
-        raise UserError(f"{path} is not a file; name a session file")
+    _refuse_devices(path)
     try:
         with open(path, "rb", buffering=0) as file:
             lock(file)

@@ -245,6 +245,17 @@ def test_threads_that_save_to_one_file_leave_the_last_save_of_one_of_them(small,
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_save_over_a_last_save_whose_text_was_damaged_meanwhile(model, path):
+    session = evaluated(model)
+    session.save(path, EXTRA)
+    path.write_bytes(path.read_bytes().replace(b'"messages"', b'"massages"'))
+    session.evaluate([1])
+    session.save(path, EXTRA)
+    restored = model.restore_session(path)
+    assert restored.extra == EXTRA
+    assert_goes_on_alike(restored, session)
+
+
 # What does not fit
 
 
@@ -311,11 +322,19 @@ def test_files_that_hold_no_session(small, path, content, why):
             read(path)
 
 
-def test_what_is_no_session_file_is_never_overwritten(small, path):
-    path.write_bytes(b"precious")
+@pytest.mark.parametrize("size", (1, 10_000_000))
+def test_what_is_no_session_file_is_never_overwritten(small, path, size):
+    path.write_bytes(b"x" * size)
     with pytest.raises(UserError, match="not a session file"):
-        evaluated(small).save(path)
-    assert path.read_bytes() == b"precious"
+        small.session().save(path)
+    assert path.read_bytes() == b"x" * size
+
+
+def test_a_device_or_a_pipe_is_refused(small, path):
+    os.mkfifo(path)
+    for use in (small.restore_session, small.session().save, read_extra):
+        with pytest.raises(UserError, match="not a file"):
+            use(path)
 
 
 def test_an_empty_or_a_wholly_damaged_file_is_written_anew(small, path):
@@ -327,10 +346,9 @@ def test_an_empty_or_a_wholly_damaged_file_is_written_anew(small, path):
 
 def test_paths_that_cannot_be_used(small, tmp_path):
     for path, why in ((tmp_path, "not a file"), (tmp_path / "none" / "x", "No such file")):
-        with pytest.raises(UserError, match=why):
-            small.restore_session(path)
-        with pytest.raises(UserError, match="cannot be saved"):
-            small.session().save(path)
+        for use in (small.restore_session, small.session().save):
+            with pytest.raises(UserError, match=why):
+                use(path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -463,13 +481,23 @@ def test_a_damaged_page_costs_only_what_comes_after_it(saves, path):
     assert check_damaged(saves, path) == 64
 
 
-def test_when_the_last_save_cannot_be_read_the_one_before_is_whole(saves, path):
-    content = bytearray(saves[1])
-    content[4096 + 20] ^= 1
-    path.write_bytes(content)
-    restored = saves[0].restore_session(path)
-    assert restored.extra == {"save": 0}
-    assert restored.session.tokens == saves[2][0].tokens
+def test_when_the_last_save_cannot_be_read_the_one_before_is_whole(small, path):
+    session = small.session()
+    session.save(path, {"n_tokens": 0})
+    for i in range(8):
+        before = list(session.tokens)
+        session.rewind(len(before) * 3 // 4)
+        session.evaluate([i] * 37)
+        session.save(path, {"n_tokens": len(session.tokens)})
+        content = path.read_bytes()
+        with open(path, "r+b", buffering=0) as file:
+            newest = commit_file.read_contents(file, path)[0].commit
+            file.seek(commit_file.COMMIT_AT[newest.number % 2] + 20)
+            file.write(b"damage")
+        restored = small.restore_session(path)
+        assert restored.extra == {"n_tokens": len(before)}
+        assert (restored.session.tokens, restored.reason) == (before, None)
+        path.write_bytes(content)
 
 
 # Interrupted saves
