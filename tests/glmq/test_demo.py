@@ -149,7 +149,7 @@ def test_without_rounded_activations_it_is_the_original_exactly(float_models):
     moe, dense = float_models
     tokens = dense.tokenize(TEXT)
     assert perplexity(moe, tokens) == pytest.approx(perplexity(dense, tokens), rel=2e-3)
-    questions = [moe.chat([{"role": "user", "content": text}]).prompt for text in QUESTIONS]
+    questions = [moe.chat([{"role": "user", "content": text}]).generation.prompt for text in QUESTIONS]
     assert sum(continuations_agree(float_models, prompt) for prompt in questions) >= 9
 
 
@@ -165,12 +165,13 @@ def test_a_second_turn_evaluates_the_new_tokens_only(models):
     messages = [{"role": "user", "content": QUESTIONS[3]}]
     first = moe.chat(messages, session=session, max_tokens=40)
     first.run()
-    messages += [{"role": "assistant", "content": first.text}, {"role": "user", "content": "Why?"}]
+    read = first.generation.prompt + first.generation.tokens
+    messages += [{"role": "assistant", "content": first.content}, {"role": "user", "content": "Why?"}]
     second = moe.chat(messages, session=session, max_tokens=5)
     second.run()
-    assert second.prompt[: len(first.prompt) + len(first.tokens)] == first.prompt + first.tokens
+    assert second.generation.prompt[: len(read)] == read
     # The last drawn token was not evaluated in the first turn.
-    assert second.timings.n_cached >= len(first.prompt) + len(first.tokens) - 1
+    assert second.timings.n_cached >= len(read) - 1
     assert second.timings.n_prompt < 16
 
 

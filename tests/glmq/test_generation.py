@@ -178,9 +178,9 @@ def test_the_next_turn_goes_on_with_the_tokens_that_were_drawn(small):
     second = small.chat(messages, session=session, sampling=FREE, max_tokens=2)
     second.run()
     if "\ufffd" not in text:
-        assert second.timings.n_cached >= len(first.prompt)
-    assert second.prompt[0] == small.tokenize("[gMASK]")[0]
-    assert second.prompt.count(small.tokenize("[gMASK]")[0]) == 1
+        assert second.timings.n_cached >= len(first.generation.prompt)
+    assert second.generation.prompt[0] == small.tokenize("[gMASK]")[0]
+    assert second.generation.prompt.count(small.tokenize("[gMASK]")[0]) == 1
 
 
 def test_models_and_sessions_are_independent(small, small_path):
