@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,7 +114,8 @@ class Talk:
         if not timings:
             note("Stopped before the answer began.")
             return
-        self._tell_end(sum(timings, Timings()), before)
+        all_rounds = replace(sum(timings, Timings()), n_cached=timings[0].n_cached)
+        self._tell_end(all_rounds, before)
         self.save_session()
 
     def _view(self) -> AnswerView:

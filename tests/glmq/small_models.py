@@ -69,14 +69,26 @@ class SmallModel:
         self.writer.add_bos_token_id(first + 1)
 
 
-def write_glm4moe(path: Path, type_name: str = "F32", *, qk_norm: bool = False, seed: int = 0) -> Path:
+def write_glm4moe(
+    path: Path,
+    type_name: str = "F32",
+    *,
+    qk_norm: bool = False,
+    seed: int = 0,
+    name: str = "",
+    n_ctx: int = 512,
+) -> Path:
     """A `glm4moe` model: a dense layer, then layers of experts.
+
+    name: of the model, such as "GLM-4.7", which decides how a chat with it is written.
 
     The experts' part is small, so that a choice between two that rounding decides changes little.
     """
     model = SmallModel(path, "glm4moe", type_name, seed)
     writer = model.writer
-    _add_sizes(writer, N_LAYERS)
+    if name:
+        writer.add_name(name)
+    _add_sizes(writer, N_LAYERS, n_ctx)
     writer.add_expert_count(N_EXPERTS)
     writer.add_expert_used_count(TOP_K)
     writer.add_expert_shared_count(1)
@@ -107,7 +119,7 @@ def write_glm4moe(path: Path, type_name: str = "F32", *, qk_norm: bool = False, 
 def write_llama(path: Path, type_name: str = "F32", *, seed: int = 0) -> Path:
     """A dense `llama` model."""
     model = SmallModel(path, "llama", type_name, seed)
-    _add_sizes(model.writer, 2)
+    _add_sizes(model.writer, 2, 512)
     model.matrix("token_embd.weight", N_VOCAB, HIDDEN, scale=HIDDEN**0.5)
     for i in range(2):
         _add_attention(model, f"blk.{i}.", bias=False, qk_norm=False)
@@ -118,9 +130,9 @@ def write_llama(path: Path, type_name: str = "F32", *, seed: int = 0) -> Path:
     return path
 
 
-def _add_sizes(writer: gguf.GGUFWriter, n_layers: int) -> None:
+def _add_sizes(writer: gguf.GGUFWriter, n_layers: int, n_ctx: int) -> None:
     writer.add_block_count(n_layers)
-    writer.add_context_length(512)
+    writer.add_context_length(n_ctx)
     writer.add_embedding_length(HIDDEN)
     writer.add_feed_forward_length(DENSE_WIDTH)
     writer.add_head_count(N_HEADS)
