@@ -152,7 +152,8 @@ class Reader:
             self._requests[slot] = part.file.handle, first, last - first, room, PENDING, 0, 0, 0
             asked.append(Request(part, room + part.offset - first, slot))
             values.append(address_of(self._requests) + slot * REQUEST_SLOTS * 8)
-        self._post(address_of(arguments(*values)))
+        packed = arguments(*values)
+        self._post(address_of(packed))
         return asked
 
     def result(self, request: Request) -> int:
@@ -174,7 +175,8 @@ class Reader:
 
     def wait(self, n_finished: int) -> None:
         """Sleep until `n_finished` is another number."""
-        self._wait(address_of(arguments(address_of(self._board), n_finished)))
+        packed = arguments(address_of(self._board), n_finished)
+        self._wait(address_of(packed))
 
     def drop_idle(self) -> None:
         """Take back the idle requests that have not been begun; their result becomes DROPPED."""
