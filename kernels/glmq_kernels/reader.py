@@ -19,12 +19,14 @@ from .memory import address_of, aligned_zeros
 from .reader_board import (
     DROPPED,
     FINISHED,
+    IDLE_TAIL,
     PENDING,
     READ,
     READER_BOARD_BYTES,
     REQUEST_RESULT,
     REQUEST_SLOTS,
     RING_LENGTH,
+    URGENT_TAIL,
 )
 from .store import Kernel, arguments, kernels
 
@@ -170,7 +172,7 @@ class Reader:
 
     @property
     def n_finished(self) -> int:
-        """Requests that have been read or have failed."""
+        """Requests that have been read, have failed or were taken back."""
         return int(self._slots[FINISHED // 8])
 
     def wait(self, n_finished: int) -> None:
@@ -189,6 +191,13 @@ class Reader:
             if self.result(request) != PENDING:
                 return
             self.wait(seen)
+
+    def drain(self) -> None:
+        """Take back what is idle, wait for all else, and forget every request."""
+        self.drop_idle()
+        while (seen := self.n_finished) != self._slots[URGENT_TAIL // 8] + self._slots[IDLE_TAIL // 8]:
+            self.wait(seen)
+        self._free = list(range(RING_LENGTH))
 
     def close(self) -> None:
         """End the threads, after what they are reading."""

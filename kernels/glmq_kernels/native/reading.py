@@ -188,6 +188,7 @@ def drop_idle(args, thread, threads):
     request = _take(board + IDLE_RING, board + IDLE_HEAD, board + IDLE_TAIL)
     while request:
         atomic_store(request + REQUEST_RESULT, DROPPED)
+        _tell_finished(board)
         request = _take(board + IDLE_RING, board + IDLE_HEAD, board + IDLE_TAIL)
     parking.unlock(board)
 
