@@ -46,6 +46,7 @@ class Fetching:
         self.passing: dict[Expert, int] = {}
         self.bytes_read = 0
         self._reader, self._slab, self._cache = reader, slab, cache
+        reader.keep(slab.memory)
         self._abandoned: list[Fetch] = []
         self._whole: list[Expert | None] = [None] * slab.n_slots
         self._staging = self._not_cached()
@@ -211,14 +212,17 @@ def failure(request: Request, result: int) -> UserError:
     )
 
 
-def read_now(reader: Reader, parts: Sequence[tuple[Part, int]]) -> list[int]:
-    """Read parts and wait for them; gives the addresses of their first bytes. Raises UserError."""
-    asked = reader.post(parts)
-    for request in asked:
-        reader.await_result(request)
-    failed = [request for request in asked if reader.result(request) != request.part.n_bytes]
-    if failed:
-        raise failure(failed[0], reader.result(failed[0]))
-    for request in asked:
-        reader.release(request)
-    return [request.address for request in asked]
+def read_now(reader: Reader, parts: Sequence[tuple[Part, int]]) -> None:
+    """Read parts and wait for them. Raises UserError when one has failed too often."""
+    for _ in range(TRIES):
+        asked = reader.post(parts)
+        for request in asked:
+            reader.await_result(request)
+        results = [reader.result(request) for request in asked]
+        for request in asked:
+            reader.release(request)
+        failed = [i for i, request in enumerate(asked) if results[i] != request.part.n_bytes]
+        if not failed:
+            return
+        parts = [parts[i] for i in failed]
+    raise failure(asked[failed[0]], results[failed[0]])

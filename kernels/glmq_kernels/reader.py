@@ -75,7 +75,9 @@ class DirectFile:
 
     def close(self) -> None:
         """Let go of the file."""
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = self.handle = -1
 
 
 def aligned_memory(n_bytes: int) -> np.ndarray:
@@ -131,7 +133,8 @@ class Reader:
         self._slots[READ // 8] = read or fulfil.address
         self._board_argument = arguments(address_of(self._board))
         initialize(address_of(self._board_argument))
-        memory = (self._board, self._requests, self._board_argument)
+        self._targets: list[np.ndarray] = []
+        memory = (self._board, self._requests, self._board_argument, self._targets)
         self._threads = [
             threading.Thread(target=_serve, args=(serve, memory), name=f"glmq-read-{i}", daemon=True)
             for i in range(n_threads)
@@ -139,6 +142,10 @@ class Reader:
         for thread in self._threads:
             thread.start()
         self._finalizer = weakref.finalize(self, _stop, stop, memory, self._threads)
+
+    def keep(self, memory: np.ndarray) -> None:
+        """Hold memory into which parts are read until the threads have ended."""
+        self._targets.append(memory)
 
     def post(self, parts: Sequence[tuple[Part, int]], *, idle: bool = False) -> list[Request]:
         """Ask for parts, each into the memory of `room_for` bytes at an aligned address.
@@ -203,6 +210,7 @@ class Reader:
         """End the threads, after what they are reading."""
         self.drop_idle()
         self._finalizer()
+        self._targets.clear()
 
 
 def check(request: Request, result: int) -> None:
@@ -215,8 +223,8 @@ def check(request: Request, result: int) -> None:
         raise OSError(0, "the file ends there")
 
 
-Memory = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""The board, the requests, and the argument array that holds the board's address."""
+Memory = tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]
+"""The board, the requests, the argument array that holds the board's address, and where parts go."""
 
 
 def _serve(serve: Kernel, memory: Memory) -> None:

@@ -19,6 +19,7 @@ from bench.control_group import memory_limit
 from bench.synthetic import write_air
 from glmq.demo import demo_model_path
 from glmq.experts import disk as disk_module
+from glmq.experts.fetching import TRIES
 
 from .disk_models import UnreliableDisk, expert_sizes, load_from_disk
 from .small_models import N_LAYERS, N_VOCAB, TOP_K, write_glm4moe
@@ -69,21 +70,9 @@ def test_slow_reads_that_fail_once_change_nothing(monkeypatch, small_path, seed)
         tokens = answer(mapped)
     unreliable = UnreliableDisk(failures=1, seconds=0.002, seed=seed)
     monkeypatch.setattr(disk_module, "Reader", partial(Reader, read=unreliable.address))
-    monkeypatch.setattr("glmq.experts.disk.read_now", _read_patiently(disk_module.read_now))
     with load_from_disk(monkeypatch, small_path, 5, n_ctx=128) as model:
         assert answer(model) == tokens
     assert max(unreliable.reads.values()) > 1
-
-
-def _read_patiently(read_now):
-    """Dense weights are read once, and their failure is final: let the disk fail before."""
-
-    def read(reader, parts):
-        with pytest.raises(glmq.UserError):
-            read_now(reader, parts)
-        return read_now(reader, parts)
-
-    return read
 
 
 def test_a_disk_that_keeps_failing_ends_the_answer_but_not_the_model(monkeypatch, small_path):
@@ -100,6 +89,19 @@ def test_a_disk_that_keeps_failing_ends_the_answer_but_not_the_model(monkeypatch
         assert session.tokens == []
         unreliable.failures = 0
         assert answer(model) == tokens
+
+
+def test_dense_weights_that_cannot_be_read_are_told(monkeypatch, small_path):
+    broken = UnreliableDisk(failures=10**9)
+    monkeypatch.setattr(disk_module, "Reader", partial(Reader, read=broken.address))
+    with pytest.raises(glmq.UserError, match=r"small\.gguf cannot be read at byte \d+: Input/output error"):
+        load_from_disk(monkeypatch, small_path, 2, n_ctx=128)
+    assert set(broken.reads.values()) == {TRIES}
+
+
+def test_a_model_can_be_closed_twice(monkeypatch, small_path):
+    with load_from_disk(monkeypatch, small_path, 2, n_ctx=128) as model:
+        model.close()
 
 
 def test_a_file_that_changes_is_noticed(monkeypatch, small_path, tmp_path):
