@@ -63,7 +63,11 @@ class Fetching:
     def check_files(self) -> None:
         """Raise UserError when a file is not what it was."""
         for file, state in self._files.items():
-            if file.state() != state:
+            try:
+                now = file.state()
+            except OSError as error:
+                raise UserError(f"{file.path} cannot be read: {error.strerror}; check the disk") from None
+            if now != state:
                 raise UserError(f"{file.path} has changed while the model was in use; load it again")
 
     @property

@@ -19,7 +19,9 @@ from bench.control_group import memory_limit
 from bench.synthetic import write_air
 from glmq.demo import demo_model_path
 from glmq.experts import disk as disk_module
+from glmq.experts import placement
 from glmq.experts.fetching import TRIES
+from glmq.experts.profile import load_profile
 
 from .disk_models import UnreliableDisk, expert_sizes, load_from_disk
 from .small_models import N_LAYERS, N_VOCAB, TOP_K, write_glm4moe
@@ -130,6 +132,27 @@ def test_what_was_used_is_read_again_at_the_next_start(monkeypatch, small_path):
             time.sleep(0.01)
         model.session().evaluate([PROMPT[0]])
         assert model.experts.statistics.hits > 0
+
+
+def test_sessions_at_the_same_time_both_leave_what_they_used(monkeypatch, small_path):
+    with load_from_disk(monkeypatch, small_path, 2, n_ctx=128) as one:
+        path = one.experts._profile
+        with load_from_disk(monkeypatch, small_path, 2, n_ctx=128) as other:
+            other.session().evaluate(PROMPT)
+            uses = other._program.residency.uses.copy()
+        one.session().evaluate(PROMPT[:1])
+        uses = 0.5 * uses + one._program.residency.uses
+    np.testing.assert_array_equal(load_profile(path, *uses.shape), uses)
+
+
+def test_weights_count_where_the_system_does_not_tell_what_is_taken(monkeypatch, small_path):
+    with load_from_disk(monkeypatch, small_path, 12, n_ctx=128) as model:
+        placed, dense = model.experts.placement, model.experts.disk.loaded_bytes
+    monkeypatch.setattr(placement, "resident_memory", lambda: None)
+    monkeypatch.setattr(placement, "INTERPRETER", 0)
+    assert dense > 2 * placed.slot_bytes
+    with glmq.load(small_path, n_ctx=128, ram=placed.budget) as model:
+        assert model.experts.placement.n_slots == 12 - -(-dense // placed.slot_bytes)
 
 
 def test_statistics_tell_where_experts_were_found(monkeypatch, small_path):
