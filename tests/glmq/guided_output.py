@@ -46,11 +46,9 @@ KINDS = ("text", "user-defined", "control")
 """How a vocabulary has the tags."""
 
 VOCABULARIES = sorted((Path(__file__).parents[3] / "shared" / "vocab").glob("*.gguf"))
+NONE = pytest.param(None, marks=pytest.mark.skip(reason="there are no vocabularies in ../shared/vocab"))
 real_vocabularies = pytest.mark.parametrize(
-    "path",
-    VOCABULARIES
-    or [pytest.param(None, marks=pytest.mark.skip(reason="there are no vocabularies in ../shared/vocab"))],
-    ids=lambda path: path.stem,
+    "path", [pytest.param(path, id=path.stem) for path in VOCABULARIES] or [NONE]
 )
 LIKELY = b'"}]:,<>/0123456789\n'
 """A model that draws all bytes alike would hardly ever end a string."""
