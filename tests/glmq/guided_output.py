@@ -64,9 +64,8 @@ def small_tokenizer(folder, kind="text"):
     return load_tokenizer(open_gguf(path))
 
 
-def random_logits(tokenizer, tokens, seed):
-    """Logits that depend on the text so far and on nothing else."""
-    text = tokenizer.decode_bytes(tokens)
+def random_logits(tokenizer, text, seed):
+    """Logits that depend on the text so far (bytes) and on nothing else."""
     logits = np.random.default_rng([seed, zlib.crc32(text), len(text)]).standard_normal(tokenizer.n_vocab)
     logits[[tokenizer.token_id(character) for character in map(chr, LIKELY) if character != "\n"]] += 2
     return logits.astype(np.float32)
@@ -74,11 +73,11 @@ def random_logits(tokenizer, tokens, seed):
 
 def guided_output(guide, tokenizer, seed=0, max_tokens=500, fast_forward=True, wanted=()):
     """(tokens, whether it came to an end) of a model that says `wanted` as long as it may, then anything."""
-    tokens, wanted = [], list(wanted)
+    tokens, wanted, text = [], list(wanted), b""
     while len(tokens) < max_tokens and not guide.finished:
         follow = list(guide.forced()) if fast_forward else []
         if not follow:
-            logits = random_logits(tokenizer, tokens, seed)
+            logits = random_logits(tokenizer, text, seed)
             if tokens == wanted[: len(tokens)] != wanted:
                 logits[wanted[len(tokens)]] = 1000
             guide.mask(logits)
@@ -89,6 +88,7 @@ def guided_output(guide, tokenizer, seed=0, max_tokens=500, fast_forward=True, w
                 return tokens, True
             guide.accept(token)
             tokens.append(token)
+            text += tokenizer.decode_bytes([token])
     return tokens, guide.finished
 
 

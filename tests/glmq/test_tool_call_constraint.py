@@ -160,7 +160,7 @@ def test_values_by_schema(spelled, schema, fits, does_not):
 ARGUMENT = r"<arg_key>(.*?)</arg_key>\n?<arg_value>(.*?)</arg_value>\n?"
 
 
-def assert_a_call_fits(tokenizer, seed, after_thinking=False):
+def assert_a_call_fits(tokenizer, seed, after_thinking=False, max_tokens=600):
     """Of a model that begins a call and then says anything; whether the call came to its end."""
     constraint = tool_call_constraint(TOOLS, tokenizer)
     guide = constraint.guide(tokenizer)
@@ -168,12 +168,12 @@ def assert_a_call_fits(tokenizer, seed, after_thinking=False):
     if after_thinking:
         guide = AfterThinking(lambda: constraint.guide(tokenizer), tokenizer, True)
         start = "a <tool_call>free?</think><tool_call>"
-    tokens, _ = guided_output(guide, tokenizer, seed, max_tokens=1500, wanted=tokenizer.encode(start))
+    tokens, _ = guided_output(guide, tokenizer, seed, max_tokens=max_tokens, wanted=tokenizer.encode(start))
     said = tokenizer.decode(tokens)
     assert said.startswith(start)
     found = re.match(rf"(\w+)\n?((?:{ARGUMENT})*)</tool_call>", said[len(start) :], re.DOTALL)
     if found is None:
-        assert len(tokens) == 1500
+        assert len(tokens) >= max_tokens
         return False
     parameters = PARAMETERS[found[1]]
     arguments = re.findall(ARGUMENT, found[2], re.DOTALL)
@@ -194,7 +194,7 @@ def test_whatever_a_model_calls_fits(tokenizer, after_thinking):
 def test_real_vocabularies(path):
     tokenizer = load_tokenizer(open_gguf(path))
     for seed in range(2):
-        assert_a_call_fits(tokenizer, seed)
+        assert_a_call_fits(tokenizer, seed, max_tokens=150)
     for newline in ("", "\n"):
         assert may_say(tokenizer, "Well: " + call(("city", "Köln"), ("days", 3), newline=newline))
 
