@@ -21,11 +21,11 @@ from bench.control_group import memory_limit
 from bench.synthetic import write_air
 from glmq.demo import demo_model_path
 from glmq.experts import disk as disk_module
-from glmq.experts.residency import GuessScore
 from glmq.experts import placement
 from glmq.experts.disk import Disk
 from glmq.experts.fetching import TRIES
 from glmq.experts.profile import load_profile
+from glmq.experts.residency import GuessScore
 from glmq.gguf.tensors import TensorInfo
 
 from .disk_models import UnreliableDisk, expert_sizes, load_from_disk
