@@ -157,8 +157,8 @@ def _row(option: click.Option) -> tuple[str, str, str]:
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    escaped = ([cell.replace("|", r"\|") for cell in row] for row in (head, ("---",) * len(head), *rows))
+    return "".join(f"| {' | '.join(row)} |\n" for row in escaped)
 
 
 def main() -> None:
