@@ -33,8 +33,8 @@ EDITION = 2
 """Part of the file's name: raised when the file is to be built anew on machines that have one."""
 
 N_PAIRS = 8
-SAMPLING = {"general.sampling.temp": 0.2, "general.sampling.top_p": 0.9}
-"""What the original's model card recommends."""
+TEMPERATURE, TOP_P, TOP_K, MIN_P = 0.2, 0.9, 40, 0.05
+"""The first two are what the original's model card recommends, the others llama.cpp's defaults."""
 
 NAME = "SmolLM2 135M Instruct as a GLM-4 MoE"
 DESCRIPTION = (
@@ -189,8 +189,9 @@ def _header(file: GGUFFile) -> gguf.GGUFWriter:
     header.add_base_model_name(0, "SmolLM2 135M Instruct")
     header.add_base_model_organization(0, "HuggingFaceTB")
     header.add_base_model_repo_url(0, "https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct")
-    for key, value in SAMPLING.items():
-        header.add_float32(key, value)
+    for name, value in (("temp", TEMPERATURE), ("top_p", TOP_P), ("min_p", MIN_P)):
+        header.add_float32(f"general.sampling.{name}", value)
+    header.add_int32("general.sampling.top_k", TOP_K)
     header.add_file_type(file.integer("general.file_type"))
     header.add_quantization_version(gguf.GGML_QUANT_VERSION)
     for key, value in file.metadata.items():

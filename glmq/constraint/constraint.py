@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from ..guide import Guide
     from ..tokenizer import Tokenizer
 
-WHITE_SPACE = r"[\x20\x0A\x0D\x09]{1,40}"
-"""What may stand between the parts of JSON, not for ever. A schema's own "x-guidance" comes first."""
+WHITE_SPACE = r"\x20|\x0D?\x0A[\x20\x09]{0,40}"
+"""What may stand between the parts of JSON: a space, or a line break and what indents the next line.
+
+Small models fill all the room that they get. A schema's own "x-guidance" comes first.
+"""
 
 
 @dataclass(frozen=True)

@@ -199,12 +199,11 @@ def test_one_constraint_serves_many_generations(tokenizer):
 
 def test_white_space_in_json_ends(tokenizer):
     guide = json_schema_constraint({"type": "array"}).guide(tokenizer)
-    space = tokenizer.encode(" ")[0]
-    guide.accept(tokenizer.encode("[")[0])
-    for _ in range(40):
-        assert space in allowed(guide, tokenizer.n_vocab)
-        guide.accept(space)
-    assert space not in allowed(guide, tokenizer.n_vocab)
+    start, line_end, space = (tokenizer.encode(text)[0] for text in "[\n ")
+    for token in (start, line_end, *[space] * 40):
+        assert token in allowed(guide, tokenizer.n_vocab)
+        guide.accept(token)
+    assert not {space, line_end} & set(allowed(guide, tokenizer.n_vocab))
 
 
 def test_the_vocabulary_is_prepared_once_and_goes_with_the_tokenizer(tmp_path):
