@@ -22,7 +22,6 @@ from .terminal import note
 from .tool_options import Confirmation, open_toolbox, tool_options
 
 if TYPE_CHECKING:
-    from ..model import Model
     from .talk import Talk
 
 
@@ -115,13 +114,14 @@ def chat(
             session,
             status,
         )
-        _begin(talk, loaded)
+        _begin(talk)
         _converse(talk)
+        talk.save_session()
 
 
-def _begin(talk: Talk, model: Model) -> None:
+def _begin(talk: Talk) -> None:
     """Refuse at once what cannot be, take up an earlier session, greet."""
-    talk.check()
+    talk.check(talk.model, talk.settings)
     talk.restore_session()
     if sys.stdin.isatty():
         note(f"glmq {__version__} · {talk.described()} · /help lists commands")
@@ -144,3 +144,7 @@ def _converse(talk: Talk) -> None:
             if not sys.stdin.isatty():
                 raise
             note(f"{error}")
+        except KeyboardInterrupt:
+            if not sys.stdin.isatty():
+                raise
+            note("Stopped.")

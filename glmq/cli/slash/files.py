@@ -38,6 +38,8 @@ def _session(talk: Talk, argument: str) -> str:
 
 def _file(talk: Talk, argument: str) -> str:
     path = _path(argument, "/file")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is not a file")
     try:
         text = path.read_bytes().decode()
     except OSError as error:
@@ -60,7 +62,10 @@ def _messages(talk: Talk) -> str:
 def _path(argument: str, command: str) -> Path:
     if not argument:
         raise UserError(f"name a file: {command} FILE")
-    return Path(argument).expanduser()
+    try:
+        return Path(argument).expanduser()
+    except RuntimeError:  # ~ and the name of nobody
+        return Path(argument)
 
 
 COMMANDS = {

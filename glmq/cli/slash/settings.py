@@ -17,7 +17,7 @@ def _set(talk: Talk, argument: str) -> str:
     name, _, value = argument.partition(" ")
     if not name:
         return _all_settings(talk)
-    talk.settings = changed(talk.settings, name, value)
+    talk.change_settings(changed(talk.settings, name, value))
     return "Set."
 
 
