@@ -62,11 +62,18 @@ def _switch(name: str, text: str) -> bool:
     return text == "on"
 
 
+def _choice(name: str, text: str) -> bool | None:
+    if text not in ("on", "off", "default"):
+        raise UserError(f"{name} is on, off or default, which leaves it to the model, not {text!r}")
+    return None if text == "default" else text == "on"
+
+
 def _number(name: str, text: str) -> int | None:
+    least = 0 if name == "think_budget" else 1
     if text == NO_NUMBER:
         return None
-    if not text.isdigit():
-        raise UserError(f"{name} is a number of tokens or off, not {text!r}")
+    if not (text.isascii() and text.isdigit()) or int(text) < least:
+        raise UserError(f"{name} is a number of tokens from {least} on, or off, not {text!r}")
     return int(text)
 
 
@@ -79,6 +86,7 @@ def _view(name: str, text: str) -> Thinking:
 
 _OWN: dict[str, Any] = {
     "max_tokens": _number,
+    "think": _choice,
     "think_budget": _number,
     "preserve_thinking": _switch,
     "strict_tools": _switch,

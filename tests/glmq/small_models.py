@@ -84,6 +84,7 @@ def write_glm4moe(
     seed: int = 0,
     name: str = "",
     n_ctx: int = 512,
+    chat_template: str = "",
 ) -> Path:
     """A `glm4moe` model: a dense layer, then layers of experts.
 
@@ -96,6 +97,8 @@ def write_glm4moe(
     writer = model.writer
     if name:
         writer.add_name(name)
+    if chat_template:
+        writer.add_chat_template(chat_template)
     _add_sizes(writer, N_LAYERS, n_ctx)
     writer.add_expert_count(N_EXPERTS)
     writer.add_expert_used_count(TOP_K)

@@ -119,11 +119,15 @@ def test_4_6_refuses_to_keep_thinking(tmp_path, monkeypatch, glm_4_6_path, glm_4
     assert not talk.settings.preserve_thinking
 
 
+def letters_only(model):
+    """Makes a random model write letters and nothing that would end its thinking."""
+    is_letter = [model.detokenize([token]).isalpha() for token in range(model.n_vocab)]
+    return Sampling(seed=1, logit_bias={i: -99.0 for i, wanted in enumerate(is_letter) if not wanted})
+
+
 def test_a_budget_closes_the_thinking_and_the_answer_follows(glm_4_7):
     question = [{"role": "user", "content": "Hello"}]
-    is_letter = [glm_4_7.detokenize([token]).isalpha() for token in range(glm_4_7.n_vocab)]
-    sampling = Sampling(seed=1, logit_bias={i: -99.0 for i, wanted in enumerate(is_letter) if not wanted})
-    answer = glm_4_7.chat(question, think_budget=12, max_tokens=40, sampling=sampling)
+    answer = glm_4_7.chat(question, think_budget=12, max_tokens=40, sampling=letters_only(glm_4_7))
     answer.run()
     tokens = answer.generation.tokens
     thoughts, answered = (glm_4_7.detokenize(part) for part in (tokens[:12], tokens[12:]))
@@ -131,8 +135,8 @@ def test_a_budget_closes_the_thinking_and_the_answer_follows(glm_4_7):
     assert (answer.reasoning, answer.content) == (thoughts, answered.removeprefix("</think>"))
 
 
-def test_a_budget_can_be_set_while_the_chat_goes_on(monkeypatch, capsys, glm_4_7):
-    talk = new_talk(monkeypatch, glm_4_7, None, max_tokens=30)
+def test_a_budget_can_be_set_while_the_chat_goes_on(monkeypatch, glm_4_7):
+    talk = new_talk(monkeypatch, glm_4_7, None, max_tokens=30, sampling=letters_only(glm_4_7))
     talk.say("one")
     assert talk.messages[-1]["content"] == ""  # it thinks for longer than that
     talk.say("/set think_budget 4", "two")

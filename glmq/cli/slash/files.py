@@ -31,9 +31,16 @@ def _export(talk: Talk, argument: str) -> str:
 
 
 def _session(talk: Talk, argument: str) -> str:
-    talk.session_path = _path(argument, "/session")
-    talk.save_session()
-    return f"The chat and its state are kept in {talk.session_path} from now on."
+    path = _path(argument, "/session")
+    if path.exists() and path != talk.session_path:
+        raise UserError(f"{path} exists; start with --session {path} to go on with it, or name another file")
+    before, talk.session_path = talk.session_path, path
+    try:
+        talk.save_session()
+    except UserError:
+        talk.session_path = before
+        raise
+    return f"The chat and its state are kept in {path} from now on."
 
 
 def _file(talk: Talk, argument: str) -> str:

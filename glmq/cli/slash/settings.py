@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 from glmq_kernels.errors import UserError
 
@@ -11,6 +12,9 @@ from ..completion import paths, words
 from ..talk import Talk
 from ..talk_settings import changed, setting_names
 from .command import SlashCommand
+
+
+_ESCAPED = str.maketrans({"\\": r"\\", "\n": r"\n", "\t": r"\t", "\r": r"\r", " ": r"\x20"})
 
 
 def _set(talk: Talk, argument: str) -> str:
@@ -26,15 +30,20 @@ def _all_settings(talk: Talk) -> str:
     sampling = own.pop("sampling")
     del own["recommended"]
     own |= {each.name: getattr(sampling, each.name) for each in fields(sampling)}
-    return "\n".join(f"{name} {_shown(value)}" for name, value in own.items())
+    return "\n".join(f"{name} {_shown(name, value)}" for name, value in own.items())
 
 
-def _shown(value: object) -> str:
+def _shown(name: str, value: Any) -> str:
+    """A value as /set takes it, or a dash where there is none."""
     if isinstance(value, bool):
         return "on" if value else "off"
-    if isinstance(value, tuple):
-        return " ".join(value)
-    return "-" if value is None or value == {} else str(value)
+    if name == "order":
+        return ";".join(value)
+    if name == "dry_breakers":
+        return " ".join(each.translate(_ESCAPED) for each in value) or "none"
+    if name == "logit_bias":
+        return " ".join(f"{token}{bias:+g}" for token, bias in value.items()) or "none"
+    return "-" if value is None else str(value)
 
 
 def _think(talk: Talk, argument: str) -> str:
