@@ -21,10 +21,11 @@ generate = Model.generate
 class Script:
     """What a model says, one reply after another.
 
-    prompts: what it was asked. stop_at: Ctrl-C is pressed when it has said that of a reply.
+    prompts: what it was asked. stop_at: `stop`, which presses Ctrl-C, is called when that of a reply is said.
     """
 
     stop_at: str | None = None
+    stop = staticmethod(lambda: signal.raise_signal(signal.SIGINT))
 
     def __init__(self, replies=(), *, seconds=0.0, prompts_file=None):
         self.replies, self.prompts = list(replies), []
@@ -37,7 +38,8 @@ class Script:
             with Path(self._prompts_file).open("a", encoding="utf-8") as file:
                 print(json.dumps(self.prompts[-1]), file=file)
         reply = self.replies.pop(0) if self.replies else "The script is over."
-        guide = Reply(model.tokenizer.encode(reply), self._seconds, self._n_until_stop(model, reply))
+        guide = Reply(model.tokenizer.encode(reply), self._seconds)
+        guide.stop, guide.n_until_stop = self.stop, self._n_until_stop(model, reply)
         return generate(model, prompt, **arguments | {"constraint": guide})
 
 
@@ -50,21 +52,23 @@ class Script:
 class Reply:
     """A guide that forces tokens: one at a time if that takes time, else all but the last, and then that.
 
-    n_until_stop: tokens up to Ctrl-C.
+    n_until_stop: tokens after which `stop` is called, if it is.
     """
 
-    def __init__(self, tokens, seconds=0.0, n_until_stop=None):
-        self._left, self._seconds, self._n_until_stop = tokens, seconds, n_until_stop
+    def __init__(self, tokens, seconds=0.0):
+        self._left, self._seconds = tokens, seconds
+        self.stop, self.n_until_stop = None, None
 
     @property
     def finished(self):
         return not self._left
 
     def forced(self):
-        if self._n_until_stop == 0:
-            signal.raise_signal(signal.SIGINT)
+        if self.n_until_stop == 0:
+            self.n_until_stop = None
+            self.stop()
         time.sleep(self._seconds)
-        n = self._n_until_stop or len(self._left) - 1 or 1
+        n = self.n_until_stop or len(self._left) - 1 or 1
         return self._left[: 1 if self._seconds else n]
 
     def mask(self, logits):
@@ -72,8 +76,8 @@ class Reply:
 
     def accept(self, token):
         assert self._left.pop(0) == token
-        if self._n_until_stop is not None:
-            self._n_until_stop -= 1
+        if self.n_until_stop is not None:
+            self.n_until_stop -= 1
 
 
 def main() -> None:
