@@ -13,6 +13,7 @@ from glmq_kernels.errors import UserError
 HEADROOM = 0.92
 """Share of the free memory that a model takes by itself."""
 
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
 GIGABYTE = 1e9
 UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 
@@ -63,23 +64,26 @@ def _free_on_windows() -> int | None:
 
 
 def _left_in_control_groups() -> list[int]:
-    """Of each control group that this process is in: its limit less what is used and not file cache."""
+    """Of each control group that this process is in, and those around it: the limit less what is used.
+
+    What is used does not count file cache.
+    """
     left = []
     for line in _lines("/proc/self/cgroup"):
         _, controllers, group = line.split(":", 2)
-        for path in (group, "/"):
-            if controllers == "memory":
-                folder = Path("/sys/fs/cgroup/memory" + path)
-                names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_cache")
-            elif not controllers:
-                folder = Path("/sys/fs/cgroup" + path)
-                names = ("memory.max", "memory.current", "file")
-            else:
-                break
+        if controllers == "memory":
+            top = CONTROL_GROUPS / "memory"
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_cache")
+        elif not controllers:
+            top = CONTROL_GROUPS
+            names = ("memory.max", "memory.current", "file")
+        else:
+            continue
+        lowest = top / group.lstrip("/")
+        for folder in (lowest, *lowest.parents[: len(lowest.parts) - len(top.parts)]):
             limit, used = (_number(folder / name) for name in names[:2])
             if limit is not None and used is not None:
                 left.append(max(0, limit - used + _field(folder / "memory.stat", names[2])))
-                break
     return left
 
 
@@ -103,9 +107,9 @@ def _field(path: Path, name: str) -> int:
     return 0
 
 
-def resident_memory() -> int:
-    """Bytes of memory that this process takes now, roughly where the system does not tell."""
-    return _status_of_process("VmRSS") or 200_000_000
+def resident_memory() -> int | None:
+    """Bytes of memory that this process takes now; None where the system does not tell."""
+    return _status_of_process("VmRSS")
 
 
 def peak_memory() -> int | None:

@@ -237,16 +237,20 @@ class Model:
         is closed. constraint: what the answer behind the thinking is held to; strict_tools: calls are held
         to the tools' schemas.
 
-        What the session holds of an earlier turn is used again, token by token as it was generated.
+        What the session holds of an earlier turn is used again, token by token as it was generated. Names of
+        special tokens in messages are text like any other.
         """
         from .chat.answer import Answer, guide_of
+        from .chat.messages import plain_data
         from .chat.output_parser import OutputParser
         from .chat.prompt import prompt_tokens
+        from .chat.quoted_tokens import quoted
         from .chat.thinking import render_turn
 
         session = session or self._own_session()
+        said, offered = (quoted(plain_data(each), self.tokenizer) for each in (list(messages), tools))
         prompt = render_turn(
-            self.chat_template, messages, thinking=thinking, preserve=preserve_thinking, tools=tools,
+            self.chat_template, said, thinking=thinking, preserve=preserve_thinking, tools=offered,
             **template_arguments,
         )  # fmt: skip
         tokens = prompt_tokens(prompt.text, self.tokenizer, [*session.tokens, *session.drawn])

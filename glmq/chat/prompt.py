@@ -14,17 +14,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..tokenizer import Tokenizer
+from .quoted_tokens import unquoted
 
 
 def prompt_tokens(text: str, tokenizer: Tokenizer, cached: Sequence[int]) -> list[int]:
     """Token ids of a rendered chat template, beginning with as many of `cached` as spell the same.
 
-    A bos token that the file asks for is put before it unless the template has written it already.
+    Names of special tokens stand for these, but for marked ones (`quoted_tokens.py`). A bos token that the
+    file asks for is put before it unless the template has written it already.
     """
     if tokenizer.add_bos and tokenizer.bos_id is not None:
         bos = tokenizer.token_text(tokenizer.bos_id)
         text = text if text.startswith(bos) else bos + text
-    parts = tokenizer.parts(text)
+    parts = [part if isinstance(part, int) else unquoted(part) for part in tokenizer.parts(text)]
     n_kept = 0
     for i, part in enumerate(parts):
         n_kept, fresh = _keep(part, tokenizer, cached, n_kept)
@@ -60,7 +62,7 @@ def _end_of_spelling(data: bytes, tokenizer: Tokenizer, cached: Sequence[int], s
         if position == len(data):
             return i
         spelling = tokenizer.decode_bytes([cached[i]])
-        if not data.startswith(spelling, position):
+        if cached[i] in tokenizer.special_ids or not data.startswith(spelling, position):
             return None
         position += len(spelling)
     return len(cached) if position == len(data) else None
@@ -85,7 +87,7 @@ def _last_common_border(
         if i == len(cached):
             return found
         spelling = tokenizer.decode_bytes([cached[i]])
-        if not data.startswith(spelling, position):
+        if cached[i] in tokenizer.special_ids or not data.startswith(spelling, position):
             return found
         position += len(spelling)
         i += 1

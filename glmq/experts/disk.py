@@ -38,6 +38,11 @@ class Disk:
             found = self._loaded[info.name] = self._read(info)
         return found
 
+    @property
+    def loaded_bytes(self) -> int:
+        """Of all tensors that were loaded."""
+        return sum(tensor.nbytes for tensor in self._loaded.values())
+
     def _read(self, info: TensorInfo) -> np.ndarray:
         memory = aligned_memory(room_for(info.n_bytes))
         file, start = self.files[info.file_index], info.offset // ALIGNMENT * ALIGNMENT

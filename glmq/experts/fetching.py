@@ -37,6 +37,8 @@ class Fetching:
     """What is on its way, and the slots that do not belong to the cache.
 
     pending: experts that were asked for. passing: slots of those that have come but are not to stay.
+    What is in which slot is noted in an order that lets `settle` put everything right wherever an interrupt
+    has struck.
     """
 
     def __init__(self, reader: Reader, slab: Slab, cache: ExpertCache) -> None:
@@ -44,7 +46,9 @@ class Fetching:
         self.passing: dict[Expert, int] = {}
         self.bytes_read = 0
         self._reader, self._slab, self._cache = reader, slab, cache
+        reader.keep(slab.memory)
         self._abandoned: list[Fetch] = []
+        self._whole: list[Expert | None] = [None] * slab.n_slots
         self._staging = self._not_cached()
         self.n_staging = len(self._staging)
         self._files: dict[DirectFile, tuple[int, int]] = {}
@@ -59,7 +63,11 @@ class Fetching:
     def check_files(self) -> None:
         """Raise UserError when a file is not what it was."""
         for file, state in self._files.items():
-            if file.state() != state:
+            try:
+                now = file.state()
+            except OSError as error:
+                raise UserError(f"{file.path} cannot be read: {error.strerror}; check the disk") from None
+            if now != state:
                 raise UserError(f"{file.path} has changed while the model was in use; load it again")
 
     @property
@@ -80,6 +88,7 @@ class Fetching:
         staged = slot is None
         if slot is None:
             slot = self._take_staging()
+        self._whole[slot] = None
         requests = self._reader.post(self._slab.parts(layer, expert[1], slot), idle=idle)
         fetch = Fetch(layer, expert, slot, requests, [1] * len(requests), staged, guessed)
         self.pending[expert] = fetch
@@ -129,12 +138,16 @@ class Fetching:
 
     def arrive(self, fetch: Fetch) -> None:
         """Tell the kernels where an expert that is there lies."""
-        _, expert = fetch.expert
-        fetch.layer.experts.table[expert] = [request.address for request in fetch.requests]
+        self._enter(fetch)
         if fetch.staged:
             self.passing[fetch.expert] = fetch.slot
         self._release(fetch)
         del self.pending[fetch.expert]
+
+    def _enter(self, fetch: Fetch) -> None:
+        _, expert = fetch.expert
+        fetch.layer.experts.table[expert] = [request.address for request in fetch.requests]
+        self._whole[fetch.slot] = fetch.expert
 
     def _release(self, fetch: Fetch) -> None:
         for request in fetch.requests:
@@ -178,20 +191,15 @@ class Fetching:
 
     def settle(self) -> None:
         """Have nothing on its way: wait for what is being read, forget what has not been begun or failed."""
-        self._reader.drop_idle()
-        for fetch in [*self.pending.values(), *self._abandoned]:
-            for request in fetch.requests:
-                self._reader.await_result(request)
-        for fetch in list(self.pending.values()):
-            whole = all(self._reader.result(each) == each.part.n_bytes for each in fetch.requests)
-            if whole and not fetch.staged:
-                self.arrive(fetch)
-            else:
-                self._release(fetch)
-                if not fetch.staged:
-                    self._cache.forget(fetch.expert)
-        for fetch in self._abandoned:
-            self._release(fetch)
+        self._reader.drain()
+        for fetch in self.pending.values():
+            results = [self._reader.result(request) for request in fetch.requests]
+            self.bytes_read += sum(max(0, result) for result in results)
+            if results == [request.part.n_bytes for request in fetch.requests]:
+                self._enter(fetch)
+        for expert, slot in self._cache.held():
+            if self._whole[slot] != expert:
+                self._cache.forget(expert)
         self.pending, self.passing, self._abandoned = {}, {}, []
         self._staging = self._not_cached()
 
@@ -208,14 +216,17 @@ def failure(request: Request, result: int) -> UserError:
     )
 
 
-def read_now(reader: Reader, parts: Sequence[tuple[Part, int]]) -> list[int]:
-    """Read parts and wait for them; gives the addresses of their first bytes. Raises UserError."""
-    asked = reader.post(parts)
-    for request in asked:
-        reader.await_result(request)
-    failed = [request for request in asked if reader.result(request) != request.part.n_bytes]
-    if failed:
-        raise failure(failed[0], reader.result(failed[0]))
-    for request in asked:
-        reader.release(request)
-    return [request.address for request in asked]
+def read_now(reader: Reader, parts: Sequence[tuple[Part, int]]) -> None:
+    """Read parts and wait for them. Raises UserError when one has failed too often."""
+    for _ in range(TRIES):
+        asked = reader.post(parts)
+        for request in asked:
+            reader.await_result(request)
+        results = [reader.result(request) for request in asked]
+        for request in asked:
+            reader.release(request)
+        failed = [i for i, request in enumerate(asked) if results[i] != request.part.n_bytes]
+        if not failed:
+            return
+        parts = [parts[i] for i in failed]
+    raise failure(asked[failed[0]], results[failed[0]])

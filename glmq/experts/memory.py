@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
-
 from ..gguf import GGUFFile
 from ..memory_plan import Needs
 from ..program import Program
@@ -41,7 +39,6 @@ class ExpertMemory:
         self.disk = Disk(file.paths)
         self._budget, self._needs = budget, needs
         self._profile = profile_path(file.identity)
-        self._earlier: np.ndarray = np.zeros(0)
         self._residency: Residency | None = None
         self._placement: Placement | None = None
 
@@ -54,8 +51,7 @@ class ExpertMemory:
             program.expert_layers, self.disk, self._budget, self._needs
         )
         self._residency = program.residency = residency
-        self._earlier = load_profile(self._profile, *residency.uses.shape)
-        residency.warm(likeliest(self._earlier))
+        residency.warm(likeliest(load_profile(self._profile, *residency.uses.shape)))
 
     @property
     def placement(self) -> Placement:
@@ -77,5 +73,7 @@ class ExpertMemory:
     def close(self) -> None:
         """End reading, and keep for the next start what was used."""
         if self._residency is not None:
-            save_profile(self._profile, self._earlier, self._residency.uses)
+            # Another process may have written a profile meanwhile.
+            earlier = load_profile(self._profile, *self._residency.uses.shape)
+            save_profile(self._profile, earlier, self._residency.uses)
         self.disk.close()

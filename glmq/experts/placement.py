@@ -17,6 +17,9 @@ from .slab import ExpertLayer, Slab
 RESERVE = 150_000_000
 """Bytes left for what comes later: tokenizer, templates, logits."""
 
+INTERPRETER = 200_000_000
+"""Bytes that a process takes beside its weights, roughly, where the system does not tell."""
+
 LEAST_STAGING = 16
 """Experts that can pass through memory at once, in two halves."""
 
@@ -67,7 +70,10 @@ def place_experts(
     routing = layers[0].routing
     slot_bytes = max(layer.room for layer in layers)
     staging = max(LEAST_STAGING, routing.top_k + GUESSES)
-    taken = resident_memory() + needs.kv_cache + needs.work + RESERVE
+    resident = resident_memory()
+    if resident is None:
+        resident = INTERPRETER + disk.loaded_bytes
+    taken = resident + needs.kv_cache + needs.work + RESERVE
     n_slots = (budget - taken) // slot_bytes - staging
     if n_slots < 0:
         least = show_budget(taken + staging * slot_bytes)

@@ -87,6 +87,12 @@ class ExpertCache:
         """The experts of a layer that are in slots."""
         return [(layer, number) for number in self._held[layer]]
 
+    def held(self) -> list[tuple[Expert, int]]:
+        """The experts that are in slots, and in which."""
+        return [
+            ((layer, number), slot) for layer, held in enumerate(self._held) for number, slot in held.items()
+        ]
+
     def slots(self) -> set[int]:
         """All slots, used and free."""
         used = {slot for held in self._held for slot in held.values()}

@@ -27,7 +27,7 @@ def load_profile(path: Path, n_layers: int, n_experts: int) -> np.ndarray:
     nothing = np.zeros((n_layers, n_experts))
     try:
         uses = np.array(json.loads(path.read_text())["uses"], np.float64)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return nothing
     return uses if uses.shape == nothing.shape and np.isfinite(uses).all() else nothing
 

@@ -47,36 +47,33 @@ class Residency:
         self.uses = np.zeros((len(layers), layers[0].routing.n_experts), np.int64)
         self._layers, self._fetching = layers, fetching
         self._guesses = _GuessScore()
+        self._unfinished = False
         self._all_fit = cache.n_slots >= self.uses.size
 
     def run(self, tape: Tape, team: Team, on_routing: OnRouting | None = None) -> None:
         """Run the tape for the batch that its state describes.
 
-        Raises UserError when experts cannot be read. What was in memory is then as it was.
+        Raises UserError when experts cannot be read. Whatever ends it early, the next run puts right.
         """
         began = time.perf_counter()
         self._fetching.check_files()
         self.cache.count_tokens(int(tape.state[N_TOKENS]))
-        if self._fetching.pending:
-            self._fetching.settle()
+        if self._fetching.pending or self._unfinished:
+            self.settle()
+        self._unfinished = True
         read_before = self._fetching.bytes_read
         first = 0
-        try:
-            for layer in self._layers:
-                tape.run(team, first, layer.after_routing)
-                self._fetching.free_passing()
-                if on_routing is not None:
-                    on_routing(layer, int(tape.state[N_TOKENS]))
-                if tape.state[N_TOKENS] == 1:
-                    first = self._one_token(layer, tape, team)
-                else:
-                    first = self._many_tokens(layer, tape, team)
-            tape.run(team, first, tape.n_operations)
-        except BaseException:
-            for layer in self._layers:
-                layer.routing.select_all()
-            self._fetching.settle()
-            raise
+        for layer in self._layers:
+            tape.run(team, first, layer.after_routing)
+            self._fetching.free_passing()
+            if on_routing is not None:
+                on_routing(layer, int(tape.state[N_TOKENS]))
+            if tape.state[N_TOKENS] == 1:
+                first = self._one_token(layer, tape, team)
+            else:
+                first = self._many_tokens(layer, tape, team)
+        tape.run(team, first, tape.n_operations)
+        self._unfinished = False
         self.statistics.tokens += int(tape.state[N_TOKENS])
         self.statistics.bytes_read += self._fetching.bytes_read - read_before
         self.statistics.run_seconds += time.perf_counter() - began
@@ -96,8 +93,10 @@ class Residency:
         return sum(not self._fetching.is_there(fetch) for fetch in self._fetching.pending.values())
 
     def settle(self) -> None:
-        """Wait for what is being read and ask for nothing more."""
+        """Wait for what is being read, and forget what a run that did not end has left."""
         self._fetching.settle()
+        for layer in self._layers:
+            layer.routing.select_all()
 
     def _look_up(self, wanted: Sequence[Expert], shares: Sequence[float] = ()) -> list[Expert]:
         """Those of one layer's experts that are there. All count as used, by `shares` (all) of the tokens.

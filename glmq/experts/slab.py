@@ -53,11 +53,11 @@ class Slab:
 
     def __init__(self, n_slots: int, slot_bytes: int) -> None:
         self.n_slots, self.slot_bytes = n_slots, slot_bytes
-        self._memory: np.ndarray = aligned_memory(n_slots * slot_bytes)
+        self.memory: np.ndarray = aligned_memory(n_slots * slot_bytes)
 
     def parts(self, layer: ExpertLayer, expert: int, slot: int) -> list[tuple[Part, int]]:
         """An expert's parts, each with the address of its room in a slot."""
-        room = address_of(self._memory) + slot * self.slot_bytes
+        room = address_of(self.memory) + slot * self.slot_bytes
         placed = []
         for part in layer.parts[expert]:
             placed.append((part, room))

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .streaming import StreamDecoder
-from .tokenizer import Tokenizer, load_tokenizer
+from .tokenizer import ANSWER_TAGS, Tokenizer, load_tokenizer
 
-__all__ = ["StreamDecoder", "Tokenizer", "load_tokenizer"]
+__all__ = ["ANSWER_TAGS", "StreamDecoder", "Tokenizer", "load_tokenizer"]

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from ..gguf import GGUFFile
 
 
+ANSWER_TAGS = (
+    "<think>", "</think>", "<tool_call>", "</tool_call>",
+    "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>",
+)  # fmt: skip
+"""Tokens that give a GLM answer its structure; some files have them as special ones."""
+
+
 class PlainText(Protocol):
     """An encoding of text without special tokens."""
 
@@ -93,9 +100,10 @@ class Tokenizer:
         """A text cut at the tokens that always stand for their names: ids of these, and text to encode."""
         return _cut(text.encode("utf-8", "replace").decode(), self._whole)
 
-    def stream(self, *, special: bool = False) -> StreamDecoder:
-        """A decoder for tokens that come one by one."""
-        return StreamDecoder(lambda token: self._token_bytes(token, special))
+    def stream(self) -> StreamDecoder:
+        """A decoder for tokens that come one by one. Of special tokens it shows ANSWER_TAGS alone."""
+        tags = {self.token_id(tag) for tag in ANSWER_TAGS}
+        return StreamDecoder(lambda token: self._token_bytes(token, token in tags))
 
     def _token_bytes(self, token: int, special: bool) -> bytes:
         if not 0 <= token < self.n_vocab:

@@ -19,12 +19,14 @@ from .memory import address_of, aligned_zeros
 from .reader_board import (
     DROPPED,
     FINISHED,
+    IDLE_TAIL,
     PENDING,
     READ,
     READER_BOARD_BYTES,
     REQUEST_RESULT,
     REQUEST_SLOTS,
     RING_LENGTH,
+    URGENT_TAIL,
 )
 from .store import Kernel, arguments, kernels
 
@@ -73,7 +75,9 @@ class DirectFile:
 
     def close(self) -> None:
         """Let go of the file."""
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = self.handle = -1
 
 
 def aligned_memory(n_bytes: int) -> np.ndarray:
@@ -129,7 +133,8 @@ class Reader:
         self._slots[READ // 8] = read or fulfil.address
         self._board_argument = arguments(address_of(self._board))
         initialize(address_of(self._board_argument))
-        memory = (self._board, self._requests, self._board_argument)
+        self._targets: list[np.ndarray] = []
+        memory = (self._board, self._requests, self._board_argument, self._targets)
         self._threads = [
             threading.Thread(target=_serve, args=(serve, memory), name=f"glmq-read-{i}", daemon=True)
             for i in range(n_threads)
@@ -137,6 +142,10 @@ class Reader:
         for thread in self._threads:
             thread.start()
         self._finalizer = weakref.finalize(self, _stop, stop, memory, self._threads)
+
+    def keep(self, memory: np.ndarray) -> None:
+        """Hold memory into which parts are read until the threads have ended."""
+        self._targets.append(memory)
 
     def post(self, parts: Sequence[tuple[Part, int]], *, idle: bool = False) -> list[Request]:
         """Ask for parts, each into the memory of `room_for` bytes at an aligned address.
@@ -152,7 +161,8 @@ class Reader:
             self._requests[slot] = part.file.handle, first, last - first, room, PENDING, 0, 0, 0
             asked.append(Request(part, room + part.offset - first, slot))
             values.append(address_of(self._requests) + slot * REQUEST_SLOTS * 8)
-        self._post(address_of(arguments(*values)))
+        packed = arguments(*values)
+        self._post(address_of(packed))
         return asked
 
     def result(self, request: Request) -> int:
@@ -169,12 +179,13 @@ class Reader:
 
     @property
     def n_finished(self) -> int:
-        """Requests that have been read or have failed."""
+        """Requests that have been read, have failed or were taken back."""
         return int(self._slots[FINISHED // 8])
 
     def wait(self, n_finished: int) -> None:
         """Sleep until `n_finished` is another number."""
-        self._wait(address_of(arguments(address_of(self._board), n_finished)))
+        packed = arguments(address_of(self._board), n_finished)
+        self._wait(address_of(packed))
 
     def drop_idle(self) -> None:
         """Take back the idle requests that have not been begun; their result becomes DROPPED."""
@@ -188,10 +199,18 @@ class Reader:
                 return
             self.wait(seen)
 
+    def drain(self) -> None:
+        """Take back what is idle, wait for all else, and forget every request."""
+        self.drop_idle()
+        while (seen := self.n_finished) != self._slots[URGENT_TAIL // 8] + self._slots[IDLE_TAIL // 8]:
+            self.wait(seen)
+        self._free = list(range(RING_LENGTH))
+
     def close(self) -> None:
         """End the threads, after what they are reading."""
         self.drop_idle()
         self._finalizer()
+        self._targets.clear()
 
 
 def check(request: Request, result: int) -> None:
@@ -204,8 +223,8 @@ def check(request: Request, result: int) -> None:
         raise OSError(0, "the file ends there")
 
 
-Memory = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""The board, the requests, and the argument array that holds the board's address."""
+Memory = tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]
+"""The board, the requests, the argument array that holds the board's address, and where parts go."""
 
 
 def _serve(serve: Kernel, memory: Memory) -> None:

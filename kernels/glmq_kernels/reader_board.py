@@ -12,7 +12,7 @@ IDLE_HEAD = 24
 IDLE_TAIL = 32
 ACTIVE = 40  # urgent requests that are being read
 READ = 48  # address of the kernel that fulfils a request
-FINISHED = 64  # requests that were read or failed
+FINISHED = 64  # requests that were read, failed or were taken back
 WORK = BOARD_BYTES  # the condition on which reading threads sleep
 
 RING_LENGTH = 65536

@@ -89,7 +89,16 @@ def test_a_profile_tells_the_next_session_what_was_used_most(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", '{"uses": [[1]]}', '{"uses": "x"}', '{"uses": [[1, NaN]]}', "\x00"]
+    "text",
+    [
+        "",
+        "{}",
+        '{"uses": [[1]]}',
+        '{"uses": "x"}',
+        '{"uses": [[1, NaN]]}',
+        "\x00",
+        '{"uses": [[1' + 400 * "0" + ", 1]]}",
+    ],
 )
 def test_a_damaged_profile_is_like_none(tmp_path, text):
     (tmp_path / "profile.json").write_text(text)

@@ -19,6 +19,9 @@ from bench.control_group import memory_limit
 from bench.synthetic import write_air
 from glmq.demo import demo_model_path
 from glmq.experts import disk as disk_module
+from glmq.experts import placement
+from glmq.experts.fetching import TRIES
+from glmq.experts.profile import load_profile
 
 from .disk_models import UnreliableDisk, expert_sizes, load_from_disk
 from .small_models import N_LAYERS, N_VOCAB, TOP_K, write_glm4moe
@@ -69,21 +72,9 @@ def test_slow_reads_that_fail_once_change_nothing(monkeypatch, small_path, seed)
         tokens = answer(mapped)
     unreliable = UnreliableDisk(failures=1, seconds=0.002, seed=seed)
     monkeypatch.setattr(disk_module, "Reader", partial(Reader, read=unreliable.address))
-    monkeypatch.setattr("glmq.experts.disk.read_now", _read_patiently(disk_module.read_now))
     with load_from_disk(monkeypatch, small_path, 5, n_ctx=128) as model:
         assert answer(model) == tokens
     assert max(unreliable.reads.values()) > 1
-
-
-def _read_patiently(read_now):
-    """Dense weights are read once, and their failure is final: let the disk fail before."""
-
-    def read(reader, parts):
-        with pytest.raises(glmq.UserError):
-            read_now(reader, parts)
-        return read_now(reader, parts)
-
-    return read
 
 
 def test_a_disk_that_keeps_failing_ends_the_answer_but_not_the_model(monkeypatch, small_path):
@@ -100,6 +91,19 @@ def test_a_disk_that_keeps_failing_ends_the_answer_but_not_the_model(monkeypatch
         assert session.tokens == []
         unreliable.failures = 0
         assert answer(model) == tokens
+
+
+def test_dense_weights_that_cannot_be_read_are_told(monkeypatch, small_path):
+    broken = UnreliableDisk(failures=10**9)
+    monkeypatch.setattr(disk_module, "Reader", partial(Reader, read=broken.address))
+    with pytest.raises(glmq.UserError, match=r"small\.gguf cannot be read at byte \d+: Input/output error"):
+        load_from_disk(monkeypatch, small_path, 2, n_ctx=128)
+    assert set(broken.reads.values()) == {TRIES}
+
+
+def test_a_model_can_be_closed_twice(monkeypatch, small_path):
+    with load_from_disk(monkeypatch, small_path, 2, n_ctx=128) as model:
+        model.close()
 
 
 def test_a_file_that_changes_is_noticed(monkeypatch, small_path, tmp_path):
@@ -128,6 +132,27 @@ def test_what_was_used_is_read_again_at_the_next_start(monkeypatch, small_path):
             time.sleep(0.01)
         model.session().evaluate([PROMPT[0]])
         assert model.experts.statistics.hits > 0
+
+
+def test_sessions_at_the_same_time_both_leave_what_they_used(monkeypatch, small_path):
+    with load_from_disk(monkeypatch, small_path, 2, n_ctx=128) as one:
+        path = one.experts._profile
+        with load_from_disk(monkeypatch, small_path, 2, n_ctx=128) as other:
+            other.session().evaluate(PROMPT)
+            uses = other._program.residency.uses.copy()
+        one.session().evaluate(PROMPT[:1])
+        uses = 0.5 * uses + one._program.residency.uses
+    np.testing.assert_array_equal(load_profile(path, *uses.shape), uses)
+
+
+def test_weights_count_where_the_system_does_not_tell_what_is_taken(monkeypatch, small_path):
+    with load_from_disk(monkeypatch, small_path, 12, n_ctx=128) as model:
+        placed, dense = model.experts.placement, model.experts.disk.loaded_bytes
+    monkeypatch.setattr(placement, "resident_memory", lambda: None)
+    monkeypatch.setattr(placement, "INTERPRETER", 0)
+    assert dense > 2 * placed.slot_bytes
+    with glmq.load(small_path, n_ctx=128, ram=placed.budget) as model:
+        assert model.experts.placement.n_slots == 12 - -(-dense // placed.slot_bytes)
 
 
 def test_statistics_tell_where_experts_were_found(monkeypatch, small_path):

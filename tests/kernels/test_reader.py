@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -104,6 +106,31 @@ def test_many_parts_arrive_each_in_its_place(reader, file, content):
     for request, memory, (offset, size) in zip(asked, memories, places, strict=True):
         start = request.address - address_of(memory)
         np.testing.assert_array_equal(memory[start : start + size], content[offset : offset + size])
+
+
+def test_memory_to_read_into_lives_until_the_threads_end(reader):
+    memory = aligned_memory(100)
+    kept = weakref.ref(memory)
+    reader.keep(memory)
+    del memory
+    assert kept() is not None
+    reader.close()
+    gc.collect()
+    assert kept() is None
+
+
+def test_draining_waits_for_what_is_read_and_forgets_all(file):
+    disk = Held()
+    reader = Reader(n_threads=1, read=disk.address)
+    memory = aligned_memory(room_for(100))
+    part = [(Part(file, 0, 100), address_of(memory))]
+    (urgent,) = reader.post(part)
+    (idle,) = reader.post(part, idle=True)
+    threading.Timer(0.05, disk.go.release).start()
+    reader.drain()
+    assert reader.result(urgent) == 100
+    assert reader.result(idle) == DROPPED
+    reader.close()
 
 
 def test_idle_requests_wait_for_urgent_ones_and_can_be_taken_back(file):

@@ -41,6 +41,8 @@ from .simd import I32, I64, call_llvm
 
 ON_WINDOWS = sys.platform == "win32"
 BYTE_POINTER = ir.IntType(8).as_pointer()
+END_OF_FILE = -38
+"""What ReadFile says where pread says 0."""
 ERRNO_FUNCTION = "__error" if sys.platform == "darwin" else "__errno_location"
 
 
@@ -75,6 +77,7 @@ def _read_windows(typing: Any, file: Any, address: Any, count: Any, offset: Any)
         rest = [builder.trunc(count, I32), done, builder.bitcast(record, BYTE_POINTER)]
         worked = call_llvm(builder, "ReadFile", I32, [*pointers, *rest])
         error = builder.neg(builder.zext(call_llvm(builder, "GetLastError", I32, []), I64))
+        error = builder.select(builder.icmp_signed("==", error, I64(END_OF_FILE)), I64(0), error)
         failed = builder.icmp_signed("==", worked, I32(0))
         return builder.select(failed, error, builder.zext(builder.load(done), I64))
 
@@ -188,6 +191,7 @@ def drop_idle(args, thread, threads):
     request = _take(board + IDLE_RING, board + IDLE_HEAD, board + IDLE_TAIL)
     while request:
         atomic_store(request + REQUEST_RESULT, DROPPED)
+        _tell_finished(board)
         request = _take(board + IDLE_RING, board + IDLE_HEAD, board + IDLE_TAIL)
     parking.unlock(board)
 
