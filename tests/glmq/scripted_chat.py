@@ -42,7 +42,6 @@ class Script:
         guide.stop, guide.n_until_stop = self.stop, self._n_until_stop(model, reply)
         return generate(model, prompt, **arguments | {"constraint": guide})
 
-
     def _n_until_stop(self, model, reply):
         if self.stop_at is None or self.stop_at not in reply:
             return None

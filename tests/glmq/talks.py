@@ -23,6 +23,10 @@ from .scripted_chat import Script
 from .test_command_line import ENVIRONMENT
 
 
+BEGIN_PASTE_MODE = b"\x1b[?2004h"
+"""What a prompt begins with."""
+
+
 class ScriptedTalk(Talk):
     """A chat as `glmq chat` makes it. script: what the model says. told: what commands told."""
 
@@ -47,12 +51,18 @@ class ScriptedTalk(Talk):
     def messages(self) -> list[dict]:
         """The conversation without the switches of turns and the ids of calls."""
         return [
-            {key: value for key, value in message.items() if key not in ("thinking", "tool_calls", "tool_call_id")}
+            {
+                key: value
+                for key, value in message.items()
+                if key not in ("thinking", "tool_calls", "tool_call_id")
+            }
             for message in self.conversation.messages
         ]
 
 
-def new_talk(monkeypatch, model, replies, *, tools=None, approve=None, session=None, tool_timeout=60.0, **settings):
+def new_talk(
+    monkeypatch, model, replies, *, tools=None, approve=None, session=None, tool_timeout=60.0, **settings
+):
     """A talk with a loaded model; `replies` None: with what the model itself says.
 
     tools: a file of them. settings: those of `TalkSettings`.
@@ -91,7 +101,9 @@ def call(name, **arguments):
 
 def n_cached(err):
     """Tokens of each prompt that were cached, as the lines after answers tell."""
-    return [int(found[1] or 0) for found in re.finditer(r"\[prompt \d+ tokens(?: \(and (\d+) cached\))?", err)]
+    return [
+        int(found[1] or 0) for found in re.finditer(r"\[prompt \d+ tokens(?: \(and (\d+) cached\))?", err)
+    ]
 
 
 def write_script(folder: Path, replies, seconds=0.0):
@@ -133,11 +145,18 @@ class TerminalChat(EmulatedTerminal):
     """A chat in a terminal."""
 
     def __init__(self, folder: Path, model, replies, *arguments, seconds=0.0, **more) -> None:
-        cache = more.pop("GLMQ_CACHE", str(own_cache(folder)))
         script = write_script(folder, replies, seconds)
+        cache = str(own_cache(folder))
         super().__init__(
-            "scripted_chat.py", str(script), "chat", str(model), *map(str, arguments), GLMQ_CACHE=cache, **more
+            "scripted_chat.py",
+            str(script),
+            "chat",
+            str(model),
+            *map(str, arguments),
+            GLMQ_CACHE=cache,
+            **more,
         )
+        self._n_prompts = 0
 
     def type(self, line: str) -> None:
         """Type a line, once the prompt waits for it."""
@@ -145,8 +164,9 @@ class TerminalChat(EmulatedTerminal):
         self.send(f"{line}\r")
 
     def wait_for_prompt(self) -> None:
-        """Go on when a message can be typed."""
-        self.wait_until(lambda rows: ">" in rows and rows[-1].startswith("context "))
+        """Go on when another message can be typed."""
+        self._n_prompts += 1
+        self.wait_until(lambda rows: self.received.count(BEGIN_PASTE_MODE) >= self._n_prompts)
 
     def leave(self) -> str:
         """Type /quit; gives all that was shown."""

@@ -199,7 +199,9 @@ def test_a_models_answer_with_tools(glm_4_7, script):
     messages += [answer.message, {"role": "tool", "content": "sunny"}]
     answer = glm_4_7.chat(messages, tools=[WEATHER])
     assert answer.run() == "It is sunny."
-    assert asked.prompts[1].endswith("<|observation|><tool_response>sunny</tool_response><|assistant|><think>")
+    assert asked.prompts[1].endswith(
+        "<|observation|><tool_response>sunny</tool_response><|assistant|><think>"
+    )
 
 
 def test_a_models_answer_without_thinking(glm_4_7, script):
@@ -260,7 +262,9 @@ def test_a_failing_disk_keeps_the_text_so_far(monkeypatch, tmp_path, glm_4_7_pat
     disk = UnreliableDisk(failures=0)
     monkeypatch.setattr(disk_module, "Reader", partial(Reader, read=disk.address))
     with load_from_disk(monkeypatch, glm_4_7_path, 2, n_ctx=256) as model:
-        talk = new_talk(monkeypatch, model, ["Hm.</think>All is well, as far as I can see.", "</think>Again."])
+        talk = new_talk(
+            monkeypatch, model, ["Hm.</think>All is well, as far as I can see.", "</think>Again."]
+        )
         talk.script.stop_at = "far"
         talk.script.stop = lambda: setattr(disk, "failures", 10**9)
         with pytest.raises(UserError, match="cannot be read at byte"):

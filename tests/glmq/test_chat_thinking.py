@@ -56,7 +56,9 @@ def test_4_6_marks_the_turns_without_thinking_and_no_others(monkeypatch, glm_4_6
     assert [each["content"] for each in talk.messages[1::2]] == ["answer 1", "answer 2", "answer 3"]
 
 
-@pytest.mark.parametrize(("option", "end", "reply"), (("--think", "on", thought(1)), ("--no-think", "off", "ok")))
+@pytest.mark.parametrize(
+    ("option", "end", "reply"), (("--think", "on", thought(1)), ("--no-think", "off", "ok"))
+)
 def test_options(tmp_path, glm_4_7_path, option, end, reply):
     code, out, _ = piped_chat(tmp_path, glm_4_7_path, [reply], option, lines=["one"])
     assert (code, out) == (0, reply.split("</think>")[-1] + "\n")

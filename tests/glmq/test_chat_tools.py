@@ -107,7 +107,9 @@ def test_a_file_of_commands(tmp_path, monkeypatch, glm_4_7):
     function = {"name": "upper", "description": "Capital letters.", "parameters": parameters}
     path = tmp_path / "tools.json"
     path.write_text(json.dumps([{"type": "function", "function": function, "command": command}]))
-    talk = new_talk(monkeypatch, glm_4_7, [f"</think>{call('upper', text='so it is')}", "</think>Done."], tools=path)
+    talk = new_talk(
+        monkeypatch, glm_4_7, [f"</think>{call('upper', text='so it is')}", "</think>Done."], tools=path
+    )
     assert talk.say("/tools") == "upper  Capital letters."
     talk.say("Do it")
     assert results(talk) == ["SO IT IS\n"]
@@ -193,7 +195,9 @@ def test_ctrl_c_in_a_tool_leaves_a_result_for_every_call(talk_with, monkeypatch,
     assert "stopped the turn" in talk.prompts[1]
 
 
-def test_ctrl_c_in_a_call_that_is_being_written_keeps_the_text_before_it(talk_with, monkeypatch, at_a_terminal):
+def test_ctrl_c_in_a_call_that_is_being_written_keeps_the_text_before_it(
+    talk_with, monkeypatch, at_a_terminal
+):
     talk = talk_with(f"Hm.</think>I look.{COLOGNE}", "</think>All is well.")
     monkeypatch.setattr(talk.script, "stop_at", "<arg_value>K")
     talk.say("How is it?")
@@ -254,7 +258,9 @@ def test_through_pipes_calls_need_yes(tmp_path, glm_4_7_path, tools):
     code, out, err = piped_chat(tmp_path, glm_4_7_path, replies, "--tools", tools, lines=["How is it?"])
     assert (code, out) == (0, "I look.\nThen not.\n")
     assert "start with --yes" in err
-    code, out, err = piped_chat(tmp_path, glm_4_7_path, replies, "--tools", tools, "--yes", lines=["How is it?"])
+    code, out, err = piped_chat(
+        tmp_path, glm_4_7_path, replies, "--tools", tools, "--yes", lines=["How is it?"]
+    )
     assert (code, out) == (0, "I look.\nThen not.\n")
     assert "sunny in Köln, for 2" in err
 

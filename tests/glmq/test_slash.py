@@ -208,7 +208,9 @@ def test_another_model_goes_on_with_the_conversation(talk, glm_4_6_path):
     talk.say("one", f"/model {glm_4_6_path}")
     assert talk.say("/model").startswith("GLM-4.6 · context 8192 · ")
     talk.say("two")
-    assert talk.prompts[-1].endswith("<|user|>\none<|assistant|>\n<think></think>\nanswer 1<|user|>\ntwo<|assistant|>")
+    assert talk.prompts[-1].endswith(
+        "<|user|>\none<|assistant|>\n<think></think>\nanswer 1<|user|>\ntwo<|assistant|>"
+    )
     assert contents(talk)[2:] == ["two", "answer 2"]
     talk.model.close()
 
@@ -235,7 +237,10 @@ def test_tokens_are_counted(talk, glm_4_7):
 def test_files_go_with_the_next_message(talk, tmp_path):
     (tmp_path / "a.txt").write_text("first\n")
     (tmp_path / "b.txt").write_text("zwölf\n")
-    assert talk.say(f"/file {tmp_path / 'a.txt'}") == f"{tmp_path / 'a.txt'} goes with your next message, 6 tokens."
+    assert (
+        talk.say(f"/file {tmp_path / 'a.txt'}")
+        == f"{tmp_path / 'a.txt'} goes with your next message, 6 tokens."
+    )
     talk.say(f"/file {tmp_path / 'b.txt'}", "What is in them?", "Thanks")
     question = "File a.txt:\n\nfirst\n\nFile b.txt:\n\nzwölf\n\nWhat is in them?"
     assert contents(talk)[::2] == [question, "Thanks"]
@@ -299,7 +304,10 @@ def test_a_context_that_gets_full_is_told_before_and_when_it_is(monkeypatch, glm
         talk.say("one")
         assert "full" not in capsys.readouterr().err
         talk.say("/set max_tokens 20", "two")
-        assert "context 114 of 128 tokens (89%): /compact makes room, before it is full." in capsys.readouterr().err
+        assert (
+            "context 114 of 128 tokens (89%): /compact makes room, before it is full."
+            in capsys.readouterr().err
+        )
         talk.say("/undo", "/set max_tokens off", "two")
         assert "The context of 128 tokens is full: /compact makes room." in capsys.readouterr().err
         assert contents(talk)[-1].startswith("yyy")
@@ -328,7 +336,9 @@ class NoSwitch:
 
 
 def test_a_broken_template_is_refused_at_the_start_and_by_model(talk, tmp_path):
-    path = write_glm4moe(tmp_path / "broken.gguf", "Q8_0", name="GLM-4.7", n_ctx=8192, chat_template="{% for %}")
+    path = write_glm4moe(
+        tmp_path / "broken.gguf", "Q8_0", name="GLM-4.7", n_ctx=8192, chat_template="{% for %}"
+    )
     assert "template" in refused_by_chat("chat", path, stdin="hi\n")
     assert "template" in refused(talk, f"/model {path}")
     talk.say("one")
