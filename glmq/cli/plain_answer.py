@@ -18,6 +18,7 @@ class PlainAnswer(AnswerView):
         self._hidden = thinking == "hidden"
         self._begun = self._anything = False
         self._at_line_start = self._aside_at_line_start = True
+        self._n_calls, self._has_result = 0, False
 
     def reasoning(self, text: str, n_tokens: int = 1) -> None:
         """Show it on standard error."""
@@ -42,6 +43,8 @@ class PlainAnswer(AnswerView):
         """Show it in a line on standard error."""
         self._end_content()
         self._end_aside()
+        self._n_calls = 1 if self._has_result else self._n_calls + 1
+        self._has_result = False
         self._aside(f"[tool call] {call_line(name, arguments)}\n")
         if problem:
             self._aside(f"[tool call] {problem}\n")
@@ -50,7 +53,8 @@ class PlainAnswer(AnswerView):
         """Show its first lines on standard error."""
         self._end_content()
         self._end_aside()
-        for line in result_lines(text, failed):
+        self._has_result = True
+        for line in result_lines(text, failed, name if self._n_calls > 1 else ""):
             self._aside(f"  {line}\n")
 
     def end(self) -> None:

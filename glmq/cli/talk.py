@@ -20,7 +20,7 @@ from .answer_view import AnswerView, answer_view
 from .options import Status
 from .stats import memory_line, stats_line
 from .talk_settings import TalkSettings
-from .terminal import note
+from .terminal import counted, note
 
 if TYPE_CHECKING:
     from ..chat.answer import Answer
@@ -120,7 +120,8 @@ class Talk:
                     max_rounds=self.max_rounds,
                 )  # fmt: skip
             if not whole:
-                note(f"Ended after {self.max_rounds} rounds of tool calls; --max-rounds allows more.")
+                rounds = counted(self.max_rounds, "round")
+                note(f"Ended after {rounds} of tool calls; --max-rounds allows more.")
         except ContextFull as error:
             raise ContextFull(f"{error}; /compact makes room") from None
         except KeyboardInterrupt:
@@ -250,7 +251,7 @@ class Talk:
         self._session = restored.session
         if restored.reason:
             note(restored.reason)
-        note(f"Going on with {self.conversation.n_turns} turns, {self.context_use()}.")
+        note(f"Going on with {counted(self.conversation.n_turns, 'turn')}, {self.context_use()}.")
 
     def save_session(self) -> None:
         """Keep messages and state at `session_path`, if there is one. Raises UserError."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 from glmq_kernels.errors import UserError
+
+from .live_region import terminal_size
 
 if TYPE_CHECKING:
     from prompt_toolkit.output import Output
@@ -32,6 +33,11 @@ def write(piece: str) -> None:
     sys.stdout.flush()
 
 
+def counted(n: int, noun: str) -> str:
+    """A number of things, such as "1 turn"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def note(text: str) -> None:
     """Say something that is not part of an answer, on standard error."""
     click.echo(dimmed(_wrapped(text), sys.stderr) if sys.stderr.isatty() else text, err=True)
@@ -39,7 +45,7 @@ def note(text: str) -> None:
 
 def _wrapped(text: str) -> str:
     """The text with its lines broken between words where the terminal would break them within."""
-    columns = shutil.get_terminal_size().columns
+    columns = terminal_size(sys.stderr)[0]
     return "\n".join(
         textwrap.fill(
             line,

@@ -22,7 +22,6 @@ from .emulated_terminal import EmulatedTerminal
 from .scripted_chat import Script
 from .test_command_line import ENVIRONMENT
 
-
 BEGIN_PASTE_MODE = b"\x1b[?2004h"
 """What a prompt begins with."""
 
@@ -92,9 +91,11 @@ def new_talk(
 
 def call(name, **arguments):
     """A tool call as GLM-4.7 writes it."""
+    written = {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in arguments.items()
+    }
     inside = "".join(
-        f"<arg_key>{key}</arg_key><arg_value>{value if isinstance(value, str) else json.dumps(value)}</arg_value>"
-        for key, value in arguments.items()
+        f"<arg_key>{key}</arg_key><arg_value>{value}</arg_value>" for key, value in written.items()
     )
     return f"<tool_call>{name}{inside}</tool_call>"
 
@@ -129,15 +130,16 @@ def own_cache(folder: Path):
 
 def piped_chat(folder: Path, model, replies, *arguments, lines=()):
     """(exit code, standard output, standard error) of a chat through pipes."""
+    program = str(Path(__file__).with_name("scripted_chat.py"))
+    script = str(write_script(folder, replies))
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("scripted_chat.py")), str(write_script(folder, replies)),
-         "chat", str(model), *map(str, arguments)],
+        [sys.executable, program, script, "chat", str(model), *map(str, arguments)],
         input="".join(f"{line}\n" for line in lines),
         capture_output=True,
         env=ENVIRONMENT,
         timeout=120,
         encoding="utf-8",
-    )  # fmt: skip
+    )
     return done.returncode, done.stdout, done.stderr
 
 

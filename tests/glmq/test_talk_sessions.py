@@ -101,7 +101,7 @@ def test_a_new_system_message_replaces_that_of_the_session(tmp_path, glm_4_7_pat
 def test_commands_at_the_end_are_kept_too(tmp_path, glm_4_7_path, session):
     chat(tmp_path, glm_4_7_path, session, "one", "two", "/undo")
     _, err = chat(tmp_path, glm_4_7_path, session, "three", first=2)
-    assert "Going on with 1 turns" in err
+    assert "Going on with 1 turn," in err
     assert "answer 2" not in prompts_in(tmp_path)[-1]
 
 

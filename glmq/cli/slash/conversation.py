@@ -8,7 +8,7 @@ from glmq_kernels.errors import UserError
 
 from ...chat.messages import text_of
 from ..talk import Talk
-from ..terminal import edit_text
+from ..terminal import counted, edit_text
 from .command import SlashCommand
 
 
@@ -56,8 +56,9 @@ def _compact(talk: Talk, argument: str) -> str:
         talk.conversation.drop_oldest(n_turns)
     else:
         talk.conversation.replace_oldest(n_turns, talk.summary(talk.conversation.oldest(n_turns)))
-    done = "gone" if argument else "now a summary"
-    return f"The oldest {n_turns} turns are {done}; {talk.conversation.n_turns} turns are left."
+    done = "Dropped" if argument else "Summarised"
+    oldest, left = (counted(n, "turn") for n in (n_turns, talk.conversation.n_turns))
+    return f"{done} the oldest {oldest}; the conversation has {left} now."
 
 
 def _thinking(talk: Talk, argument: str) -> str:

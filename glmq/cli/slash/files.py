@@ -9,6 +9,7 @@ from glmq_kernels.errors import UserError
 from ...chat.conversation_files import export_conversation, load_conversation, save_conversation
 from ..completion import paths
 from ..talk import Talk
+from ..terminal import counted
 from .command import SlashCommand
 
 
@@ -54,7 +55,7 @@ def _file(talk: Talk, argument: str) -> str:
     except UnicodeDecodeError:
         raise UserError(f"{path} is no text in UTF-8; the model reads text only") from None
     talk.attach(path, text)
-    return f"{path} goes with your next message, {len(talk.model.tokenize(text)):,} tokens."
+    return f"{path} goes with your next message, {counted(len(talk.model.tokenize(text)), 'token')}."
 
 
 def _image(talk: Talk, argument: str) -> str:
@@ -62,8 +63,7 @@ def _image(talk: Talk, argument: str) -> str:
 
 
 def _messages(talk: Talk) -> str:
-    n = len(talk.conversation.messages)
-    return f"{n} message{'' if n == 1 else 's'}"
+    return counted(len(talk.conversation.messages), "message")
 
 
 def _path(argument: str, command: str) -> Path:

@@ -10,9 +10,9 @@ from glmq_kernels.errors import UserError
 from ...chat.thinking import thinking_format
 from ..completion import paths, words
 from ..talk import Talk
-from ..talk_settings import changed, setting_names
+from ..talk_settings import LIMITS, changed, setting_names
+from ..terminal import counted
 from .command import SlashCommand
-
 
 _ESCAPED = str.maketrans({"\\": r"\\", "\n": r"\n", "\t": r"\t", "\r": r"\r", " ": r"\x20"})
 
@@ -34,7 +34,7 @@ def _all_settings(talk: Talk) -> str:
 
 
 def _shown(name: str, value: Any) -> str:
-    """A value as /set takes it, or a dash where there is none."""
+    """A value as /set takes it."""
     if isinstance(value, bool):
         return "on" if value else "off"
     if name == "order":
@@ -43,7 +43,9 @@ def _shown(name: str, value: Any) -> str:
         return " ".join(each.translate(_ESCAPED) for each in value) or "none"
     if name == "logit_bias":
         return " ".join(f"{token}{bias:+g}" for token, bias in value.items()) or "none"
-    return "-" if value is None else str(value)
+    if value is None:
+        return "off" if name in LIMITS else "default"
+    return str(value)
 
 
 def _think(talk: Talk, argument: str) -> str:
@@ -78,8 +80,8 @@ def _stats(talk: Talk, argument: str) -> str:
 
 def _tokens(talk: Talk, argument: str) -> str:
     if argument:
-        return f"{len(talk.model.tokenize(argument)):,} tokens."
-    return f"{talk.context_use()} of {talk.conversation.n_turns} turns."
+        return f"{counted(len(talk.model.tokenize(argument)), 'token')}."
+    return f"{talk.context_use()}, {counted(talk.conversation.n_turns, 'turn')}."
 
 
 def _tools(talk: Talk, argument: str) -> str:
