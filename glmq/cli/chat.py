@@ -89,7 +89,8 @@ def chat(
     status = Status()
     with ExitStack() as stack:
         toolbox = stack.enter_context(open_toolbox(tools, mcp, tool_timeout))
-        loaded = stack.enter_context(open_model(model, options, status))
+        opened = stack.enter_context(ExitStack())
+        loaded = opened.enter_context(open_model(model, options, status))
         suits = recommended(loaded.file.metadata)
         from ..chat.conversation import Conversation
         from .talk import Talk
@@ -109,11 +110,13 @@ def chat(
             toolbox,
             Confirmation(yes),
             max_rounds,
-            lambda name: stack.enter_context(open_model(name, options, status)),
+            lambda name: open_model(name, options, status),
+            opened,
             constraint,
             session,
             status,
         )
+        del loaded  # so that /model frees its memory
         _begin(talk)
         _converse(talk)
         talk.save_session()

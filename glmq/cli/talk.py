@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -44,8 +45,8 @@ SUMMARISE = (
 class Talk:
     """A model, the conversation with it, and how it answers.
 
-    open_model: loads another one by name. constraint: what answers are held to, if anything.
-    session_path: where everything is kept after each answer.
+    open_model: loads another one by name. opened: closes the present one. constraint: what answers are
+    held to, if anything. session_path: where everything is kept after each answer.
     """
 
     model: Model
@@ -54,7 +55,8 @@ class Talk:
     toolbox: ToolBox
     approve: Approve
     max_rounds: int
-    open_model: Callable[[str], Model]
+    open_model: Callable[[str], AbstractContextManager[Model]]
+    opened: ExitStack
     constraint: Constraint | None = None
     session_path: Path | None = None
     status: Status = field(default_factory=Status)
@@ -226,15 +228,13 @@ class Talk:
         """Go on with another model. Raises UserError, and keeps this one, when it cannot answer here."""
         from ..sampling.recommendations import recommended
 
-        model = self.open_model(name)
-        settings = self.settings.suited_to(recommended(model.file.metadata))
-        try:
+        with ExitStack() as opening:
+            model = opening.enter_context(self.open_model(name))
+            settings = self.settings.suited_to(recommended(model.file.metadata))
             self.check(model, settings)
-        except BaseException:
-            model.close()
-            raise
-        self.model.close()
-        self.model, self.settings, self._session = model, settings, model.session()
+            self.model, self.settings, self._session = model, settings, model.session()
+            self.opened.close()
+            self.opened.push(opening.pop_all())
 
     def restore_session(self) -> None:
         """Take up what is kept at `session_path`, if anything is there, and tell how much of it."""

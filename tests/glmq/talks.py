@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from glmq_kernels.cache_folder import cache_folder
@@ -82,6 +83,7 @@ def new_talk(
         approve or (lambda call: True),
         max_rounds,
         lambda name: glmq.load(name, n_ctx=model.n_ctx),
+        ExitStack(),
         constraint,
         session,
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shlex
 import sys
+import weakref
 from dataclasses import fields
 
 import pytest
@@ -212,7 +214,16 @@ def test_another_model_goes_on_with_the_conversation(talk, glm_4_6_path):
         "<|user|>\none<|assistant|>\n<think></think>\nanswer 1<|user|>\ntwo<|assistant|>"
     )
     assert contents(talk)[2:] == ["two", "answer 2"]
-    talk.model.close()
+    talk.opened.close()
+
+
+def test_a_model_that_was_left_is_closed_and_forgotten(talk, glm_4_7_path, glm_4_6_path):
+    talk.say(f"/model {glm_4_6_path}", "one")
+    left = weakref.ref(talk.model)
+    talk.say(f"/model {glm_4_7_path}", "two")
+    gc.collect()
+    assert left() is None
+    talk.opened.close()
 
 
 def test_a_model_that_cannot_be_used_leaves_the_old_one(talk, tmp_path, glm_4_6_path):
