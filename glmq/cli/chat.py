@@ -123,11 +123,11 @@ def chat(
 
 
 def _begin(talk: Talk) -> None:
-    """Refuse at once what cannot be, take up an earlier session, greet."""
+    """Refuse at once what cannot be, greet, take up an earlier session."""
     talk.check(talk.model, talk.settings)
-    talk.restore_session()
     if sys.stdin.isatty():
         note(f"glmq {__version__} · {talk.described()} · /help lists commands")
+    talk.restore_session()
 
 
 def _converse(talk: Talk) -> None:

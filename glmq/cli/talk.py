@@ -68,13 +68,15 @@ class Talk:
     def check(self, model: Model, settings: TalkSettings) -> None:
         """Raise UserError where a model cannot answer with such settings and these tools."""
         tools = self.toolbox.definitions
-        render_turn(
+        render = partial(
+            render_turn,
             model.chat_template,
             [{"role": "user", "content": "?"}],
             thinking=settings.think,
             preserve=settings.preserve_thinking,
-            tools=tools or None,
         )
+        if render(tools=tools or None) == render() and tools:
+            raise UserError("the model's chat template tells of no tools; leave out --tools and --mcp")
         strict = settings.strict_tools and tools
         if strict and self.constraint:
             raise UserError("leave out --strict-tools or what answers are held to; both together cannot be")

@@ -287,6 +287,28 @@ def test_the_window_may_change_while_an_answer_streams(chat):
     terminal.leave()
 
 
+def test_on_the_way_through_a_long_prompt_its_state_is_shown_and_goes_away(chat):
+    terminal = chat(["a</think>Yes."], columns=40, rows=60)
+    terminal.type("x" * 1200)
+    terminal.wait_for("Yes.")
+    assert b"reading the prompt: 512 of 1" in terminal.received
+    assert "reading" not in terminal.text
+    terminal.leave()
+
+
+def test_a_session_goes_on(chat, tmp_path):
+    session = ("--session", tmp_path / "chat.session")
+    first = chat(["a</think>One."], *session)
+    first.type("one")
+    first.leave()
+    terminal = chat(["b</think>Two."], *session)
+    terminal.wait_for("Going on with 1 turn, context 14 of 8,192 tokens (0%).")
+    terminal.type("two")
+    terminal.wait_for("cached)")
+    terminal.leave()
+    assert "One." in prompts_in(tmp_path)[1]
+
+
 def test_keys_that_leave(chat):
     terminal = chat([])
     terminal.wait_for_prompt()

@@ -15,6 +15,7 @@ import glmq
 from glmq.cli.tool_options import open_toolbox
 from glmq.constraint import json_schema_constraint
 
+from .small_models import write_glm4moe
 from .talks import call, new_talk, piped_chat, prompts_in
 from .test_command_line import refused
 
@@ -290,6 +291,12 @@ def test_strict_calls_and_constrained_answers_exclude_each_other(tmp_path, glm_4
             [{"role": "user", "content": "?"}], tools=[{"name": "now"}], strict_tools=True,
             constraint=json_schema_constraint({}),
         )  # fmt: skip
+
+
+def test_a_model_that_is_not_told_of_tools_is_refused(tmp_path, tools):
+    template = "{% for message in messages %}{{ message.content }}{% endfor %}"
+    path = write_glm4moe(tmp_path / "plain.gguf", "Q8_0", chat_template=template)
+    assert "tells of no tools" in refused("chat", path, "--tools", tools, stdin="hi\n")
 
 
 def test_a_schema_that_cannot_be_followed_is_refused_at_the_start(tmp_path, glm_4_7_path):
