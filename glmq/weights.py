@@ -48,8 +48,10 @@ class Weights:
     def matrix(self, name: str, rows: int, columns: int, *, sparse: bool = False) -> Matrix:
         """A weight matrix (rows, columns). sparse: of which few rows are used, so that it stays mapped."""
         type_name = self.check(name, (rows, columns))
-        if self._disk is None or sparse:
+        if self._disk is None:
             data = self._file.data(name)
+        elif sparse:
+            data = self._disk.map_rows(self._file.tensor(name))
         else:
             data = self._disk.load(self._file.tensor(name))
         return matrix_of(data, rows, columns, type_name)

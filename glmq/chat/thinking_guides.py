@@ -24,7 +24,7 @@ MAX_BLANK_TOKENS = 2
 """Tokens of line breaks that an answer may begin with, whatever it is constrained to."""
 
 
-class Phase(Enum):
+class _Phase(Enum):
     """Where an output is. START: at its beginning, where thinking may begin or not."""
 
     START = auto()
@@ -36,7 +36,7 @@ class _Thinking:
     """Follows an output. n_tokens: of thinking so far. tail: the end of the text, as far as it matters."""
 
     def __init__(self, tokenizer: Tokenizer, in_reasoning: bool) -> None:
-        self.phase = Phase.THINKING if in_reasoning else Phase.START
+        self.phase = _Phase.THINKING if in_reasoning else _Phase.START
         self.n_tokens = 0
         self.tail = ""
         self._tokenizer = tokenizer
@@ -45,25 +45,25 @@ class _Thinking:
     @property
     def is_cut(self) -> bool:
         """Whether the output ends inside a character or, as it seems, inside `</think>`."""
-        return bool(self._decoder.getstate()[0]) or n_begun(END_THINK, self.tail) > 0
+        return bool(self._decoder.getstate()[0]) or _n_begun(END_THINK, self.tail) > 0
 
     def push(self, token: int) -> None:
         """Go on behind a token."""
-        self.n_tokens += self.phase is Phase.THINKING
+        self.n_tokens += self.phase is _Phase.THINKING
         self.tail += self._decoder.decode(self._tokenizer.decode_bytes([token]))
-        if self.phase is Phase.START:
+        if self.phase is _Phase.START:
             self.tail = self.tail.lstrip()
             if self.tail.startswith(THINK):
-                self.phase = Phase.THINKING
+                self.phase = _Phase.THINKING
             elif not THINK.startswith(self.tail):
-                self.phase = Phase.ANSWER
-        if self.phase is Phase.THINKING and END_THINK in self.tail:
-            self.phase = Phase.ANSWER
-        if self.phase is not Phase.START:
+                self.phase = _Phase.ANSWER
+        if self.phase is _Phase.THINKING and END_THINK in self.tail:
+            self.phase = _Phase.ANSWER
+        if self.phase is not _Phase.START:
             self.tail = self.tail[1 - len(END_THINK) :]
 
 
-def n_begun(tag: str, text: str) -> int:
+def _n_begun(tag: str, text: str) -> int:
     """How many characters of a tag, but not the whole of it, a text ends with."""
     return next(n for n in range(len(tag) - 1, -1, -1) if text.endswith(tag[:n]))
 
@@ -93,7 +93,7 @@ class ThinkingBudget:
     def forced(self) -> Sequence[int]:
         """The end of thinking when the budget is spent, as soon as it cuts nothing."""
         thinking = self._thinking
-        is_spent = thinking.phase is Phase.THINKING and thinking.n_tokens >= self._n_tokens
+        is_spent = thinking.phase is _Phase.THINKING and thinking.n_tokens >= self._n_tokens
         if is_spent and not thinking.is_cut:
             return self._closing
         return self._inner.forced() if self._inner else ()
@@ -137,7 +137,7 @@ class AfterThinking:
 
     def mask(self, logits: np.ndarray) -> None:
         """Rule out an end inside thinking, tokens with its end and more, and answers that may not be."""
-        if self._thinking.phase is Phase.THINKING:
+        if self._thinking.phase is _Phase.THINKING:
             logits[self._eog_ids] = -np.inf
             logits[self._tokens.beyond_end(self._thinking.tail)] = -np.inf
             return
@@ -147,15 +147,15 @@ class AfterThinking:
             self._inner.mask(logits)
         else:
             logits.fill(-np.inf)
-        if self._thinking.phase is Phase.START:
+        if self._thinking.phase is _Phase.START:
             self._allowed_by_inner = np.isfinite(logits)
         logits[also] = kept
 
     def accept(self, token: int) -> None:
         """Go on behind a token."""
-        was_thinking = self._thinking.phase is Phase.THINKING
+        was_thinking = self._thinking.phase is _Phase.THINKING
         self._thinking.push(token)
-        if self._thinking.phase is Phase.THINKING:
+        if self._thinking.phase is _Phase.THINKING:
             self._inner = None
         elif was_thinking:
             self._inner, self._n_blank, self._begun = self._new_inner(), 0, False
@@ -174,7 +174,7 @@ class AfterThinking:
 
     @property
     def _is_answer(self) -> bool:
-        return self._thinking.phase is Phase.ANSWER
+        return self._thinking.phase is _Phase.ANSWER
 
     @property
     def _may_be_blank(self) -> bool:
@@ -184,7 +184,7 @@ class AfterThinking:
     def _also_allowed(self) -> list[int]:
         """Tokens that may come besides those that the answer's guide allows."""
         found = list(self._tokens.blank) if self._may_be_blank else []
-        if self._thinking.phase is Phase.START:
+        if self._thinking.phase is _Phase.START:
             found += self._tokens.of_beginning(self._thinking.tail)
         return found
 
@@ -209,7 +209,7 @@ class _TagTokens:
 
     def beyond_end(self, tail: str) -> list[int]:
         """Tokens that would put the end of thinking and the beginning of an answer into one."""
-        n = n_begun(END_THINK, tail)
+        n = _n_begun(END_THINK, tail)
         return self.end[0] + self.end[n] if n else self.end[0]
 
 

@@ -45,7 +45,10 @@ def tool_call_constraint(tools: Iterable[Mapping[str, Any]], tokenizer: Tokenize
         *tags.text_up_to("call_begin", "TEXT", "<tool_call>"),
     ]
     for i, function in enumerate(functions):
-        rules += _Tool(i, function, tags).rules()
+        try:
+            rules += _Tool(i, function, tags).rules()
+        except RecursionError:
+            raise UserError(f"the schema of the tool {function.get('name')} refers to itself") from None
     constraint = Constraint(
         json.dumps({"grammars": [{"lark_grammar": "\n".join(rules)}]}), "the tools' schema"
     )
@@ -93,7 +96,10 @@ class _Tool:
             )
         if unknown := [key for key in required if key not in properties]:
             raise UserError(f"the tool {self._name} requires {unknown[0]}, which is none of its properties")
-        self._rules.append(f'{self._rule}: {json.dumps(self._name)} "\\n"? {self._rule}_arguments::0x0')
+        head = f'{self._rule}: {json.dumps(self._name)} "\\n"?'
+        if not properties:
+            return [head]
+        self._rules.append(f"{head} {self._rule}_arguments::0x0")
         needed = [f"bit_set({i})" for i, key in enumerate(properties) if key in required]
         alternatives = ['""' + (f" %if {_all(needed)}" if needed else "")]
         for i, (key, schema) in enumerate(properties.items()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,6 +53,25 @@ class Disk:
         room = address_of(memory)
         read_now(self.reader, [(Part(file, a, b - a), room + a - start) for a, b in chunks])
         return memory[before : before + info.n_bytes]
+
+    def map_rows(self, info: TensorInfo) -> np.ndarray:
+        """A tensor's bytes of which few are used: uint8 (n_bytes,), coming into memory by single pages.
+
+        Raises UserError when they cannot be mapped.
+        """
+        start = info.offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+        path, before = self.files[info.file_index].path, info.offset - start
+        try:
+            with path.open("rb") as file:
+                mapping = mmap.mmap(
+                    file.fileno(), before + info.n_bytes, access=mmap.ACCESS_READ, offset=start
+                )
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: cannot be read: {error}") from None
+        if hasattr(mmap, "MADV_RANDOM"):
+            # A row would bring what lies around it, and soon all of the tensor would be in memory.
+            mapping.madvise(mmap.MADV_RANDOM)
+        return np.frombuffer(mapping, np.uint8)[before:]
 
     def parts(self, info: TensorInfo, count: int) -> list[Part]:
         """The places of a tensor's `count` equal parts, one per expert."""

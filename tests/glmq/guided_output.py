@@ -46,11 +46,9 @@ KINDS = ("text", "user-defined", "control")
 """How a vocabulary has the tags."""
 
 VOCABULARIES = sorted((Path(__file__).parents[3] / "shared" / "vocab").glob("*.gguf"))
+NONE = pytest.param(None, marks=pytest.mark.skip(reason="there are no vocabularies in ../shared/vocab"))
 real_vocabularies = pytest.mark.parametrize(
-    "path",
-    VOCABULARIES
-    or [pytest.param(None, marks=pytest.mark.skip(reason="there are no vocabularies in ../shared/vocab"))],
-    ids=lambda path: path.stem,
+    "path", [pytest.param(path, id=path.stem) for path in VOCABULARIES] or [NONE]
 )
 LIKELY = b'"}]:,<>/0123456789\n'
 """A model that draws all bytes alike would hardly ever end a string."""
@@ -66,9 +64,8 @@ def small_tokenizer(folder, kind="text"):
     return load_tokenizer(open_gguf(path))
 
 
-def random_logits(tokenizer, tokens, seed):
-    """Logits that depend on the text so far and on nothing else."""
-    text = tokenizer.decode_bytes(tokens)
+def random_logits(tokenizer, text, seed):
+    """Logits that depend on the text so far (bytes) and on nothing else."""
     logits = np.random.default_rng([seed, zlib.crc32(text), len(text)]).standard_normal(tokenizer.n_vocab)
     logits[[tokenizer.token_id(character) for character in map(chr, LIKELY) if character != "\n"]] += 2
     return logits.astype(np.float32)
@@ -76,11 +73,11 @@ def random_logits(tokenizer, tokens, seed):
 
 def guided_output(guide, tokenizer, seed=0, max_tokens=500, fast_forward=True, wanted=()):
     """(tokens, whether it came to an end) of a model that says `wanted` as long as it may, then anything."""
-    tokens, wanted = [], list(wanted)
+    tokens, wanted, text = [], list(wanted), b""
     while len(tokens) < max_tokens and not guide.finished:
         follow = list(guide.forced()) if fast_forward else []
         if not follow:
-            logits = random_logits(tokenizer, tokens, seed)
+            logits = random_logits(tokenizer, text, seed)
             if tokens == wanted[: len(tokens)] != wanted:
                 logits[wanted[len(tokens)]] = 1000
             guide.mask(logits)
@@ -91,6 +88,7 @@ def guided_output(guide, tokenizer, seed=0, max_tokens=500, fast_forward=True, w
                 return tokens, True
             guide.accept(token)
             tokens.append(token)
+            text += tokenizer.decode_bytes([token])
     return tokens, guide.finished
 
 

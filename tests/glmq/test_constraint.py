@@ -259,6 +259,6 @@ def test_a_vocabulary_without_the_tokens_is_told(tmp_path):
 
 def test_a_token_that_is_not_allowed_is_refused(tokenizer):
     guide = regex_constraint("ab").guide(tokenizer)
-    with pytest.raises(UserError, match=r"cannot be followed further: .*does not|doesn't satisfy") as refusal:
+    with pytest.raises(UserError, match="cannot be followed further: .*doesn't satisfy") as refusal:
         guide.accept(tokenizer.encode("z")[0])
     assert "\n" not in str(refusal.value)

@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,8 +21,10 @@ from bench.synthetic import write_air
 from glmq.demo import demo_model_path
 from glmq.experts import disk as disk_module
 from glmq.experts import placement
+from glmq.experts.disk import Disk
 from glmq.experts.fetching import TRIES
 from glmq.experts.profile import load_profile
+from glmq.gguf.tensors import TensorInfo
 
 from .disk_models import UnreliableDisk, expert_sizes, load_from_disk
 from .small_models import N_LAYERS, N_VOCAB, TOP_K, write_glm4moe
@@ -216,6 +219,19 @@ def test_500_tokens_of_the_demo_model_with_a_third_of_its_experts(monkeypatch, u
         assert model.experts.statistics.misses > 1000
     assert len(answers[0]) > 500
     assert answers[0] == answers[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how a file is mapped")
+def test_rows_of_the_embedding_come_without_those_around_them(tmp_path):
+    path = tmp_path / "matrix"
+    path.write_bytes(bytes(range(256)) * 1000)
+    disk = Disk([path])
+    rows = disk.map_rows(TensorInfo("token_embd.weight", "Q8_0", (900, 256), 25_600, 230_400, 0))
+    disk.close()
+    assert bytes(rows) == bytes(range(256)) * 900
+    mapped = Path("/proc/self/smaps").read_text().split(f"{path}\n")[1]
+    flags = next(line for line in mapped.splitlines() if line.startswith("VmFlags"))
+    assert " rr" in flags, "mapped for random access"
 
 
 LIMITED = """
