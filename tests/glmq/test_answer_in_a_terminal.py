@@ -279,7 +279,7 @@ def test_a_pipe_gets_the_content_alone():
     )  # fmt: skip
     content = "One *two*\x1b\nThree\n"
     assert show_in_pipes({}, *steps) == (content, "I think\n[tool call] f(x=1)\n  1\n")
-    assert show_in_pipes({"thinking": "hidden"}, *steps) == (content, "")
+    assert show_in_pipes({"thinking": "hidden"}, *steps) == (content, "[tool call] f(x=1)\n  1\n")
 
 
 @pytest.mark.parametrize("terminal", ("xterm-256color", "dumb"))
