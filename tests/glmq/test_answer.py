@@ -232,8 +232,18 @@ def test_a_constraint_holds_for_the_answer_alone(glm_4_7, thinking):
     )
     assert re.fullmatch("\n*(yes|no){3}", answer.run())
     assert answer.finish_reason == "stop"
-    if thinking:
-        assert answer.reasoning
+    assert bool(answer.reasoning) == thinking
+
+
+def test_a_constraint_does_not_make_models_think_that_never_do(tmp_path):
+    template = "{% for message in messages %}{{ message.content }}{% endfor %}"
+    path = write_glm4moe(tmp_path / "plain.gguf", "Q8_0", name="plain", chat_template=template)
+    with glmq.load(path) as model:
+        think = {model.tokenizer.token_id("<think>"): 50.0}
+        sampling = glmq.Sampling(seed=1, logit_bias=think)
+        answer = model.chat(QUESTION, constraint=regex_constraint("(yes|no){3}"), sampling=sampling)
+        assert re.fullmatch("\n*(yes|no){3}", answer.run())
+        assert not answer.reasoning
 
 
 def test_progress_and_limits_are_those_of_a_generation(glm_4_7):
