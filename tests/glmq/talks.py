@@ -1,4 +1,4 @@
-"""Chats with a model that says what a test has: in this process, through pipes, and in a terminal."""
+"""Chats with a model that says what a test has, in this process and through pipes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from glmq_kernels.cache_folder import cache_folder
-
 import glmq
 from glmq.chat.conversation import Conversation
 from glmq.cli import slash
@@ -19,12 +17,8 @@ from glmq.cli.talk_settings import TalkSettings
 from glmq.sampling.recommendations import recommended
 from glmq.tools import ToolBox, load_tools
 
-from .emulated_terminal import EmulatedTerminal
 from .scripted_chat import Script
 from .test_command_line import ENVIRONMENT
-
-BEGIN_PASTE_MODE = b"\x1b[?2004h"
-"""What a prompt begins with."""
 
 
 class ScriptedTalk(Talk):
@@ -121,15 +115,6 @@ def prompts_in(folder: Path):
     return [json.loads(line) for line in (folder / "prompts").read_text().splitlines()]
 
 
-def own_cache(folder: Path):
-    """A cache folder with the kernels but without any history."""
-    cache = folder / "cache"
-    if not cache.exists():
-        cache.mkdir()
-        (cache / "kernels").symlink_to(cache_folder() / "kernels")
-    return cache
-
-
 def piped_chat(folder: Path, model, replies, *arguments, lines=()):
     """(exit code, standard output, standard error) of a chat through pipes."""
     program = str(Path(__file__).with_name("scripted_chat.py"))
@@ -143,36 +128,3 @@ def piped_chat(folder: Path, model, replies, *arguments, lines=()):
         encoding="utf-8",
     )
     return done.returncode, done.stdout, done.stderr
-
-
-class TerminalChat(EmulatedTerminal):
-    """A chat in a terminal."""
-
-    def __init__(self, folder: Path, model, replies, *arguments, seconds=0.0, **more) -> None:
-        script = write_script(folder, replies, seconds)
-        cache = str(own_cache(folder))
-        super().__init__(
-            "scripted_chat.py",
-            str(script),
-            "chat",
-            str(model),
-            *map(str, arguments),
-            GLMQ_CACHE=cache,
-            **more,
-        )
-        self._n_prompts = 0
-
-    def type(self, line: str) -> None:
-        """Type a line, once the prompt waits for it."""
-        self.wait_for_prompt()
-        self.send(f"{line}\r")
-
-    def wait_for_prompt(self) -> None:
-        """Go on when another message can be typed."""
-        self._n_prompts += 1
-        self.wait_until(lambda rows: self.received.count(BEGIN_PASTE_MODE) >= self._n_prompts)
-
-    def leave(self) -> str:
-        """Type /quit; gives all that was shown."""
-        self.type("/quit")
-        return self.wait_until_over()

@@ -92,6 +92,19 @@ def test_thinking_calls_and_results_take_turns(talk_with):
     assert "First." not in talk.prompts[3] and COLOGNE in talk.prompts[3]
 
 
+def test_4_6_writes_its_calls_in_lines(monkeypatch, glm_4_6, tools):
+    written = "<tool_call>weather\n<arg_key>city</arg_key>\n<arg_value>Köln</arg_value>\n</tool_call>"
+    replies = [f"\n<think>First.</think>\nI look.\n{written}", "\n<think>Second.</think>\nIt is sunny."]
+    talk = new_talk(monkeypatch, glm_4_6, replies, tools=tools)
+    with talk.toolbox:
+        talk.say("How is it?")
+    assert results(talk) == ["sunny in Köln, for 1"]
+    assert [talk.messages[i]["reasoning_content"] for i in (1, 3)] == ["First.", "Second."]
+    assert [talk.messages[i]["content"].strip() for i in (1, 3)] == ["I look.", "It is sunny."]
+    response = "<|observation|>\n<tool_response>\nsunny in Köln, for 1\n</tool_response>"
+    assert talk.prompts[1].endswith(f"<think>First.</think>\nI look.\n{written}{response}<|assistant|>")
+
+
 def test_a_round_reads_only_what_is_new(talk_with, glm_4_7):
     talk = talk_with(f"First.</think>I look.{COLOGNE}", "Second.</think>Sunny.")
     n_read = []
