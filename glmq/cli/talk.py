@@ -75,7 +75,8 @@ class Talk:
             thinking=settings.think,
             preserve=settings.preserve_thinking,
         )
-        if render(tools=tools or None) == render() and tools:
+        prompt = render()
+        if tools and render(tools=tools) == prompt:
             raise UserError("the model's chat template tells of no tools; leave out --tools and --mcp")
         strict = settings.strict_tools and tools
         if strict and self.constraint:
@@ -99,14 +100,18 @@ class Talk:
         """
         content = "\n\n".join([*self.attached, text])
         think = self.settings.think if think is None else think
-        if self.answer(partial(self.conversation.add, "user", content, thinking=think)):
-            self.attached = []
+        n_turns = self.conversation.n_turns
+        try:
+            self.answer(partial(self.conversation.add, "user", content, thinking=think))
+        finally:
+            if self.conversation.n_turns > n_turns:
+                self.attached = []
 
-    def answer(self, change: Callable[[], object]) -> bool:
+    def answer(self, change: Callable[[], object]) -> None:
         """Change the conversation, then answer its last message. Ctrl-C ends it.
 
-        What is there of an answer stays in the conversation; when nothing is, gives False and takes the
-        change back. Raises UserError for what stops it.
+        What is there of an answer stays in the conversation; when nothing is, the change is taken back.
+        Raises UserError for what stops it.
         """
         from ..tools import run_rounds
 
@@ -137,10 +142,9 @@ class Talk:
                 self.conversation.messages = unchanged
         if not answers:
             note("Stopped before the answer began.")
-            return False
+            return
         self._tell_end(answers, before)
         self.save_session()
-        return True
 
     def _view(self) -> AnswerView:
         return answer_view(markdown=self.settings.markdown, thinking=self.settings.thinking)
@@ -216,6 +220,8 @@ class Talk:
         )  # fmt: skip
         try:
             text = answer.run().strip()
+        except ContextFull:
+            raise UserError("that is too long for a summary; /compact drop forgets it instead") from None
         finally:
             self.status.clear()
         if not text:

@@ -277,11 +277,13 @@ def test_a_failing_disk_keeps_the_text_so_far(monkeypatch, tmp_path, glm_4_7_pat
         )
         talk.script.stop_at = "far"
         talk.script.stop = lambda: setattr(disk, "failures", 10**9)
+        (tmp_path / "a.txt").write_text("inside")
         with pytest.raises(UserError, match="cannot be read at byte"):
-            talk.say("How is it?")
+            talk.say(f"/file {tmp_path / 'a.txt'}", "How is it?")
         assert talk.messages[1]["reasoning_content"] == "Hm."
         assert talk.messages[1]["content"].startswith("All is well, as far")
         disk.failures = 0
         talk.say("And now?")
         assert talk.messages[-1]["content"] == "Again."
         assert talk.messages[1]["content"] in talk.prompts[1]
+        assert talk.prompts[1].count("inside") == 1

@@ -308,6 +308,15 @@ def test_no_summary_changes_nothing(talk):
     assert contents(talk) == ["one", "answer 1", "two", "answer 2"]
 
 
+def test_a_summary_that_has_no_room_changes_nothing(monkeypatch, glm_4_7_path):
+    with glmq.load(glm_4_7_path, n_ctx=300) as model:
+        talk = new_talk(monkeypatch, model, list(REPLIES))
+        talk.say("x" * 140, "y" * 80)
+        assert "/compact drop" in refused(talk, "/compact")
+        assert talk.conversation.n_turns == 2
+        assert "Dropped" in talk.say("/compact drop")
+
+
 def test_a_context_that_gets_full_is_told_before_and_when_it_is(monkeypatch, glm_4_7_path, capsys):
     with glmq.load(glm_4_7_path, n_ctx=128) as model:
         replies = ["</think>" + letter * 80 for letter in "xyy"]
