@@ -5,6 +5,7 @@ python docs/make_session.py
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -13,8 +14,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+ROOT = Path(__file__).parents[1]
 COLUMNS, LINES = 104, 22
-TALK = ("Name three things that a lighthouse needs.", "Which of them matters most?", "/help")
+TALK = (
+    "Write a numbered list of three things that a lighthouse needs.",
+    "Why does a lighthouse need a crew?",
+    "/tokens",
+)
 SESSION = "glmq-picture"
 
 
@@ -39,17 +45,18 @@ def main() -> None:
     try:
         tmux("send-keys", "-t", SESSION, "PS1='$ '; clear", "Enter")
         time.sleep(0.5)
-        glmq = Path(sys.executable).with_name("glmq")
-        tmux("send-keys", "-t", SESSION, f"alias glmq={glmq}; clear", "Enter")
+        path = os.pathsep.join(str(ROOT / folder) for folder in (".", "kernels", "convert"))
+        program = f"PYTHONPATH={path} {sys.executable} -m glmq"
+        tmux("send-keys", "-t", SESSION, f"alias glmq='{program}'; clear", "Enter")
         time.sleep(1)
-        tmux("send-keys", "-t", SESSION, "glmq chat --seed 3 --temp 0.3", "Enter")
+        tmux("send-keys", "-t", SESSION, "glmq chat --seed 5", "Enter")
         wait_for("/help lists", 1)
         for i, line in enumerate(TALK):
             wait_for("[prompt", i)
             time.sleep(0.5)
             tmux("send-keys", "-t", SESSION, "-l", line)
             tmux("send-keys", "-t", SESSION, "Enter")
-        wait_for("Ctrl-D", 1)
+        wait_for("turns.", 1)
         time.sleep(0.5)
         screen = tmux("capture-pane", "-p", "-e", "-t", SESSION)
     finally:

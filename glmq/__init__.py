@@ -12,23 +12,51 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["ContextFull", "Generation", "Model", "Sampling", "Session", "UserError", "__version__", "load"]
+__all__ = [
+    "Answer",
+    "ContentText",
+    "ContextFull",
+    "Generation",
+    "Model",
+    "ReasoningText",
+    "Restored",
+    "Sampling",
+    "Session",
+    "Timings",
+    "ToolCallBegin",
+    "ToolCallEnd",
+    "ToolCallText",
+    "UserError",
+    "__version__",
+    "load",
+]
 
 if TYPE_CHECKING:
     from glmq_kernels.errors import UserError
 
-    from .generation import Generation
+    from .chat.answer import Answer
+    from .chat.events import ContentText, ReasoningText, ToolCallBegin, ToolCallEnd, ToolCallText
+    from .generation import Generation, Timings
     from .model import Model, load
     from .sampling import Sampling
     from .session import ContextFull, Session
+    from .session_file import Restored
 
 _HOMES = {
     "load": "glmq.model",
     "Model": "glmq.model",
     "Session": "glmq.session",
     "ContextFull": "glmq.session",
+    "Restored": "glmq.session_file",
     "Generation": "glmq.generation",
+    "Timings": "glmq.generation",
     "Sampling": "glmq.sampling",
+    "Answer": "glmq.chat.answer",
+    "ReasoningText": "glmq.chat.events",
+    "ContentText": "glmq.chat.events",
+    "ToolCallBegin": "glmq.chat.events",
+    "ToolCallText": "glmq.chat.events",
+    "ToolCallEnd": "glmq.chat.events",
     "UserError": "glmq_kernels.errors",
 }
 

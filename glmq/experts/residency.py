@@ -46,7 +46,7 @@ class Residency:
         self.cache = cache
         self.uses = np.zeros((len(layers), layers[0].routing.n_experts), np.int64)
         self._layers, self._fetching = layers, fetching
-        self._guesses = _GuessScore()
+        self._guesses = GuessScore()
         self._unfinished = False
         self._all_fit = cache.n_slots >= self.uses.size
 
@@ -262,7 +262,7 @@ def _groups(missing: Sequence[Expert], size: int, n_experts: int) -> Iterator[tu
         first = last
 
 
-class _GuessScore:
+class GuessScore:
     """Whether guesses have been right often enough to go on with them."""
 
     WANTED = 0.5

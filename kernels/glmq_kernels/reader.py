@@ -48,13 +48,9 @@ class DirectFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.is_direct = False
-        descriptor = -1
-        if hasattr(os, "O_DIRECT"):
-            with contextlib.suppress(OSError):
-                descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT)
-                self.is_direct = True
-        if descriptor < 0:
+        descriptor = _open_direct(path)
+        self.is_direct = descriptor is not None
+        if descriptor is None:
             descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         self._descriptor = descriptor
         self.handle = descriptor
@@ -78,6 +74,22 @@ class DirectFile:
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor = self.handle = -1
+
+
+def _open_direct(path: Path) -> int | None:
+    """A descriptor for direct reads, or None where the file system refuses to open or to read so."""
+    if not hasattr(os, "O_DIRECT"):
+        return None
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT)
+    except OSError:
+        return None
+    try:
+        os.preadv(descriptor, [mmap.mmap(-1, ALIGNMENT)], 0)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def aligned_memory(n_bytes: int) -> np.ndarray:

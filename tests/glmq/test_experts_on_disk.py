@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from glmq.experts import placement
 from glmq.experts.disk import Disk
 from glmq.experts.fetching import TRIES
 from glmq.experts.profile import load_profile
+from glmq.experts.residency import GuessScore
 from glmq.gguf.tensors import TensorInfo
 
 from .disk_models import UnreliableDisk, expert_sizes, load_from_disk
@@ -158,6 +160,21 @@ def test_weights_count_where_the_system_does_not_tell_what_is_taken(monkeypatch,
         assert model.experts.placement.n_slots == 12 - -(-dense // placed.slot_bytes)
 
 
+def test_wrong_guesses_are_given_up_for_a_while():
+    score = GuessScore()
+    for _ in range(30):
+        score.count(right=False)
+        score.count(right=True)
+    assert score.worth_it, "half of them right is enough"
+    n_wrong = 0
+    while score.worth_it:
+        score.count(right=False)
+        n_wrong += 1
+    assert n_wrong < 100
+    assert sum(not score.worth_it for _ in range(2 * score.PAUSE)) < score.PAUSE
+    assert score.worth_it
+
+
 def test_statistics_tell_where_experts_were_found(monkeypatch, small_path):
     n_experts, slot = expert_sizes(small_path)
     with load_from_disk(monkeypatch, small_path, 8, n_ctx=128) as model:
@@ -258,7 +275,8 @@ def control_group(n_bytes):
     with ExitStack() as stack:
         try:
             folder = str(stack.enter_context(memory_limit(n_bytes)))
-        except OSError:
+        except OSError as error:
+            warnings.warn(f"without a control group ({error}) only the peak is looked at", stacklevel=1)
             folder = ""
         yield folder
 

@@ -77,6 +77,18 @@ def test_any_part_of_a_file_comes_to_memory(reader, file, content, offset, n_byt
     check(request, n_bytes)
 
 
+def test_a_file_system_without_direct_reads_is_read_plainly(monkeypatch, reader, tmp_path, file, content):
+    def refuse(*arguments):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr("os.preadv", refuse)
+    plain = DirectFile(tmp_path / "bytes")
+    assert not plain.is_direct
+    found, _ = read(reader, plain, 5000, 100)
+    plain.close()
+    np.testing.assert_array_equal(found, content[5000:5100])
+
+
 def test_a_part_beyond_the_end_says_so(reader, file):
     _, request = read(reader, file, SIZE - 10, 20)
     assert reader.result(request) == 10

@@ -1,0 +1,206 @@
+"""What README and docs show works as it stands there; what they take from the program is as it has it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from glmq_kernels.errors import UserError
+
+import glmq
+from glmq import cli, demo
+from glmq.chat.glm_template import glm_template
+from glmq.chat.template import ChatTemplate
+from glmq.chat.thinking import thinking_format
+from glmq.cli import slash
+from glmq.model import Model
+from glmq.tools import ToolBox, load_tools, mcp_tools
+
+from .glmq.small_models import write_glm4moe
+from .glmq.test_command_line import ENVIRONMENT, ROOT
+
+PAGES = {
+    path.name: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *ROOT.glob("docs/*.md"))
+}
+GLM_FILES = ("GLM-4.5-Air-Q4_0.gguf", "GLM-4.6-Q4_K_M.gguf", "GLM-4.7-Q4_K_M.gguf")
+
+specification = importlib.util.spec_from_file_location("fill_chat_page", ROOT / "docs" / "fill_chat_page.py")
+fill_chat_page = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(fill_chat_page)
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGES[page], re.DOTALL | re.MULTILINE)
+
+
+COMMANDS = [
+    (page, line)
+    for page in PAGES
+    for block in blocks(page, "sh")
+    for line in block.splitlines()
+    if re.search(r"\bglmq ", line)
+]
+
+
+@pytest.fixture(scope="module")
+def demo_path():
+    try:
+        return demo.demo_model_path()
+    except UserError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def glm_files(tmp_path_factory):
+    """Small random models, which are written to and read as their names tell."""
+    folder = tmp_path_factory.mktemp("models")
+    return [write_glm4moe(folder / name, "Q8_0", name=name[:7], n_ctx=4096) for name in GLM_FILES]
+
+
+@pytest.fixture
+def folder(tmp_path, demo_path, glm_files, monkeypatch):
+    """The current folder, with the files that the pages speak of and `glmq` and `python` on the path."""
+    (tmp_path / "demo.gguf").symlink_to(demo_path)
+    for path in glm_files:
+        (tmp_path / path.name).symlink_to(path)
+    fill_chat_page.write_files(fill_chat_page.PAGE, tmp_path)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, arguments in (("python", '"$@"'), ("glmq", '-m glmq "$@"')):
+        (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments}\n')
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_there_are_commands():
+    assert len(COMMANDS) >= 15
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS)
+def test_commands(page, line, folder):
+    line = re.sub(r"glmq chat( [^-]\S*)?", r"\g<0> -n 20", line)
+    done = subprocess.run(
+        line, shell=True, input="Hello\n/quit\n", capture_output=True, text=True, timeout=300,
+        env=ENVIRONMENT | {"PATH": os.environ["PATH"]},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    written = re.search(r" > (\S+)", line)
+    assert (folder / written[1]).read_text() if written else done.stdout + done.stderr
+
+
+class Reply:
+    """A guide that forces the tokens of a text."""
+
+    def __init__(self, tokens):
+        self._left = tokens
+
+    @property
+    def finished(self):
+        return not self._left
+
+    def forced(self):
+        return list(self._left)
+
+    def mask(self, logits):
+        pass
+
+    def accept(self, token):
+        assert self._left.pop(0) == token
+
+
+@pytest.fixture
+def calling(monkeypatch):
+    """Makes the models call the tool of the page once, where they may."""
+    generate = Model.generate
+    call = (
+        "Days.</think><tool_call>days_between<arg_key>first</arg_key><arg_value>1969-07-20</arg_value>"
+        "<arg_key>last</arg_key><arg_value>1989-11-09</arg_value></tool_call>"
+    )
+    replies = [call, "There are 7417.</think>7417 days."]
+
+    def scripted(model, prompt, **arguments):
+        if not isinstance(prompt, str) and "days_between" in model.detokenize(prompt):
+            arguments["constraint"] = Reply(model.tokenizer.encode(replies.pop(0)))
+        return generate(model, prompt, **arguments)
+
+    monkeypatch.setattr(Model, "generate", scripted)
+
+
+@pytest.mark.parametrize("page", ["README.md", "python.md"])
+def test_python(page, folder, calling, capsys):
+    names = {}
+    for block in blocks(page, "python"):
+        exec(block, names)
+    out = capsys.readouterr().out
+    assert "Paris" in out
+    if page == "python.md":
+        called = "days_between {'first': '1969-07-20', 'last': '1989-11-09'} -> 7417\n7417 days.\n"
+        assert called in out
+        assert re.search(r'"colour"\s*:\s*"(red|green|blue)"', out)
+        assert int(re.search(r"(\d+) tokens were there already", out)[1]) >= 15
+
+
+def test_tools(folder):
+    (folder / "notes").write_text("a tall lighthouse\n")
+    sources = [load_tools("tools.py"), load_tools("tools.json"), mcp_tools("python server.py")]
+    with ToolBox(sources) as toolbox:
+        assert toolbox.call("days_between", {"first": "2024-02-28", "last": "2024-03-01"}).text == "2"
+        assert toolbox.call("find_text", {"text": "tall light"}).text.startswith("./notes:1:")
+        assert toolbox.call("count_words", {"text": "two $words"}).text.strip() == "2"
+        assert toolbox.call("roll", {"sides": 1}).text == "1"
+
+
+@pytest.mark.parametrize("part", fill_chat_page.FILLS)
+def test_parts_of_the_chat_page_are_the_programs(part):
+    """python docs/fill_chat_page.py makes them anew."""
+    if part == "chat":
+        pytest.importorskip("pyte")
+        pytest.importorskip("pexpect")
+    [shown] = [found[3] for found in fill_chat_page.PART.finditer(PAGES["chat.md"]) if found[2] == part]
+    given = fill_chat_page.FILLS[part]()
+    assert without_seconds(shown) == without_seconds(given)
+
+
+def without_seconds(text):
+    return re.sub(r"thought for \d+ s", "thought", text)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_named_options_and_commands_exist(page):
+    options = [each for command in cli.COMMANDS for each in fill_chat_page.options_of(command)]
+    names = {"--help"} | {name for option in options for name in (*option.opts, *option.secondary_opts)}
+    told = [text for text in re.findall(r"`([^`\n]+)`", PAGES[page]) if "uvx" not in text]
+    for text in told:
+        for name in re.findall(r"(?:^| )(--[a-z][\w-]*)", text):
+            assert name in names, name
+        if found := re.match(r"/[a-z]+\b(?!/)", text):
+            assert found[0] in slash.COMMANDS
+
+
+def test_what_each_version_of_glm_can():
+    [table] = re.findall(r"\| \| GLM-4\.5, 4\.6 \|.*?\n\n", PAGES["chat.md"], re.DOTALL)
+    for column, name in ((2, "GLM-4.6"), (3, "GLM-4.7")):
+        told = {
+            row.split("|")[1].strip(): row.split("|")[column].strip() for row in table.splitlines()[2:] if row
+        }
+        form = thinking_format(ChatTemplate(glm_template(name)))
+        assert told["can be switched, each turn"] == ("yes" if form.has_switch else "no")
+        assert told["can keep the thinking of earlier turns"] == ("yes" if form.can_preserve else "no")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    folder = ROOT if page == "README.md" else ROOT / "docs"
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", PAGES[page]):
+        assert target.startswith("http") or (folder / target).exists(), target
+
+
+def test_all_that_is_exported_is_there():
+    for name in glmq.__all__:
+        assert getattr(glmq, name) is not None
