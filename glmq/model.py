@@ -256,7 +256,7 @@ class Model:
         tokens = prompt_tokens(prompt.text, self.tokenizer, [*session.tokens, *session.drawn])
         if strict_tools and tools:
             constraint = self._strict(tools, constraint)
-        guide = guide_of(self.tokenizer, prompt.in_reasoning, constraint, think_budget)
+        guide = guide_of(self.tokenizer, prompt, constraint, think_budget)
         generation = self.generate(
             tokens, sampling=sampling, max_tokens=max_tokens, stop=stop, session=session, progress=progress,
             constraint=guide,

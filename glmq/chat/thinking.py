@@ -18,7 +18,7 @@ from glmq_kernels.errors import UserError
 from .messages import Message, plain_data, text_of
 from .template import ChatTemplate
 
-OPENING = "<think>"
+OPENING, CLOSING = "<think>", "</think>"
 
 _THOUGHT, _LAST_QUESTION = "a first thought", "a last question"
 _QUESTION = [{"role": "user", "content": _LAST_QUESTION}]
@@ -48,10 +48,15 @@ class ThinkingFormat:
 
 @dataclass(frozen=True)
 class RenderedPrompt:
-    """A prompt. in_reasoning: what the model writes is thinking from its first token on."""
+    """A prompt.
+
+    in_reasoning: what the model writes is thinking from its first token on. may_think: it is, or the model
+    may begin with `<think>`, as the template knows thinking and the prompt has not closed it.
+    """
 
     text: str
     in_reasoning: bool
+    may_think: bool
 
 
 @lru_cache(maxsize=16)
@@ -116,7 +121,12 @@ def render_turn(
         text = _with_marks(template, _marked(messages, default, form), last, arguments)
     else:
         text = template.render(messages, **_switch(last), **arguments)
-    return RenderedPrompt(text, form.prompt_opens and _ends_open(text))
+    knows_thinking = CLOSING in template.source
+    return RenderedPrompt(
+        text,
+        in_reasoning=form.prompt_opens and _ends_open(text),
+        may_think=knows_thinking and not text.rstrip().endswith(CLOSING),
+    )
 
 
 def _with_marks(

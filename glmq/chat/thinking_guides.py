@@ -113,13 +113,21 @@ class ThinkingBudget:
 class AfterThinking:
     """Guides the answer, and only it: thinking is free but has to end. new_inner: makes the answer's guide.
 
-    in_reasoning: the prompt ended with `<think>`. Where it is open whether thinking begins, both ways
-    are. Line breaks before the answer are not shown to its guide.
+    in_reasoning: the prompt ended with `<think>`. may_think: where it did not, thinking may begin with the
+    output or not. Line breaks before the answer are not shown to its guide.
     """
 
-    def __init__(self, new_inner: Callable[[], Guide], tokenizer: Tokenizer, in_reasoning: bool) -> None:
+    def __init__(
+        self,
+        new_inner: Callable[[], Guide],
+        tokenizer: Tokenizer,
+        in_reasoning: bool,
+        may_think: bool = True,
+    ) -> None:
         self._new_inner, self._eog_ids = new_inner, sorted(tokenizer.eog_ids)
         self._thinking = _Thinking(tokenizer, in_reasoning)
+        if not in_reasoning and not may_think:
+            self._thinking.phase = _Phase.ANSWER
         self._inner: Guide | None = None if in_reasoning else new_inner()
         self._tokens = _tag_tokens(tokenizer)
         self._n_blank = 0

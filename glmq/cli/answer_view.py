@@ -43,7 +43,7 @@ class AnswerView(ABC):
 
     @abstractmethod
     def tool_result(self, name: str, text: str, failed: bool = False) -> None:
-        """What a tool gave back."""
+        """What a tool gave back; with its name when several were called at once."""
 
     @abstractmethod
     def end(self) -> None:
@@ -85,12 +85,14 @@ def call_line(name: str, arguments: Arguments) -> str:
     return f"{name}({', '.join(values)})"
 
 
-def result_lines(text: str, failed: bool) -> list[str]:
-    """The first lines of what a tool gave, and how many more there are."""
+def result_lines(text: str, failed: bool, name: str = "") -> list[str]:
+    """The first lines of what a tool gave, and how many more there are. name: where it must be told."""
     lines = text.strip().split("\n") if text.strip() else ["(nothing)"]
     first = lines[:RESULT_LINES]
     if failed:
         first[0] = f"failed: {first[0]}"
+    if name:
+        first[0] = f"{name}: {first[0]}"
     if n_more := len(lines) - len(first):
         first.append(f"… {n_more} more line{'s' if n_more > 1 else ''}")
     return first

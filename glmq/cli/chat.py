@@ -22,7 +22,6 @@ from .terminal import note
 from .tool_options import Confirmation, open_toolbox, tool_options
 
 if TYPE_CHECKING:
-    from ..model import Model
     from .talk import Talk
 
 
@@ -90,7 +89,8 @@ def chat(
     status = Status()
     with ExitStack() as stack:
         toolbox = stack.enter_context(open_toolbox(tools, mcp, tool_timeout))
-        loaded = stack.enter_context(open_model(model, options, status))
+        opened = stack.enter_context(ExitStack())
+        loaded = opened.enter_context(open_model(model, options, status))
         suits = recommended(loaded.file.metadata)
         from ..chat.conversation import Conversation
         from .talk import Talk
@@ -110,21 +110,24 @@ def chat(
             toolbox,
             Confirmation(yes),
             max_rounds,
-            lambda name: stack.enter_context(open_model(name, options, status)),
+            lambda name: open_model(name, options, status),
+            opened,
             constraint,
             session,
             status,
         )
-        _begin(talk, loaded)
+        del loaded  # so that /model frees its memory
+        _begin(talk)
         _converse(talk)
+        talk.save_session()
 
 
-def _begin(talk: Talk, model: Model) -> None:
-    """Refuse at once what cannot be, take up an earlier session, greet."""
-    talk.check()
-    talk.restore_session()
+def _begin(talk: Talk) -> None:
+    """Refuse at once what cannot be, greet, take up an earlier session."""
+    talk.check(talk.model, talk.settings)
     if sys.stdin.isatty():
         note(f"glmq {__version__} · {talk.described()} · /help lists commands")
+    talk.restore_session()
 
 
 def _converse(talk: Talk) -> None:
@@ -144,3 +147,7 @@ def _converse(talk: Talk) -> None:
             if not sys.stdin.isatty():
                 raise
             note(f"{error}")
+        except KeyboardInterrupt:
+            if not sys.stdin.isatty():
+                raise
+            note("Stopped.")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 from glmq_kernels.cache_layout import CACHE_TYPES
 
+from .live_region import terminal_size
 from .terminal import note
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ class Status:
     def show(self, text: str, fraction: float) -> None:
         """Show a text with how far it is; where standard error is no terminal, each new text once."""
         if sys.stderr.isatty():
-            line = f"{text} … {fraction:.0%}"
+            columns = terminal_size(sys.stderr)[0]
+            line = f"{text} … {fraction:.0%}"[: columns - 1]
             click.echo("\r" + line.ljust(self._width), nl=False, err=True)
             self._width = len(line)
         elif (kind := text.split(":")[0]) not in self._told:

@@ -11,16 +11,17 @@ from .terminal import dimmed, neutral
 
 
 class PlainAnswer(AnswerView):
-    """Content on standard output and nothing else there; the rest on standard error, unless hidden."""
+    """Content on standard output and nothing else there; the rest on standard error."""
 
     def __init__(self, output: TextIO, errors: TextIO, thinking: Thinking) -> None:
         self._output, self._errors = output, errors
         self._hidden = thinking == "hidden"
-        self._begun = self._anything = False
+        self._begun = False
         self._at_line_start = self._aside_at_line_start = True
+        self._n_calls, self._has_result = 0, False
 
     def reasoning(self, text: str, n_tokens: int = 1) -> None:
-        """Show it on standard error."""
+        """Show it on standard error, unless it is to be hidden."""
         if not self._hidden:
             self._aside(text.lstrip("\n") if self._aside_at_line_start else text)
 
@@ -30,7 +31,7 @@ class PlainAnswer(AnswerView):
         if not text:
             return
         self._end_aside()
-        self._begun = self._anything = True
+        self._begun = True
         self._at_line_start = text.endswith("\n")
         click.echo(neutral(text) if self._output.isatty() else text, file=self._output, nl=False)
         self._output.flush()
@@ -42,6 +43,8 @@ class PlainAnswer(AnswerView):
         """Show it in a line on standard error."""
         self._end_content()
         self._end_aside()
+        self._n_calls = 1 if self._has_result else self._n_calls + 1
+        self._has_result = False
         self._aside(f"[tool call] {call_line(name, arguments)}\n")
         if problem:
             self._aside(f"[tool call] {problem}\n")
@@ -50,7 +53,8 @@ class PlainAnswer(AnswerView):
         """Show its first lines on standard error."""
         self._end_content()
         self._end_aside()
-        for line in result_lines(text, failed):
+        self._has_result = True
+        for line in result_lines(text, failed, name if self._n_calls > 1 else ""):
             self._aside(f"  {line}\n")
 
     def end(self) -> None:
@@ -64,7 +68,7 @@ class PlainAnswer(AnswerView):
         self._begun, self._at_line_start = False, True
 
     def _aside(self, text: str) -> None:
-        if self._hidden or not text:
+        if not text:
             return
         self._end_content()
         self._aside_at_line_start = text.endswith("\n")

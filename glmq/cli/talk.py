@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from glmq_kernels.errors import UserError
 
 from ..chat.conversation import Conversation
-from ..chat.messages import Message
+from ..chat.messages import Message, check_messages
 from ..chat.thinking import render_turn
 from ..generation import Timings
 from ..session import ContextFull
@@ -20,7 +21,7 @@ from .answer_view import AnswerView, answer_view
 from .options import Status
 from .stats import memory_line, stats_line
 from .talk_settings import TalkSettings
-from .terminal import note
+from .terminal import counted, note
 
 if TYPE_CHECKING:
     from ..chat.answer import Answer
@@ -44,8 +45,8 @@ SUMMARISE = (
 class Talk:
     """A model, the conversation with it, and how it answers.
 
-    open_model: loads another one by name. constraint: what answers are held to, if anything.
-    session_path: where everything is kept after each answer.
+    open_model: loads another one by name. opened: closes the present one. constraint: what answers are
+    held to, if anything. session_path: where everything is kept after each answer.
     """
 
     model: Model
@@ -54,7 +55,8 @@ class Talk:
     toolbox: ToolBox
     approve: Approve
     max_rounds: int
-    open_model: Callable[[str], Model]
+    open_model: Callable[[str], AbstractContextManager[Model]]
+    opened: ExitStack
     constraint: Constraint | None = None
     session_path: Path | None = None
     status: Status = field(default_factory=Status)
@@ -63,14 +65,33 @@ class Talk:
     def __post_init__(self) -> None:
         self._session: Session = self.model.session()
 
-    def check(self) -> None:
-        """Raise UserError for settings that this model cannot have."""
-        render_turn(
-            self.model.chat_template,
+    def check(self, model: Model, settings: TalkSettings) -> None:
+        """Raise UserError where a model cannot answer with such settings and these tools."""
+        tools = self.toolbox.definitions
+        render = partial(
+            render_turn,
+            model.chat_template,
             [{"role": "user", "content": "?"}],
-            thinking=self.settings.think,
-            preserve=self.settings.preserve_thinking,
+            thinking=settings.think,
+            preserve=settings.preserve_thinking,
         )
+        prompt = render()
+        if tools and render(tools=tools) == prompt:
+            raise UserError("the model's chat template tells of no tools; leave out --tools and --mcp")
+        strict = settings.strict_tools and tools
+        if strict and self.constraint:
+            raise UserError("leave out --strict-tools or what answers are held to; both together cannot be")
+        if strict:
+            from ..constraint import tool_call_constraint
+
+            tool_call_constraint(tools, model.tokenizer).guide(model.tokenizer)
+        elif self.constraint:
+            self.constraint.guide(model.tokenizer)
+
+    def change_settings(self, settings: TalkSettings) -> None:
+        """Go on with other settings. Raises UserError, and keeps these, when the model cannot have them."""
+        self.check(self.model, settings)
+        self.settings = settings
 
     def ask(self, text: str, think: bool | None = None) -> None:
         """Say something, with the attached files before it, and answer it.
@@ -78,30 +99,38 @@ class Talk:
         think: of this turn, if it is to be another than that of the settings.
         """
         content = "\n\n".join([*self.attached, text])
-        self.conversation.add("user", content, thinking=self.settings.think if think is None else think)
-        self.answer()
-        self.attached = []
+        think = self.settings.think if think is None else think
+        n_turns = self.conversation.n_turns
+        try:
+            self.answer(partial(self.conversation.add, "user", content, thinking=think))
+        finally:
+            if self.conversation.n_turns > n_turns:
+                self.attached = []
 
-    def answer(self) -> None:
-        """Answer the last message. Ctrl-C ends it; what is there of it stays in the conversation.
+    def answer(self, change: Callable[[], object]) -> None:
+        """Change the conversation, then answer its last message. Ctrl-C ends it.
 
-        Raises UserError when there can be no answer; a message without any is taken back.
+        What is there of an answer stays in the conversation; when nothing is, the change is taken back.
+        Raises UserError for what stops it.
         """
         from ..tools import run_rounds
 
+        unchanged = list(self.conversation.messages)
+        change()
         messages = self.conversation.messages
         n_before = len(messages)
         before = self.model.experts.statistics.copy() if self.model.experts else None
-        timings: list[Timings] = []
+        answers: list[Answer] = []
         try:
             with self._view() as view:
                 whole = run_rounds(
-                    messages, partial(self._respond, view, timings), self.toolbox, approve=self.approve,
+                    messages, partial(self._respond, view, answers), self.toolbox, approve=self.approve,
                     on_result=lambda call, result: view.tool_result(call.name, result.text, result.failed),
                     max_rounds=self.max_rounds,
                 )  # fmt: skip
             if not whole:
-                note(f"Ended after {self.max_rounds} rounds of tool calls; --max-rounds allows more.")
+                rounds = counted(self.max_rounds, "round")
+                note(f"Ended after {rounds} of tool calls; --max-rounds allows more.")
         except ContextFull as error:
             raise ContextFull(f"{error}; /compact makes room") from None
         except KeyboardInterrupt:
@@ -110,18 +139,17 @@ class Talk:
         finally:
             self.status.clear()
             if len(messages) == n_before:
-                self.conversation.drop_last()
-        if not timings:
+                self.conversation.messages = unchanged
+        if not answers:
             note("Stopped before the answer began.")
             return
-        all_rounds = replace(sum(timings, Timings()), n_cached=timings[0].n_cached)
-        self._tell_end(all_rounds, before)
+        self._tell_end(answers, before)
         self.save_session()
 
     def _view(self) -> AnswerView:
         return answer_view(markdown=self.settings.markdown, thinking=self.settings.thinking)
 
-    def _respond(self, view: AnswerView, timings: list[Timings], messages: list[Message]) -> Message:
+    def _respond(self, view: AnswerView, answers: list[Answer], messages: list[Message]) -> Message:
         """The model's next message. When it is stopped what is there of it is appended."""
         answer = self._answer_to(messages)
         try:
@@ -131,11 +159,9 @@ class Talk:
             stopped.pop("tool_calls", None)
             if stopped["content"] or stopped.get("reasoning_content"):
                 messages.append(stopped)
-                timings.append(answer.timings)
+                answers.append(answer)
             raise
-        timings.append(answer.timings)
-        if answer.finish_reason == "context":
-            note(f"The context of {self._session.n_ctx} tokens is full: /compact makes room.")
+        answers.append(answer)
         return answer.message
 
     def _answer_to(self, messages: Sequence[Message]) -> Answer:
@@ -171,11 +197,16 @@ class Talk:
                 view.tool_call(name, event.text)
             n_shown = n_tokens
 
-    def _tell_end(self, timings: Timings, before: ExpertStatistics | None) -> None:
+    def _tell_end(self, answers: Sequence[Answer], before: ExpertStatistics | None) -> None:
+        """How the rounds of a turn went, and whether there is room for more."""
         if self.settings.stats is not False:
+            rounds = [answer.timings for answer in answers]
+            timings = replace(sum(rounds, Timings()), n_cached=rounds[0].n_cached)
             lines = stats_line(self.model, timings, before)
             note(lines if self.settings.stats else lines.splitlines()[0])
-        if self._n_used > NEARLY_FULL * self._session.n_ctx:
+        if answers[-1].finish_reason == "context":
+            note(f"The context of {self._session.n_ctx} tokens is full: /compact makes room.")
+        elif self._n_used > NEARLY_FULL * self._session.n_ctx:
             note(f"{self.context_use()}: /compact makes room, before it is full.")
 
     def summary(self, messages: Sequence[Message]) -> str:
@@ -189,6 +220,8 @@ class Talk:
         )  # fmt: skip
         try:
             text = answer.run().strip()
+        except ContextFull:
+            raise UserError("that is too long for a summary; /compact drop forgets it instead") from None
         finally:
             self.status.clear()
         if not text:
@@ -200,23 +233,33 @@ class Talk:
         self.attached.append(f"File {path.name}:\n\n{text.rstrip()}")
 
     def change_model(self, name: str) -> None:
-        """Go on with another model. Raises UserError, and keeps this one, when it cannot be loaded."""
+        """Go on with another model. Raises UserError, and keeps this one, when it cannot answer here."""
         from ..sampling.recommendations import recommended
 
-        model = self.open_model(name)
-        self.model, self._session = model, model.session()
-        self.settings = self.settings.suited_to(recommended(model.file.metadata))
+        with ExitStack() as opening:
+            model = opening.enter_context(self.open_model(name))
+            settings = self.settings.suited_to(recommended(model.file.metadata))
+            self.check(model, settings)
+            self.model, self.settings, self._session = model, settings, model.session()
+            self.opened.close()
+            self.opened.push(opening.pop_all())
 
     def restore_session(self) -> None:
         """Take up what is kept at `session_path`, if anything is there, and tell how much of it."""
         if self.session_path is None or not self.session_path.exists():
             return
         restored = self.model.restore_session(self.session_path)
+        system = self.conversation.system
+        try:
+            self.conversation.messages = check_messages(restored.extra.get("messages"))
+        except UserError as error:
+            raise UserError(f"{self.session_path} holds no conversation: {error}") from None
+        if system:
+            self.conversation.set_system(system)
         self._session = restored.session
-        self.conversation.messages = restored.extra.get("messages", [])
         if restored.reason:
             note(restored.reason)
-        note(f"Going on with {self.conversation.n_turns} turns, {self.context_use()}.")
+        note(f"Going on with {counted(self.conversation.n_turns, 'turn')}, {self.context_use()}.")
 
     def save_session(self) -> None:
         """Keep messages and state at `session_path`, if there is one. Raises UserError."""
@@ -225,7 +268,7 @@ class Talk:
 
     @property
     def _n_used(self) -> int:
-        return len(self._session.tokens) + len(self._session.drawn)
+        return min(len(self._session.tokens) + len(self._session.drawn), self._session.n_ctx)
 
     def context_use(self) -> str:
         """How full the context is."""

@@ -12,7 +12,8 @@ from ..sampling.settings import Sampling
 from .answer_view import Thinking
 
 THINKING_VIEWS: tuple[Thinking, ...] = ("folded", "unfolded", "hidden")
-NO_NUMBER = "off"
+LIMITS = {"max_tokens": 1, "think_budget": 0}
+"""Settings that are numbers of tokens, and the least that each may be."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,17 @@ def _switch(name: str, text: str) -> bool:
     return text == "on"
 
 
+def _choice(name: str, text: str) -> bool | None:
+    if text not in ("on", "off", "default"):
+        raise UserError(f"{name} is on, off or default, not {text!r}")
+    return None if text == "default" else text == "on"
+
+
 def _number(name: str, text: str) -> int | None:
-    if text == NO_NUMBER:
+    if text in ("off", "default"):
         return None
-    if not text.isdigit():
-        raise UserError(f"{name} is a number of tokens or off, not {text!r}")
+    if not (text.isascii() and text.isdigit()) or int(text) < LIMITS[name]:
+        raise UserError(f"{name} is a number of tokens from {LIMITS[name]} on, or off, not {text!r}")
     return int(text)
 
 
@@ -79,10 +86,11 @@ def _view(name: str, text: str) -> Thinking:
 
 _OWN: dict[str, Any] = {
     "max_tokens": _number,
+    "think": _choice,
     "think_budget": _number,
     "preserve_thinking": _switch,
     "strict_tools": _switch,
-    "stats": _switch,
+    "stats": _choice,
     "thinking": _view,
     "markdown": _switch,
 }

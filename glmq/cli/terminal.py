@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 import click
 from glmq_kernels.errors import UserError
+
+from .live_region import terminal_size
 
 if TYPE_CHECKING:
     from prompt_toolkit.output import Output
@@ -29,9 +33,31 @@ def write(piece: str) -> None:
     sys.stdout.flush()
 
 
+def counted(n: int, noun: str) -> str:
+    """A number of things, such as "1 turn"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def note(text: str) -> None:
     """Say something that is not part of an answer, on standard error."""
-    click.echo(dimmed(text, sys.stderr) if sys.stderr.isatty() else text, err=True)
+    click.echo(dimmed(_wrapped(text), sys.stderr) if sys.stderr.isatty() else text, err=True)
+
+
+def _wrapped(text: str) -> str:
+    """The text with its lines broken between words where the terminal would break them within."""
+    columns = terminal_size(sys.stderr)[0]
+    return "\n".join(
+        textwrap.fill(
+            line,
+            columns,
+            subsequent_indent=" " * min(len(line) - len(line.lstrip()), columns // 2),
+            expand_tabs=False,
+            replace_whitespace=False,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for line in text.split("\n")
+    )
 
 
 def dimmed(text: str, terminal: TextIO) -> str:
@@ -61,6 +87,23 @@ def ask(question: str, choices: Sequence[str]) -> str | None:
             return chosen[0]
 
 
+def ask_for_line(question: str) -> str | None:
+    """What the user answers in a line; None after Ctrl-D. Ctrl-C raises KeyboardInterrupt.
+
+    What was typed before the question was shown is no answer.
+    """
+    _forget_typed()
+    line = ""
+    try:
+        with _shown_as_typed():
+            click.secho(question, nl=False, err=True)
+            line = sys.stdin.readline()
+    finally:
+        if not line.endswith("\n"):
+            click.echo(err=True)
+    return line.rstrip("\n") if line else None
+
+
 def edit_text(initial: str) -> str | None:
     """The text as it is left in $VISUAL or $EDITOR; None when it was not saved there.
 
@@ -83,6 +126,25 @@ def prompt_output() -> Output | None:
     if sys.stdout.isatty() and is_dumb_terminal():
         return None
     return create_output(stdout=sys.stdout if sys.stdout.isatty() else sys.stderr)
+
+
+@contextmanager
+def _shown_as_typed() -> Iterator[None]:
+    """Let the terminal show what is typed, also while an answer keeps it from that."""
+    try:
+        import termios
+    except ImportError:  # Windows
+        yield
+        return
+    descriptor = sys.stdin.fileno()
+    attributes = termios.tcgetattr(descriptor)
+    shown = attributes.copy()
+    shown[3] |= termios.ECHO
+    termios.tcsetattr(descriptor, termios.TCSANOW, shown)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSANOW, attributes)
 
 
 def _forget_typed() -> None:

@@ -46,6 +46,7 @@ class TerminalAnswer(AnswerView):
         self._content = MarkdownStream()
         self._call = ("", "")
         self._part = ""
+        self._n_calls = 0
         self._first_block = True
         self._at_line_start = True
         self._next_drawing = 0.0
@@ -95,13 +96,14 @@ class TerminalAnswer(AnswerView):
                 lines += self._text_lines(problem, "yellow", indent=2)
             self._region.update(lines)
             self._part = "called"
+            self._n_calls += 1
 
     def tool_result(self, name: str, text: str, failed: bool = False) -> None:
         """Show the first lines of a result."""
         with interrupted_later():
             self._begin("result")
             style = "red" if failed else "dim"
-            shown = result_lines(neutral(text), failed)
+            shown = result_lines(neutral(text), failed, name if self._n_calls > 1 else "")
             self._region.update([row for line in shown for row in self._one_line(f"  {line}", style)])
 
     def end(self) -> None:
@@ -118,6 +120,8 @@ class TerminalAnswer(AnswerView):
         if part == self._part:
             return
         self._finish()
+        if part != "result" and self._part == "result":
+            self._n_calls = 0
         is_result_of_call = part == "result" and self._part == "called"
         if self._part and not is_result_of_call:
             self._region.update([Line("", "")])

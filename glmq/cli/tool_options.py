@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from .terminal import CONTROLS, note
+from .terminal import CONTROLS, ask_for_line, note
 
 if TYPE_CHECKING:
     from ..tools import Call, ToolBox
@@ -72,7 +72,6 @@ class Confirmation:
 
         With standard input that is no terminal every call is refused, which is told once.
         """
-        note(shown_call(call.name, call.arguments))
         if self._yes or call.name in self._allowed:
             return True
         if not sys.stdin.isatty():
@@ -80,15 +79,15 @@ class Confirmation:
                 note(f"Tools are not run: {NOT_ASKED}.")
             self._told = True
             return NOT_ASKED
+        note(shown_call(call.name, call.arguments))
         return self._asked(call.name)
 
     def _asked(self, name: str) -> bool | str:
         while True:
-            click.secho("Run it? y(es), n(o), a(lways this tool), or why not: ", nl=False, err=True)
-            line = sys.stdin.readline()
-            answer = line.strip()
-            if not line:
+            line = ask_for_line("Run it? y(es), n(o), a(lways this tool), or why not: ")
+            if line is None:
                 return False
+            answer = line.strip()
             if answer.lower() in ("y", "yes"):
                 return True
             if answer.lower() in ("n", "no"):

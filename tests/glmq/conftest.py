@@ -13,6 +13,32 @@ def small_path(tmp_path_factory):
     return write_glm4moe(tmp_path_factory.mktemp("small") / "small.gguf", "Q8_0")
 
 
+@pytest.fixture(scope="session")
+def glm_4_6_path(tmp_path_factory):
+    """A small random model that chats as GLM-4.6 does."""
+    path = tmp_path_factory.mktemp("glm-4.6") / "glm-4.6.gguf"
+    return write_glm4moe(path, "Q8_0", name="GLM-4.6", n_ctx=8192)
+
+
+@pytest.fixture(scope="session")
+def glm_4_7_path(tmp_path_factory):
+    """A small random model that chats as GLM-4.7 does, and so begins an answer inside its thinking."""
+    path = tmp_path_factory.mktemp("glm-4.7") / "glm-4.7.gguf"
+    return write_glm4moe(path, "Q8_0", name="GLM-4.7", n_ctx=8192)
+
+
+@pytest.fixture
+def glm_4_6(glm_4_6_path):
+    with glmq.load(glm_4_6_path) as model:
+        yield model
+
+
+@pytest.fixture
+def glm_4_7(glm_4_7_path):
+    with glmq.load(glm_4_7_path) as model:
+        yield model
+
+
 @pytest.fixture
 def small(small_path):
     with glmq.load(small_path, n_ctx=256) as model:

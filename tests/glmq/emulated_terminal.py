@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pexpect
@@ -11,7 +12,7 @@ import pyte
 
 from .test_command_line import ENVIRONMENT
 
-SECONDS = 10
+SECONDS = 60
 
 
 class EmulatedTerminal:
@@ -77,8 +78,12 @@ class EmulatedTerminal:
 
     def wait_for(self, text: str) -> None:
         """Go on when a text is on the screen."""
+        self.wait_until(lambda rows: text in "\n".join(rows))
+
+    def wait_until(self, condition: Callable[[list[str]], bool]) -> None:
+        """Go on when the screen is as it should be."""
         until = time.monotonic() + SECONDS
-        while text not in "\n".join(self.screen):
+        while not condition(self.screen):
             assert time.monotonic() < until, self.text
             self._read()
 

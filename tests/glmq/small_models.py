@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import gguf
@@ -14,17 +15,21 @@ N_VOCAB = 320
 HIDDEN, EXPERT_WIDTH, DENSE_WIDTH = 256, 256, 512
 N_HEADS, N_KV_HEADS, HEAD_DIM = 4, 2, 64
 N_EXPERTS, TOP_K, N_LAYERS = 8, 3, 3
+TAGS = tuple(f"<{end}{name}>" for name in ("think", "tool_call", "arg_key", "arg_value") for end in ("", "/"))
+"""Each a token of its own in real GLM models; in small ones too where they chat."""
 QUANTIZED_BY_GGUF = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "MXFP4")
 
 
 class SmallModel:
     """Collects a model's metadata and tensors."""
 
-    def __init__(self, path: Path, architecture: str, type_name: str, seed: int) -> None:
+    def __init__(
+        self, path: Path, architecture: str, type_name: str, seed: int, tags: Sequence[str] = ()
+    ) -> None:
         self.writer = gguf.GGUFWriter(path, architecture)
         self._type_name = type_name
         self._rng = np.random.default_rng(seed)
-        self._add_vocabulary()
+        self._add_vocabulary(tags)
 
     def matrix(self, name: str, *shape: int, scale: float = 1.0) -> None:
         """Random weights of the model's type, of a size that keeps activations near 1."""
@@ -54,16 +59,18 @@ class SmallModel:
         self.writer.write_tensors_to_file()
         self.writer.close()
 
-    def _add_vocabulary(self) -> None:
+    def _add_vocabulary(self, tags: Sequence[str]) -> None:
         from glmq.tokenizer.byte_pairs import byte_characters
 
-        tokens = [*byte_characters(), "ab"]
+        tokens = [*byte_characters(), "ab", *tags]
         tokens += [f"[PAD{i}]" for i in range(N_VOCAB - len(tokens) - len(GLM_SPECIAL))]
         first = len(tokens)
         self.writer.add_tokenizer_model("gpt2")
         self.writer.add_tokenizer_pre("glm4")
         self.writer.add_token_list([*tokens, *GLM_SPECIAL])
-        self.writer.add_token_types([1] * 257 + [5] * (first - 257) + [3] * len(GLM_SPECIAL))
+        n_unused = first - 257 - len(tags)
+        types = [1] * 257 + [4] * len(tags) + [5] * n_unused + [3] * len(GLM_SPECIAL)
+        self.writer.add_token_types(types)
         self.writer.add_token_merges(["a b"])
         self.writer.add_eos_token_id(first)
         self.writer.add_bos_token_id(first + 1)
@@ -77,17 +84,21 @@ def write_glm4moe(
     seed: int = 0,
     name: str = "",
     n_ctx: int = 512,
+    chat_template: str = "",
 ) -> Path:
     """A `glm4moe` model: a dense layer, then layers of experts.
 
-    name: of the model, such as "GLM-4.7", which decides how a chat with it is written.
+    name: of the model, such as "GLM-4.7", which decides how a chat with it is written. A model that has one
+    also has the tokens of such a chat.
 
     The experts' part is small, so that a choice between two that rounding decides changes little.
     """
-    model = SmallModel(path, "glm4moe", type_name, seed)
+    model = SmallModel(path, "glm4moe", type_name, seed, TAGS if name else ())
     writer = model.writer
     if name:
         writer.add_name(name)
+    if chat_template:
+        writer.add_chat_template(chat_template)
     _add_sizes(writer, N_LAYERS, n_ctx)
     writer.add_expert_count(N_EXPERTS)
     writer.add_expert_used_count(TOP_K)

@@ -279,4 +279,15 @@ def test_a_pipe_gets_the_content_alone():
     )  # fmt: skip
     content = "One *two*\x1b\nThree\n"
     assert show_in_pipes({}, *steps) == (content, "I think\n[tool call] f(x=1)\n  1\n")
-    assert show_in_pipes({"thinking": "hidden"}, *steps) == (content, "")
+    assert show_in_pipes({"thinking": "hidden"}, *steps) == (content, "[tool call] f(x=1)\n  1\n")
+
+
+@pytest.mark.parametrize("terminal", ("xterm-256color", "dumb"))
+def test_results_of_several_calls_have_names(show, terminal):
+    calls = [["tool_call_end", name, {}] for name in ("one", "two")]
+    results = [["tool_result", name, "ok"] for name in ("one", "two")]
+    shown = show(
+        *calls, *results, ["tool_call_end", "three", {}], ["tool_result", "three", "ok"], TERM=terminal
+    )
+    rows = [row for row in shown.wait_until_over().split("\n") if row.startswith("  ")]
+    assert rows == ["  one: ok", "  two: ok", "  ok"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from glmq_kernels.errors import UserError
 
 from ...chat.messages import text_of
 from ..talk import Talk
-from ..terminal import edit_text
+from ..terminal import counted, edit_text
 from .command import SlashCommand
 
 
@@ -29,8 +31,7 @@ def _undo(talk: Talk, argument: str) -> str:
 
 
 def _retry(talk: Talk, argument: str) -> str:
-    talk.conversation.retry()
-    talk.answer()
+    talk.answer(talk.conversation.retry)
     return ""
 
 
@@ -41,8 +42,7 @@ def _edit(talk: Talk, argument: str) -> str:
     text = edit_text(text_of(questions[-1]))
     if text is None or not text.strip():
         return "Nothing is changed."
-    talk.conversation.edit(text.strip())
-    talk.answer()
+    talk.answer(partial(talk.conversation.edit, text.strip()))
     return ""
 
 
@@ -51,13 +51,14 @@ def _compact(talk: Talk, argument: str) -> str:
         raise UserError("/compact summarises the older half of the turns, /compact drop forgets it")
     n_turns = talk.conversation.n_turns // 2
     if not n_turns:
-        raise UserError("the conversation has only one turn; there is nothing older to shorten")
+        raise UserError("there are not two turns yet; /undo takes back the last, /clear forgets all")
     if argument == "drop":
         talk.conversation.drop_oldest(n_turns)
     else:
         talk.conversation.replace_oldest(n_turns, talk.summary(talk.conversation.oldest(n_turns)))
-    done = "gone" if argument else "now a summary"
-    return f"The oldest {n_turns} turns are {done}; {talk.conversation.n_turns} turns are left."
+    done = "Dropped" if argument else "Summarised"
+    oldest, left = (counted(n, "turn") for n in (n_turns, talk.conversation.n_turns))
+    return f"{done} the oldest {oldest}; the conversation has {left} now."
 
 
 def _thinking(talk: Talk, argument: str) -> str:

@@ -9,6 +9,7 @@ from glmq_kernels.errors import UserError
 from ...chat.conversation_files import export_conversation, load_conversation, save_conversation
 from ..completion import paths
 from ..talk import Talk
+from ..terminal import counted
 from .command import SlashCommand
 
 
@@ -31,13 +32,22 @@ def _export(talk: Talk, argument: str) -> str:
 
 
 def _session(talk: Talk, argument: str) -> str:
-    talk.session_path = _path(argument, "/session")
-    talk.save_session()
-    return f"The chat and its state are kept in {talk.session_path} from now on."
+    path = _path(argument, "/session")
+    if path.exists() and path != talk.session_path:
+        raise UserError(f"{path} exists; start with --session {path} to go on with it, or name another file")
+    before, talk.session_path = talk.session_path, path
+    try:
+        talk.save_session()
+    except UserError:
+        talk.session_path = before
+        raise
+    return f"The chat and its state are kept in {path} from now on."
 
 
 def _file(talk: Talk, argument: str) -> str:
     path = _path(argument, "/file")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is not a file")
     try:
         text = path.read_bytes().decode()
     except OSError as error:
@@ -45,7 +55,7 @@ def _file(talk: Talk, argument: str) -> str:
     except UnicodeDecodeError:
         raise UserError(f"{path} is no text in UTF-8; the model reads text only") from None
     talk.attach(path, text)
-    return f"{path} goes with your next message, {len(talk.model.tokenize(text)):,} tokens."
+    return f"{path} goes with your next message, {counted(len(talk.model.tokenize(text)), 'token')}."
 
 
 def _image(talk: Talk, argument: str) -> str:
@@ -53,14 +63,16 @@ def _image(talk: Talk, argument: str) -> str:
 
 
 def _messages(talk: Talk) -> str:
-    n = len(talk.conversation.messages)
-    return f"{n} message{'' if n == 1 else 's'}"
+    return counted(len(talk.conversation.messages), "message")
 
 
 def _path(argument: str, command: str) -> Path:
     if not argument:
         raise UserError(f"name a file: {command} FILE")
-    return Path(argument).expanduser()
+    try:
+        return Path(argument).expanduser()
+    except RuntimeError:  # ~ and the name of nobody
+        return Path(argument)
 
 
 COMMANDS = {

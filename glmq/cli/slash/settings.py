@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 from glmq_kernels.errors import UserError
 
 from ...chat.thinking import thinking_format
 from ..completion import paths, words
 from ..talk import Talk
-from ..talk_settings import changed, setting_names
+from ..talk_settings import LIMITS, changed, setting_names
+from ..terminal import counted
 from .command import SlashCommand
+
+_ESCAPED = str.maketrans({"\\": r"\\", "\n": r"\n", "\t": r"\t", "\r": r"\r", " ": r"\x20"})
 
 
 def _set(talk: Talk, argument: str) -> str:
     name, _, value = argument.partition(" ")
     if not name:
         return _all_settings(talk)
-    talk.settings = changed(talk.settings, name, value)
+    talk.change_settings(changed(talk.settings, name, value))
     return "Set."
 
 
@@ -26,15 +30,22 @@ def _all_settings(talk: Talk) -> str:
     sampling = own.pop("sampling")
     del own["recommended"]
     own |= {each.name: getattr(sampling, each.name) for each in fields(sampling)}
-    return "\n".join(f"{name} {_shown(value)}" for name, value in own.items())
+    return "\n".join(f"{name} {_shown(name, value)}" for name, value in own.items())
 
 
-def _shown(value: object) -> str:
+def _shown(name: str, value: Any) -> str:
+    """A value as /set takes it."""
     if isinstance(value, bool):
         return "on" if value else "off"
-    if isinstance(value, tuple):
-        return " ".join(value)
-    return "-" if value is None or value == {} else str(value)
+    if name == "order":
+        return ";".join(value)
+    if name == "dry_breakers":
+        return " ".join(each.translate(_ESCAPED) for each in value) or "none"
+    if name == "logit_bias":
+        return " ".join(f"{token}{bias:+g}" for token, bias in value.items()) or "none"
+    if value is None:
+        return "off" if name in LIMITS else "default"
+    return str(value)
 
 
 def _think(talk: Talk, argument: str) -> str:
@@ -69,8 +80,8 @@ def _stats(talk: Talk, argument: str) -> str:
 
 def _tokens(talk: Talk, argument: str) -> str:
     if argument:
-        return f"{len(talk.model.tokenize(argument)):,} tokens."
-    return f"{talk.context_use()} of {talk.conversation.n_turns} turns."
+        return f"{counted(len(talk.model.tokenize(argument)), 'token')}."
+    return f"{talk.context_use()}, {counted(talk.conversation.n_turns, 'turn')}."
 
 
 def _tools(talk: Talk, argument: str) -> str:

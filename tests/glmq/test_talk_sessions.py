@@ -1,0 +1,128 @@
+"""Chats that go on in another process: text and state out of a session file."""
+
+from __future__ import annotations
+
+import pytest
+from glmq_kernels.errors import UserError
+
+from .small_models import write_glm4moe
+from .talks import n_cached, new_talk, piped_chat, prompts_in
+from .test_command_line import refused
+
+REPLIES = [f"thought {i}</think>answer {i}" for i in range(1, 6)]
+
+
+@pytest.fixture
+def session(tmp_path):
+    return tmp_path / "chat.session"
+
+
+def chat(tmp_path, model, session, *lines, first=0, options=()):
+    """(standard output, standard error) of a chat that keeps a session."""
+    replies = REPLIES[first:]
+    code, out, err = piped_chat(tmp_path, model, replies, "--session", session, *options, lines=lines)
+    assert code == 0, err
+    return out, err
+
+
+def test_text_and_state_are_there_in_the_next_process(tmp_path, glm_4_7_path, session):
+    out, err = chat(tmp_path, glm_4_7_path, session, "one", "two")
+    assert (out, "Going on" in err) == ("answer 1\nanswer 2\n", False)
+    out, err = chat(tmp_path, glm_4_7_path, session, "three", first=2)
+    assert out == "answer 3\n"
+    assert "Going on with 2 turns, context " in err
+    earlier, later = prompts_in(tmp_path)[1:]
+    assert later.startswith(earlier.removesuffix("<think>"))
+    assert n_cached(err) == [number_of_tokens(earlier) - 1]
+
+
+def number_of_tokens(prompt):
+    """Of a prompt of the small models: a token each for tags, and for other characters."""
+    from .small_models import TAGS
+    from .vocabulary_files import GLM_SPECIAL
+
+    for tag in (*TAGS, *GLM_SPECIAL):
+        prompt = prompt.replace(tag, "x")
+    return len(prompt)
+
+
+def test_with_kept_thinking_all_of_the_state_is_used(tmp_path, glm_4_7_path, session):
+    kept = ("--preserve-thinking",)
+    chat(tmp_path, glm_4_7_path, session, "one", options=kept)
+    _, err = chat(tmp_path, glm_4_7_path, session, "two", first=1, options=kept)
+    assert n_cached(err) == [number_of_tokens(prompts_in(tmp_path)[0] + REPLIES[0]) - 1]
+
+
+def test_another_model_goes_on_with_the_text(tmp_path, glm_4_7_path, session):
+    chat(tmp_path, glm_4_7_path, session, "one")
+    other = write_glm4moe(tmp_path / "other.gguf", "Q8_0", name="GLM-4.7", seed=5, n_ctx=8192)
+    out, err = chat(tmp_path, other, session, "two", first=1)
+    assert "was saved with another model, of the architecture glm4moe; everything is read again" in err
+    assert (out, n_cached(err)) == ("answer 2\n", [0])
+    assert "answer 1" in prompts_in(tmp_path)[1]
+
+
+def test_a_file_that_is_no_session_is_refused_and_left_alone(glm_4_7_path, session):
+    session.write_bytes(b"precious" * 1000)
+    assert str(session) in refused("chat", glm_4_7_path, "--session", session, stdin="hi\n")
+    assert session.read_bytes() == b"precious" * 1000
+
+
+def test_damaged_state_is_read_again_and_told(tmp_path, monkeypatch, glm_4_7, session, capsys):
+    talk = new_talk(monkeypatch, glm_4_7, REPLIES, session=session)
+    talk.say("one", "two " * 20)
+    data = bytearray(session.read_bytes())
+    key = talk._session.cache.pages()[0][:, 0].tobytes()[:64]
+    data[data.index(key)] ^= 1
+    session.write_bytes(data)
+    talk = new_talk(monkeypatch, glm_4_7, REPLIES[2:], session=session)
+    talk.restore_session()
+    assert "is damaged after 0 tokens; the rest is read again" in capsys.readouterr().err
+    talk.say("three")
+    assert talk.messages[-1]["content"] == "answer 3" and talk.conversation.n_turns == 3
+
+
+def test_a_session_of_another_program_is_not_taken_for_a_chat(monkeypatch, glm_4_7, session):
+    for extra in ({}, {"messages": "none"}, {"messages": [{"role": "dancer"}]}):
+        glm_4_7.session().save(session, extra)
+        with pytest.raises(UserError, match="holds no conversation"):
+            new_talk(monkeypatch, glm_4_7, [], session=session).restore_session()
+
+
+def test_a_new_system_message_replaces_that_of_the_session(tmp_path, glm_4_7_path, session):
+    chat(tmp_path, glm_4_7_path, session, "one", options=("--system", "Be brief."))
+    chat(tmp_path, glm_4_7_path, session, "two", first=1)
+    chat(tmp_path, glm_4_7_path, session, "three", first=2, options=("--system", "Be long."))
+    second, third = prompts_in(tmp_path)[1:]
+    assert "Be brief." in second
+    assert "Be long." in third and "Be brief." not in third
+
+
+def test_commands_at_the_end_are_kept_too(tmp_path, glm_4_7_path, session):
+    chat(tmp_path, glm_4_7_path, session, "one", "two", "/undo")
+    _, err = chat(tmp_path, glm_4_7_path, session, "three", first=2)
+    assert "Going on with 1 turn," in err
+    assert "answer 2" not in prompts_in(tmp_path)[-1]
+
+
+def test_a_session_can_begin_while_the_chat_goes_on(monkeypatch, glm_4_7, session):
+    talk = new_talk(monkeypatch, glm_4_7, REPLIES)
+    assert "kept in" in talk.say("one", f"/session {session}")
+    talk.say("two")
+    other = new_talk(monkeypatch, glm_4_7, REPLIES, session=session)
+    other.restore_session()
+    assert other.conversation.messages == talk.conversation.messages
+    with pytest.raises(UserError, match="cannot be saved"):
+        talk.say("/session /no/such/folder/file")
+    talk.say("three")
+    assert talk.session_path == session
+
+
+def test_an_earlier_session_is_not_overwritten_by_command(monkeypatch, glm_4_7, session):
+    new_talk(monkeypatch, glm_4_7, REPLIES, session=session).say("one")
+    talk = new_talk(monkeypatch, glm_4_7, REPLIES)
+    with pytest.raises(UserError, match="--session"):
+        talk.say("two", f"/session {session}")
+    talk = new_talk(monkeypatch, glm_4_7, [], session=session)
+    talk.restore_session()
+    assert talk.messages[0]["content"] == "one"
