@@ -205,7 +205,7 @@ def test_several_lines_are_one_message(chat, tmp_path):
 
 def test_tab_completes_commands_settings_and_paths(chat, tmp_path):
     (tmp_path / "unlikely name.txt").write_text("inside")
-    terminal = chat(["</think>ok"])
+    terminal = chat(["</think>ok"], columns=250)
     terminal.type("/comp\t")
     terminal.wait_for("there are not two turns yet")
     terminal.type("/set temperat\t 0.5")
