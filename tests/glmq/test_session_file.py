@@ -5,29 +5,19 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
-import subprocess
-import sys
 import threading
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 from glmq_kernels.errors import UserError
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 import glmq
 from glmq import commit_file, session_file
-from glmq.prompt_cache import prompt_session
 from glmq.session_file import read_extra
 
+from .saved_sessions import EXTRA, TEXT, assert_goes_on_alike, evaluated, greedy, saved
 from .small_models import write_glm4moe
 
-ROOT = Path(__file__).parents[2]
-TEXT = "A conversation of some length, so that it takes more than one page of the file. " * 2
-EXTRA = {"messages": [{"role": "user", "content": "Grüße, \ud800 und 你好"}], "temperature": 0.5}
 GREEDY = glmq.Sampling(temperature=0)
 
 
@@ -40,35 +30,6 @@ def path(tmp_path):
 def model(request, small_path):
     with glmq.load(small_path, n_ctx=256, cache_type=request.param) as loaded:
         yield loaded
-
-
-def evaluated(model, text=TEXT, **arguments):
-    """A session that holds a text, in batches that a restored one could not repeat by accident."""
-    session = model.session(**arguments)
-    tokens = model.tokenize(text)
-    for part in np.array_split(tokens, 3):
-        if part.size:
-            session.evaluate(part)
-    return session
-
-
-def greedy(session, n=12, token=65):
-    """Logits of a few greedy steps."""
-    steps = []
-    for _ in range(n):
-        steps.append(session.evaluate([token]))
-        token = int(steps[-1].argmax())
-    return np.array(steps)
-
-
-def assert_goes_on_alike(restored, saved):
-    assert restored.reason is None
-    assert restored.session.tokens == saved.tokens
-    assert restored.session.drawn == saved.drawn
-    np.testing.assert_array_equal(greedy(restored.session), greedy(saved))
-
-
-# What is restored
 
 
 @pytest.mark.parametrize("n_ctx", (192, 256, 511))
@@ -259,12 +220,6 @@ def test_a_save_over_a_last_save_whose_text_was_damaged_meanwhile(model, path):
 # What does not fit
 
 
-def saved(model, path, text=TEXT):
-    session = evaluated(model, text)
-    session.save(path, EXTRA)
-    return session
-
-
 def assert_only_the_text_is_there(restored, why):
     assert restored.extra == EXTRA
     assert restored.session.tokens == []
@@ -381,236 +336,6 @@ def fingerprint(path):
 
     with open_gguf(path) as file:
         return file.fingerprint
-
-
-# Damage
-
-
-@pytest.fixture(scope="module")
-def saves(small_path, tmp_path_factory):
-    """A model, a file of two saves, and the sessions of these saves."""
-    path = tmp_path_factory.mktemp("saves") / "talk.session"
-    with glmq.load(small_path, n_ctx=256, n_threads=1) as model:
-        first = evaluated(model)
-        first.save(path, {"save": 0})
-        second = model.restore_session(path).session
-        second.rewind(100)
-        second.evaluate(model.tokenize("and another end of it"))
-        second.save(path, {"save": 1})
-        yield model, path.read_bytes(), [first, second]
-
-
-def check_damaged(saves, path):
-    """A damaged file gives a save's text with a part of its state, or is refused in a line."""
-    model, _, sessions = saves
-    try:
-        restored = model.restore_session(path)
-    except UserError as error:
-        line = str(error)
-    else:
-        line = None
-    if line is not None:
-        assert str(path) in line and "\n" not in line
-        return None
-    session = sessions[restored.extra["save"]]
-    n = len(restored.session.tokens)
-    assert restored.session.tokens == session.tokens[:n]
-    assert (restored.reason is None) == (n == len(session.tokens))
-    for mine, its in zip(session.cache.pages(), restored.session.cache.pages(), strict=True):
-        np.testing.assert_array_equal(mine[:, : n // 32], its[:, : n // 32])
-    assert read_extra(path) == restored.extra
-    restored.session.save(path, {"save": "again"})
-    again = model.restore_session(path)
-    assert (again.extra, again.session.tokens) == ({"save": "again"}, restored.session.tokens)
-    return n
-
-
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_random_damage(saves, path, data):
-    content = bytearray(saves[1])
-    # The two commits and the records are a small part of the file, so most damage is aimed at them.
-    records = [content.index(b'{"save": %d}' % i) for i in (0, 1)]
-    near = st.one_of(
-        st.integers(0, 120),
-        st.integers(4096, 4216),
-        *(st.integers(at, at + 1500) for at in records),
-        st.integers(0, len(content) - 1),
-    ).map(lambda at: min(at, len(content) - 1))
-    kind = data.draw(st.sampled_from(("flip", "zeros", "cut", "noise", "insert")))
-    at = data.draw(near)
-    n = data.draw(st.integers(1, 5000))
-    if kind == "flip":
-        for each in [at, *data.draw(st.lists(near, max_size=3))]:
-            content[each] ^= data.draw(st.integers(1, 255))
-    elif kind == "zeros":
-        content[at : at + n] = bytes(len(content[at : at + n]))
-    elif kind == "cut":
-        del content[at:]
-    elif kind == "noise":
-        content[at : at + n] = random.Random(n).randbytes(len(content[at : at + n]))
-    else:
-        content[at:at] = bytes(n)
-    path.unlink(missing_ok=True)
-    path.write_bytes(content)
-    check_damaged(saves, path)
-
-
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(fields=st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 10), min_size=9, max_size=9))
-def test_commits_of_wild_numbers_with_a_right_checksum(saves, path, fields):
-    number, unit_bytes, first_unit, *parts = fields
-    commit = commit_file.Commit(number, unit_bytes, first_unit, tuple(parts[:3]), tuple(parts[3:]))
-    packed = commit_file._pack(commit)
-    path.unlink(missing_ok=True)
-    path.write_bytes(packed + saves[1][len(packed) :])
-    check_damaged(saves, path)
-
-
-def test_a_damaged_page_costs_only_what_comes_after_it(saves, path):
-    content = bytearray(saves[1])
-    with open(path, "w+b", buffering=0) as file:
-        file.write(content)
-        newest = commit_file.read_contents(file, path)[0]
-    content[newest.commit.position(newest.pages[2][0]) + 5] ^= 1
-    path.write_bytes(content)
-    restored = saves[0].restore_session(path)
-    assert len(restored.session.tokens) == 64
-    assert "damaged after 64 tokens" in restored.reason
-    path.write_bytes(content)
-    assert check_damaged(saves, path) == 64
-
-
-def test_when_the_last_save_cannot_be_read_the_one_before_is_whole(small, path):
-    session = small.session()
-    session.save(path, {"n_tokens": 0})
-    for i in range(8):
-        before = list(session.tokens)
-        session.rewind(len(before) * 3 // 4)
-        session.evaluate([i] * 37)
-        session.save(path, {"n_tokens": len(session.tokens)})
-        content = path.read_bytes()
-        with open(path, "r+b", buffering=0) as file:
-            newest = commit_file.read_contents(file, path)[0].commit
-            file.seek(commit_file.COMMIT_AT[newest.number % 2] + 20)
-            file.write(b"damage")
-        restored = small.restore_session(path)
-        assert restored.extra == {"n_tokens": len(before)}
-        assert (restored.session.tokens, restored.reason) == (before, None)
-        path.write_bytes(content)
-
-
-# Interrupted saves
-
-
-class Interrupted(OSError):
-    """What a full disk raises."""
-
-
-def test_a_save_that_stops_at_any_write_leaves_the_state_before_or_the_new_one(saves, path, monkeypatch):
-    """Half of one write arrives and nothing after it: the disk is full, or the process is gone."""
-    model, content, sessions = saves
-    plain, lines = commit_file.write_at, []
-    for stop in range(100):
-        path.write_bytes(content)
-        session = model.restore_session(path).session
-        session.rewind(70)
-        session.evaluate(model.tokenize("a third way to end, of a certain length" * 2))
-        n_writes = 0
-
-        def write_at(file, position, data, stop=stop):
-            nonlocal n_writes
-            n_writes += 1
-            if n_writes > stop:
-                plain(file, position, bytes(data)[: len(bytes(data)) // 2])
-                raise Interrupted(28, "No space left on device")
-            plain(file, position, data)
-
-        monkeypatch.setattr(commit_file, "write_at", write_at)
-        try:
-            session.save(path, {"save": 2})
-            break
-        except UserError as error:
-            lines.append(str(error))
-        finally:
-            monkeypatch.setattr(commit_file, "write_at", plain)
-        restored = model.restore_session(path)
-        assert restored.extra == {"save": 1}
-        assert (restored.session.tokens, restored.reason) == (sessions[1].tokens, None)
-        session.save(path, {"save": 2})
-        assert model.restore_session(path).session.tokens == session.tokens
-    assert lines == [f"{path} cannot be saved: No space left on device"] * len(lines)
-    assert len(lines) > 4
-
-
-def test_a_first_save_that_fails_leaves_nothing(small, path, monkeypatch):
-    def full(file, position, data):
-        raise Interrupted(28, "No space left on device")
-
-    monkeypatch.setattr(commit_file, "write_at", full)
-    with pytest.raises(UserError, match="No space left on device"):
-        evaluated(small).save(path)
-    assert list(path.parent.iterdir()) == []
-
-
-KILLED = """
-import sys
-import glmq
-with glmq.load(sys.argv[1], n_ctx=512, n_threads=1) as model:
-    session = model.restore_session(sys.argv[2]).session
-    print("ready", flush=True)
-    for i in range(10_000):
-        session.rewind(i * 37 % len(session.tokens) + 1)
-        session.evaluate([i % 256] * (i * 53 % 90 + 1))
-        session.save(sys.argv[2], {"n_tokens": len(session.tokens), "last": session.tokens[-1]})
-"""
-
-
-def test_a_process_that_is_killed_while_it_saves_leaves_its_last_save(small, small_path, path):
-    session = evaluated(small)
-    session.save(path, {"n_tokens": 160, "last": session.tokens[-1]})
-    folders = [str(ROOT), str(ROOT / "kernels")]
-    chance = random.Random(0)
-    for _ in range(5):
-        process = subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(small_path), str(path)],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(folders)},
-            stdout=subprocess.PIPE,
-        )
-        assert process.stdout.readline() == b"ready\n"
-        time.sleep(0.1 + chance.random() / 3)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        restored = small.restore_session(path, n_ctx=512)
-        assert restored.reason is None
-        tokens = restored.session.tokens
-        assert restored.extra == {"n_tokens": len(tokens), "last": tokens[-1]}
-
-
-# A prompt kept for programs
-
-
-def test_a_kept_prompt_is_evaluated_once(small, path):
-    calls = []
-    for _ in range(2):
-        session = prompt_session(small, path, TEXT, progress=lambda *done: calls.append(done))
-        assert session.tokens == small.tokenize(TEXT)
-    assert calls == [(160, 160)]
-    generation = small.generate(TEXT + "And?", session=session, max_tokens=1)
-    generation.run()
-    assert generation.timings.n_cached == 160
-
-
-def test_a_prompt_that_has_changed_is_evaluated_from_the_change_on(small, path):
-    prompt_session(small, path, TEXT)
-    calls = []
-    changed = TEXT[:100] + "!"
-    assert prompt_session(
-        small, path, small.tokenize(changed), progress=lambda *done: calls.append(done)
-    ).tokens == small.tokenize(changed)
-    assert calls == [(1, 1)]
-    assert small.restore_session(path).session.tokens == small.tokenize(changed)
 
 
 def test_the_text_can_be_found_in_the_file_by_eye(small, path):
