@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import statistics
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,14 +29,16 @@ def direct_read_speeds(path: Path, n_experts: int = 150) -> tuple[float, float]:
         return place.speed(experts, DEEP), place.speed(experts, DEEP)
 
 
-def layout_speeds(path: Path, n_experts: int = 120) -> dict[tuple[str, int], float]:
-    """Bytes per second by layout (apart, side by side) and experts in flight, read in turn."""
+def layout_speeds(path: Path, n_experts: int = 120, n_rounds: int = 7) -> dict[tuple[str, int], float]:
+    """Bytes per second by layout (apart, side by side) and experts in flight: medians of rounds in turn."""
+    found: dict[tuple[str, int], list[float]] = defaultdict(list)
     with _Place(path) as place:
-        found = {}
-        for depth in (SHALLOW, DEEP):
-            found["apart", depth] = place.speed(place.apart(n_experts), depth)
-            found["side by side", depth] = place.speed(place.side_by_side(n_experts), depth)
-        return found
+        layouts = {"apart": place.apart, "side by side": place.side_by_side}
+        for i in range(n_rounds):
+            for depth in (SHALLOW, DEEP):
+                for layout in list(layouts)[:: 1 if i % 2 else -1]:
+                    found[layout, depth].append(place.speed(layouts[layout](n_experts), depth))
+    return {key: statistics.median(speeds) for key, speeds in found.items()}
 
 
 class _Place:

@@ -26,7 +26,7 @@ REPORT = HERE.parent / "docs" / "larger-than-memory.md"
 TIMES_THE_LIMIT = (3.0, 1.5, 1.1)
 WORKS = ("prompt", "decode")
 PROMPT = 512
-FITTING_RUNS = 3
+FITTING_RUNS, FITTING_DECODE = 4, 96
 VARIANTS = {"all of it": (), "no overlap": ("--without", "overlap"), "no guesses": ("--without", "guesses")}
 MODES = {"experts from disk": (), "mapped": ("--ram", "1T")}
 Result = dict[str, Any]
@@ -124,7 +124,7 @@ def _guesses(results: Sequence[Result | None]) -> list[str]:
     )
 
 
-def fitting_rows(path: Path, decode: int) -> list[list[str]]:
+def fitting_rows(path: Path) -> list[list[str]]:
     """With room for everything: mapped because nothing was said, or because `--ram` allows it."""
     options = {"nothing said": [], "`--ram 20G`": ["--ram", "20G"]}
     found: dict[str, list[Result]] = {name: [] for name in options}
@@ -132,7 +132,9 @@ def fitting_rows(path: Path, decode: int) -> list[list[str]]:
     for i in range(FITTING_RUNS):
         for name in list(options)[:: 1 if i % 2 else -1]:
             done = subprocess.run(
-                [*command, *options[name], "--decode", str(decode)], stdout=subprocess.PIPE, check=True
+                [*command, *options[name], "--decode", str(FITTING_DECODE)],
+                stdout=subprocess.PIPE,
+                check=True,
             )
             found[name].append(json.loads(done.stdout))
             print(name, found[name][-1], flush=True)
@@ -167,7 +169,7 @@ def report(path: Path, layers: int, runs: int, decode: int, times: Sequence[floa
         ],
     )
     modes = table(["", *WORKS], mode_rows(path, runs, decode))
-    fitting = table(["", *WORKS], fitting_rows(path, decode))
+    fitting = table(["", *WORKS], fitting_rows(path))
     return f"""# Models larger than memory, measured
 
 Made by `make bench-disk`: a Q4_0 file of {path.stat().st_size / 1e9:.1f} GB with the widths and experts of
@@ -208,8 +210,9 @@ At {TIMES_THE_LIMIT[-1]} × the limit, beside glmq with the file mapped as if al
 
 ## When everything fits
 
-The same file with room for all of it: mapped because nothing was said, or because `--ram` allows it. Medians
-of {FITTING_RUNS} runs in turn of three rounds each.
+The same file with room for all of it: mapped because nothing was said, or because `--ram` allows it, which is
+the same in either case. Medians of {FITTING_RUNS} runs in turn of three rounds each, answers of
+{FITTING_DECODE} tokens.
 
 {fitting}
 
