@@ -9,21 +9,12 @@ import numpy as np
 import pytest
 
 from glmq.gguf import open_gguf
+from glmq.tokenizer import ANSWER_TAGS as TAGS
 from glmq.tokenizer import load_tokenizer
 from glmq.tokenizer.byte_pairs import byte_characters
 
 from .vocabulary_files import GLM_SPECIAL, write_byte_pairs
 
-TAGS = (
-    "<think>",
-    "</think>",
-    "<tool_call>",
-    "</tool_call>",
-    "<arg_key>",
-    "</arg_key>",
-    "<arg_value>",
-    "</arg_value>",
-)
 WORDS = (
     "ab",
     "abc",

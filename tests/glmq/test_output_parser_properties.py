@@ -10,21 +10,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glmq.chat.template import ChatTemplate
+from glmq.tokenizer import ANSWER_TAGS
 
 from .model_outputs import FORMATS, call_text, events_of, function, joined, told
 
 SHARED = Path(__file__).parents[3] / "shared" / "templates"
-TAGS = (
-    "<think>",
-    "</think>",
-    "<tool_call>",
-    "</tool_call>",
-    "<arg_key>",
-    "</arg_key>",
-    "<arg_value>",
-    "</arg_value>",
+SCRAPS = (
+    *ANSWER_TAGS,
+    "<",
+    "</",
+    "<tool_",
+    "arg_value>",
+    "f",
+    "s",
+    "n",
+    " ",
+    "\n",
+    '"',
+    "\\",
+    "{",
+    "1",
+    "a b",
+    "Ä",
 )
-SCRAPS = (*TAGS, "<", "</", "<tool_", "arg_value>", "f", "s", "n", " ", "\n", '"', "\\", "{", "1", "a b", "Ä")
 
 SCHEMAS = {
     "s": {"type": "string"},
