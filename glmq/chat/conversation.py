@@ -47,10 +47,6 @@ class Conversation:
             message.setdefault("reasoning_content", "")
         self.messages.append(message)
 
-    def drop_last(self) -> None:
-        """Take back the last message."""
-        self.messages.pop()
-
     def undo(self) -> str:
         """Take back the last turn; gives its question. Raises UserError when there is none."""
         start = self._last_turn()

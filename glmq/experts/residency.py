@@ -133,7 +133,7 @@ class Residency:
             for choice, expert in enumerate(wanted)
             if expert not in present
         }
-        if layer.guess is not None and not self._all_fit and self._guesses.worth_it:
+        if layer.guess is not None and not self._all_fit and self._guesses.worth_it():
             tape.run(team, layer.after_routing, layer.shared)
             self._guess(self._layers[layer.index + 1], layer.guess.chosen[0].tolist(), GUESSES)
         if not arriving:
@@ -197,7 +197,7 @@ class Residency:
         groups = list(_groups(missing, half, routing.n_experts))
         self._fetching.abandon_others([expert for _, members in groups[:2] for expert in members])
         asked = [self._ask_all(layer, groups[0][1], stay)]
-        guesses = layer.guess is not None and self._guesses.worth_it
+        guesses = layer.guess is not None and self._guesses.worth_it()
         tape.run(team, layer.after_routing if guesses else layer.shared, layer.gate_up)
         tape.run(team, layer.gate_up + 1, layer.down)
         for i, (experts, members) in enumerate(groups):
@@ -278,8 +278,7 @@ class GuessScore:
         if self._rate < self.WANTED:
             self._rate, self._pause = 0.75, self.PAUSE
 
-    @property
     def worth_it(self) -> bool:
-        """Whether to guess now; after a bad time not for some layers."""
+        """Whether to guess for the next layer; after a bad time not for as many layers as PAUSE says."""
         self._pause = max(0, self._pause - 1)
         return self._pause == 0

@@ -38,11 +38,6 @@ class ExpertLayer:
     end: int
 
     @property
-    def expert_bytes(self) -> int:
-        """Bytes of one expert's weights."""
-        return sum(part.n_bytes for part in self.parts[0])
-
-    @property
     def room(self) -> int:
         """Memory that one expert takes."""
         return sum(room_for(part.n_bytes) for part in self.parts[0])

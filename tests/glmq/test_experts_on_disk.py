@@ -165,14 +165,14 @@ def test_wrong_guesses_are_given_up_for_a_while():
     for _ in range(30):
         score.count(right=False)
         score.count(right=True)
-    assert score.worth_it, "half of them right is enough"
+    assert score.worth_it(), "half of them right is enough"
     n_wrong = 0
-    while score.worth_it:
+    while score.worth_it():
         score.count(right=False)
         n_wrong += 1
     assert n_wrong < 100
-    assert sum(not score.worth_it for _ in range(2 * score.PAUSE)) < score.PAUSE
-    assert score.worth_it
+    assert sum(not score.worth_it() for _ in range(2 * score.PAUSE)) < score.PAUSE
+    assert score.worth_it()
 
 
 def test_statistics_tell_where_experts_were_found(monkeypatch, small_path):
