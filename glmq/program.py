@@ -30,11 +30,13 @@ from .kv_cache import CacheShape, KVCache
 class Rotary:
     """Rotary embedding: angle of dimension pair i at position p is p * frequencies[i] radians.
 
-    `interleaved` pairs neighbours (2i, 2i + 1), otherwise pairs are (i, i + n_rotated / 2).
+    `interleaved` pairs neighbours (2i, 2i + 1), otherwise pairs are (i, i + n_rotated / 2). What is rotated
+    is also multiplied by `amplitude`.
     """
 
     frequencies: np.ndarray
     interleaved: bool
+    amplitude: float = 1.0
 
     @property
     def n_rotated(self) -> int:
@@ -80,8 +82,9 @@ class Program:
         n = len(tokens)
         assert logits.flags.c_contiguous and logits.shape == (n - first_output, self.n_vocab)
         angles = np.outer(np.arange(n_past, n_past + n, dtype=np.float64), self.rotary.frequencies)
-        self.cosines[: angles.size] = np.cos(angles).ravel()
-        self.sines[: angles.size] = np.sin(angles).ravel()
+        amplitude = self.rotary.amplitude
+        self.cosines[: angles.size] = amplitude * np.cos(angles).ravel()
+        self.sines[: angles.size] = amplitude * np.sin(angles).ravel()
         state = self.tape.state
         state[N_TOKENS], state[N_PAST] = n, n_past
         state[FIRST_OUTPUT], state[N_OUTPUTS] = first_output, n - first_output

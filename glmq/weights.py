@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from glmq_kernels.errors import UserError
 from glmq_kernels.formats import FORMATS
@@ -11,6 +13,9 @@ from glmq_kernels.reader import Part
 
 from .experts.disk import Disk
 from .gguf import GGUFFile
+
+TABLES = ("rotary_emb.inv_freq", ".attn_rot_embd.weight")
+"""Endings of tensors that can be worked out from the metadata, which old conversions kept."""
 
 VECTOR_TYPES = {"F32": np.float32, "F16": np.float16}
 
@@ -24,6 +29,7 @@ class Weights:
 
     def __init__(self, file: GGUFFile, disk: Disk | None = None) -> None:
         self._file, self._disk = file, disk
+        self._used: set[str] = set()
 
     def __contains__(self, name: str) -> bool:
         return name in self._file.tensors
@@ -43,7 +49,25 @@ class Weights:
                 f"{self._file.path}: tensor {name} has shape {tuple(tensor.shape)},"
                 f" but by the metadata it should have {shape}"
             )
+        self._used.add(name)
         return tensor.type
+
+    def check_all_used(self, is_left_alone: Callable[[str], bool] = lambda name: False) -> None:
+        """Refuse a file with a tensor that nothing asked for: a part of the model that would be missing.
+
+        is_left_alone: of a name, whether the computation rightly does without it.
+        """
+        extra = [
+            name
+            for name in self._file.tensors
+            if name not in self._used and not name.endswith(TABLES) and not is_left_alone(name)
+        ]
+        if extra:
+            more = f" and {len(extra) - 1} more" if len(extra) > 1 else ""
+            raise UserError(
+                f"{self._file.path}: tensor {extra[0]}{more} in the file, which glmq does not compute with;"
+                " choose another file of this model"
+            )
 
     def matrix(self, name: str, rows: int, columns: int, *, sparse: bool = False) -> Matrix:
         """A weight matrix (rows, columns). sparse: of which few rows are used, so that it stays mapped."""

@@ -7,14 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .errors import GGUFError
 
 
 def integer(
     metadata: Mapping[str, Any], path: Path, key: str, default: int | None = None, least: int = 0
 ) -> int:
-    """An integer from `least` up; GGUFError when it is missing without a default, or something else."""
-    value = _value(metadata, path, key, default)
+    """An integer from `least` up; GGUFError when it is missing without a default, or something else.
+
+    An array that gives every layer the same integer counts as that.
+    """
+    value = _same_everywhere(path, key, _value(metadata, path, key, default))
     if isinstance(value, bool) or not isinstance(value, int):
         raise _wrong(path, key, "an integer", value)
     if value < least:
@@ -51,6 +56,17 @@ def _value(metadata: Mapping[str, Any], path: Path, key: str, default: Any) -> A
     if value is None:
         raise GGUFError(f"{path}: the metadata lacks {key}; the file is not complete, get another one")
     return value
+
+
+def _same_everywhere(path: Path, key: str, value: Any) -> Any:
+    if not isinstance(value, np.ndarray) or not len(value) or value.dtype.kind not in "iu":
+        return value
+    if (value != value[0]).any():
+        raise GGUFError(
+            f"{path}: {key} differs from layer to layer ({value.min()} to {value.max()}), which glmq does not"
+            " compute; choose another model"
+        )
+    return value[0].item()
 
 
 def _wrong(path: Path, key: str, wanted: str, value: Any) -> GGUFError:

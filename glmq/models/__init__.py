@@ -18,7 +18,16 @@ KNOWN_BUT_UNSUPPORTED = {
     "glm4": "GLM-4 dense",
     "chatglm": "ChatGLM",
     "glm-dsa": "GLM-5",
+    "clip": "the image or sound part of a model (mmproj)",
 }
+
+OTHER_FILES = {
+    "adapter": "an adapter (LoRA) for a model",
+    "mmproj": "the image or sound part of a model",
+    "vocab": "a vocabulary alone",
+    "imatrix": "an importance matrix",
+}
+"""What files are that hold no model, by `general.type`."""
 
 
 Build = Callable[[GGUFFile, Weights, int, int, str], Program]
@@ -26,6 +35,11 @@ Build = Callable[[GGUFFile, Weights, int, int, str], Program]
 
 def build_function(file: GGUFFile) -> Build:
     """`build(file, weights, max_tokens, n_threads, cache_type)` of the file's architecture."""
+    kind = file.text("general.type", "model")
+    if kind in OTHER_FILES:
+        raise UserError(
+            f"{file.path} is {OTHER_FILES[kind]}, not a model; choose the file of the model itself"
+        )
     name = file.text("general.architecture")
     if name not in ARCHITECTURES:
         what = f", {KNOWN_BUT_UNSUPPORTED[name]}" if name in KNOWN_BUT_UNSUPPORTED else ""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from glmq_kernels import operations as ops
 from glmq_kernels.errors import UserError
 from glmq_kernels.operands import Activation, Experts, Matrix
@@ -168,8 +167,3 @@ class Decoder:
         separate = "output.weight" in self.weights
         matrix = self.weights.matrix("output.weight", self.n_vocab, self.hidden_size) if separate else tied
         ops.matmul(self.tape, self.normed, ops.Projection(matrix, None), outputs_only=True)
-
-
-def plain_frequencies(rope_theta: float, n_rotated: int) -> np.ndarray:
-    """Rotary frequencies theta**(-2i / n), float64 (n_rotated / 2,)."""
-    return rope_theta ** (-np.arange(0, n_rotated, 2, dtype=np.float64) / n_rotated)

@@ -6,6 +6,7 @@ may hold behind the trunk is not part of this pass.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from glmq_kernels import operations as ops
@@ -14,9 +15,11 @@ from glmq_kernels.operands import Activation, Routing
 
 from ..experts.slab import ExpertLayer
 from ..gguf import GGUFFile
-from ..program import Program, Rotary
+from ..program import Program
 from ..weights import Weights
-from .decoder import AttentionShape, Decoder, plain_frequencies
+from .decoder import AttentionShape, Decoder
+from .metadata import EXPERTS, ROPE, SIZES, check_metadata
+from .rotary import read_rotary
 
 SIGMOID = 2
 """The value of `expert_gating_func` that GLM uses."""
@@ -29,7 +32,6 @@ class Glm4MoeConfig:
     n_layers: int
     hidden_size: int
     shape: AttentionShape
-    rope_theta: float
     n_rotated: int
     epsilon: float
     n_dense_layers: int
@@ -38,6 +40,7 @@ class Glm4MoeConfig:
     n_experts: int
     top_k: int
     n_shared_experts: int
+    shared_width: int
     n_groups: int
     kept_groups: int
     normalize_weights: bool
@@ -52,19 +55,22 @@ class Glm4MoeConfig:
 
         n_heads = integer("attention.head_count", least=1)
         head_dim = integer("attention.key_length", integer("embedding_length") // n_heads, least=1)
+        shape = AttentionShape(n_heads, integer("attention.head_count_kv", n_heads, least=1), head_dim)
+        check_metadata(file, SIZES | ROPE | EXPERTS | {"nextn_predict_layers"}, shape)
+        expert_width, n_shared = integer("expert_feed_forward_length", 0), integer("expert_shared_count", 0)
         config = cls(
-            n_layers=_trunk_layers(file),
+            n_layers=trunk_layers(file),
             hidden_size=integer("embedding_length"),
-            shape=AttentionShape(n_heads, integer("attention.head_count_kv", n_heads, least=1), head_dim),
-            rope_theta=file.number("glm4moe.rope.freq_base", 10000.0),
+            shape=shape,
             n_rotated=integer("rope.dimension_count", head_dim),
             epsilon=file.number("glm4moe.attention.layer_norm_rms_epsilon"),
             n_dense_layers=integer("leading_dense_block_count", 0),
             dense_width=integer("feed_forward_length", 0),
-            expert_width=integer("expert_feed_forward_length", 0),
+            expert_width=expert_width,
             n_experts=integer("expert_count"),
             top_k=integer("expert_used_count"),
-            n_shared_experts=integer("expert_shared_count", 0),
+            n_shared_experts=n_shared,
+            shared_width=integer("expert_shared_feed_forward_length", 0) or expert_width * n_shared,
             n_groups=integer("expert_group_count", 1) or 1,
             kept_groups=integer("expert_group_used_count", 1) or 1,
             normalize_weights=file.boolean("glm4moe.expert_weights_norm", False),
@@ -89,18 +95,42 @@ class Glm4MoeConfig:
             raise UserError(f"{file.path}: rope.dimension_count {self.n_rotated} does not fit head dimension")
 
 
-def _trunk_layers(file: GGUFFile) -> int:
-    """Layers before the multi-token-prediction ones, which some files count without naming them."""
+def trunk_layers(file: GGUFFile) -> int:
+    """Layers of the model itself, without those of multi-token prediction behind them.
+
+    `block_count` counts the latter or not, and files hold them or not, whatever the metadata says; what
+    decides is which tensors are there.
+    """
     blocks = file.integer("glm4moe.block_count")
-    trunk = blocks - file.integer("glm4moe.nextn_predict_layers", 0)
-    while trunk > 0 and f"blk.{trunk - 1}.nextn.eh_proj.weight" in file.tensors:
-        trunk -= 1
-    if trunk <= 0 or "blk.0.attn_norm.weight" not in file.tensors:
+    of_prediction = prediction_blocks(file)
+    trunk = 0
+    while trunk < blocks and trunk not in of_prediction and _attention_norm(trunk) in file.tensors:
+        trunk += 1
+    if trunk == 0:
         raise UserError(
             f"{file.path} holds no model layers, only multi-token-prediction ones;"
             " choose the file that holds the model itself"
         )
+    held = {block for name in file.tensors if trunk <= (block := block_of(name)) < blocks}
+    left_out = blocks - trunk - len(held)
+    if held - of_prediction or left_out > file.integer("glm4moe.nextn_predict_layers", 0):
+        file.tensor(_attention_norm(trunk))
     return trunk
+
+
+def _attention_norm(block: int) -> str:
+    return f"blk.{block}.attn_norm.weight"
+
+
+def block_of(name: str) -> int:
+    """The number of the block that a tensor belongs to, or -1."""
+    found = re.match(r"blk\.(\d+)\.", name)
+    return int(found[1]) if found else -1
+
+
+def prediction_blocks(file: GGUFFile) -> frozenset[int]:
+    """The blocks that are layers of multi-token prediction."""
+    return frozenset(block_of(name) for name in file.tensors if ".nextn." in name)
 
 
 def build(file: GGUFFile, weights: Weights, max_tokens: int, n_threads: int, cache_type: str) -> Program:
@@ -114,7 +144,7 @@ def build(file: GGUFFile, weights: Weights, max_tokens: int, n_threads: int, cac
         n_layers=config.n_layers,
         hidden_size=config.hidden_size,
         shape=config.shape,
-        rotary=Rotary(plain_frequencies(config.rope_theta, config.n_rotated), interleaved=False),
+        rotary=read_rotary(file, weights, config.n_rotated, interleaved=False),
         epsilon=config.epsilon,
         n_vocab=file.tensor("token_embd.weight").shape[0],
     )
@@ -129,6 +159,11 @@ def build(file: GGUFFile, weights: Weights, max_tokens: int, n_threads: int, cac
         else:
             experts.layer(layer)
     decoder.head(embedding)
+    blocks = file.integer("glm4moe.block_count")
+    of_prediction = prediction_blocks(file).union(
+        range(blocks, blocks + file.integer("glm4moe.nextn_predict_layers", 0))
+    )
+    weights.check_all_used(lambda name: block_of(name) in of_prediction)
     return decoder.program
 
 
@@ -165,7 +200,7 @@ class ExpertLayers:
         # The products of shared and routed experts need not wait for each other: a thread adds to the
         # same rows of x in both.
         if config.n_shared_experts:
-            width = config.expert_width * config.n_shared_experts
+            width = config.shared_width
             shared = weights.experts(prefix, "_shexp", config.hidden_size, width)
             decoder.dense(shared, meet=False)
         gate_up = tape.n_operations

@@ -5,13 +5,14 @@ GGUF files of this architecture hold q and k with their rows permuted so that ro
 
 from __future__ import annotations
 
-import numpy as np
 from glmq_kernels.errors import UserError
 
 from ..gguf import GGUFFile
-from ..program import Program, Rotary
+from ..program import Program
 from ..weights import Weights
-from .decoder import AttentionShape, Decoder, plain_frequencies
+from .decoder import AttentionShape, Decoder
+from .metadata import ROPE, SIZES, check_metadata
+from .rotary import read_rotary
 
 
 def build(file: GGUFFile, weights: Weights, max_tokens: int, n_threads: int, cache_type: str) -> Program:
@@ -28,6 +29,8 @@ def build(file: GGUFFile, weights: Weights, max_tokens: int, n_threads: int, cac
         integer("block_count"),
     )
     head_dim = integer("attention.key_length", hidden_size // n_heads, least=1)
+    shape = AttentionShape(n_heads, integer("attention.head_count_kv", n_heads, least=1), head_dim)
+    check_metadata(file, SIZES | ROPE, shape, {"tensor_data_layout": ("Meta AI original pth",)})
     decoder = Decoder(
         max_tokens,
         n_threads,
@@ -35,8 +38,8 @@ def build(file: GGUFFile, weights: Weights, max_tokens: int, n_threads: int, cac
         cache_type=cache_type,
         n_layers=n_layers,
         hidden_size=hidden_size,
-        shape=AttentionShape(n_heads, integer("attention.head_count_kv", n_heads, least=1), head_dim),
-        rotary=Rotary(_frequencies(file, weights, head_dim), interleaved=True),
+        shape=shape,
+        rotary=read_rotary(file, weights, integer("rope.dimension_count", head_dim), interleaved=True),
         epsilon=file.number("llama.attention.layer_norm_rms_epsilon"),
         n_vocab=file.tensor("token_embd.weight").shape[0],
     )
@@ -47,18 +50,5 @@ def build(file: GGUFFile, weights: Weights, max_tokens: int, n_threads: int, cac
         decoder.norm(f"blk.{layer}.ffn_norm.weight")
         decoder.feed_forward(layer, integer("feed_forward_length"))
     decoder.head(embedding)
+    weights.check_all_used()
     return decoder.program
-
-
-def _frequencies(file: GGUFFile, weights: Weights, head_dim: int) -> np.ndarray:
-    """Rotary frequencies, stretched as `rope.scaling` or the tensor `rope_freqs` (Llama 3.1) says."""
-    n_rotated = file.integer("llama.rope.dimension_count", head_dim)
-    frequencies = plain_frequencies(file.number("llama.rope.freq_base", 10000.0), n_rotated)
-    scaling = file.text("llama.rope.scaling.type", "none")
-    if scaling == "linear":
-        frequencies = frequencies / file.number("llama.rope.scaling.factor", 1.0)
-    elif scaling != "none":
-        raise UserError(f"{file.path} uses rotary scaling '{scaling}', which glmq does not run")
-    if "rope_freqs.weight" in weights:
-        frequencies = frequencies / weights.vector("rope_freqs.weight", n_rotated // 2)
-    return frequencies

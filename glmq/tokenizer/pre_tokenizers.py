@@ -58,8 +58,11 @@ class PreTokenizer:
 
 _NAMED: dict[str, PreTokenizer] = {
     "default": PreTokenizer((r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", "[0-9][0-9][0-9]")),
-    "glm4 chatglm-bpe dbrx smaug-bpe": PreTokenizer(_LLAMA3),
-    "llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2": PreTokenizer(_LLAMA3, True, True),
+    "glm4": PreTokenizer(_LLAMA3, ignore_merges=True),
+    "chatglm-bpe dbrx smaug-bpe": PreTokenizer(_LLAMA3),
+    "llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano": PreTokenizer(
+        _LLAMA3, ignore_merges=True, add_bos=True
+    ),
     "qwen2 deepseek-r1-qwen kormo f2llmv2 stablelm2 hunyuan solar-open megrez grok-2": PreTokenizer(_QWEN2),
     "qwen35": PreTokenizer(
         (
@@ -72,7 +75,7 @@ _NAMED: dict[str, PreTokenizer] = {
     " jais trillion granite-docling": PreTokenizer((_GPT2,)),
     "falcon": PreTokenizer((r"[\p{P}\$\+<=>\^~\|`]+", _GPT2, "[0-9][0-9][0-9]")),
     "deepseek-v3 hunyuan-dense joyai-llm hy_v4": PreTokenizer(_DEEPSEEK3),
-    "tekken": PreTokenizer(_TEKKEN, True, True),
+    "tekken": PreTokenizer(_TEKKEN, ignore_merges=True, add_bos=True),
     "gpt-4o llama4 kanana2 talkie minimax-m2": PreTokenizer(_GPT4O),
     "poro-chat bloom gpt3-finnish": PreTokenizer(_BLOOM),
     "viking": PreTokenizer((*_BLOOM, r"\p{N}")),

@@ -24,20 +24,39 @@ END_TEXTS = frozenset(
         "<|end|>",
         "<|end_of_text|>",
         "<end_of_turn>",
+        "<end_of_utterance>",
         "<|return|>",
         "<|call|>",
+        "<|calls|>",
+        "<|flush|>",
         "<EOT>",
+        "_<EOT>",
         "[EOS]",
         "[EOT]",
+        "[e~[",
         "</s>",
         "<eos>",
+        "<turn|>",
+        "<|tool_response>",
         "<｜end▁of▁sentence｜>",
+        # What fills up or separates files of code.
+        "<|fim_pad|>",
+        "<|fim_repo|>",
+        "<|repo_name|>",
+        "<|file_sep|>",
     )
 )
-"""Special tokens that end a generation whether or not the metadata says so."""
+"""Special tokens that end a generation whether or not the metadata says so (src/llama-vocab.cpp)."""
 
-GLM_END_TEXTS = frozenset(("<|user|>", "<|observation|>"))
-"""The same for GLM: the turn of the user or of a tool begins."""
+END_OF_A_PART = "<|end|>"
+PART_ENDS_ONLY = ({"<|return|>", "<|call|>"}, {"<|flush|>", "<|call|>"}, {"<|flush|>", "<|calls|>"})
+"""In vocabularies with these, `<|end|>` ends but a part of an answer, such as its thinking."""
+
+GLM_END_TEXTS = frozenset(("<|endoftext|>", "<|user|>", "<|observation|>"))
+"""The same for GLM, whatever their type: the text ends, or the turn of the user or of a tool begins."""
+
+END_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id", "eos_token_ids")
+"""What the metadata calls them, one or an array."""
 
 GLM_PRE_TOKENIZERS = frozenset(("glm4", "chatglm-bpe"))
 
@@ -79,7 +98,9 @@ def read_vocabulary(file: GGUFFile) -> Vocabulary:
     for i, text in enumerate(texts):
         ids.setdefault(text, i)
     types = _types(file, len(texts))
-    bos_id, eos_id = (_special_id(file, kind, len(texts)) for kind in ("bos", "eos"))
+    bos_id, eos_id = (
+        next(iter(_named_ids(file, name, len(texts))), None) for name in ("bos_token_id", "eos_token_id")
+    )
     return Vocabulary(texts, types, ids, bos_id, eos_id, _eog_ids(file, ids, types))
 
 
@@ -94,14 +115,32 @@ def _types(file: GGUFFile, n: int) -> np.ndarray:
     return types.astype(np.int32)
 
 
-def _special_id(file: GGUFFile, kind: str, n: int) -> int | None:
-    found = file.metadata.get(f"tokenizer.ggml.{kind}_token_id")
-    return int(found) if isinstance(found, int) and 0 <= found < n else None
+def _named_ids(file: GGUFFile, name: str, n: int) -> list[int]:
+    """Token ids under a key of the tokenizer, which has one or an array; not those past the vocabulary."""
+    key = f"tokenizer.ggml.{name}"
+    found = file.metadata.get(key)
+    if found is None:
+        return []
+    if isinstance(found, np.ndarray) and found.dtype.kind in "iu":
+        return [token for token in found[:n].tolist() if 0 <= token < n]
+    token = file.integer(key, least=-1)
+    return [token] if 0 <= token < n else []
 
 
 def _eog_ids(file: GGUFFile, ids: Mapping[str, int], types: np.ndarray) -> frozenset[int]:
-    named = (_special_id(file, kind, len(types)) for kind in ("eos", "eot", "eom"))
-    is_glm = file.metadata.get("tokenizer.ggml.pre") in GLM_PRE_TOKENIZERS
-    texts = END_TEXTS | GLM_END_TEXTS if is_glm else END_TEXTS
-    special = {ids[text] for text in texts if text in ids and types[ids[text]] in (CONTROL, USER_DEFINED)}
-    return frozenset(special.union(found for found in named if found is not None))
+    named = {token for key in END_KEYS for token in _named_ids(file, key, len(types))}
+    are_typed = "tokenizer.ggml.token_type" in file.metadata
+    marked = {
+        text
+        for text in END_TEXTS & ids.keys()
+        if types[ids[text]] in (CONTROL, USER_DEFINED) or not are_typed
+    }
+    if any(texts <= marked for texts in PART_ENDS_ONLY):
+        marked.discard(END_OF_A_PART)
+    is_glm = (
+        file.metadata.get("general.architecture") == "glm4moe"
+        or file.metadata.get("tokenizer.ggml.pre") in GLM_PRE_TOKENIZERS
+    )
+    if is_glm:
+        marked |= GLM_END_TEXTS & ids.keys()
+    return frozenset(named.union(ids[text] for text in marked))

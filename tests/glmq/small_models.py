@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -52,6 +53,20 @@ class SmallModel:
         """A norm's weights."""
         self.floats(name, width, deviation=0.1, mean=1.0)
 
+    def set(self, key: str, value: Any) -> None:
+        """Give a metadata key another value, or add it."""
+        self.writer.kv_data[0].pop(key, None)
+        if isinstance(value, bool):
+            self.writer.add_bool(key, value)
+        elif isinstance(value, int):
+            (self.writer.add_uint32 if 0 <= value < 1 << 32 else self.writer.add_int64)(key, value)
+        elif isinstance(value, float):
+            self.writer.add_float32(key, value)
+        elif isinstance(value, str):
+            self.writer.add_string(key, value)
+        else:
+            self.writer.add_array(key, value)
+
     def finish(self) -> None:
         """Write the file."""
         self.writer.write_header_to_file()
@@ -85,11 +100,12 @@ def write_glm4moe(
     name: str = "",
     n_ctx: int = 512,
     chat_template: str = "",
+    change: Callable[[SmallModel], None] = lambda model: None,
 ) -> Path:
     """A `glm4moe` model: a dense layer, then layers of experts.
 
     name: of the model, such as "GLM-4.7", which decides how a chat with it is written. A model that has one
-    also has the tokens of such a chat.
+    also has the tokens of such a chat. change: may add to the model before it is written.
 
     The experts' part is small, so that a choice between two that rounding decides changes little.
     """
@@ -123,12 +139,19 @@ def write_glm4moe(
         model.matrix(f"{block}ffn_down_exps.weight", N_EXPERTS, HIDDEN, EXPERT_WIDTH, scale=0.3)
         _add_feed_forward(model, block, "_shexp", EXPERT_WIDTH)
     _add_head(model)
+    change(model)
     model.finish()
     return path
 
 
-def write_llama(path: Path, type_name: str = "F32", *, seed: int = 0) -> Path:
-    """A dense `llama` model."""
+def write_llama(
+    path: Path,
+    type_name: str = "F32",
+    *,
+    seed: int = 0,
+    change: Callable[[SmallModel], None] = lambda model: None,
+) -> Path:
+    """A dense `llama` model. `change` may add to it before it is written, as in `write_glm4moe`."""
     model = SmallModel(path, "llama", type_name, seed)
     _add_sizes(model.writer, 2, 512)
     model.matrix("token_embd.weight", N_VOCAB, HIDDEN, scale=HIDDEN**0.5)
@@ -137,6 +160,7 @@ def write_llama(path: Path, type_name: str = "F32", *, seed: int = 0) -> Path:
         model.norm(f"blk.{i}.ffn_norm.weight")
         _add_feed_forward(model, f"blk.{i}.", "", DENSE_WIDTH)
     _add_head(model)
+    change(model)
     model.finish()
     return path
 

@@ -163,3 +163,80 @@ def test_sentence_pieces_start_with_a_space_and_fall_back_to_bytes(tmp_path):
 def test_sentence_pieces_without_their_scores_are_refused(tmp_path):
     with pytest.raises(UserError, match="scores"):
         load_tokenizer(write_sentence_pieces(tmp_path / "v.gguf", n_scores=5))
+
+
+class TestWholePieces:
+    """A piece of text that is itself a token, but that merges do not lead to."""
+
+    def ids(self, tmp_path, pre):
+        tokens = [*byte_characters(), "bc", "abc"]
+        write_byte_pairs(tmp_path / "v.gguf", tokens, ["b c"], pre)
+        return load_tokenizer(open_gguf(tmp_path / "v.gguf")).encode("abc")
+
+    @pytest.mark.parametrize(
+        "pre",
+        ("glm4", "llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2",
+         "jina-v5-nano", "tekken"),
+    )  # fmt: skip
+    def test_is_one_token_where_merges_are_ignored(self, tmp_path, pre):
+        assert self.ids(tmp_path, pre) == [257]
+
+    @pytest.mark.parametrize("pre", ("chatglm-bpe", "dbrx", "smaug-bpe", "qwen2", "gpt-2", "gpt-4o"))
+    def test_is_what_merges_make_of_it_elsewhere(self, tmp_path, pre):
+        assert self.ids(tmp_path, pre) == [byte_characters().index("a"), 256]
+
+
+class TestEnds:
+    """Tokens that end a generation, by key, by text and by the kind of model."""
+
+    def ends(self, tmp_path, *texts, pre="llama-bpe", architecture="llama", types=None, **keys):
+        import gguf
+
+        writer = gguf.GGUFWriter(tmp_path / "v.gguf", architecture)
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre(pre)
+        writer.add_token_list([*byte_characters(), *texts])
+        if types is not None:
+            writer.add_token_types([1] * 256 + types)
+        for key, value in keys.items():
+            add = writer.add_array if isinstance(value, list) else writer.add_uint32
+            add(f"tokenizer.ggml.{key}", value)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        writer.close()
+        tokenizer = load_tokenizer(open_gguf(tmp_path / "v.gguf"))
+        return {tokenizer.token_text(token) for token in tokenizer.eog_ids}
+
+    @pytest.mark.parametrize("key", ("eos_token_id", "eot_token_id", "eom_token_id", "eos_token_ids"))
+    @pytest.mark.parametrize("value", (257, [257]))
+    def test_every_key_of_an_end_is_read(self, tmp_path, key, value):
+        assert self.ends(tmp_path, "x1", "x2", types=[3, 3], **{key: value}) == {"x2"}
+
+    def test_an_array_of_ends(self, tmp_path):
+        found = self.ends(tmp_path, "x1", "x2", "x3", types=[3, 3, 3], eos_token_id=256, eos_token_ids=[257])
+        assert found == {"x1", "x2"}
+
+    @pytest.mark.parametrize("types", ([3, 3, 3], [1, 1, 1], [4, 4, 4], None))
+    def test_glm_files_end_at_their_three_whatever_the_keys_say(self, tmp_path, types):
+        texts = ("<|endoftext|>", "<|user|>", "<|observation|>")
+        found = self.ends(tmp_path, *texts, architecture="glm4moe", types=types, eos_token_id=256)
+        assert found == set(texts)
+        found = self.ends(tmp_path, *texts, pre="glm4", types=types)
+        assert found == set(texts)
+
+    def test_the_users_turn_ends_nothing_in_other_models(self, tmp_path):
+        assert self.ends(tmp_path, "<|user|>", "<|end|>", types=[3, 3]) == {"<|end|>"}
+
+    @pytest.mark.parametrize("text", ("<|eot_id|>", "<|im_end|>", "</s>", "<|calls|>", "<|fim_pad|>", "[e~["))
+    def test_special_tokens_that_end_everywhere(self, tmp_path, text):
+        assert self.ends(tmp_path, text, types=[3]) == {text}
+        assert self.ends(tmp_path, text) == {text}
+        assert self.ends(tmp_path, text, types=[1]) == set()
+
+    @pytest.mark.parametrize("others", (["<|return|>", "<|call|>"], ["<|flush|>", "<|calls|>"]))
+    def test_where_parts_of_an_answer_end_too_the_answer_goes_on(self, tmp_path, others):
+        assert self.ends(tmp_path, "<|end|>", *others, types=[3, 3, 3]) == set(others)
+
+    def test_ids_past_the_vocabulary_are_none(self, tmp_path):
+        assert self.ends(tmp_path, "x", types=[3], eos_token_id=999, eos_token_ids=[999, 256]) == {"x"}

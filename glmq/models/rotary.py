@@ -1,0 +1,96 @@
+"""Rotary frequencies as a file's metadata gives them: plain, stretched linearly, by YaRN or by a tensor.
+
+YaRN follows https://arxiv.org/abs/2309.00071 with the rounding of Hugging Face transformers
+(modeling_rope_utils.py), which llama.cpp shares.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from glmq_kernels.errors import UserError
+
+from ..gguf import GGUFFile
+from ..program import Rotary
+from ..weights import Weights
+
+SCALING_TYPES = ("none", "linear", "yarn")
+BETA_FAST, BETA_SLOW = 32.0, 1.0
+
+
+def plain_frequencies(rope_theta: float, n_rotated: int) -> np.ndarray:
+    """Rotary frequencies theta**(-2i / n), float64 (n_rotated / 2,)."""
+    return rope_theta ** (-np.arange(0, n_rotated, 2, dtype=np.float64) / n_rotated)
+
+
+def read_rotary(file: GGUFFile, weights: Weights, n_rotated: int, *, interleaved: bool) -> Rotary:
+    """The rotary embedding of `n_rotated` dimensions that the file describes.
+
+    Raises UserError for a kind of scaling that is not known.
+    """
+    prefix = f"{file.text('general.architecture')}.rope."
+    theta = file.number(f"{prefix}freq_base", 10000.0)
+    frequencies = plain_frequencies(theta, n_rotated)
+    if "rope_freqs.weight" in weights:
+        divisors = weights.vector("rope_freqs.weight", n_rotated // 2)
+        if not (np.isfinite(divisors) & (divisors > 0)).all():
+            raise UserError(f"{file.path}: rope_freqs.weight must hold numbers above 0; the file is damaged")
+        frequencies = frequencies / divisors
+    # As llama.cpp: an older key for the factor, and a factor without a type is linear.
+    factor = file.number(f"{prefix}scaling.factor", file.number(f"{prefix}scale_linear", 0.0)) or 1.0
+    kind = file.text(f"{prefix}scaling.type", "linear")
+    if kind not in SCALING_TYPES:
+        raise UserError(
+            f"{file.path}: {prefix}scaling.type is {kind!r}; glmq knows {', '.join(SCALING_TYPES)}"
+        )
+    amplitude = _positive(file, f"{prefix}scaling.attn_factor", 1.0) * _positive(
+        file, f"{prefix}scaling.yarn_attn_factor", 1.0
+    )
+    if factor <= 0:
+        raise UserError(f"{file.path}: {prefix}scaling.factor is {factor}; it must be a number above 0")
+    if kind == "linear":
+        frequencies = frequencies / factor
+    elif kind == "yarn":
+        trained = file.integer(f"{file.text('general.architecture')}.context_length", 0)
+        original = file.integer(f"{prefix}scaling.original_context_length", trained)
+        if original < 1 or theta <= 1:
+            raise UserError(
+                f"{file.path}: {prefix}scaling.type 'yarn' needs a positive original_context_length"
+                f" and a freq_base above 1"
+            )
+        fast = _positive(file, f"{prefix}scaling.yarn_beta_fast", BETA_FAST)
+        slow = _positive(file, f"{prefix}scaling.yarn_beta_slow", BETA_SLOW)
+        kept = yarn_share(theta, n_rotated, original, fast, slow)
+        frequencies = frequencies * (kept + (1 - kept) / factor)
+        amplitude *= yarn_amplitude(factor)
+    return Rotary(frequencies, interleaved=interleaved, amplitude=amplitude)
+
+
+def yarn_share(theta: float, n_rotated: int, original: int, fast: float, slow: float) -> np.ndarray:
+    """How much of each frequency YaRN keeps, 0 to 1, float64 (n_rotated / 2,); the rest is divided.
+
+    original: tokens of context before the stretching. fast, slow: turns within it from which on a frequency
+    is kept whole, or divided whole.
+    """
+
+    def pair_of(turns: float) -> float:
+        return n_rotated * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(theta))
+
+    low = max(math.floor(pair_of(fast)), 0)
+    high = min(math.ceil(pair_of(slow)), n_rotated - 1)
+    ramp = (np.arange(n_rotated // 2) - low) / max(high - low, 0.001)
+    kept: np.ndarray = 1 - np.clip(ramp, 0, 1)
+    return kept
+
+
+def yarn_amplitude(factor: float) -> float:
+    """What YaRN multiplies cosines and sines by."""
+    return 0.1 * math.log(factor) + 1 if factor > 1 else 1.0
+
+
+def _positive(file: GGUFFile, key: str, default: float) -> float:
+    value = file.number(key, default)
+    if value <= 0:
+        raise UserError(f"{file.path}: {key} is {value:g}; it must be a number above 0")
+    return value
