@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from glmq_kernels.cache_folder import cache_folder
+from glmq_kernels.compilation import Progress
 from glmq_kernels.errors import UserError
-from glmq_kernels.store import Progress
 
 from .gguf import GGUFFile, StringArray, open_gguf
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 
 import numpy as np
-from glmq_kernels.store import Progress, kernels
+from glmq_kernels.compilation import Progress
+from glmq_kernels.store import kernels
 from glmq_kernels.tape import Work
 from glmq_kernels.team import KERNELS as TEAM_KERNELS
 from glmq_kernels.team import Team

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from glmq_kernels.cache_layout import CACHE_TYPES
+from glmq_kernels.compilation import Progress
 from glmq_kernels.errors import UserError
-from glmq_kernels.store import Progress
 from glmq_kernels.strings import prepare
 from glmq_kernels.tape import Work
 from glmq_kernels.team import usable_cores

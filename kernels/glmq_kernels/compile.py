@@ -1,13 +1,13 @@
-"""The compiler process: reads `kernel name <tab> object path` lines, answers `ok` to each.
+"""The compiler process: reads `kernel name <tab> object path` lines, answers each with a line.
 
-Started by `store.py`; the only place in glmq that imports Numba at run time.
+The answer is `ok`, or `unwritable: ` or `failed: ` and the reason. Started by `compilation.py`; the only
+place in glmq that imports Numba at run time.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
-import os
 import re
 import sys
 import traceback
@@ -18,6 +18,8 @@ import llvmlite.binding as llvm
 from numba import cfunc, types
 
 from . import isa
+from .compilation import UNWRITABLE
+from .object_file import write_object
 from .store import ENTRY_POINT
 
 
@@ -43,11 +45,18 @@ def compile_module(name: str) -> llvm.ModuleRef:
     return module
 
 
-def compile_to_file(name: str, path: Path) -> None:
-    """Compile one kernel; the object file appears under its name only when complete."""
-    unfinished = path.with_suffix(f".{os.getpid()}")
-    unfinished.write_bytes(isa.target_machine(isa.current()).emit_object(compile_module(name)))
-    unfinished.replace(path)
+def compile_to_file(name: str, path: Path) -> str:
+    """Compile one kernel into its object file; gives the answer."""
+    try:
+        code = isa.target_machine(isa.current()).emit_object(compile_module(name))
+    except Exception as error:
+        traceback.print_exc()
+        return f"failed: {error!r}"
+    try:
+        write_object(path, code)
+    except OSError as error:
+        return f"{UNWRITABLE}{error.strerror}"
+    return "ok"
 
 
 def main() -> None:
@@ -56,14 +65,8 @@ def main() -> None:
     # moves loads to the front, would not (a third more instructions, and half of the speed, in products).
     llvm.set_option("glmq", "-enable-misched=false")
     for line in sys.stdin:
-        name, path = line.rstrip("\n").split("\t")
-        try:
-            compile_to_file(name, Path(path))
-        except Exception:
-            traceback.print_exc()
-            print(f"failed: {sys.exc_info()[1]!r}".replace("\n", " "), flush=True)
-        else:
-            print("ok", flush=True)
+        name, path = line.rstrip("\n").split("\t", 1)
+        print(compile_to_file(name, Path(path)).replace("\n", " "), flush=True)
 
 
 if __name__ == "__main__":

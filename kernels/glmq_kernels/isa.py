@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,12 +49,18 @@ class Isa:
     foreign: bool = False
 
 
-AVX512_NEEDS = ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni", "f16c", "fma")
-AVX2_NEEDS = ("avx2", "fma", "f16c")
+_SSE = ("sse3", "ssse3", "sse4.1", "sse4.2")
+AVX2_NEEDS = (*_SSE, "avx", "avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "movbe", "popcnt")
+"""x86-64-v3: what the code generator takes for granted with it."""
+AVXVNNI_NEEDS = (*AVX2_NEEDS, "avxvnni")
+AVX512_NEEDS = (
+    *_SSE, "avx", "avx2", "f16c", "fma", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni"
+)  # fmt: skip
 NEON_NEEDS = ("neon", "dotprod")
 LEVELS = ("avx512", "avxvnni", "avx2", "neon", "generic")
 
-_AVX2_FEATURES = "+avx2,+fma,+f16c,+bmi2,+popcnt"
+X86 = ("x86_64", "amd64")
+ARM = ("arm64", "aarch64")
 NEON = Isa("neon", "generic", "+neon,+dotprod,+fullfp16", "sdot", 4, "neon", 0, True, 1, 4, foreign=True)
 """64-bit Arm, for any such machine, seen from another."""
 
@@ -67,27 +74,52 @@ def _host() -> tuple[str, dict[str, bool]]:
 @functools.cache
 def levels() -> dict[str, Isa]:
     """Every level this machine can run, best first."""
-    cpu, have = _host()
-    host_features = ",".join(f"+{name}" for name, on in sorted(have.items()) if on)
+    return levels_of(*_host(), platform.machine().lower())
+
+
+def levels_of(cpu: str, have: Mapping[str, bool], machine: str) -> dict[str, Isa]:
+    """Every level that a processor can run, best first.
+
+    cpu: LLVM's name of it. have: whether it, and the system, have each feature. machine: as
+    `platform.machine` says, in small letters.
+    """
     found: dict[str, Isa] = {}
-    if all(have.get(name) for name in AVX512_NEEDS):
-        more = {"bfloat": bool(have.get("avx512bf16")), "bit_shuffle": bool(have.get("avx512vbmi"))}
-        found["avx512"] = Isa(
-            "avx512", cpu, host_features, "vnni", 16, "avx512", 128, True, 2, 6, (4, 8, 12), 2, **more
-        )
-    if all(have.get(name) for name in AVX2_NEEDS):
-        if have.get("avxvnni"):
-            features = f"{_AVX2_FEATURES},+avxvnni"
+    every = _features(have, [name for name, on in have.items() if on])
+    if machine in X86:
+        if _has(have, AVX512_NEEDS):
+            more = {"bfloat": bool(have.get("avx512bf16")), "bit_shuffle": bool(have.get("avx512vbmi"))}
+            found["avx512"] = Isa(
+                "avx512", cpu, every, "vnni", 16, "avx512", 128, True, 2, 6, (4, 8, 12), 2, **more
+            )
+        if _has(have, AVXVNNI_NEEDS):
+            features = _features(have, AVXVNNI_NEEDS)
             found["avxvnni"] = Isa("avxvnni", "x86-64-v3", features, "vnni", 8, "avx2", 128, True, 1, 4)
-        found["avx2"] = Isa("avx2", "x86-64-v3", _AVX2_FEATURES, "maddubs", 8, "avx2", 128, True, 1, 4)
-    machine = platform.machine().lower()
-    if machine in ("arm64", "aarch64") and all(have.get(name) for name in NEON_NEEDS):
-        found["neon"] = replace(NEON, cpu=cpu, features=host_features, foreign=False)
-    if machine in ("x86_64", "amd64"):
+        if _has(have, AVX2_NEEDS):
+            features = _features(have, AVX2_NEEDS)
+            found["avx2"] = Isa("avx2", "x86-64-v3", features, "maddubs", 8, "avx2", 128, True, 1, 4)
         found["generic"] = Isa("generic", "x86-64", "", "generic", 16, "", 0, False, 1, 4)
+    elif machine in ARM:
+        if _has(have, NEON_NEEDS):
+            found["neon"] = replace(NEON, cpu=cpu, features=every, foreign=False)
+        found["generic"] = Isa("generic", "generic", "", "generic", 16, "", 0, False, 1, 4)
     else:
-        found["generic"] = Isa("generic", cpu, host_features, "generic", 16, "", 0, False, 1, 4)
+        found["generic"] = Isa("generic", cpu, every, "generic", 16, "", 0, False, 1, 4)
     return found
+
+
+def _has(have: Mapping[str, bool], needs: Sequence[str]) -> bool:
+    return all(have.get(name, False) for name in needs)
+
+
+def _features(have: Mapping[str, bool], wanted: Iterable[str]) -> str:
+    """Features for the code generator: those wanted, and without all that the processor has not.
+
+    A processor's name stands for everything of its kind, also for what a hypervisor or the system hides. The
+    code generator goes from left to right and lets a feature that is switched on bring those it stands on,
+    so what is switched off comes last.
+    """
+    on = [f"+{name}" for name in sorted(wanted)]
+    return ",".join([*on, *(f"-{name}" for name in sorted(have) if not have[name])])
 
 
 def current() -> Isa:

@@ -9,37 +9,50 @@ returns it. A kernel that stands on a tape has the signature
 where `args` is the address of an int64 array that the caller and the kernel agree on. Those that are
 called by other kernels take the int64 arguments that they name.
 
-Numba compiles in a separate process (one per core), with the code generator set to the instructions
+Numba compiles in separate processes (`compilation.py`), with the code generator set to the instructions
 in use (`isa.py`). The object file is kept in the cache folder under a name that holds a hash of
-everything it depends on, so a program whose kernels are all there never imports Numba.
+everything it depends on, so a program whose kernels are all there never imports Numba. A file that is
+not as it was written, or that another user could have written, is compiled anew.
 """
 
 from __future__ import annotations
 
 import ctypes
-import functools
 import hashlib
 import os
+import platform
 import re
-import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import isa
-from .cache_folder import cache_folder
+from .cache_folder import private_folder
+from .compilation import Progress, compile_kernels
+from .errors import UserError
+from .object_file import read_object
+from .source_hash import PACKAGE, source_hash
 
-NATIVE = Path(__file__).parent / "native"
+NATIVE = PACKAGE / "native"
 ENTRY_POINT = "glmq_kernel"
-Progress = Callable[[str, float], None]
 
 _CALL = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 _loaded: dict[tuple[str, str], Kernel] = {}
 _lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    """The thread that held the lock does not exist in the child."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Kernel:
@@ -78,113 +91,45 @@ def kernels(names: Iterable[str], progress: Progress | None = None) -> dict[str,
     level = isa.current()
     wanted = list(dict.fromkeys(names))
     with _lock:
-        paths = {name: _object_path(name, level) for name in wanted if (level.name, name) not in _loaded}
-        missing = {name: path for name, path in paths.items() if not path.exists()}
+        paths = {name: object_path(name, level) for name in wanted if (level.name, name) not in _loaded}
+        codes = {name: read_object(path) for name, path in paths.items()}
+        missing = {name: paths[name] for name, code in codes.items() if code is None}
         if missing:
-            _compile(missing, level, progress)
+            compile_kernels(missing, level, progress)
         for name, path in paths.items():
-            _loaded[level.name, name] = _load(name, path, level)
+            code = codes[name] or read_object(path)
+            if code is None:
+                raise UserError(
+                    f"{path} is not what was written to it; check the disk"
+                    " or set GLMQ_CACHE to a folder on another one"
+                )
+            _loaded[level.name, name] = _load(name, code, level)
     return {name: _loaded[level.name, name] for name in wanted}
 
 
-def _load(name: str, path: Path, level: isa.Isa) -> Kernel:
+def _load(name: str, code: bytes, level: isa.Isa) -> Kernel:
     import llvmlite.binding as llvm
 
     machine = isa.target_machine(level)
     module = llvm.parse_assembly("")
     module.triple = machine.triple
     engine = llvm.create_mcjit_compiler(module, machine)
-    engine.add_object_file(llvm.ObjectFileRef.from_data(path.read_bytes()))
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     return Kernel(name, engine.get_function_address(ENTRY_POINT), engine)
 
 
-@functools.cache
-def _source_hash(module: Path) -> str:
-    """Hash of a native module and of every module that it imports from this package."""
-    seen: set[Path] = set()
-    waiting = [module]
-    while waiting:
-        path = waiting.pop()
-        if path in seen or not path.exists():
-            continue
-        seen.add(path)
-        for dots, target in re.findall(r"^from (\.+)([\w.]*) import", path.read_text(), re.MULTILINE):
-            folder = path.parents[len(dots) - 1]
-            target_path = folder.joinpath(*target.split(".")) if target else folder
-            waiting += [target_path.with_suffix(".py"), *target_path.glob("*.py")]
-    digest = hashlib.sha256()
-    for path in sorted(seen):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-@functools.cache
-def _tool_versions() -> str:
-    """Of what makes machine code, without importing it."""
-    from importlib import metadata
-
-    return f"{metadata.version('numba')} {metadata.version('llvmlite')} {sys.version_info[:2]}"
-
-
-def _object_path(name: str, level: isa.Isa) -> Path:
-    module = NATIVE / f"{name.split('.')[0]}.py"
-    text = "\n".join([name, level.cpu, level.features, _tool_versions(), _source_hash(module)])
+def object_path(name: str, level: isa.Isa) -> Path:
+    """Where the object file of a kernel is, by everything that its machine code depends on."""
+    module, _, _ = name.partition(".")
+    made_of = (
+        name,
+        ENTRY_POINT,
+        repr(level),
+        f"{sys.platform} {platform.machine()} {sys.implementation.cache_tag}",
+        source_hash(PACKAGE / "compile.py", follow=False),
+        source_hash(NATIVE / f"{module}.py"),
+    )
     stem = re.sub(r"\W+", "-", name)
-    folder = cache_folder() / "kernels" / level.name
-    return folder / f"{stem}-{hashlib.sha256(text.encode()).hexdigest()[:20]}.o"
-
-
-def _compile(missing: dict[str, Path], level: isa.Isa, progress: Progress | None) -> None:
-    """Compile kernels into their object files, in one process per core."""
-    for path in missing.values():
-        path.parent.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {
-        "GLMQ_ISA": level.name,
-        "NUMBA_CPU_NAME": level.cpu,
-        "NUMBA_CPU_FEATURES": level.features,
-        "NUMBA_DISABLE_JIT": "0",
-        "PYTHONPATH": os.pathsep.join([str(NATIVE.parents[1]), os.environ.get("PYTHONPATH", "")]),
-    }
-    waiting = sorted(missing.items(), reverse=True)
-    done = 0
-    failures: list[str] = []
-    report = threading.Lock()
-
-    def work() -> None:
-        nonlocal done
-        process = subprocess.Popen(
-            [sys.executable, "-m", "glmq_kernels.compile"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True, start_new_session=True,
-        )  # fmt: skip
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with process:
-            while True:
-                with report:
-                    if not waiting or failures:
-                        break
-                    name, path = waiting.pop()
-                process.stdin.write(f"{name}\t{path}\n")
-                process.stdin.flush()
-                answer = process.stdout.readline().strip()
-                with report:
-                    done += 1
-                    if answer != "ok":
-                        failures.append(f"{name}: {answer or 'the compiler process ended'}")
-                    elif progress:
-                        progress(f"compiling kernels (once): {done} of {len(missing)}", done / len(missing))
-            process.stdin.close()
-
-    if progress:
-        progress(f"compiling kernels (once): 0 of {len(missing)}", 0.0)
-    workers = [threading.Thread(target=work) for _ in range(min(os.cpu_count() or 1, len(missing)))]
-    try:
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-    finally:
-        waiting.clear()  # after Ctrl-C nothing more is begun
-    if failures:
-        raise RuntimeError("kernel compilation failed: " + "; ".join(failures))
+    digest = hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:20]
+    return private_folder(f"kernels/{level.name}") / f"{stem}-{digest}.o"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .store import Progress, arguments, kernel, kernels
+from .compilation import Progress
+from .store import arguments, kernel, kernels
 
 
 def prepare(progress: Progress) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from glmq_kernels import isa, store
+from glmq_kernels.compilation import Compiler, compiler_environment
 from glmq_kernels.errors import UserError
+from glmq_kernels.object_file import read_object, write_object
 from glmq_kernels.strings import string_offsets
 
 
@@ -23,8 +27,6 @@ def test_a_program_with_a_warm_store_does_not_import_numba():
 
 
 def environment():
-    import os
-
     return os.environ | {"PYTHONPATH": str(store.NATIVE.parents[1])}
 
 
@@ -48,20 +50,146 @@ def test_a_kernel_that_does_not_compile_is_named(tmp_path, monkeypatch):
 
 def test_object_names_depend_on_instructions_and_sources():
     levels = list(isa.levels().values())
-    paths = {store._object_path("strings.walk", level) for level in levels}
+    paths = {store.object_path("strings.walk", level) for level in levels}
     assert len(paths) == len(levels)
 
 
-def test_the_hash_of_a_kernel_covers_what_it_imports(tmp_path):
-    folder = tmp_path / "native"
-    folder.mkdir()
-    (folder / "one.py").write_text("from .two import x\n")
-    (folder / "two.py").write_text("from ..three import x\n")
-    (tmp_path / "three.py").write_text("x = 1\n")
-    before = store._source_hash(folder / "one.py")
-    (tmp_path / "three.py").write_text("x = 2\n")
-    store._source_hash.cache_clear()
-    assert store._source_hash(folder / "one.py") != before
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GLMQ_CACHE", str(tmp_path))
+    monkeypatch.setattr(store, "_loaded", {})
+    return tmp_path
+
+
+DAMAGE = {
+    "empty": lambda code: b"",
+    "cut": lambda code: code[: len(code) // 2],
+    "one byte short": lambda code: code[:-1],
+    "the checksum alone": lambda code: code[-32:],
+    "one bit altered": lambda code: code[:100] + bytes([code[100] ^ 1]) + code[101:],
+    "zeros, as after a loss of power": lambda code: bytes(len(code)),
+    "longer": lambda code: code + b"x",
+    "no checksum": lambda code: code[:-32],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_object_file_is_not_there(tmp_path, damage):
+    path = tmp_path / "one.o"
+    write_object(path, bytes(range(256)))
+    assert read_object(path) == bytes(range(256))
+    path.write_bytes(damage(path.read_bytes()))
+    assert read_object(path) is None
+
+
+def test_what_is_not_there_is_compiled_anew(empty_cache, monkeypatch):
+    store.kernel("strings.walk")
+    (path,) = empty_cache.rglob("*.o")
+    path.write_bytes(path.read_bytes()[:-100])
+    monkeypatch.setattr(store, "_loaded", {})
+    store.kernel("strings.walk")
+    assert read_object(path) is not None
+
+
+def test_an_object_file_under_the_name_of_another_is_not_taken_for_it(tmp_path):
+    write_object(tmp_path / "one.o", b"code of one")
+    (tmp_path / "one.o").rename(tmp_path / "other.o")
+    assert read_object(tmp_path / "other.o") is None
+
+
+def test_what_cannot_be_read_is_not_there(tmp_path):
+    (tmp_path / "folder.o").mkdir()
+    assert read_object(tmp_path / "folder.o") is None
+    assert read_object(tmp_path / "missing.o") is None
+
+
+def test_an_interrupted_write_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "one.o"
+    write_object(path, b"first")
+
+    def no_space(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(OSError, match="No space"):
+        write_object(path, b"second")
+    assert read_object(path) == b"first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_processes_that_compile_the_same_at_once_all_get_whole_kernels(tmp_path):
+    code = (
+        "from glmq_kernels.strings import string_offsets; import numpy as np;"
+        " assert string_offsets(np.zeros(16, np.uint8), 0, 2).tolist() == [0, 8, 16]"
+    )
+    cache = environment() | {"GLMQ_CACHE": str(tmp_path)}
+    processes = [subprocess.Popen([sys.executable, "-c", code], env=cache) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert [path.suffix for path in tmp_path.rglob("*") if path.is_file()] == [".o"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX limits")
+def test_a_full_disk_is_told_in_one_line(tmp_path):
+    """A limit on the size of files stands for the disk: it stops writing alike."""
+    code = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+from glmq_kernels.errors import UserError
+from glmq_kernels.store import kernel
+try:
+    kernel("strings.walk")
+except UserError as error:
+    print(error)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=environment() | {"GLMQ_CACHE": str(tmp_path)},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert ended.stderr == ""
+    assert ended.stdout.count("\n") == 1
+    assert f"cannot be written to {tmp_path}" in ended.stdout
+    assert "File too large" in ended.stdout and "GLMQ_CACHE" in ended.stdout
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_disk_that_gives_back_something_else_is_told(empty_cache, monkeypatch):
+    monkeypatch.setattr(store, "read_object", lambda path: None)
+    with pytest.raises(UserError, match="is not what was written to it; check the disk"):
+        store.kernel("strings.walk")
+
+
+def test_a_compiler_that_is_killed_is_told(empty_cache, monkeypatch):
+    monkeypatch.setattr(Compiler, "compile", lambda self, name, path: "the compiler ended with signal 9")
+    with pytest.raises(UserError, match=r"signal 9.*strings\.walk.*too little memory"):
+        store.kernel("strings.walk")
+
+
+def test_a_compiler_process_that_ends_gives_its_signal(tmp_path):
+    compiler = Compiler(compiler_environment(isa.current()), tmp_path)
+    compiler._process.kill()
+    assert compiler.compile("strings.walk", tmp_path / "walk.o") in (
+        f"the compiler ended with signal {number}" for number in (9,)
+    )
+    compiler.close()
+
+
+def test_a_compiler_that_cannot_be_run_is_told(empty_cache, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/no/python")
+    with pytest.raises(RuntimeError, match="No such file"):
+        store.kernel("strings.walk")
+
+
+def test_nothing_of_the_users_environment_reaches_the_compiler(empty_cache, monkeypatch):
+    monkeypatch.setenv("NUMBA_BOUNDSCHECK", "1")
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    monkeypatch.setenv("PYTHONPATH", "relative")
+    found = compiler_environment(isa.current())
+    assert {name for name in found if name.startswith("NUMBA_")} == {"NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"}
+    assert found["PYTHONPATH"].split(os.pathsep)[1] == os.path.abspath("relative")
+    (empty_cache / ".numba_config.yaml").write_text("disable_jit: 1\n")
+    monkeypatch.chdir(empty_cache)
+    store.kernel("strings.walk")
 
 
 def test_an_unknown_level_of_instructions_is_refused(monkeypatch):
