@@ -112,7 +112,7 @@ def first_token_seconds(cache: Path | None = None) -> float:
         "-m",
         "glmq",
         "generate",
-        str(demo.demo_model_path()),
+        str(demo.model_file("demo")),
         "-p",
         "Hello",
         "-n",
@@ -188,7 +188,7 @@ def report(folder: Path, n_pairs: int, types: Sequence[str]) -> str:
     import llama_cpp
 
     by_type = compare_types(folder, types, n_pairs)
-    demo_path = demo.demo_model_path()
+    demo_path = demo.model_file("demo")
     small = compare(demo_path, n_pairs)
     air = write_air(folder / "air-Q4_0.gguf", "Q4_0")
     deep = compare(air, 1, "--depth", "16384", "--prompt", "0", "--decode", "32", "--repeat", "3")

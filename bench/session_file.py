@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import glmq
-from glmq.demo import demo_model_path
+from glmq.demo import model_file
 from glmq.kv_cache import CacheShape
 from glmq.session import Session
 from glmq.session_file import restore_session
@@ -105,7 +105,7 @@ def measure_cache(n_tokens: int, path: Path) -> None:
 
 def measure_demo(n_tokens: int, path: Path) -> None:
     """The demo model: what restoring saves."""
-    with glmq.load(demo_model_path(), n_ctx=n_tokens + 64) as model:
+    with glmq.load(model_file("demo"), n_ctx=n_tokens + 64) as model:
         tokens = model.tokenize("It was a long conversation about many things. " * n_tokens)[:n_tokens]
         session = model.session()
         print(f"the demo model, {n_tokens} tokens")

@@ -16,6 +16,7 @@ from glmq_kernels.strings import prepare
 from glmq_kernels.tape import Work
 from glmq_kernels.team import usable_cores
 
+from .demo import model_file
 from .engine import BATCH, Engine
 from .experts.memory import ExpertMemory, needs_of
 from .experts.trace import RoutingTrace
@@ -301,7 +302,7 @@ def load(
     ram: int | str | None = None,
     progress: Progress | None = None,
 ) -> Model:
-    """Load a GGUF file.
+    """Load a GGUF file, or a demo model by its name, "demo" or "demo-tools".
 
     n_ctx: tokens of context; n_threads: default all cores; cache_type: F16 or Q8_0, of keys and values;
     ram: memory for everything, in bytes or such as "12G" (default: what is free); routed experts for which
@@ -313,7 +314,7 @@ def load(
     budget = parse_size(ram) if isinstance(ram, str) else ram
     if progress:
         prepare(progress)
-    file = open_gguf(path)
+    file = open_gguf(model_file(path, progress))
     try:
         return Model(
             file, n_ctx=n_ctx, n_threads=n_threads, cache_type=cache_type, ram=budget, progress=progress

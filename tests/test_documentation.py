@@ -49,7 +49,7 @@ COMMANDS = [
 @pytest.fixture(scope="module")
 def demo_path():
     try:
-        return demo.demo_model_path()
+        return demo.model_file("demo")
     except UserError as error:
         pytest.skip(str(error))
 

@@ -76,7 +76,7 @@ def bench(
     ram: int | None,
     as_json: bool,
 ) -> None:
-    """Measure the speed of the GGUF file MODEL, by default the demo model.
+    """Measure the speed of MODEL, a GGUF file or a demo model's name, by default `demo`.
 
     Beside tokens per second the table shows how fast weights are read and multiplied, each with its share
     of what this machine does when it does nothing else, measured at the start. Several numbers with

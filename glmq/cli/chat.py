@@ -11,12 +11,13 @@ import click
 from glmq_kernels.errors import UserError
 
 from .. import __version__
+from ..demo import named_demo
 from ..sampling.recommendations import recommended
 from ..sampling.settings import Sampling
 from .answer_view import Thinking
 from .constraint_options import constraint_of, constraint_options
 from .message_input import messages
-from .options import ModelOptions, Status, model_options, open_model
+from .options import DEFAULT_MODEL, ModelOptions, Status, model_options, open_model
 from .sampling_options import sampling_of, sampling_options
 from .terminal import note
 from .tool_options import Confirmation, open_toolbox, tool_options
@@ -76,7 +77,7 @@ def chat(
     no_markdown: bool,
     **settings: Any,
 ) -> None:
-    """Talk with the GGUF file MODEL, by default the demo model.
+    """Talk with MODEL, a GGUF file or a demo model's name, `demo` (the default) or `demo-tools`.
 
     Where standard input is a pipe each of its lines is a message. Answers go to standard output,
     everything else to standard error.
@@ -87,6 +88,9 @@ def chat(
     sampling_of(Sampling(), **settings)  # bad values are told before a model is loaded
     constraint = constraint_of(json_schema, grammar, regex)
     status = Status()
+    demo = named_demo(model or DEFAULT_MODEL)
+    if demo and demo.tools and not (tools or mcp):
+        tools = (str(demo.tools),)
     with ExitStack() as stack:
         toolbox = stack.enter_context(open_toolbox(tools, mcp, tool_timeout))
         opened = stack.enter_context(ExitStack())
@@ -117,16 +121,18 @@ def chat(
             status,
         )
         del loaded  # so that /model frees its memory
-        _begin(talk)
+        _begin(talk, demo.banner if demo else None)
         _converse(talk)
         talk.save_session()
 
 
-def _begin(talk: Talk) -> None:
+def _begin(talk: Talk, banner: str | None) -> None:
     """Refuse at once what cannot be, greet, take up an earlier session."""
     talk.check(talk.model, talk.settings)
     if sys.stdin.isatty():
         note(f"glmq {__version__} · {talk.described()} · /help lists commands")
+        if banner:
+            note(banner)
     talk.restore_session()
 
 

@@ -51,7 +51,7 @@ def generate(
     options: ModelOptions,
     **sampling: Any,
 ) -> None:
-    """Continue a text with the GGUF file MODEL ("demo" is the demo model), without a chat template.
+    """Continue a text with MODEL, a GGUF file or a demo model's name, without a chat template.
 
     The text is given by one of -p TEXT, -f FILE and - (standard input). Special tokens in it are parsed.
     """

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from .options import Status, model_path
 
 if TYPE_CHECKING:
     from ..gguf import GGUFFile
@@ -27,13 +28,18 @@ class Table:
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with every value in full.")
-def inspect(model: Path, as_json: bool) -> None:
-    """Show the metadata and the tensors of the GGUF file MODEL."""
+def inspect(model: str, as_json: bool) -> None:
+    """Show the metadata and the tensors of MODEL, a GGUF file or the name of a demo model."""
     from ..gguf import open_gguf
 
-    with open_gguf(model) as file:
+    status = Status()
+    try:
+        path = model_path(model, status)
+    finally:
+        status.clear()
+    with open_gguf(path) as file:
         if as_json:
             _print_json(file)
         elif sys.stdout.isatty():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..model import Model
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-DEMO = "demo"
+DEFAULT_MODEL = "demo"
 
 
 @dataclass(frozen=True)
@@ -110,12 +110,10 @@ class Status:
 
 
 def model_path(name: str | None, status: Status) -> Path:
-    """The file to load; without a name, or with the name "demo", the demo model's."""
-    if name is not None and (name != DEMO or Path(name).exists()):
-        return Path(name)
-    from ..demo import demo_model_path
+    """The file of a model: a path, the name of a demo model, or nothing for the first of these."""
+    from ..demo import model_file
 
-    return demo_model_path(status.show)
+    return model_file(name or DEFAULT_MODEL, status.show)
 
 
 @contextmanager

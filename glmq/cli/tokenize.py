@@ -17,7 +17,8 @@ from .options import Status, model_path
 def tokenize(model: str, text: str | None, file: str | None, no_special: bool) -> None:
     """Print the token ids of TEXT on one line.
 
-    MODEL is a GGUF file, which may hold a vocabulary only. No bos token is put before the text.
+    MODEL is a GGUF file, which may hold a vocabulary only, or a demo model's name. No bos token is
+    put before the text.
     """
     from ..gguf import open_gguf
     from ..tokenizer import load_tokenizer

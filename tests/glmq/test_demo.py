@@ -13,7 +13,7 @@ import pytest
 from glmq_kernels.errors import UserError
 
 import glmq
-from glmq import demo
+from glmq.demo import smollm2 as demo
 from glmq.gguf import open_gguf
 
 TEXT = """\

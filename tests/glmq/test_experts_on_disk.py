@@ -19,7 +19,7 @@ from glmq_kernels.reader import Reader
 import glmq
 from bench.control_group import memory_limit
 from bench.synthetic import write_air
-from glmq.demo import demo_model_path
+from glmq.demo import model_file
 from glmq.experts import disk as disk_module
 from glmq.experts import placement
 from glmq.experts.disk import Disk
@@ -219,7 +219,7 @@ def test_routing_is_recorded_in_either_mode(monkeypatch, small_path, tmp_path):
 
 @pytest.mark.parametrize("unreliable", [False, True], ids=["plain", "slow and failing"])
 def test_500_tokens_of_the_demo_model_with_a_third_of_its_experts(monkeypatch, unreliable):
-    path = demo_model_path()
+    path = model_file("demo")
     prompt = "Once upon a time, in a village between two rivers,"
     answers = []
     with glmq.load(path, n_ctx=640) as mapped:

