@@ -98,7 +98,6 @@ CALLS = {
     "How is the weather in Oslo?": ("get_weather", {"city": "Oslo"}),
     "What time is it in Berlin?": ("get_time", {"city": "Berlin"}),
     "Roll a die with 6 sides.": ("roll_die", {"sides": 6}),
-    "I need an alarm for work at 11:56.": ("set_alarm", {"hour": 11, "minute": 56, "label": "work"}),
 }
 
 
