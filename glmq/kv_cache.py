@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from glmq_kernels.cache_layout import CAPACITY_UNIT, position_bytes
+from glmq_kernels.errors import UserError
 from glmq_kernels.memory import aligned_zeros
 
 
@@ -34,14 +35,22 @@ def capacity(n_ctx: int) -> int:
 
 
 class KVCache:
-    """Room for `n_ctx` positions. The system hands out its pages as they are first written."""
+    """Room for `n_ctx` positions. The system hands out its pages as they are first written.
+
+    Raises UserError when it does not.
+    """
 
     def __init__(self, shape: CacheShape, n_ctx: int) -> None:
         self.shape = shape
         self.capacity = capacity(n_ctx)
         half = shape.n_bytes(n_ctx) // 2
-        self.keys = aligned_zeros(half)
-        self.values = aligned_zeros(half)
+        try:
+            self.keys, self.values = aligned_zeros(half), aligned_zeros(half)
+        except MemoryError:
+            raise UserError(
+                f"the system does not give {2 * half / 1e9:.1f} GB of memory for a context of {n_ctx} tokens;"
+                " choose a smaller one"
+            ) from None
 
     def pages(self) -> tuple[np.ndarray, np.ndarray]:
         """Keys and values as uint8 (n_layers * n_kv_heads, capacity / 32, bytes of 32 positions)."""

@@ -319,6 +319,9 @@ def load(
         return Model(
             file, n_ctx=n_ctx, n_threads=n_threads, cache_type=cache_type, ram=budget, progress=progress
         )
+    except MemoryError:
+        file.close()
+        raise UserError(f"{path}: the system does not give the memory that this model needs") from None
     except BaseException:
         file.close()
         raise

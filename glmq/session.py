@@ -11,7 +11,7 @@ import numpy as np
 from glmq_kernels.errors import UserError
 
 from .engine import Engine
-from .gguf import GGUFFile
+from .gguf import GET_IT_AGAIN, GGUFFile
 from .kv_cache import KVCache
 
 Evaluated = Callable[[int, int], None]
@@ -20,6 +20,10 @@ Evaluated = Callable[[int, int], None]
 
 class ContextFull(UserError):
     """More tokens than the context has room for."""
+
+
+class NotFinite(UserError):
+    """Logits that are NaN or infinite: the weights are damaged, or their numbers outgrow float32."""
 
 
 class Session:
@@ -43,8 +47,9 @@ class Session:
     def evaluate(self, tokens: Sequence[int], progress: Evaluated | None = None) -> np.ndarray:
         """Append tokens; gives the logits after the last one, float32 (n_vocab,).
 
-        Raises ContextFull before anything is changed when they do not fit. An exception between
-        batches (Ctrl-C) leaves `tokens` as far as they were evaluated.
+        Raises ContextFull before anything is changed when they do not fit, NotFinite when a logit is not a
+        number; `tokens` are then what they were. An exception between batches (Ctrl-C) leaves `tokens` as
+        far as they were evaluated.
         """
         last: np.ndarray = self._evaluate(tokens, all_outputs=False, progress=progress)[-1]
         return last
@@ -87,7 +92,7 @@ class Session:
         self._check(wanted)
         n_vocab = self._engine.n_vocab
         logits = np.empty((len(wanted) if all_outputs else 1, n_vocab), np.float32)
-        done = 0
+        done, n_before = 0, len(self.tokens)
         self.drawn = []
         while done < len(wanted):
             batch = wanted[done : done + self._engine.max_tokens]
@@ -100,6 +105,13 @@ class Session:
             self.tokens.extend(batch.tolist())
             if progress:
                 progress(done, len(wanted))
+        # Both are NaN where one of the logits is; faster than asking each.
+        if not np.isfinite((logits.min(), logits.max())).all():
+            self.rewind(n_before)
+            raise NotFinite(
+                f"{self.file.path}: the model's output is not finite (NaN or infinity among its logits);"
+                f" the file is probably damaged: {GET_IT_AGAIN}"
+            )
         return logits
 
     def _check(self, tokens: np.ndarray) -> None:

@@ -12,7 +12,7 @@ from glmq_kernels.operands import Experts, Matrix, matrix_of
 from glmq_kernels.reader import Part
 
 from .experts.disk import Disk
-from .gguf import GGUFFile
+from .gguf import GET_IT_AGAIN, GGUFFile
 
 TABLES = ("rotary_emb.inv_freq", ".attn_rot_embd.weight")
 """Endings of tensors that can be worked out from the metadata, which old conversions kept."""
@@ -81,12 +81,20 @@ class Weights:
         return matrix_of(data, rows, columns, type_name)
 
     def vector(self, name: str, size: int) -> np.ndarray:
-        """A float32 (size,) vector, padded so that 16 lanes may be read from any entry."""
+        """A float32 (size,) vector, padded so that 16 lanes may be read from any entry.
+
+        UserError where one of its numbers is NaN or infinite.
+        """
         type_name = self.check(name, (size,))
         if type_name not in VECTOR_TYPES:
             raise UserError(f"{self._file.path}: tensor {name} is {type_name}; a vector must be F32 or F16")
         padded = np.zeros(size + 16, np.float32)
         padded[:size] = self._file.data(name).view(VECTOR_TYPES[type_name])
+        if not np.isfinite(padded).all():
+            raise UserError(
+                f"{self._file.path}: tensor {name} is not finite (NaN or infinity among its values);"
+                f" the file is damaged: {GET_IT_AGAIN}"
+            )
         return padded[:size]
 
     def optional_vector(self, name: str, size: int) -> np.ndarray | None:

@@ -7,3 +7,7 @@ from glmq_kernels.errors import UserError
 
 class GGUFError(UserError):
     """A file that cannot be read as GGUF. The message names the file, the fault and the way out."""
+
+
+GET_IT_AGAIN = "compare its checksum with the publisher's, or download it again"
+"""What to do about a file that was sound when it was published."""

@@ -27,11 +27,15 @@ def integer(
     return value
 
 
-def number(metadata: Mapping[str, Any], path: Path, key: str, default: float | None = None) -> float:
-    """A finite number, integers included; GGUFError otherwise."""
+def number(
+    metadata: Mapping[str, Any], path: Path, key: str, default: float | None = None, least: float = -math.inf
+) -> float:
+    """A finite number from `least` up, integers included; GGUFError otherwise."""
     value = _value(metadata, path, key, default)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise _wrong(path, key, "a number", value)
+    if value < least:
+        raise _wrong(path, key, f"at least {least}", value)
     return float(value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import stat
@@ -103,9 +104,9 @@ class GGUFFile:
         """
         return fields.integer(self.metadata, self.path, key, default, least)
 
-    def number(self, key: str, default: float | None = None) -> float:
-        """A finite number of the metadata; errors as for `integer`."""
-        return fields.number(self.metadata, self.path, key, default)
+    def number(self, key: str, default: float | None = None, least: float = -math.inf) -> float:
+        """A finite number of the metadata, from `least` up; errors as for `integer`."""
+        return fields.number(self.metadata, self.path, key, default, least)
 
     def boolean(self, key: str, default: bool | None = None) -> bool:
         """A truth value of the metadata; errors as for `integer`."""

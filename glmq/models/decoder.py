@@ -12,6 +12,7 @@ from glmq_kernels.errors import UserError
 from glmq_kernels.operands import Activation, Experts, Matrix
 from glmq_kernels.tape import Tape
 
+from ..gguf import GET_IT_AGAIN, GGUFFile, StringArray
 from ..kv_cache import CacheShape
 from ..program import Program, Rotary
 from ..weights import Weights
@@ -25,16 +26,38 @@ class AttentionShape:
     n_kv_heads: int
     head_dim: int
 
-    def check(self) -> None:
-        """Refuse what the attention kernels cannot do."""
-        if self.n_heads % self.n_kv_heads:
+    @classmethod
+    def from_gguf(cls, file: GGUFFile) -> AttentionShape:
+        """What the metadata says. Raises UserError for what the attention kernels cannot do."""
+        prefix = file.text("general.architecture")
+        n_heads = file.integer(f"{prefix}.attention.head_count", least=1)
+        n_kv_heads = file.integer(f"{prefix}.attention.head_count_kv", n_heads, least=1)
+        hidden_size = file.integer(f"{prefix}.embedding_length", least=1)
+        head_dim = file.integer(f"{prefix}.attention.key_length", hidden_size // n_heads, least=1)
+        if n_heads % n_kv_heads:
             raise UserError(
-                f"{self.n_heads} attention heads cannot share {self.n_kv_heads} key/value heads evenly"
+                f"{file.path}: {n_heads} attention heads cannot share {n_kv_heads} key/value heads evenly;"
+                f" the file is damaged: {GET_IT_AGAIN}"
             )
-        if self.head_dim % 16:
+        if head_dim % 16:
             raise UserError(
-                f"attention heads of {self.head_dim} dimensions are not supported: not a multiple of 16"
+                f"{file.path}: attention heads of {head_dim} dimensions are not supported, only multiples of"
+                " 16; choose another model"
             )
+        return cls(n_heads, n_kv_heads, head_dim)
+
+
+def vocabulary_size(file: GGUFFile) -> int:
+    """Rows of the embedding. Raises UserError where the tokenizer has another number of tokens."""
+    shape = file.tensor("token_embd.weight").shape
+    tokens = file.metadata.get("tokenizer.ggml.tokens")
+    if len(shape) != 2 or (isinstance(tokens, StringArray) and len(tokens) != shape[0]):
+        n_tokens = f"{len(tokens)} tokens" if isinstance(tokens, StringArray) else "rows of weights"
+        raise UserError(
+            f"{file.path}: token_embd.weight has shape {shape}, which does not fit {n_tokens};"
+            f" the file is damaged: {GET_IT_AGAIN}"
+        )
+    return shape[0]
 
 
 class Decoder:
@@ -58,7 +81,6 @@ class Decoder:
         epsilon: float,
         n_vocab: int,
     ) -> None:
-        shape.check()
         # Before memory is taken for sizes that the file only claims.
         weights.check("blk.0.attn_q.weight", (shape.n_heads * shape.head_dim, hidden_size))
         weights.check("blk.0.attn_k.weight", (shape.n_kv_heads * shape.head_dim, hidden_size))

@@ -14,10 +14,10 @@ from glmq_kernels.errors import UserError
 from glmq_kernels.operands import Activation, Routing
 
 from ..experts.slab import ExpertLayer
-from ..gguf import GGUFFile
+from ..gguf import GET_IT_AGAIN, GGUFFile
 from ..program import Program
 from ..weights import Weights
-from .decoder import AttentionShape, Decoder
+from .decoder import AttentionShape, Decoder, vocabulary_size
 from .metadata import EXPERTS, ROPE, SIZES, check_metadata
 from .rotary import read_rotary
 
@@ -32,7 +32,6 @@ class Glm4MoeConfig:
     n_layers: int
     hidden_size: int
     shape: AttentionShape
-    n_rotated: int
     epsilon: float
     n_dense_layers: int
     dense_width: int
@@ -53,17 +52,14 @@ class Glm4MoeConfig:
         def integer(key: str, default: int | None = None, least: int = 0) -> int:
             return file.integer(f"glm4moe.{key}", default, least)
 
-        n_heads = integer("attention.head_count", least=1)
-        head_dim = integer("attention.key_length", integer("embedding_length") // n_heads, least=1)
-        shape = AttentionShape(n_heads, integer("attention.head_count_kv", n_heads, least=1), head_dim)
+        shape = AttentionShape.from_gguf(file)
         check_metadata(file, SIZES | ROPE | EXPERTS | {"nextn_predict_layers"}, shape)
         expert_width, n_shared = integer("expert_feed_forward_length", 0), integer("expert_shared_count", 0)
         config = cls(
             n_layers=trunk_layers(file),
             hidden_size=integer("embedding_length"),
             shape=shape,
-            n_rotated=integer("rope.dimension_count", head_dim),
-            epsilon=file.number("glm4moe.attention.layer_norm_rms_epsilon"),
+            epsilon=file.number("glm4moe.attention.layer_norm_rms_epsilon", least=0),
             n_dense_layers=integer("leading_dense_block_count", 0),
             dense_width=integer("feed_forward_length", 0),
             expert_width=expert_width,
@@ -91,8 +87,11 @@ class Glm4MoeConfig:
                 f"{file.path}: {self.n_experts} experts do not fit into {self.n_groups} groups,"
                 f" {self.kept_groups} of them used"
             )
-        if self.n_rotated % 2 or not 0 < self.n_rotated <= self.shape.head_dim:
-            raise UserError(f"{file.path}: rope.dimension_count {self.n_rotated} does not fit head dimension")
+        if self.n_groups > 1 and self.kept_groups * (self.n_experts // self.n_groups) < self.top_k:
+            raise UserError(
+                f"{file.path}: {self.kept_groups} of {self.n_groups} groups of experts hold fewer than the"
+                f" {self.top_k} that a token needs; the file is damaged: {GET_IT_AGAIN}"
+            )
 
 
 def trunk_layers(file: GGUFFile) -> int:
@@ -101,7 +100,7 @@ def trunk_layers(file: GGUFFile) -> int:
     `block_count` counts the latter or not, and files hold them or not, whatever the metadata says; what
     decides is which tensors are there.
     """
-    blocks = file.integer("glm4moe.block_count")
+    blocks = file.integer("glm4moe.block_count", least=1)
     of_prediction = prediction_blocks(file)
     trunk = 0
     while trunk < blocks and trunk not in of_prediction and _attention_norm(trunk) in file.tensors:
@@ -144,9 +143,9 @@ def build(file: GGUFFile, weights: Weights, max_tokens: int, n_threads: int, cac
         n_layers=config.n_layers,
         hidden_size=config.hidden_size,
         shape=config.shape,
-        rotary=read_rotary(file, weights, config.n_rotated, interleaved=False),
+        rotary=read_rotary(file, weights, config.shape.head_dim, interleaved=False),
         epsilon=config.epsilon,
-        n_vocab=file.tensor("token_embd.weight").shape[0],
+        n_vocab=vocabulary_size(file),
     )
     experts = ExpertLayers(decoder, config) if config.n_layers > config.n_dense_layers else None
     embedding = decoder.embed()

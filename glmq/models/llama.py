@@ -10,7 +10,7 @@ from glmq_kernels.errors import UserError
 from ..gguf import GGUFFile
 from ..program import Program
 from ..weights import Weights
-from .decoder import AttentionShape, Decoder
+from .decoder import AttentionShape, Decoder, vocabulary_size
 from .metadata import ROPE, SIZES, check_metadata
 from .rotary import read_rotary
 
@@ -23,13 +23,7 @@ def build(file: GGUFFile, weights: Weights, max_tokens: int, n_threads: int, cac
 
     if integer("expert_count", 0):
         raise UserError(f"{file.path} is a Llama with experts (Mixtral), which glmq does not run")
-    hidden_size, n_heads, n_layers = (
-        integer("embedding_length"),
-        integer("attention.head_count", least=1),
-        integer("block_count"),
-    )
-    head_dim = integer("attention.key_length", hidden_size // n_heads, least=1)
-    shape = AttentionShape(n_heads, integer("attention.head_count_kv", n_heads, least=1), head_dim)
+    n_layers, shape = integer("block_count", least=1), AttentionShape.from_gguf(file)
     check_metadata(file, SIZES | ROPE, shape, {"tensor_data_layout": ("Meta AI original pth",)})
     decoder = Decoder(
         max_tokens,
@@ -37,11 +31,11 @@ def build(file: GGUFFile, weights: Weights, max_tokens: int, n_threads: int, cac
         weights,
         cache_type=cache_type,
         n_layers=n_layers,
-        hidden_size=hidden_size,
+        hidden_size=integer("embedding_length"),
         shape=shape,
-        rotary=read_rotary(file, weights, integer("rope.dimension_count", head_dim), interleaved=True),
-        epsilon=file.number("llama.attention.layer_norm_rms_epsilon"),
-        n_vocab=file.tensor("token_embd.weight").shape[0],
+        rotary=read_rotary(file, weights, shape.head_dim, interleaved=True),
+        epsilon=file.number("llama.attention.layer_norm_rms_epsilon", least=0),
+        n_vocab=vocabulary_size(file),
     )
     embedding = decoder.embed()
     for layer in range(n_layers):

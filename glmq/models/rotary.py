@@ -17,6 +17,8 @@ from ..weights import Weights
 
 SCALING_TYPES = ("none", "linear", "yarn")
 BETA_FAST, BETA_SLOW = 32.0, 1.0
+LEAST, LARGEST = 1e-6, 1e6
+"""What a number that scales may be: no real one comes near, and angles stay finite."""
 
 
 def plain_frequencies(rope_theta: float, n_rotated: int) -> np.ndarray:
@@ -24,13 +26,19 @@ def plain_frequencies(rope_theta: float, n_rotated: int) -> np.ndarray:
     return rope_theta ** (-np.arange(0, n_rotated, 2, dtype=np.float64) / n_rotated)
 
 
-def read_rotary(file: GGUFFile, weights: Weights, n_rotated: int, *, interleaved: bool) -> Rotary:
-    """The rotary embedding of `n_rotated` dimensions that the file describes.
+def read_rotary(file: GGUFFile, weights: Weights, head_dim: int, *, interleaved: bool) -> Rotary:
+    """The rotary embedding of heads of `head_dim` dimensions that the file describes.
 
-    Raises UserError for a kind of scaling that is not known.
+    Raises UserError for a kind of scaling that is not known, and for numbers that cannot be.
     """
     prefix = f"{file.text('general.architecture')}.rope."
-    theta = file.number(f"{prefix}freq_base", 10000.0)
+    n_rotated = file.integer(f"{prefix}dimension_count", head_dim)
+    if n_rotated % 2 or not 0 < n_rotated <= head_dim:
+        raise UserError(
+            f"{file.path}: {prefix}dimension_count is {n_rotated}; it must be an even number from 2 to"
+            f" {head_dim}, the dimensions of a head"
+        )
+    theta = file.number(f"{prefix}freq_base", 10000.0, least=1)
     frequencies = plain_frequencies(theta, n_rotated)
     if "rope_freqs.weight" in weights:
         divisors = weights.vector("rope_freqs.weight", n_rotated // 2)
@@ -38,17 +46,18 @@ def read_rotary(file: GGUFFile, weights: Weights, n_rotated: int, *, interleaved
             raise UserError(f"{file.path}: rope_freqs.weight must hold numbers above 0; the file is damaged")
         frequencies = frequencies / divisors
     # As llama.cpp: an older key for the factor, and a factor without a type is linear.
-    factor = file.number(f"{prefix}scaling.factor", file.number(f"{prefix}scale_linear", 0.0)) or 1.0
+    factor_key = (
+        f"{prefix}scaling.factor" if f"{prefix}scaling.factor" in file.metadata else f"{prefix}scale_linear"
+    )
+    factor = _scale(file, factor_key, 1.0) if file.number(factor_key, 0.0) else 1.0
     kind = file.text(f"{prefix}scaling.type", "linear")
     if kind not in SCALING_TYPES:
         raise UserError(
             f"{file.path}: {prefix}scaling.type is {kind!r}; glmq knows {', '.join(SCALING_TYPES)}"
         )
-    amplitude = _positive(file, f"{prefix}scaling.attn_factor", 1.0) * _positive(
+    amplitude = _scale(file, f"{prefix}scaling.attn_factor", 1.0) * _scale(
         file, f"{prefix}scaling.yarn_attn_factor", 1.0
     )
-    if factor <= 0:
-        raise UserError(f"{file.path}: {prefix}scaling.factor is {factor}; it must be a number above 0")
     if kind == "linear":
         frequencies = frequencies / factor
     elif kind == "yarn":
@@ -59,8 +68,8 @@ def read_rotary(file: GGUFFile, weights: Weights, n_rotated: int, *, interleaved
                 f"{file.path}: {prefix}scaling.type 'yarn' needs a positive original_context_length"
                 f" and a freq_base above 1"
             )
-        fast = _positive(file, f"{prefix}scaling.yarn_beta_fast", BETA_FAST)
-        slow = _positive(file, f"{prefix}scaling.yarn_beta_slow", BETA_SLOW)
+        fast = _scale(file, f"{prefix}scaling.yarn_beta_fast", BETA_FAST)
+        slow = _scale(file, f"{prefix}scaling.yarn_beta_slow", BETA_SLOW)
         kept = yarn_share(theta, n_rotated, original, fast, slow)
         frequencies = frequencies * (kept + (1 - kept) / factor)
         amplitude *= yarn_amplitude(factor)
@@ -77,7 +86,7 @@ def yarn_share(theta: float, n_rotated: int, original: int, fast: float, slow: f
     def pair_of(turns: float) -> float:
         return n_rotated * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(theta))
 
-    low = max(math.floor(pair_of(fast)), 0)
+    low = min(max(math.floor(pair_of(fast)), 0), n_rotated)
     high = min(math.ceil(pair_of(slow)), n_rotated - 1)
     ramp = (np.arange(n_rotated // 2) - low) / max(high - low, 0.001)
     kept: np.ndarray = 1 - np.clip(ramp, 0, 1)
@@ -89,8 +98,8 @@ def yarn_amplitude(factor: float) -> float:
     return 0.1 * math.log(factor) + 1 if factor > 1 else 1.0
 
 
-def _positive(file: GGUFFile, key: str, default: float) -> float:
+def _scale(file: GGUFFile, key: str, default: float) -> float:
     value = file.number(key, default)
-    if value <= 0:
-        raise UserError(f"{file.path}: {key} is {value:g}; it must be a number above 0")
+    if not LEAST <= value <= LARGEST:
+        raise UserError(f"{file.path}: {key} is {value:g}; it must be a number from {LEAST:g} to {LARGEST:g}")
     return value
