@@ -16,6 +16,7 @@ from glmq_kernels.strings import prepare
 from glmq_kernels.tape import Work
 from glmq_kernels.team import usable_cores
 
+from .argument_checks import check_count, check_instance, check_switch, stop_texts
 from .demo import model_file
 from .engine import BATCH, Engine
 from .experts.memory import ExpertMemory, needs_of
@@ -189,7 +190,7 @@ class Model:
         *,
         sampling: Sampling | None = None,
         max_tokens: int | None = None,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
         constraint: Constraint | Guide | None = None,
         session: Session | None = None,
         progress: Evaluated | None = None,
@@ -197,14 +198,17 @@ class Model:
         """Continue a text or token ids; iterate over the result for pieces of text.
 
         sampling: what suits the model unless it is given. Without `session` the model's own is used, so a
-        prompt that begins like the last one reuses what was evaluated then. constraint: what the output must
-        be (`glmq.constraint`), or a guide for this generation. progress(tokens done, tokens wanted) is called
-        while a prompt is read.
+        prompt that begins like the last one reuses what was evaluated then. stop: a text or several, the
+        first of which ends it. constraint: what the output must be (`glmq.constraint`), or a guide for this
+        generation. progress(tokens done, tokens wanted) is called while a prompt is read. Raises TypeError
+        and UserError, before anything is evaluated, for arguments that cannot be.
         """
         from .constraint import Constraint
         from .generation import Generation
         from .sampling.recommendations import recommended
 
+        self._check_limits(max_tokens, 0, sampling, session)
+        stop = stop_texts(stop)
         if isinstance(prompt, str):
             prompt = self.tokenizer.encode(prompt, add_bos=self.tokenizer.add_bos)
         session = session or self._own_session()
@@ -224,10 +228,12 @@ class Model:
         strict_tools: bool = False,
         sampling: Sampling | None = None,
         max_tokens: int | None = None,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
         session: Session | None = None,
         progress: Evaluated | None = None,
-        **template_arguments: Any,
+        add_generation_prompt: bool = True,
+        continue_final_message: bool | str = False,
+        template_arguments: Mapping[str, Any] | None = None,
     ) -> Answer:
         """Answer a conversation: messages with `role` and `content`, as in OpenAI's API.
 
@@ -236,23 +242,33 @@ class Model:
         or off, None as the model likes; a user's message may say it for its turn, as `"thinking": False`.
         preserve_thinking: keep that of earlier turns in the prompt. think_budget: tokens after which thinking
         is closed. constraint: what the answer behind the thinking is held to; strict_tools: calls are held
-        to the tools' schemas.
+        to the tools' schemas. continue_final_message: go on with the last message's content, or the key of
+        that name such as "reasoning_content". template_arguments: what the model's chat template asks for
+        beyond all these, such as `documents`.
 
         What the session holds of an earlier turn is used again, token by token as it was generated. Names of
-        special tokens in messages are text like any other.
+        special tokens in messages are text like any other. Raises TypeError for arguments of wrong types and
+        UserError for messages that are not whole or hold what the model cannot read, such as images.
         """
         from .chat.answer import Answer, guide_of
-        from .chat.messages import plain_data
         from .chat.output_parser import OutputParser
         from .chat.prompt import prompt_tokens
-        from .chat.quoted_tokens import quoted
-        from .chat.thinking import render_turn
+        from .chat.prompt_messages import rendered_prompt
+        from .chat.tool_definitions import check_tools
+        from .constraint import Constraint
 
+        self._check_limits(max_tokens, 1, sampling, session)
+        check_count("think_budget", think_budget, 0)
+        check_switch("thinking", thinking, or_none=True)
+        for name, switch in (("preserve_thinking", preserve_thinking), ("strict_tools", strict_tools)):
+            check_switch(name, switch)
+        check_instance("constraint", constraint, Constraint, "glmq.constraint")
+        tools = check_tools(tools)
         session = session or self._own_session()
-        said, offered = (quoted(plain_data(each), self.tokenizer) for each in (list(messages), tools))
-        prompt = render_turn(
-            self.chat_template, said, thinking=thinking, preserve=preserve_thinking, tools=offered,
-            **template_arguments,
+        prompt = rendered_prompt(
+            self.chat_template, self.tokenizer, messages, tools,
+            thinking=thinking, preserve=preserve_thinking, add_generation_prompt=add_generation_prompt,
+            continue_final_message=continue_final_message, template_arguments=template_arguments,
         )  # fmt: skip
         tokens = prompt_tokens(prompt.text, self.tokenizer, [*session.tokens, *session.drawn])
         if strict_tools and tools:
@@ -262,7 +278,14 @@ class Model:
             tokens, sampling=sampling, max_tokens=max_tokens, stop=stop, session=session, progress=progress,
             constraint=guide,
         )  # fmt: skip
-        return Answer(generation, OutputParser(tools or (), in_reasoning=prompt.in_reasoning))
+        return Answer(generation, OutputParser(tools, in_reasoning=prompt.in_reasoning))
+
+    def _check_limits(self, max_tokens: object, least: int, sampling: object, session: object) -> None:
+        from .sampling import Sampling
+
+        check_count("max_tokens", max_tokens, least)
+        check_instance("sampling", sampling, Sampling, "glmq.Sampling(...)")
+        check_instance("session", session, Session, "Model.session()")
 
     def _strict(self, tools: Sequence[Mapping[str, Any]], constraint: Constraint | None) -> Constraint:
         if constraint is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from glmq_kernels.errors import UserError
 
-from .messages import Message, text_of
+from .messages import SYSTEM_ROLES, Message, text_of
 
 SUMMARY = "Summary of our conversation so far:\n\n"
 SUMMARY_ANSWER = "I go on from there."
@@ -83,7 +83,7 @@ class Conversation:
         ]
 
     def _n_system(self) -> int:
-        return int(bool(self.messages) and self.messages[0]["role"] == "system")
+        return int(bool(self.messages) and self.messages[0]["role"] in SYSTEM_ROLES)
 
     def _turn_starts(self) -> list[int]:
         return [i for i, message in enumerate(self.messages) if message["role"] == "user"]

@@ -7,9 +7,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .messages import text_of
+from .messages import reasoning_of, text_of
 
-_HEADINGS = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool result"}
+_HEADINGS = {
+    "system": "System",
+    "developer": "System",
+    "user": "User",
+    "assistant": "Assistant",
+    "tool": "Tool result",
+}
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
 _HTML_BLOCK = re.compile(
     r"<(?=/?(?:details|summary|script|style|pre|textarea)\b|!--|!\[CDATA|\?)", re.IGNORECASE
@@ -22,7 +28,7 @@ def conversation_markdown(messages: Sequence[Mapping[str, Any]], title: str = "C
     for message in messages:
         name = f": {message['name']}" if message["role"] == "tool" and message.get("name") else ""
         parts.append(f"## {_HEADINGS[message['role']]}{name}")
-        if thoughts := str(message.get("reasoning_content") or "").strip():
+        if thoughts := reasoning_of(message).strip():
             parts.append(f"<details>\n<summary>Thinking</summary>\n\n{_contained(thoughts)}\n\n</details>")
         if text := text_of(message).strip("\n"):
             parts.append(_fenced(text, "") if message["role"] == "tool" else _contained(text))

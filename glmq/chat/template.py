@@ -7,6 +7,7 @@ They run in Jinja's sandbox, with the settings and functions that Hugging Face t
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -20,7 +21,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 from .glm_template import glm_template
-from .messages import REASONING_NAMES, Message, plain_data, template_messages
+from .messages import REASONING_NAMES, Message
+from .plain_data import plain_data
+from .quoted_tokens import MARK, SAID_MARK
+from .template_messages import template_messages
 
 if TYPE_CHECKING:
     from ..gguf import GGUFFile
@@ -41,6 +45,9 @@ SPECIAL_TOKENS = {
     "mask_token": "mask",
 }
 """What templates call special tokens, and what GGUF does (it spells one of them so)."""
+
+_NOT_ASCII = re.compile(f"[^\0-~{MARK}{SAID_MARK}]")
+"""What JSON in ASCII escapes, but for the marks of quoted names, which are to be found again."""
 
 _END_MARK = "<end of the unfinished message> "
 
@@ -63,6 +70,7 @@ class ChatTemplate:
     def render(
         self,
         messages: Sequence[Mapping[str, Any]],
+        /,
         *,
         add_generation_prompt: bool = True,
         continue_final_message: bool | str = False,
@@ -75,7 +83,7 @@ class ChatTemplate:
         beyond that, such as `tools`, `documents` or `enable_thinking`. Raises UserError when the template
         refuses the messages, or messages have no form that templates take.
         """
-        copies = template_messages(messages)
+        copies = [_without_switch(message) for message in template_messages(messages)]
         key = "content" if continue_final_message is True else continue_final_message
         if not key:
             return self._render(copies, add_generation_prompt, arguments)
@@ -85,7 +93,12 @@ class ChatTemplate:
     def _render(
         self, messages: list[Message], add_generation_prompt: bool, arguments: Mapping[str, Any]
     ) -> str:
-        context = {**self._special_tokens, "tools": None, "documents": None, **plain_data(arguments)}
+        context = {
+            **self._special_tokens,
+            "tools": None,
+            "documents": None,
+            **plain_data(arguments, "an argument of the template"),
+        }
         try:
             return self._template.render(
                 {**context, "messages": messages, "add_generation_prompt": add_generation_prompt}
@@ -115,21 +128,22 @@ def template_of(file: GGUFFile, tokenizer: Tokenizer) -> ChatTemplate:
     return ChatTemplate(source, special)
 
 
+def _without_switch(message: Message) -> Message:
+    """The message without what glmq keeps in it: whether a user's turn is answered with thinking."""
+    return {
+        key: value for key, value in message.items() if not (key == "thinking" and isinstance(value, bool))
+    }
+
+
 def _mark_end(messages: list[Message], key: str) -> str:
     """Put a mark at the end of a text of the last message; gives the text."""
     text = messages[-1].get(key) if messages else None
-    if isinstance(text, list) and (
-        parts := [part for part in text if isinstance(part, dict) and "text" in part]
-    ):
-        text = parts[-1]["text"]
-        parts[-1]["text"] = f"{text}{_END_MARK}"
-    elif isinstance(text, str):
-        copies = [name for name in REASONING_NAMES if messages[-1].get(name) == text]
-        for name in copies if key in REASONING_NAMES else [key]:
-            messages[-1][name] = text + _END_MARK
-    else:
+    if not isinstance(text, str):
         raise UserError(f"the last message has no {key} that could be continued")
-    return str(text)
+    copies = [name for name in REASONING_NAMES if messages[-1].get(name) == text]
+    for name in copies if key in REASONING_NAMES else [key]:
+        messages[-1][name] = text + _END_MARK
+    return text
 
 
 def _text_to_mark(rendered: str, unfinished: str) -> str:
@@ -208,7 +222,12 @@ def _tojson(
     sort_keys: bool = False,
 ) -> str:
     """JSON as it is, where Jinja's own filter would escape it for HTML."""
-    return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    text = json.dumps(x, ensure_ascii=False, indent=indent, separators=separators, sort_keys=sort_keys)
+    return _NOT_ASCII.sub(_escaped, text) if ensure_ascii else text
+
+
+def _escaped(character: re.Match[str]) -> str:
+    return json.dumps(character[0])[1:-1]
 
 
 def _raise_exception(message: str) -> NoReturn:

@@ -15,8 +15,9 @@ from typing import Any
 
 from glmq_kernels.errors import UserError
 
-from .messages import Message, plain_data, text_of
+from .messages import Message, text_of
 from .template import ChatTemplate
+from .template_messages import plain_messages
 
 OPENING, CLOSING = "<think>", "</think>"
 
@@ -81,6 +82,7 @@ def thinking_format(template: ChatTemplate) -> ThinkingFormat:
 def render_turn(
     template: ChatTemplate,
     messages: Sequence[Mapping[str, Any]],
+    /,
     *,
     thinking: bool | None = None,
     preserve: bool = False,
@@ -113,7 +115,7 @@ def render_turn(
         arguments["clear_thinking"] = False
     asked = arguments.pop("enable_thinking", None)
     default = asked if thinking is None else thinking
-    messages = plain_data(list(messages))
+    messages = plain_messages(messages)
     switches = [_turn_switch(message, default, form) for message in messages if _is_user(message)]
     arguments |= {"tools": tools}
     last = switches[-1] if switches else default
@@ -133,8 +135,9 @@ def _with_marks(
     template: ChatTemplate, marked: Sequence[Mapping[str, Any]], last: bool | None, arguments: dict[str, Any]
 ) -> str:
     """The prompt of messages with their marks, which the template's own switch would put everywhere."""
-    if last is not False:
-        return template.render(marked, enable_thinking=True, **arguments)
+    add = arguments.pop("add_generation_prompt", True)
+    if last is not False or not add:
+        return template.render(marked, enable_thinking=True, add_generation_prompt=add, **arguments)
     body, switched_off, prompt = (
         template.render(marked, enable_thinking=switch, add_generation_prompt=add, **arguments)
         for switch, add in ((True, False), (False, False), (False, True))
@@ -154,7 +157,7 @@ def _marked(
 
 
 def _with_mark(message: Mapping[str, Any], mark: str) -> Mapping[str, Any]:
-    if text_of(message).endswith(mark):
+    if _ends_with(message, mark):
         return message
     content = message.get("content")
     if isinstance(content, (list, tuple)):
@@ -163,10 +166,14 @@ def _with_mark(message: Mapping[str, Any], mark: str) -> Mapping[str, Any]:
 
 
 def _turn_switch(message: Mapping[str, Any], default: bool | None, form: ThinkingFormat) -> bool | None:
-    if form.user_mark and text_of(message).endswith(form.user_mark):
+    if form.user_mark and _ends_with(message, form.user_mark):
         return False
     own = message.get("thinking")
     return own if isinstance(own, bool) else default
+
+
+def _ends_with(message: Mapping[str, Any], mark: str) -> bool:
+    return text_of(message).rstrip().endswith(mark)
 
 
 def _user_mark(template: ChatTemplate) -> str:

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 from glmq_kernels.errors import UserError
 
 from .pre_tokenizers import PRE_TOKENIZERS, PreTokenizer
-from .vocabulary import NORMAL, Vocabulary
+from .vocabulary import CONTROL, NORMAL, UNKNOWN, USER_DEFINED, Vocabulary
 
 if TYPE_CHECKING:
     from ..gguf import GGUFFile
+
+
+NAMED = (CONTROL, UNKNOWN, USER_DEFINED)
+"""Types of tokens that stand for a name in a text, and are no parts of plain text."""
 
 
 def pre_tokenizer_of(file: GGUFFile) -> PreTokenizer:
@@ -68,7 +72,12 @@ def _build(file: GGUFFile, vocabulary: Vocabulary, pre: PreTokenizer) -> Any:
     known = [
         (a, b) for a, b in merges if a in ids and b in ids and a + b in ids
     ]  # the library wants all three
-    model = BPE(ids, known, ignore_merges=pre.ignore_merges)
+    # A piece such as "/nothink" would be taken whole where it is the name of a token that is not plain text.
+    merged = {each for a, b in known for each in (a, b, a + b)}
+    plain = {
+        text: token for text, token in ids.items() if vocabulary.types[token] not in NAMED or text in merged
+    }
+    model = BPE(plain, known, ignore_merges=pre.ignore_merges)
     tokenizer = Tokenizer(model)
     splits = [pre_tokenizers.Split(Regex(expression), "isolated") for expression in pre.expressions]
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)

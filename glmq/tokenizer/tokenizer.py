@@ -37,7 +37,8 @@ class Tokenizer:
     """Encodes and decodes.
 
     add_bos: whether the file wants its bos token before a text. eog_ids: tokens that end a generation.
-    special_ids: those without text of their own. unused_ids: those that only fill the vocabulary up.
+    special_ids: those without text of their own. whole_ids: these and all others that stand for their names
+    wherever a text holds them. unused_ids: those that only fill the vocabulary up.
     """
 
     def __init__(
@@ -51,9 +52,10 @@ class Tokenizer:
         self._add_space_prefix = add_space_prefix
         user_defined = frozenset(vocabulary.of_type(USER_DEFINED))
         self.special_ids = (user_defined & self.eog_ids).union(vocabulary.of_type(CONTROL, UNKNOWN))
+        self.whole_ids = user_defined | self.special_ids
         self.unused_ids = frozenset(vocabulary.of_type(UNUSED))
         self._always_whole = _longest_first(vocabulary, user_defined - self.special_ids)
-        self._whole = _longest_first(vocabulary, user_defined | self.special_ids)
+        self._whole = _longest_first(vocabulary, self.whole_ids)
 
     @property
     def n_vocab(self) -> int:
@@ -78,6 +80,10 @@ class Tokenizer:
                 ids += self._plain_text.encode(part, after_special)
             after_special = isinstance(part, int)
         return ids
+
+    def encode_between(self, text: str) -> list[int]:
+        """Token ids of a text between two special tokens; names of tokens in it are text like any other."""
+        return self._plain_text.encode(text.encode("utf-8", "replace").decode(), True)
 
     def decode(self, ids: Iterable[int], *, special: bool = True) -> str:
         """The text of token ids. `special`: special tokens appear with their names."""

@@ -25,7 +25,7 @@ json_values = st.recursive(
 )
 arguments = st.dictionaries(st.sampled_from(("city", "days", "größe", "a b")), json_values, max_size=3)
 functions = st.fixed_dictionaries({"name": names, "arguments": arguments})
-calls = functions | functions.map(lambda function: {"type": "function", "id": "1", "function": function})
+calls = functions | functions.map(lambda function: {"type": "function", "function": function})
 tools = st.lists(
     st.builds(
         lambda name, text: {
@@ -45,8 +45,12 @@ def answers(draw, contents=contents):
     messages = []
     for _ in range(draw(st.integers(0, 2))):
         called = draw(st.lists(calls, min_size=1, max_size=2))
+        ids = [{"tool_call_id": f"call_{i}"} for i, _ in enumerate(called)] if draw(st.booleans()) else []
+        called = [{**call, **({"id": f"call_{i}"} if ids else {})} for i, call in enumerate(called)]
         messages.append({**draw(assistants(contents)), "tool_calls": called})
-        messages += [{"role": "tool", "content": draw(texts), "tool_call_id": "1"} for _ in called]
+        messages += [
+            {"role": "tool", "content": draw(texts), **(ids[i] if ids else {})} for i, _ in enumerate(called)
+        ]
     return [*messages, draw(assistants(contents))]
 
 

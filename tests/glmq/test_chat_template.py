@@ -151,7 +151,10 @@ def test_arguments_may_be_json_in_a_string_as_openai_has_them(template, text):
 
 
 @pytest.mark.parametrize("name", some.REAL)
-@pytest.mark.parametrize("function", ({}, {"arguments": None}, {"arguments": ""}, {"arguments": "{}"}))
+@pytest.mark.parametrize(
+    "function",
+    [{}, *({"arguments": nothing} for nothing in (None, "", " ", "{}", "null", " null\n"))],
+)
 def test_a_call_may_have_no_arguments(name, function):
     calls = [{"function": {"name": "now", **function}}]
     assert "<tool_call>now" in ours(
@@ -159,7 +162,7 @@ def test_a_call_may_have_no_arguments(name, function):
     )
 
 
-@pytest.mark.parametrize("arguments", ("{", "[1]", '"x"', [1], 5))
+@pytest.mark.parametrize("arguments", ("{", "[1]", '"x"', [1], [], 5, 0, False, "[" * 100_000))
 def test_arguments_that_are_no_object_are_refused_by_name(arguments):
     calls = [{"function": {"name": "weather", "arguments": arguments}}]
     with pytest.raises(UserError, match=r"message 2: the arguments of the call of weather are no"):
@@ -195,12 +198,24 @@ def test_templates_meet_plain_data_only():
 
     class Message:
         def model_dump(self):
-            return {"role": Call("user"), "content": [Part("text", "hi"), object()], "n": np.int64(3)}
+            return {"role": Call("user"), "content": [Part("text", "hi")], "n": np.int64(3)}
 
-    assert ours("{{ messages[0] }}", [Message()]) == str(
-        {"role": "user", "content": [{"type": "text", "text": "hi"}, "<object>"], "n": 3}
-    )
+    assert ours("{{ messages[0] }}", [Message()]) == str({"role": "user", "content": "hi", "n": 3})
     assert ours("{{ x.secret is defined }}", [USER], x=Call("a")) == "False"
+
+
+@pytest.mark.parametrize("value", (b"hi", object(), {1, 2}, np.zeros(2)))
+def test_what_is_no_data_is_refused_by_its_type(value):
+    for message in ({"role": "user", "content": value}, {**USER, "more": [{"x": value}]}):
+        with pytest.raises(UserError, match=f"message 2 holds an object of the type {type(value).__name__}"):
+            ours(GLM_4_6_TEMPLATE, [USER, message])
+
+
+def test_data_without_an_end_is_refused():
+    message = dict(USER)
+    message["self"] = message
+    with pytest.raises(UserError, match="message 1 is nested too deeply"):
+        ours(GLM_4_6_TEMPLATE, [message])
 
 
 @pytest.mark.parametrize("name", some.REAL)

@@ -142,3 +142,12 @@ def test_turns_that_are_not_there_cannot_go(long, n):
         with pytest.raises(UserError, match="has 4"):
             operation(n)
     assert long.n_turns == 4
+
+
+def test_the_message_of_a_developer_is_the_systems():
+    talk = Conversation([{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "hi"}])
+    assert talk.system == "Be brief."
+    talk.clear()
+    assert talk.system == "Be brief." and talk.n_turns == 0
+    talk.set_system("Be long.")
+    assert talk.messages == [{"role": "system", "content": "Be long."}]

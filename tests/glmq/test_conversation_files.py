@@ -71,11 +71,16 @@ RESULT = {"role": "tool", "content": "sun"}
     [
         [],
         [USER, {**USER, "thinking": False}],
-        [USER, CALLING, RESULT, RESULT],
+        [USER, {**CALLING, "tool_calls": [CALL, CALL]}, RESULT, RESULT],
         [USER, {"role": "assistant", "content": None, "tool_calls": [CALL]}],
         [USER, {"role": "assistant", "tool_calls": [{"name": "f", "arguments": "{}"}]}],
         [USER, {"role": "assistant", "content": "", "reasoning_content": "so"}],
         [{"role": "user", "content": ["a", {"type": "text", "text": "b"}]}],
+        [{"role": "developer", "content": [{"type": "input_text", "text": "b"}]}, USER],
+        [USER, {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}],
+        [USER, {"role": "assistant", "content": None, "refusal": "No.", "tool_calls": None}],
+        [USER, {"role": "assistant", "content": None, "reasoning": "so", "tool_calls": []}],
+        [{"role": "user", "content": []}],
     ],
 )
 def test_whole_messages_are_taken(messages):
@@ -85,7 +90,9 @@ def test_whole_messages_are_taken(messages):
 @pytest.mark.parametrize(
     ("message", "complaint"),
     [
-        ({"content": "x"}, "message 2 has no role of system, user, assistant, tool"),
+        ({"content": "x"}, "message 2 has no role of system, user, assistant, tool, developer$"),
+        ({"role": "robot", "content": "x"}, "message 2 has no role of .*, but robot"),
+        ({"role": "function", "name": "f", "content": "x"}, "message 2 has no role of .*, but function"),
         ({"role": ["user"], "content": "x"}, "message 2 has no role"),
         ({"role": "user"}, r"message 2 \(user\) has no content"),
         ({"role": "user", "content": None}, r"message 2 \(user\) has no content"),
@@ -96,7 +103,26 @@ def test_whole_messages_are_taken(messages):
             "of the type image_url; GLM models read text only",
         ),
         ({"role": "user", "content": [5]}, "a part of the type None"),
-        ({"role": "user", "content": [{"type": "text"}]}, "a part of the type text"),
+        ({"role": "user", "content": [{"text": "x"}]}, "a part of the type None"),
+        ({"role": "user", "content": [{"type": ["text"], "text": "x"}]}, "a part of the type"),
+        ({"role": "user", "content": [{"type": "text"}]}, "a part of the type text whose text is no text"),
+        ({"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}, "of the type input_image"),
+        ({"role": "user", "content": [{"type": "input_audio"}]}, "of the type input_audio"),
+        ({"role": "user", "content": [{"type": "file"}]}, "of the type file"),
+        ({"role": "tool", "content": [{"type": "image"}]}, "of the type image"),
+        ({"role": "user", "content": "x", "images": ["R0lG"]}, "holds images; GLM models read text only"),
+        ({"role": "assistant", "content": "x", "audio": {"id": "1"}}, "holds audio"),
+        ({"role": "user", "content": {"type": "text", "text": "x"}}, "no content that is a text"),
+        ({"role": "user", "content": "x", "name": 5}, "a name that is no text"),
+        ({"role": "user", "content": "x", "tool_calls": [CALL]}, "which only an assistant's message has"),
+        ({"role": "assistant", "content": "x", "function_call": {"name": "f"}}, "has a function_call"),
+        ({"role": "assistant", "content": "x", "thinking": ["so"]}, "a thinking that is no text"),
+        ({"role": "assistant", "content": "x", "reasoning": {}}, "a reasoning that is no text"),
+        (
+            {"role": "assistant", "tool_calls": [{"type": "custom", "custom": {}}]},
+            "a tool call of the type custom",
+        ),
+        ({"role": "assistant", "tool_calls": [{**CALL, "id": 5}]}, "an id that is no text"),
         ({"role": "user", "content": "x", "thinking": "no"}, "thinking that is neither true nor false"),
         ({"role": "assistant", "content": "x", "reasoning_content": 5}, "reasoning_content that is no text"),
         ({"role": "assistant", "content": "x", "tool_calls": {}}, "tool_calls that are no list"),
@@ -207,6 +233,16 @@ sun
 ```
 """
     )
+
+
+def test_markdown_knows_all_roles_and_all_names_of_thinking():
+    text = conversation_markdown(
+        [
+            {"role": "developer", "content": "Be brief."},
+            {"role": "assistant", "content": None, "refusal": "No.", "reasoning": "So."},
+        ]
+    )
+    assert "## System\n\nBe brief." in text and "So." in text and "No." in text
 
 
 HOSTILE = (
