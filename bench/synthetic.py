@@ -13,6 +13,7 @@ import numpy as np
 from glmq_convert import glm4_moe
 from glmq_convert.config import Glm4MoeConfig
 from glmq_convert.writer import write_gguf
+from glmq_kernels.file_writing import check_target
 from glmq_kernels.formats import FORMATS
 
 FIELDS: dict[str, list[tuple[int, float]]] = {
@@ -181,7 +182,7 @@ def write_air(path: Path, type_name: str = "Q4_0", n_layers: int = 3, vocab_size
     header = gguf.GGUFWriter(None, glm4_moe.ARCHITECTURE)
     glm4_moe.add_metadata(header, config, n_mtp_layers=0)
     header.add_tokenizer_model("none")
-    write_gguf(path, header, tensors, weights)
+    write_gguf(check_target(path, force=True), header, tensors, weights)
     return path
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import gguf
 from glmq_kernels.errors import UserError
+from glmq_kernels.file_writing import Target, check_target, is_being_written
 
 from . import glm4_moe
 from .checkpoint import open_checkpoint
@@ -34,20 +35,22 @@ def convert(
     progress: Progress | None = None,
     threads: int | None = None,
     remark: Callable[[str], None] | None = None,
+    force: bool = False,
 ) -> Path:
     """Convert the Glm4Moe checkpoint in a folder to a GGUF file; gives the file's path.
 
     out_path: a file, or a folder to put `<folder's name>-<TYPE>.gguf` into; by default the current one.
     type: f32, f16, bf16, q8_0 or q4_0, of the large matrices. mtp: keep the multi-token-prediction layer
     where the checkpoint has one. progress(bytes written, bytes in all). threads: all cores by default.
-    remark: is told, in a sentence, what the user may want to know.
-    Raises UserError, and leaves no file, when something is wrong with the checkpoint or the disk.
+    remark: is told, in a sentence, what the user may want to know. force: replace a file that is there.
+    Raises UserError, and leaves no file, when something is wrong with the checkpoint, the place or the disk.
     """
     if type not in FILE_TYPES:
         raise UserError(f"type {type!r} is not known; choose one of {', '.join(FILE_TYPES)}")
     folder = Path(checkpoint_dir)
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; give the folder that holds config.json and the weights")
+    target = _target(folder, out_path, type, force)
     config = read_config(folder)
     checkpoint = open_checkpoint(folder)
     n_mtp_layers = glm4_moe.mtp_layers(config, checkpoint) if mtp else 0
@@ -59,12 +62,11 @@ def convert(
         header.add_file_type(FILE_TYPES[type])
         header.add_quantization_version(gguf.GGML_QUANT_VERSION)
         remarks = add_tokenizer(header, folder, config.vocab_size)
-    out_path = _target(folder, out_path, type)
-    write_gguf(out_path, header, tensors, checkpoint, threads=threads, progress=progress)
+    write_gguf(target, header, tensors, checkpoint, threads=threads, progress=progress)
     for text in [*remarks, *_remarks_on_types(tensors, type.upper())]:
         if remark:
             remark(text)
-    return out_path
+    return target.path
 
 
 def checkpoint_name(folder: Path) -> str:
@@ -75,12 +77,17 @@ def checkpoint_name(folder: Path) -> str:
     return folder.name or "model"
 
 
-def _target(folder: Path, out_path: str | Path | None, type: str) -> Path:
-    name = f"{checkpoint_name(folder)}-{type.upper()}.gguf"
-    if out_path is None:
-        return Path(name)
-    out_path = Path(out_path)
-    return out_path / name if out_path.is_dir() else out_path
+def _target(folder: Path, out_path: str | Path | None, type: str, force: bool) -> Target:
+    """Where the file goes. Raises UserError when it cannot go there."""
+    path = Path(out_path or ".")
+    if path.is_dir():
+        path /= f"{checkpoint_name(folder)}-{type.upper()}.gguf"
+    target = check_target(path, force=force)
+    if target.before and target.file.parent == folder.resolve() and target.file.suffix != ".gguf":
+        raise UserError(f"{path} is a file of the checkpoint; name another one for the result")
+    if is_being_written(target):
+        raise UserError(f"{path} is being written by another process; wait for it, or name another file")
+    return target
 
 
 def _add_general(header: gguf.GGUFWriter, folder: Path, tensors: list[PlannedTensor]) -> None:

@@ -2,7 +2,7 @@
 
 Every portion has its place in the file from the start, so threads need not wait for each other and the
 memory used is one portion a thread, whatever the size of the model. The file has another name until it
-is complete.
+is complete (`glmq_kernels.file_writing`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -18,6 +18,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 from glmq_kernels.errors import UserError
+from glmq_kernels.file_writing import Target, cannot_be_written, replacing
 from glmq_kernels.quantize import UnfitWeightError, quantize_rows
 from glmq_kernels.team import usable_cores
 
@@ -46,7 +47,7 @@ class Portion:
 
 
 def write_gguf(
-    path: Path,
+    target: Target,
     header: gguf.GGUFWriter,
     tensors: Sequence[PlannedTensor],
     weights: Weights,
@@ -54,15 +55,15 @@ def write_gguf(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Write the file at `path`: the metadata in `header`, then the planned tensors, read from `weights`.
+    """Write the file: the metadata in `header`, then the planned tensors, read from `weights`.
 
     threads: cores to keep busy, by default all. progress(bytes written, bytes in all) is called on the
     calling thread, a few times a second.
-    Whatever fails, Ctrl-C included, leaves nothing behind and any earlier file at `path` as it was.
+    Whatever fails, Ctrl-C included, leaves nothing behind and any earlier file as it was.
     Raises UserError for a weight that the type cannot hold, naming the tensor, and for a full disk.
     """
     total = sum(_padded(tensor.n_bytes) for tensor in tensors)
-    with _unfinished_file(path, total) as unfinished:
+    with _unfinished_file(target, total) as unfinished:
         data_start = _write_header(unfinished, header, tensors)
         with unfinished.open("r+b") as file:
             file.truncate(data_start + total)
@@ -70,24 +71,20 @@ def write_gguf(
 
 
 @contextmanager
-def _unfinished_file(path: Path, n_bytes: int) -> Iterator[Path]:
-    """A file beside `path` that takes its name when the block ends well, and is removed when it does not."""
-    unfinished = path.with_name(path.name + ".part")
+def _unfinished_file(target: Target, n_bytes: int) -> Iterator[Path]:
+    """A file beside the target that takes its place when the block ends well, where there is room for it."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(path.parent).free
+        folder = target.file.parent
+        free = shutil.disk_usage(folder).free
         if free < n_bytes:
             raise UserError(
-                f"{path} needs {n_bytes / 1e9:.1f} GB and {path.parent.resolve()} has"
+                f"{target.path} needs {n_bytes / 1e9:.1f} GB and {folder} has"
                 f" {free / 1e9:.1f} GB free; choose another place or a smaller type"
             )
-        yield unfinished
-        unfinished.replace(path)
+        with replacing(target) as unfinished:
+            yield unfinished
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
+        raise cannot_be_written(target.path, error) from None
 
 
 def _padded(n_bytes: int) -> int:

@@ -3,26 +3,64 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from glmq_kernels.errors import UserError
+from glmq_kernels.file_writing import Kind, check_target, write_file
 
 from .conversation import Conversation
 from .conversation_markdown import conversation_markdown
 from .messages import Message, call_arguments, check_messages
 
 
-def save_conversation(conversation: Conversation, path: Path) -> None:
-    """Write the messages as JSON. Raises UserError when that is not possible."""
-    _write(path, json.dumps({"messages": conversation.messages}, ensure_ascii=False, indent=1) + "\n")
+def _saved(messages: Sequence[Message]) -> bytes:
+    return _text_bytes(json.dumps({"messages": messages}, ensure_ascii=False, indent=1) + "\n")
+
+
+def _exported(messages: Sequence[Message]) -> bytes:
+    return _text_bytes(json.dumps(messages, ensure_ascii=False, indent=2) + "\n")
+
+
+def _is_saved(path: Path) -> bool:
+    return _holds(path, _saved, lambda content: content["messages"])
+
+
+def _is_exported(path: Path) -> bool:
+    return _holds(path, _exported, lambda content: content)
+
+
+def _holds(path: Path, written: Callable[[Any], bytes], messages: Callable[[Any], Any]) -> bool:
+    """Whether a file holds messages just as this module writes them."""
+    with path.open("rb") as file:
+        content = file.read(1)
+        if content not in (b"{", b"["):  # before gigabytes of something else are read
+            return False
+        content += file.read()
+    try:
+        found = check_messages(messages(json.loads(content)))
+    except (UserError, TypeError, LookupError):
+        return False
+    return written(found) == content
+
+
+SAVED = Kind("a saved conversation", _is_saved)
+EXPORTED = Kind("an exported conversation", _is_exported)
+
+
+def save_conversation(conversation: Conversation, path: Path, *, force: bool = False) -> None:
+    """Write the messages as JSON, in place of another saved conversation or, by force, of any file.
+
+    Raises FileExists where only force does it, UserError when it is not possible.
+    """
+    write_file(check_target(path, SAVED, force=force), _saved(conversation.messages))
 
 
 def load_conversation(path: Path) -> Conversation:
     """Read messages that were saved or exported as JSON, or any JSON list of messages. Raises UserError."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = _json(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
@@ -33,17 +71,20 @@ def load_conversation(path: Path) -> Conversation:
         raise UserError(f"{path} is no conversation: {error}") from None
 
 
-def export_conversation(conversation: Conversation, path: Path) -> None:
+def export_conversation(conversation: Conversation, path: Path, *, force: bool = False) -> None:
     """Write a conversation for others: Markdown for .md, a JSON list of OpenAI's messages for .json.
 
-    Raises UserError for other names, and when the file cannot be written.
+    JSON takes the place of another exported conversation. Of Markdown that is there nobody knows whether
+    somebody has worked on it, so only force replaces it.
+    Raises FileExists where only force does it, UserError for other names and when it is not possible.
     """
-    kind = path.suffix.lower()
-    if kind == ".json":
-        messages = _openai_messages(conversation.messages)
-        _write(path, json.dumps(messages, ensure_ascii=False, indent=2) + "\n")
-    elif kind in (".md", ".markdown"):
-        _write(path, conversation_markdown(conversation.messages))
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        target = check_target(path, EXPORTED, force=force)
+        write_file(target, _exported(_openai_messages(conversation.messages)))
+    elif suffix in (".md", ".markdown"):
+        target = check_target(path, force=force)
+        write_file(target, _text_bytes(conversation_markdown(conversation.messages)))
     else:
         raise UserError(f"{path} ends with neither .md (Markdown) nor .json; name the file with one of them")
 
@@ -77,12 +118,13 @@ def _openai_call(call: Message, number: int, default_id: str) -> Message:
     }
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all. Halves of characters become the escapes that JSON has for them."""
-    unfinished = path.parent / f".{path.name}.{os.getpid()}"
-    try:
-        unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise UserError(f"{path} cannot be written: {error.strerror}") from None
+def _text_bytes(text: str) -> bytes:
+    """UTF-8. Halves of characters become the escapes that JSON has for them."""
+    return text.encode("utf-8", errors="backslashreplace")
+
+
+def _json(path: Path) -> Any:
+    """What a file holds. Raises OSError, ValueError, RecursionError; UserError for no regular file."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is not a file")
+    return json.loads(path.read_text(encoding="utf-8"))

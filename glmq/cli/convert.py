@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .named_files import file_option, telling_of_force
+
 if TYPE_CHECKING:
     from glmq_convert.writer import Progress
 
@@ -17,7 +19,7 @@ TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0")
 
 @click.command(short_help="Quantize a checkpoint to a GGUF file.")
 @click.argument("checkpoint_dir", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path), required=False, metavar="[OUT.gguf]")
+@click.argument("out", callback=file_option, required=False, metavar="[OUT.gguf]")
 @click.option(
     "--type",
     "type_name",
@@ -27,21 +29,30 @@ TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0")
     help="Of the large matrices.",
 )
 @click.option("--no-mtp", is_flag=True, help="Leave the multi-token-prediction layer out.")
+@click.option("--force", is_flag=True, help="Replace the file OUT if there is one.")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="[default: all cores]")
 def convert(
-    checkpoint_dir: Path, out: Path | None, type_name: str, no_mtp: bool, threads: int | None
-) -> None:  # fmt: skip
+    checkpoint_dir: Path, out: Path | None, type_name: str, no_mtp: bool, force: bool, threads: int | None
+) -> None:
     """Convert the Glm4Moe checkpoint in CHECKPOINT_DIR (config.json, *.safetensors, tokenizer.json).
 
-    OUT is a file or a folder, by default the current one. It appears when it is complete.
+    OUT is a file or a folder, by default the current one. It appears when it is complete. A file that is
+    there already is not replaced without --force.
     """
     from glmq_convert.conversion import convert as run
 
     remarks: list[str] = []
     began = time.perf_counter()
-    with _Bar() as progress:
+    with telling_of_force(), _Bar() as progress:
         path = run(
-            checkpoint_dir, out, type_name.lower(), not no_mtp, progress, threads, remark=remarks.append
+            checkpoint_dir,
+            out,
+            type_name.lower(),
+            not no_mtp,
+            progress,
+            threads,
+            remark=remarks.append,
+            force=force,
         )
     seconds = time.perf_counter() - began
     for text in remarks:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 from glmq_kernels.cache_layout import CACHE_TYPES
+from glmq_kernels.file_writing import Target, check_target
 
 from .live_region import terminal_size
+from .named_files import file_option, overwriting
 from .terminal import note
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ class ModelOptions:
     threads: int | None
     cache_type: str
     ram: int | None
-    record_routing: Path | None
+    record_routing: Target | None
 
 
 def ram_option(command: Command) -> Command:
@@ -60,9 +62,11 @@ def model_options(command: Command) -> Command:
         cache_type: str,
         ram: int | None,
         record_routing: Path | None,
+        force: bool,
         **others: Any,
     ) -> Any:
-        return command(*args, options=ModelOptions(ctx, threads, cache_type, ram, record_routing), **others)
+        trace = None if record_routing is None else _trace_target(record_routing, force)
+        return command(*args, options=ModelOptions(ctx, threads, cache_type, ram, trace), **others)
 
     options = (
         click.option("--ctx", type=int, metavar="N",
@@ -71,12 +75,21 @@ def model_options(command: Command) -> Command:
         click.option("--cache-type", type=click.Choice([name.lower() for name in CACHE_TYPES]), default="f16",
                      show_default=True, help="How keys and values are kept; q8_0 takes half the memory."),
         click.option("--threads", type=int, metavar="N", help="[default: all cores]"),
-        click.option("--record-routing", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+        click.option("--record-routing", callback=file_option, metavar="FILE",
                      help="Keep which experts each token used, as a NumPy file (tokens, layers, experts)."),
+        click.option("--force", is_flag=True,
+                     help="Let --record-routing overwrite a file that is something else."),
     )  # fmt: skip
     for option in reversed(options):
         collected = option(collected)
     return cast("Command", collected)
+
+
+def _trace_target(path: Path, force: bool) -> Target:
+    """Where the record of routing goes. Raises UserError when it cannot go there."""
+    from ..experts.trace import TRACE
+
+    return overwriting(lambda forced: check_target(path, TRACE, force=forced), force)
 
 
 class Status:

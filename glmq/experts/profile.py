@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 from glmq_kernels.cache_folder import cache_folder
+from glmq_kernels.errors import UserError
+from glmq_kernels.file_writing import check_target, write_file
 
 from .policy import Expert
 
@@ -37,11 +38,9 @@ def save_profile(path: Path, earlier: np.ndarray, uses: np.ndarray) -> None:
     if not uses.any():
         return
     total = np.round(FADING * earlier + uses, 1)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, UserError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps({"uses": total.tolist()}))
-        temporary.replace(path)
+        write_file(check_target(path, force=True), json.dumps({"uses": total.tolist()}).encode())
 
 
 def likeliest(uses: np.ndarray) -> dict[Expert, float]:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
-from glmq_kernels.errors import UserError
+from glmq_kernels.file_writing import Kind, Target, cannot_be_written, replacing
 
 from .slab import ExpertLayer
+
+
+def _is_trace(path: Path) -> bool:
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    return len(shape) == 3 and dtype == np.int16
+
+
+TRACE = Kind("a record of routing", _is_trace)
 
 
 class RoutingTrace:
@@ -29,13 +38,10 @@ class RoutingTrace:
         whole = [np.stack(batch, axis=1) for batch in self._batches if len(batch) == n_layers]
         return np.concatenate(whole) if whole else np.zeros((0, 0, 0), np.int16)
 
-    def save(self, path: Path) -> None:
+    def save(self, target: Target) -> None:
         """Write the array as a .npy file. Raises UserError when that is not possible."""
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            with unfinished.open("wb") as file:
+            with replacing(target) as unfinished, unfinished.open("wb") as file:
                 np.save(file, self.array())
-            unfinished.replace(path)
         except OSError as error:
-            unfinished.unlink(missing_ok=True)
-            raise UserError(f"{path} cannot be written: {error.strerror}") from None
+            raise cannot_be_written(target.path, error) from None

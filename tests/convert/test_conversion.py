@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 from glmq_convert import writer
 from glmq_convert.conversion import checkpoint_name, convert
 from glmq_kernels.errors import UserError
+from glmq_kernels.file_writing import check_target, replacing
 
 from glmq.gguf import open_gguf
 from glmq.tokenizer import load_tokenizer
@@ -200,9 +202,50 @@ def test_an_interrupted_run_leaves_nothing_and_an_earlier_file_as_it_was(plain, 
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        convert(plain, path, progress=interrupt)
+        convert(plain, path, progress=interrupt, force=True)
     assert [each.name for each in tmp_path.iterdir()] == ["model.gguf"]
     assert path.read_text() == "earlier"
+
+
+def test_a_file_that_is_there_is_replaced_only_by_force_and_that_is_told_at_the_start(plain, tmp_path):
+    path = tmp_path / "model.gguf"
+    path.write_text("earlier")
+    unreadable = tmp_path / "GLM"  # whose config would be refused, if it were read
+    unreadable.mkdir()
+    with pytest.raises(UserError, match=r"model\.gguf is there already"):
+        convert(unreadable, path)
+    code, _, err = run("convert", plain, path)
+    assert (code, err) == (
+        2,
+        f"glmq: error: {path} is there already; name another file, or overwrite it with --force\n",
+    )
+    assert path.read_text() == "earlier"
+    assert run("convert", "--force", plain, path)[0] == 0
+    assert path.read_bytes().startswith(b"GGUF")
+
+
+def test_places_to_which_no_file_can_be_written_are_told_at_the_start(tmp_path):
+    checkpoint = tmp_path / "GLM"
+    checkpoint.mkdir()
+    (checkpoint / "config.json").write_text("{}")
+    os.mkfifo(tmp_path / "pipe")
+    for path, why in (
+        (tmp_path / "pipe", "it is a pipe"),
+        (tmp_path / "misspelt" / "model.gguf", "there is no folder"),
+        (checkpoint / "config.json" / "model.gguf", "is a file, not a folder"),
+        (checkpoint / "config.json", "is a file of the checkpoint"),
+    ):
+        with pytest.raises(UserError, match=why):
+            convert(checkpoint, path, force=True)
+    assert {each.name for each in tmp_path.iterdir()} == {"GLM", "pipe"}
+
+
+def test_two_conversions_to_one_file(plain, tmp_path):
+    with (
+        replacing(check_target(tmp_path / "model.gguf")),
+        pytest.raises(UserError, match="is being written by another process"),
+    ):
+        convert(plain, tmp_path / "model.gguf")
 
 
 def test_a_killed_process_leaves_no_file_with_the_final_name(with_mtp, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import shlex
 import sys
 import weakref
@@ -140,6 +141,67 @@ def test_export(talk, tmp_path):
         {"role": "assistant", "content": "answer 1"},
     ]
     assert ".md" in refused(talk, f"/export {tmp_path}/talk.pdf")
+
+
+def test_save_overwrites_saved_conversations_and_nothing_else_unasked(talk, tmp_path):
+    path = tmp_path / "talk.json"
+    talk.say("one", f"/save {path}", "two", f"/save {path}")
+    assert len(json.loads(path.read_text())["messages"]) == 4
+    for content in (b"\x89PNG", path.read_bytes().replace(b'"messages"', b'"massages"'), b'{"messages": []}'):
+        path.write_bytes(content)
+        complaint = refused(talk, f"/save {path}")
+        assert complaint == (
+            f"{path} is there already and is not a saved conversation; name another file,"
+            " or overwrite it with --force"
+        )
+        assert path.read_bytes() == content
+    for command in (f"/save --force {path}", f"/save {path} --force"):
+        path.write_bytes(b"\x89PNG")
+        assert talk.say(command) == f"Saved 4 messages to {path}."
+    assert len(json.loads(path.read_text())["messages"]) == 4
+
+
+def test_export_overwrites_what_it_wrote_itself(talk, tmp_path):
+    markdown, openai = tmp_path / "talk.md", tmp_path / "talk.json"
+    talk.say("one", f"/export {markdown}", f"/export {openai}")
+    talk.say("two", "/undo", "two", f"/export {markdown}", f"/export {openai}")
+    assert "two" in markdown.read_text() and "two" in openai.read_text()
+    markdown.write_text(f"{markdown.read_text()}A note of mine.")
+    assert "--force" in refused(talk, f"/export {markdown}")
+    openai.write_text('[{"role": "user", "content": "written by hand"}]')
+    assert "is not an exported conversation" in refused(talk, f"/export {openai}")
+    assert "A note of mine." in markdown.read_text() and "by hand" in openai.read_text()
+    talk.say(f"/export --force {markdown}", f"/export --force {openai}")
+    assert "A note of mine." not in markdown.read_text() and "two" in openai.read_text()
+
+
+@pytest.mark.parametrize("answer", ("yes", "no"))
+def test_at_a_terminal_the_user_is_asked(talk, tmp_path, monkeypatch, answer):
+    questions = []
+    monkeypatch.setattr("glmq.cli.named_files.ask", lambda *asked: questions.append(asked) or answer)
+    picture = tmp_path / "photo.png"
+    picture.write_bytes(b"\x89PNG")
+    talk.say("one")
+    if answer == "yes":
+        talk.say(f"/save {picture}")
+    else:
+        refused(talk, f"/save {picture}")
+    assert (picture.read_bytes() == b"\x89PNG") == (answer == "no")
+    assert "photo.png is there already" in questions[0][0]
+
+
+def test_a_name_that_is_the_home_folders(talk, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    talk.say("one", "/save ~/talk.json")
+    assert (tmp_path / "talk.json").exists()
+    assert "would be a folder" in refused(talk, "/save ~/talks/")
+    assert "it is a folder" in refused(talk, "/save ~")
+    assert [path.name for path in tmp_path.iterdir()] == ["talk.json"]
+
+
+def test_a_pipe_cannot_be_loaded(talk, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert "is not a file" in refused(talk, f"/load {tmp_path / 'pipe'}")
 
 
 VALUES = {

@@ -39,6 +39,7 @@ def completers() -> dict[str, ArgumentCompleter | None]:
 def _help(talk: Talk, argument: str) -> str:
     left = {f"{name} {command.arguments}".strip(): command.help for name, command in COMMANDS.items()}
     left |= {
+        "--force": "before FILE: overwrite what is there",
         "Alt-Enter": 'begin a new line; or end one with \\, or put """ around all',
         "Tab": "complete a command, a setting or a path",
         "Ctrl-C": "stop an answer",

@@ -8,14 +8,17 @@ from glmq_kernels.errors import UserError
 
 from ...chat.conversation_files import export_conversation, load_conversation, save_conversation
 from ..completion import paths
+from ..named_files import named_file, overwriting
 from ..talk import Talk
 from ..terminal import counted
 from .command import SlashCommand
 
+FORCE = "--force"
+
 
 def _save(talk: Talk, argument: str) -> str:
-    path = _path(argument, "/save")
-    save_conversation(talk.conversation, path)
+    path, force = _path_to_write(argument, "/save")
+    overwriting(lambda forced: save_conversation(talk.conversation, path, force=forced), force)
     return f"Saved {_messages(talk)} to {path}."
 
 
@@ -26,8 +29,10 @@ def _load(talk: Talk, argument: str) -> str:
 
 
 def _export(talk: Talk, argument: str) -> str:
-    path = _path(argument, "/export")
-    export_conversation(talk.conversation, path)
+    path, force = _path_to_write(argument, "/export")
+    force = force or (path in talk.exported and talk.exported[path] == _state(path))
+    overwriting(lambda forced: export_conversation(talk.conversation, path, force=forced), force)
+    talk.exported[path] = _state(path)
     return f"Wrote {_messages(talk)} to {path}."
 
 
@@ -69,10 +74,27 @@ def _messages(talk: Talk) -> str:
 def _path(argument: str, command: str) -> Path:
     if not argument:
         raise UserError(f"name a file: {command} FILE")
+    return named_file(argument)
+
+
+def _path_to_write(argument: str, command: str) -> tuple[Path, bool]:
+    """The path, and whether --force is before or behind it."""
+    words = argument.split()
+    first, last = words[:1] == [FORCE], words[-1:] == [FORCE]
+    if first:
+        argument = argument.removeprefix(FORCE).strip()
+    elif last:
+        argument = argument.removesuffix(FORCE).strip()
+    return _path(argument, command), first or last
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """What changes when a file is written; nothing where it is not there."""
     try:
-        return Path(argument).expanduser()
-    except RuntimeError:  # ~ and the name of nobody
-        return Path(argument)
+        status = path.stat()
+    except OSError:
+        return ()
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 COMMANDS = {
