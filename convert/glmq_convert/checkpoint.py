@@ -19,12 +19,21 @@ from typing import Any
 import numpy as np
 from glmq_kernels.errors import UserError
 
+from .json_fields import checked_text, errors_in, read_object, shown, table
+from .mtp import MtpLayerError, layer_of
+
 DTYPES: dict[str, np.dtype[Any]] = {
     "BF16": np.dtype(np.uint16),
     "F16": np.dtype(np.float16),
     "F32": np.dtype(np.float32),
 }
 """Weights that can be read, and the arrays they are read as (bfloat16 as its bits)."""
+
+QUANTIZED_ENDINGS = (
+    ".weight_scale", ".weight_scale_inv", ".weight_packed", ".weight_zero_point", ".weight_global_scale",
+    ".input_scale", ".qweight", ".qzeros", ".scales", ".g_idx", "_blocks", "_scales",
+)  # fmt: skip
+"""Of the names of tensors that hold quantized weights, or what belongs to them."""
 
 MAX_HEADER = 100_000_000
 INDEX_NAME = "model.safetensors.index.json"
@@ -105,10 +114,17 @@ class Checkpoint(Mapping[str, StoredTensor]):
         return self._opened.file  # type: ignore[no-any-return]
 
 
-def open_checkpoint(folder: Path) -> Checkpoint:
-    """The checkpoint in a folder. Raises UserError for files that are missing, cut short or damaged."""
+def open_checkpoint(folder: Path, n_layers: int, mtp: bool = True) -> Checkpoint:
+    """The checkpoint in a folder. Raises UserError for files that are missing, cut short or damaged.
+
+    n_layers: of the model itself. mtp: whether layers behind these are wanted; if not, files that by the
+    index hold nothing else need not be there.
+    """
     tensors: dict[str, StoredTensor] = {}
     weight_map = _weight_map(folder)
+    if not mtp:
+        weight_map = {name: file for name, file in weight_map.items() if layer_of(name) < n_layers}
+    _check_present(folder, weight_map, n_layers)
     paths = sorted({folder / name for name in weight_map.values()} or folder.glob("*.safetensors"))
     if not paths:
         others = " (its weights are in another format; save them as safetensors)" if _has_bin(folder) else ""
@@ -127,6 +143,14 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(tensors)
 
 
+def quantized_tensor(tensors: Checkpoint) -> str | None:
+    """The name of a tensor that is quantized, or holds the scales of one; None where there is none."""
+    return next(
+        (name for name in tensors if tensors[name].dtype not in DTYPES or name.endswith(QUANTIZED_ENDINGS)),
+        None,
+    )
+
+
 def _has_bin(folder: Path) -> bool:
     return any(folder.glob("*.bin")) or any(folder.glob("*.pt*"))
 
@@ -136,16 +160,33 @@ def _weight_map(folder: Path) -> dict[str, str]:
     path = folder / INDEX_NAME
     if not path.is_file():
         return {}
-    try:
-        weight_map = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
-        names = {str(name): str(file) for name, file in weight_map.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{path} is not a safetensors index; download it again") from None
-    absent = sorted({file for file in names.values() if not (folder / file).is_file()})
-    if absent:
-        more = f" and {len(absent) - 1} more files that {INDEX_NAME} names" if len(absent) > 1 else ""
-        raise UserError(f"{folder / absent[0]}{more} missing; finish the download")
-    return names
+    content = read_object(path)
+    with errors_in(path):
+        names = table(content, "weight_map")
+        if not names:
+            raise UserError("weight_map is missing or empty; download the file again")
+        return {name: _file_name(file, f"the file of {name}") for name, file in names.items()}
+
+
+def _file_name(value: Any, what: str) -> str:
+    name = checked_text(value, what)
+    if Path(name).name != name or not name.endswith(".safetensors") or "\0" in name:
+        raise UserError(
+            f"{what} is {shown(name)}; it must be the name of a safetensors file beside the index"
+        )
+    return name
+
+
+def _check_present(folder: Path, weight_map: Mapping[str, str], n_layers: int) -> None:
+    """Refuse where files that the index names are absent."""
+    absent = sorted({file for file in weight_map.values() if not (folder / file).is_file()})
+    if not absent:
+        return
+    more = f" and {len(absent) - 1} more files that {INDEX_NAME} names" if len(absent) > 1 else ""
+    message = f"{folder / absent[0]}{more} missing; finish the download"
+    if all(layer_of(name) >= n_layers for name, file in weight_map.items() if file in absent):
+        raise MtpLayerError(message)
+    raise UserError(message)
 
 
 def read_header(path: Path) -> list[StoredTensor]:
@@ -163,19 +204,26 @@ def read_header(path: Path) -> list[StoredTensor]:
         end = max((8 + length + entry["data_offsets"][1] for entry in header.values()), default=0)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise damaged from None
     if end > size:
         raise UserError(f"{path} is cut short ({size} of {end} bytes); download it again")
+    if tensors and end < size:
+        raise UserError(
+            f"{path} goes on for {size - end} bytes behind its last tensor; if it was made of several files"
+            " with cat, put these into the folder as they are, with their index"
+        )
     return tensors
 
 
 def _stored_tensor(path: Path, name: str, entry: Mapping[str, Any], data_start: int) -> StoredTensor:
-    first, last = (int(at) for at in entry["data_offsets"])
-    shape = tuple(int(n) for n in entry["shape"])
-    dtype = str(entry["dtype"])
-    if not 0 <= first <= last or any(n < 0 for n in shape):
+    first, last = entry["data_offsets"]
+    shape = tuple(entry["shape"])
+    dtype = entry["dtype"]
+    if not all(type(n) is int and n >= 0 for n in (first, last, *shape)) or not isinstance(dtype, str):
+        raise ValueError
+    if first > last:
         raise ValueError
     if dtype in DTYPES and last - first != math.prod(shape) * DTYPES[dtype].itemsize:
         raise ValueError
-    return StoredTensor(name, dtype, shape, path, data_start + first)
+    return StoredTensor(checked_text(name, "a tensor's name"), dtype, shape, path, data_start + first)

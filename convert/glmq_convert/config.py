@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,53 @@ from typing import Any
 
 from glmq_kernels.errors import UserError
 
+from .json_fields import errors_in, flag, number, read_object, shown, table, text, whole
+from .rope import RopeScaling, parse_rope
+
 REFUSED_TYPES = {
     "glm4_moe_lite": "GLM-4.7-Flash has another architecture (latent attention): not converted yet",
     "glm4v_moe": "GLM-4.5V reads images, which glmq does not; convert a text model",
     "glm_moe_dsa": "GLM-5 has another architecture (sparse attention): not converted",
 }
+
+
+NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    **dict.fromkeys(
+        (
+            "mlp_bias", "use_bias", "use_sliding_window", "rope_interleave", "use_parallel_residual",
+            "parallel_attn", "use_gate", "shared_expert_gate", "use_attention_sinks",
+            "add_swa_attention_sink_bias",
+            "add_full_attention_sink_bias", "attn_logit_softcapping", "final_logit_softcapping",
+            "router_logit_softcapping", "logit_softcapping", "softcap", "q_lora_rank", "kv_lora_rank",
+            "qk_nope_head_dim", "qk_rope_head_dim", "index_n_heads", "index_topk", "index_head_dim",
+            "clip_qkv", "qkv_clip", "alibi", "swiglu_limit", "num_kv_shared_layers", "vision_config",
+            "audio_config", "text_config", "is_encoder_decoder", "per_layer_config", "lm_head_bias",
+            "zero_expert_num", "engram_config",
+        ),
+        (False, 0),
+    ),
+    **dict.fromkeys(
+        (
+            "moe_layer_freq", "decoder_sparse_step", "interleave_moe_layer_step", "logit_scale",
+            "logits_scaling",
+            "embedding_multiplier", "residual_multiplier", "embedding_scale", "scale_depth", "scale_emb",
+            "lm_head_multiplier",
+        ),
+        (1,),
+    ),
+    "hidden_act": ("silu", "swish"),
+    "hidden_activation": ("silu", "swish"),
+    "scoring_func": ("sigmoid",),
+    "topk_method": ("noaux_tc",),
+    "is_causal": (True,),
+    "is_decoder": (True, False),
+    "position_embedding_type": ("rope",),
+    "mlp_only_layers": ([],),
+}  # fmt: skip
+"""Keys that would change what a model computes and have no place in Glm4Moe, with values that change nothing.
+
+So does null. Keys that are neither here nor in Glm4MoeConfig are of no effect there.
+"""
 
 
 @dataclass(frozen=True)
@@ -48,6 +89,7 @@ class Glm4MoeConfig:
     routed_scaling_factor: float
     norm_topk_prob: bool
     num_nextn_predict_layers: int
+    rope_scaling: RopeScaling | None = None
 
     @property
     def rotary_dim(self) -> int:
@@ -57,19 +99,11 @@ class Glm4MoeConfig:
 
 def read_config(folder: Path) -> Glm4MoeConfig:
     """The configuration of the checkpoint in `folder`. Raises UserError when it is not a Glm4Moe's."""
-    path = folder / "config.json"
-    if not path.is_file():
+    if not (folder / "config.json").is_file():
         raise UserError(f"{folder} holds no config.json; give the folder of a Hugging Face checkpoint")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); download it again") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path} does not hold a JSON object; download it again")
-    try:
+    content = read_object(folder / "config.json")
+    with errors_in(folder / "config.json"):
         return parse_config(content)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
 
 
 def parse_config(content: Mapping[str, Any]) -> Glm4MoeConfig:
@@ -79,58 +113,83 @@ def parse_config(content: Mapping[str, Any]) -> Glm4MoeConfig:
     `rope_parameters`; version 4 has them at the top.
     """
     _check_kind(content)
-    rope = content.get("rope_parameters") or {}
-    _check_rope(rope or content.get("rope_scaling") or {})
-    hidden_size = _whole(content, "hidden_size", 4096)
-    heads = _whole(content, "num_attention_heads", 96)
-    predict = "num_nextn_predict_layers" if "num_nextn_predict_layers" in content else "num_mtp_layers"
+    hidden_size = whole(content, "hidden_size", 4096)
+    heads = whole(content, "num_attention_heads", 96)
+    max_positions = whole(content, "max_position_embeddings", 131072)
+    rope = parse_rope(content, max_positions)
+    has_head_dim = content.get("head_dim") is not None
     config = Glm4MoeConfig(
-        vocab_size=_whole(content, "vocab_size", 151552),
+        vocab_size=whole(content, "vocab_size", 151552),
         hidden_size=hidden_size,
-        intermediate_size=_whole(content, "intermediate_size", 10944),
-        num_hidden_layers=_whole(content, "num_hidden_layers", 46),
+        intermediate_size=whole(content, "intermediate_size", 10944),
+        num_hidden_layers=whole(content, "num_hidden_layers", 46),
         num_attention_heads=heads,
-        num_key_value_heads=_whole(content, "num_key_value_heads", 8),
-        head_dim=_whole(content, "head_dim", hidden_size // heads),
-        max_position_embeddings=_whole(content, "max_position_embeddings", 131072),
-        rms_norm_eps=_number(content, "rms_norm_eps", 1e-5),
-        rope_theta=_number({**content, **rope}, "rope_theta", 10000.0),
-        partial_rotary_factor=_number({**content, **rope}, "partial_rotary_factor", 0.5),
-        attention_bias=_flag(content, "attention_bias", False),
-        use_qk_norm=_flag(content, "use_qk_norm", False),
-        tie_word_embeddings=_flag(content, "tie_word_embeddings", False),
-        first_k_dense_replace=_whole(content, "first_k_dense_replace", 1, least=0),
-        n_routed_experts=_whole(content, "n_routed_experts", 128),
-        num_experts_per_tok=_whole(content, "num_experts_per_tok", 8),
-        n_shared_experts=_whole(content, "n_shared_experts", 1, least=0),
-        moe_intermediate_size=_whole(content, "moe_intermediate_size", 1408),
-        n_group=_whole(content, "n_group", 1),
-        topk_group=_whole(content, "topk_group", 1),
-        routed_scaling_factor=_number(content, "routed_scaling_factor", 1.0),
-        norm_topk_prob=_flag(content, "norm_topk_prob", True),
-        num_nextn_predict_layers=_whole(content, predict, 1, least=0),
+        num_key_value_heads=whole(content, "num_key_value_heads", 8),
+        head_dim=whole(content, "head_dim", 0) if has_head_dim else hidden_size // heads,
+        max_position_embeddings=max_positions,
+        rms_norm_eps=number(content, "rms_norm_eps", 1e-5),
+        rope_theta=rope.theta,
+        partial_rotary_factor=rope.partial_factor,
+        attention_bias=flag(content, "attention_bias", False),
+        use_qk_norm=flag(content, "use_qk_norm", False),
+        tie_word_embeddings=flag(content, "tie_word_embeddings", False),
+        first_k_dense_replace=whole(content, "first_k_dense_replace", 1, least=0),
+        n_routed_experts=_aliased(content, "n_routed_experts", "num_local_experts", 128, least=1),
+        num_experts_per_tok=whole(content, "num_experts_per_tok", 8),
+        n_shared_experts=whole(content, "n_shared_experts", 1, least=0),
+        moe_intermediate_size=whole(content, "moe_intermediate_size", 1408),
+        n_group=whole(content, "n_group", 1),
+        topk_group=whole(content, "topk_group", 1),
+        routed_scaling_factor=number(content, "routed_scaling_factor", 1.0),
+        norm_topk_prob=flag(content, "norm_topk_prob", True),
+        num_nextn_predict_layers=_aliased(content, "num_nextn_predict_layers", "num_mtp_layers", 1, least=0),
+        rope_scaling=rope.scaling,
     )
     _check_sizes(config)
+    _check_neutral(content, config)
     return config
 
 
+def read_quantization(folder: Path) -> str | None:
+    """How config.json says that the weights are quantized, or None."""
+    with errors_in(folder / "config.json"):
+        quantization = table(read_object(folder / "config.json"), "quantization_config")
+        return text(quantization, "quant_method", "quantized") if quantization else None
+
+
+def _aliased(content: Mapping[str, Any], key: str, alias: str, default: int, least: int) -> int:
+    """A whole number under either of two names, the first being preferred."""
+    return whole(content, key if key in content else alias, default, least)
+
+
 def _check_kind(content: Mapping[str, Any]) -> None:
-    kind = content.get("model_type")
+    kind = text(content, "model_type")
     if kind in REFUSED_TYPES:
         raise UserError(REFUSED_TYPES[kind])
     if kind != "glm4_moe":
-        raise UserError(f"model_type is {kind!r}; glmq converts 'glm4_moe' (GLM-4.5, 4.6 and 4.7)")
-    if content.get("hidden_act", "silu") != "silu":
-        raise UserError(f"hidden_act is {content['hidden_act']!r}; Glm4Moe models use 'silu'")
-    if content.get("quantization_config"):
-        method = content["quantization_config"].get("quant_method", "quantized")
-        raise UserError(f"the weights are stored as {method}; download the BF16 checkpoint instead")
+        raise UserError(f"model_type is {shown(kind)}; glmq converts 'glm4_moe' (GLM-4.5, 4.6 and 4.7)")
 
 
-def _check_rope(rope: Mapping[str, Any]) -> None:
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind not in ("default", None):
-        raise UserError(f"rope_type {kind!r} is not supported; remove the rope scaling from config.json")
+def _check_neutral(content: Mapping[str, Any], config: Glm4MoeConfig) -> None:
+    """Refuse keys that would change what the model computes and that the GGUF file could not say."""
+    for key, neutral in NEUTRAL.items():
+        value = content.get(key)
+        if value is not None and value not in neutral:
+            raise UserError(f"{key} is {shown(value)}, which Glm4Moe models do not have")
+    window = content.get("sliding_window")
+    if window and whole(content, "sliding_window", 0) < config.max_position_embeddings:
+        raise UserError(f"sliding_window is {window}, which Glm4Moe models do not have")
+    layers = content.get("layer_types")
+    if layers is not None and (
+        not isinstance(layers, list) or any(kind != "full_attention" for kind in layers)
+    ):
+        raise UserError(f"layer_types is {shown(layers)}; it must be a list of 'full_attention'")
+    width = content.get("shared_expert_intermediate_size")
+    if width not in (None, config.moe_intermediate_size * config.n_shared_experts):
+        raise UserError(
+            f"shared_expert_intermediate_size is {shown(width)}; Glm4Moe's is moe_intermediate_size times"
+            " n_shared_experts"
+        )
 
 
 def _check_sizes(config: Glm4MoeConfig) -> None:
@@ -150,30 +209,3 @@ def _check_sizes(config: Glm4MoeConfig) -> None:
         raise UserError(
             f"partial_rotary_factor {c.partial_rotary_factor} of head_dim {c.head_dim} is not usable"
         )
-
-
-def _whole(content: Mapping[str, Any], key: str, default: int, least: int = 1) -> int:
-    value = content.get(key)
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**31:
-        raise UserError(f"{key} is {value!r}; it must be a whole number from {least} up")
-    return value
-
-
-def _number(content: Mapping[str, Any], key: str, default: float) -> float:
-    value = content.get(key)
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e30:
-        raise UserError(f"{key} is {value!r}; it must be a number from 0 up")
-    return float(value)
-
-
-def _flag(content: Mapping[str, Any], key: str, default: bool) -> bool:
-    value = content.get(key)
-    if value is None:
-        return default
-    if not isinstance(value, bool):
-        raise UserError(f"{key} is {value!r}; it must be true or false")
-    return value

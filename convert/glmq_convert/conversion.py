@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import gguf
@@ -12,8 +10,10 @@ from glmq_kernels.errors import UserError
 from glmq_kernels.file_writing import Target, check_target, is_being_written
 
 from . import glm4_moe
-from .checkpoint import open_checkpoint
-from .config import read_config
+from .checkpoint import Checkpoint, open_checkpoint, quantized_tensor
+from .config import read_config, read_quantization
+from .general import add_general, checkpoint_name
+from .mtp import count_to_convert
 from .plan import PlannedTensor
 from .tokenizer import add_tokenizer
 from .writer import Progress, write_gguf
@@ -52,29 +52,21 @@ def convert(
         raise UserError(f"{folder} is not a folder; give the folder that holds config.json and the weights")
     target = _target(folder, out_path, type, force)
     config = read_config(folder)
-    checkpoint = open_checkpoint(folder)
-    n_mtp_layers = glm4_moe.mtp_layers(config, checkpoint) if mtp else 0
+    checkpoint = open_checkpoint(folder, config.num_hidden_layers, mtp)
+    remarks = _remarks_on_quantization(folder, checkpoint)
+    n_mtp_layers = count_to_convert(config, checkpoint) if mtp else 0
     tensors = glm4_moe.plan_tensors(config, checkpoint, checkpoint, type.upper(), n_mtp_layers)
-    with _quiet_gguf():
-        header = gguf.GGUFWriter(None, glm4_moe.ARCHITECTURE)
-        _add_general(header, folder, tensors)
-        glm4_moe.add_metadata(header, config, n_mtp_layers)
-        header.add_file_type(FILE_TYPES[type])
-        header.add_quantization_version(gguf.GGML_QUANT_VERSION)
-        remarks = add_tokenizer(header, folder, config.vocab_size)
+    header = gguf.GGUFWriter(None, glm4_moe.ARCHITECTURE)
+    remarks += add_general(header, folder, tensors)
+    glm4_moe.add_metadata(header, config, n_mtp_layers)
+    header.add_file_type(FILE_TYPES[type])
+    header.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    remarks += add_tokenizer(header, folder, config.vocab_size)
     write_gguf(target, header, tensors, checkpoint, threads=threads, progress=progress)
     for text in [*remarks, *_remarks_on_types(tensors, type.upper())]:
         if remark:
             remark(text)
     return target.path
-
-
-def checkpoint_name(folder: Path) -> str:
-    """The model's name by its folder; for a folder of the Hugging Face cache, the repository's."""
-    folder = folder.resolve()
-    if folder.parent.name == "snapshots":
-        return folder.parent.parent.name.split("--")[-1]
-    return folder.name or "model"
 
 
 def _target(folder: Path, out_path: str | Path | None, type: str, force: bool) -> Target:
@@ -90,32 +82,19 @@ def _target(folder: Path, out_path: str | Path | None, type: str, force: bool) -
     return target
 
 
-def _add_general(header: gguf.GGUFWriter, folder: Path, tensors: list[PlannedTensor]) -> None:
-    """Name, licence, origin and the like, found by the gguf package in the folder's files."""
-    header.add_type(gguf.GGUFType.MODEL)
-    total, shared, experts, n_experts = _parameters(tensors)
-    metadata = gguf.Metadata.load(None, folder, None, total)
-    if metadata.name is None or folder.resolve().parent.name == "snapshots":
-        metadata.name = checkpoint_name(folder)
-    if metadata.size_label is None:
-        metadata.size_label = gguf.size_label(total, shared, experts, n_experts)
-    metadata.set_gguf_meta_model(header)
-
-
-def _parameters(tensors: list[PlannedTensor]) -> tuple[int, int, int, int]:
-    """Weights in all, outside the experts, of one expert of every layer, and the number of experts."""
-    total = shared = experts = n_experts = 0
-    for tensor in tensors:
-        size = 1
-        for n in tensor.shape:
-            size *= n
-        total += size
-        if "_exps." in tensor.name:
-            n_experts = tensor.shape[0]
-            experts += size // n_experts
-        else:
-            shared += size
-    return total, shared, experts, n_experts
+def _remarks_on_quantization(folder: Path, checkpoint: Checkpoint) -> list[str]:
+    """What to say of a quantization that config.json tells of; UserError where the weights have it."""
+    method = read_quantization(folder)
+    quantized = quantized_tensor(checkpoint)
+    if method and quantized:
+        raise UserError(
+            f"the weights are stored as {method} ({quantized}); download the BF16 checkpoint instead"
+        )
+    if method:
+        return [
+            f"config.json says that the weights are {method}, but they are not quantized: that is passed over"
+        ]
+    return []
 
 
 def _remarks_on_types(tensors: list[PlannedTensor], type_name: str) -> list[str]:
@@ -128,15 +107,3 @@ def _remarks_on_types(tensors: list[PlannedTensor], type_name: str) -> list[str]
         f"{len(other)} tensors are F16 because their rows of {', '.join(map(str, widths))} do not divide"
         f" into {type_name} blocks (the first is {other[0].name})"
     ]
-
-
-@contextmanager
-def _quiet_gguf() -> Iterator[None]:
-    """Without the gguf package's remarks on what it finds in model cards and tokenizers."""
-    logger = logging.getLogger("gguf")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -11,17 +11,12 @@ import gguf
 from glmq_kernels.errors import UserError
 
 from .config import Glm4MoeConfig
+from .mtp import MtpLayerError, layer_of, mtp_layers
 from .plan import Piece, PlannedTensor, Weights, planned_tensor
+from .rope import RopeScaling, yarn_amplitude
 
 ARCHITECTURE = "glm4moe"
 NAMES_SHOWN = 3
-
-
-def mtp_layers(config: Glm4MoeConfig, names: Collection[str]) -> int:
-    """Multi-token-prediction layers whose tensors are there; config.json may claim ones that are not."""
-    first = config.num_hidden_layers
-    claimed = range(first, first + config.num_nextn_predict_layers)
-    return sum(f"model.layers.{i}.eh_proj.weight" in names for i in claimed)
 
 
 def add_metadata(writer: gguf.GGUFWriter, config: Glm4MoeConfig, n_mtp_layers: int) -> None:
@@ -37,6 +32,8 @@ def add_metadata(writer: gguf.GGUFWriter, config: Glm4MoeConfig, n_mtp_layers: i
     writer.add_value_length(c.head_dim)
     writer.add_rope_freq_base(c.rope_theta)
     writer.add_rope_dimension_count(c.rotary_dim)
+    if c.rope_scaling:
+        _add_rope_scaling(writer, c.rope_scaling)
     writer.add_layer_norm_rms_eps(c.rms_norm_eps)
     writer.add_expert_count(c.n_routed_experts)
     writer.add_expert_used_count(c.num_experts_per_tok)
@@ -53,6 +50,17 @@ def add_metadata(writer: gguf.GGUFWriter, config: Glm4MoeConfig, n_mtp_layers: i
         writer.add_nextn_predict_layers(n_mtp_layers)
 
 
+def _add_rope_scaling(writer: gguf.GGUFWriter, scaling: RopeScaling) -> None:
+    writer.add_rope_scaling_type(gguf.RopeScalingType(scaling.type))
+    writer.add_rope_scaling_factor(scaling.factor)
+    if scaling.type == "yarn":
+        writer.add_rope_scaling_orig_ctx_len(scaling.original_context)
+        # A file's attn_factor comes on top of what YaRN itself multiplies by.
+        writer.add_rope_scaling_attn_factors(scaling.attention_factor / yarn_amplitude(scaling.factor))
+        writer.add_rope_scaling_yarn_beta_fast(scaling.beta_fast)
+        writer.add_rope_scaling_yarn_beta_slow(scaling.beta_slow)
+
+
 def plan_tensors(
     config: Glm4MoeConfig, weights: Weights, names: Collection[str], type_name: str, n_mtp_layers: int
 ) -> list[PlannedTensor]:
@@ -60,7 +68,7 @@ def plan_tensors(
 
     weights: the checkpoint; names: of its tensors; type_name: of the large matrices, such as Q8_0.
     """
-    plan = _Plan(weights, names, type_name)
+    plan = _Plan(weights, names, type_name, mtp_layers(config, names))
     c = config
     plan.add("token_embd.weight", "model.embed_tokens.weight", c.vocab_size, c.hidden_size)
     plan.add("output_norm.weight", "model.norm.weight", c.hidden_size)
@@ -77,9 +85,12 @@ def plan_tensors(
 class _Plan:
     """Collects tensors, what of the checkpoint they use, and what is wrong with it."""
 
-    def __init__(self, weights: Weights, names: Collection[str], type_name: str) -> None:
+    def __init__(
+        self, weights: Weights, names: Collection[str], type_name: str, mtp: Collection[int]
+    ) -> None:
         self.tensors: list[PlannedTensor] = []
         self._weights, self._names, self._type_name = weights, names, type_name
+        self._mtp_layers = mtp
         self._used: set[str] = set()
         self._missing: list[str] = []
 
@@ -103,7 +114,9 @@ class _Plan:
             self._missing.append(source)
         elif self._weights.shape(source) != shape:
             found = self._weights.shape(source)
-            raise UserError(f"tensor {source} has shape {found}, where config.json asks for {shape}")
+            raise self._wrong(
+                [source], f"tensor {source} has shape {found}, where config.json asks for {shape}"
+            )
         else:
             self._weights.item_bytes(source)  # refuses types that cannot be read
         return Piece(source, 0, rows)
@@ -111,16 +124,23 @@ class _Plan:
     def check(self, left_out: set[str]) -> None:
         """Raise UserError when tensors are missing or not accounted for."""
         if self._missing:
-            raise UserError(
+            raise self._wrong(
+                self._missing,
                 f"the checkpoint lacks {_some(self._missing)}, which config.json asks for;"
-                " finish the download or correct config.json"
+                " finish the download or correct config.json",
             )
         extra = sorted(set(self._names) - self._used - left_out)
         if extra:
-            raise UserError(
+            raise self._wrong(
+                extra,
                 f"the checkpoint holds {_some(extra)}, which config.json has no place for;"
-                " it may be of another model"
+                " it may be of another model",
             )
+
+    def _wrong(self, sources: list[str], message: str) -> UserError:
+        """An error about tensors, which knows whether all are of multi-token prediction."""
+        are_mtp = all(layer_of(source) in self._mtp_layers for source in sources)
+        return MtpLayerError(message) if are_mtp else UserError(message)
 
 
 def _some(names: list[str]) -> str:
@@ -133,12 +153,10 @@ def _some(names: list[str]) -> str:
 
 def _left_out(config: Glm4MoeConfig, names: Collection[str], n_mtp_layers: int) -> Iterator[str]:
     """Tensors that are rightly not converted: a tied head's copy, dropped MTP layers, tables, empty ones."""
-    first = config.num_hidden_layers + n_mtp_layers
-    last = config.num_hidden_layers + config.num_nextn_predict_layers
-    dropped = tuple(f"model.layers.{i}." for i in range(first, last))
+    dropped = mtp_layers(config, names) if not n_mtp_layers else frozenset()
     for name in names:
         if (
-            name.startswith(dropped)
+            layer_of(name) in dropped
             or name.endswith("rotary_emb.inv_freq")
             or (name == "lm_head.weight" and config.tie_word_embeddings)
             or (".shared_experts." in name and config.n_shared_experts == 0)

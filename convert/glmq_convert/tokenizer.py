@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 import gguf
 from glmq_kernels.errors import UserError
 
-SPECIAL_TOKENS = {"bos": "[gMASK]", "eot": "<|user|>", "unk": "<|endoftext|>", "eom": "<|observation|>"}
-"""What llama.cpp's conversion of Glm4Moe says of GLM's own tokens; eos comes from the tokenizer's files."""
+from .chat_templates import chat_templates
+from .json_fields import checked_text, errors_in, flag, items, read_object, shown, table, tables, text, whole
+from .special_tokens import add_special_tokens
 
 _CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _WRITTEN_OUT = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
@@ -19,14 +19,19 @@ _REST = r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}DIGITS| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r
 _ENGLISH = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 PRE_TOKENIZERS = {
-    (_CONTRACTIONS + _REST.replace("DIGITS", "{1,3}"),): "glm4",
-    (_WRITTEN_OUT + _REST.replace("DIGITS", "{1,3}"),): "glm4",
+    (_CONTRACTIONS + _REST.replace("DIGITS", "{1,3}"),): "chatglm-bpe",
+    (_WRITTEN_OUT + _REST.replace("DIGITS", "{1,3}"),): "chatglm-bpe",
     (_CONTRACTIONS + _REST.replace("DIGITS", ""),): "qwen2",
     (_WRITTEN_OUT + _REST.replace("DIGITS", ""),): "qwen2",
     (_ENGLISH,): "gpt-2",
     ("digits", _ENGLISH): "smollm",
 }
-"""llama.cpp's name for a sequence of splits. (`llama-bpe` has GLM's regex as well.)"""
+"""llama.cpp's name for a sequence of splits."""
+
+WHOLE_PIECES = {"chatglm-bpe": "glm4"}
+"""The name where, besides, a piece that is in the vocabulary is taken whole (`ignore_merges`)."""
+
+SPACE = "\u0120"
 
 
 def add_tokenizer(writer: gguf.GGUFWriter, folder: Path, vocab_size: int) -> list[str]:
@@ -35,55 +40,71 @@ def add_tokenizer(writer: gguf.GGUFWriter, folder: Path, vocab_size: int) -> lis
     The vocabulary is padded to `vocab_size`, the rows of the embedding. Raises UserError when there is
     no byte-level BPE tokenizer.json.
     """
-    content = _read_json(folder / "tokenizer.json")
-    settings = _read_json(folder / "tokenizer_config.json", needed=False)
-    model = content.get("model") or {}
-    if model.get("type") != "BPE" or not _is_byte_level(content):
-        raise UserError(
-            f"{folder / 'tokenizer.json'} is not a byte-level BPE tokenizer, which GLM models have"
-        )
-    added = _added_tokens(content, settings)
-    tokens, types = vocabulary(model["vocab"], added, vocab_size)
-    pre = pre_tokenizer_name(content.get("pre_tokenizer"))
+    content = read_object(folder / "tokenizer.json")
+    settings_path = folder / "tokenizer_config.json"
+    settings = read_object(settings_path) if settings_path.is_file() else {}
+    with errors_in(settings_path):
+        added = _added_of_settings(settings)
+    with errors_in(folder / "tokenizer.json"):
+        model = _model(content)
+        added |= {_token_id(token, "id"): token for token in tables(content, "added_tokens")}
+        tokens, types = vocabulary(table(model, "vocab"), added, vocab_size)
+        pre, remarks = _pre_tokenizer(content, model)
+        merges = _merges(model)
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(pre or "default")
+    writer.add_tokenizer_pre(pre)
     writer.add_token_list(tokens)
     writer.add_token_types(types)
-    special = gguf.SpecialVocab(folder, load_merges=True, n_vocab=vocab_size)
+    if merges:
+        writer.add_token_merges(merges)
     ids = {token["content"]: token_id for token_id, token in added.items()}
-    for kind, text in SPECIAL_TOKENS.items():
-        if text in ids:
-            special.special_token_ids[kind] = ids[text]
-    template = folder / "chat_template.jinja"
-    if template.is_file() and not isinstance(special.chat_template, list):
-        special.chat_template = template.read_text(encoding="utf-8")
-    special.add_to_gguf(writer, quiet=True)
-    remarks = []
-    if pre is None:
-        remarks.append("the tokenizer splits text in a way that GGUF has no name for: marked as 'default'")
-    if special.chat_template is None:
+    add_special_tokens(writer, folder, settings, content, ids, vocab_size)
+    templates = chat_templates(folder, settings)
+    if templates:
+        writer.add_chat_template([{"name": name, "template": found} for name, found in templates.items()])
+    if "default" not in templates:
         remarks.append("the checkpoint has no chat template: the file can complete text but not chat")
     return remarks
 
 
-def _read_json(path: Path, needed: bool = True) -> dict[str, Any]:
-    if not path.is_file():
-        if needed:
-            raise UserError(f"{path.parent} holds no {path.name}; download it with the checkpoint")
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); download it again") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path} does not hold a JSON object; download it again")
-    return content
+def _model(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The BPE model, with nothing that GGUF has no place for."""
+    model = table(content, "model")
+    if text(model, "type") != "BPE" or not _is_byte_level(content):
+        raise UserError("not a byte-level BPE tokenizer, which GLM models have")
+    for key in ("continuing_subword_prefix", "end_of_word_suffix", "dropout", "fuse_unk", "byte_fallback"):
+        if model.get(key) not in (None, "", 0, False):
+            raise UserError(f"model.{key} is {shown(model[key])}, which GGUF files of GLM models do not have")
+    return model
 
 
-def _added_tokens(content: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
-    """Tokens outside the BPE by id: of tokenizer_config.json (transformers 4), then of tokenizer.json."""
-    added = {int(i): dict(token) for i, token in (settings.get("added_tokens_decoder") or {}).items()}
-    return added | {int(token["id"]): dict(token) for token in content.get("added_tokens") or []}
+def _added_of_settings(settings: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
+    """Tokens outside the BPE by id, as transformers 4 keeps them in tokenizer_config.json."""
+    added = {}
+    for key in table(settings, "added_tokens_decoder"):
+        if not (key.isascii() and key.isdecimal()):
+            raise UserError(f"added_tokens_decoder has the key {shown(key)}; it must be a token's number")
+        token = table(settings["added_tokens_decoder"], key)
+        added[_token_id({"id": int(key[:12]), **token}, "id")] = token
+    return added
+
+
+def _token_id(token: Mapping[str, Any], key: str) -> int:
+    checked_text(token.get("content"), "the content of an added token")
+    return whole(token, key, -1, least=0)
+
+
+def _merges(model: Mapping[str, Any]) -> list[str]:
+    """Two tokens and a space between them each; a space of a token's own as byte-level text has it."""
+    merges = []
+    for merge in items(model, "merges"):
+        pair = merge.split(" ") if isinstance(merge, str) else merge
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise UserError(f"model.merges has the entry {shown(merge)}; it must be two tokens")
+        merges.append(
+            " ".join(checked_text(part, "a part of model.merges").replace(" ", SPACE) for part in pair)
+        )
+    return merges
 
 
 def vocabulary(
@@ -94,11 +115,18 @@ def vocabulary(
     Ids that nothing has become `[PADi]`, unused. Added tokens are control tokens when they are marked
     special or look it (`<|...|>`), else user-defined.
     """
-    texts = {token_id: text for text, token_id in vocab.items()}
-    texts |= {token_id: str(token["content"]) for token_id, token in added.items()}
+    texts: dict[int, str] = {}
+    for found in vocab:
+        token_id = whole(vocab, found, -1, least=0)
+        if token_id in texts:
+            raise UserError(
+                f"two tokens have the number {token_id}, {shown(texts[token_id])} and {shown(found)}"
+            )
+        texts[token_id] = checked_text(found, f"token {token_id}")
+    texts |= {token_id: token["content"] for token_id, token in added.items()}
     if texts and max(texts) >= vocab_size:
         raise UserError(
-            f"the tokenizer has a token {max(texts)} ({texts[max(texts)]!r}), past the vocab_size"
+            f"the tokenizer has a token {max(texts)} ({shown(texts[max(texts)])}), past the vocab_size"
             f" {vocab_size} of config.json; the two are not of one model"
         )
     tokens, types = [], []
@@ -107,25 +135,54 @@ def vocabulary(
         if text is None:
             text, kind = f"[PAD{i}]", gguf.TokenType.UNUSED
         elif i in added:
-            special = added[i].get("special") or (text.startswith("<|") and text.endswith("|>"))
+            special = flag(added[i], "special", False) or (text.startswith("<|") and text.endswith("|>"))
             kind = gguf.TokenType.CONTROL if special else gguf.TokenType.USER_DEFINED
         tokens.append(text)
         types.append(int(kind))
     return tokens, types
 
 
+def _pre_tokenizer(content: Mapping[str, Any], model: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """llama.cpp's name for how text is cut, and remarks on what it does not say."""
+    remarks = []
+    if table(content, "normalizer"):
+        remarks.append(
+            "the tokenizer normalizes text before it is cut, which GGUF has no place for: left out"
+        )
+    name = pre_tokenizer_name(table(content, "pre_tokenizer"))
+    takes_whole = flag(model, "ignore_merges", False)
+    if name is None:
+        remarks.append("the tokenizer splits text in a way that GGUF has no name for: marked as 'default'")
+    elif takes_whole and name not in WHOLE_PIECES:
+        remarks.append(
+            "the tokenizer takes known pieces whole (ignore_merges), which GGUF cannot say: left out"
+        )
+    elif takes_whole:
+        name = WHOLE_PIECES[name]
+    return name or "default", remarks
+
+
 def _is_byte_level(content: Mapping[str, Any]) -> bool:
-    return any("ByteLevel" in json.dumps(content.get(part)) for part in ("pre_tokenizer", "decoder"))
+    return any(
+        step.get("type") == "ByteLevel"
+        for part, steps in (("pre_tokenizer", "pretokenizers"), ("decoder", "decoders"))
+        for step in _steps(table(content, part), steps)
+    )
 
 
-def pre_tokenizer_name(pre_tokenizer: Mapping[str, Any] | None) -> str | None:
+def _steps(section: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """The steps of a sequence, or the only one."""
+    return tables(section, name) if name in section else [section]
+
+
+def pre_tokenizer_name(pre_tokenizer: Mapping[str, Any]) -> str | None:
     """llama.cpp's name for the `pre_tokenizer` of a tokenizer.json, or None for one it has no name for."""
     splits: list[str] = []
-    for step in (pre_tokenizer or {}).get("pretokenizers", [pre_tokenizer or {}]):
+    for step in _steps(pre_tokenizer, "pretokenizers"):
         if step.get("type") == "Split":
-            splits.append((step.get("pattern") or {}).get("Regex", ""))
-        elif step.get("type") == "Digits" and step.get("individual_digits"):
+            splits.append(text(table(step, "pattern"), "Regex", "") or "")
+        elif step.get("type") == "Digits" and flag(step, "individual_digits", False):
             splits.append("digits")
-        elif step.get("type") == "ByteLevel" and step.get("use_regex", True):
+        elif step.get("type") == "ByteLevel" and flag(step, "use_regex", True):
             splits.append(_ENGLISH)
     return PRE_TOKENIZERS.get(tuple(splits))

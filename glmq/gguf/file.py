@@ -137,7 +137,12 @@ def open_gguf(path: str | os.PathLike[str]) -> GGUFFile:
     """
     asked = Path(path)
     mappings = [_map(asked)]
-    headers = [read_header(mappings[0].data, asked)]
+    try:
+        headers = [read_header(mappings[0].data, asked)]
+    except GGUFError:
+        if piece := not_gguf.what_piece_is(asked):
+            raise GGUFError(f"{asked}: {piece}") from None
+        raise
     paths = part_paths(asked, headers[0])
     if len(paths) > 1:
         mappings = [_map(part) for part in paths]

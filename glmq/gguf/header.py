@@ -22,7 +22,7 @@ from glmq_kernels.strings import string_offsets
 
 from . import fields
 from .errors import GGUFError
-from .not_gguf import what_it_is
+from .not_gguf import what_it_is, what_joined_is
 from .reader import Reader
 from .strings import StringArray
 from .tensors import TensorInfo, check_layout, read_tensor
@@ -86,7 +86,17 @@ def read_header(data: np.ndarray, path: Path, file_index: int = 0) -> Header:
     alignment = _alignment(reader, metadata)
     infos = [read_tensor(reader, i, file_index) for i in range(n_tensors)]
     data_start = -(-reader.position // alignment) * alignment
-    return Header(version, metadata, value_types, check_layout(reader, infos, data_start, alignment))
+    tensors = check_layout(reader, infos, data_start, alignment)
+    end = max((info.offset + info.n_bytes for info in tensors.values()), default=reader.position)
+    _check_end(reader, end, alignment)
+    return Header(version, metadata, value_types, tensors)
+
+
+def _check_end(reader: Reader, end: int, alignment: int) -> None:
+    """Refuse a file in which another GGUF file follows the first."""
+    padded = -(-end // alignment) * alignment
+    if any(bytes(reader.data[at : at + len(MAGIC)]) == MAGIC for at in (end, padded)):
+        raise GGUFError(f"{reader.path}: {what_joined_is(reader.path)}")
 
 
 def _version(reader: Reader) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 # First bytes of files that people hand over by mistake.
@@ -19,6 +20,11 @@ KNOWN_STARTS: tuple[tuple[bytes, str], ...] = (
     (b"GGUF"[::-1], "a GGUF file with its bytes reversed; download it again"),
 )
 
+PIECE_NAME = re.compile(
+    r"(?P<whole>.+\.gguf)(?P<mark>\.part|-part-|-split-|\.)(\d+of\d+|\d{1,3}|[a-z]{1,2})", re.I
+)
+"""Names that uploaders give to such pieces: model.gguf.part1of2, model.gguf-split-a, model.gguf.001."""
+
 
 def what_it_is(start: bytes) -> str:
     """Name a file by its first bytes (some hundreds), and say what to do."""
@@ -35,6 +41,27 @@ def what_it_is(start: bytes) -> str:
     if not any(start):
         return "begins with zeros; the download did not finish, download it again"
     return "not a GGUF file"
+
+
+def what_joined_is(path: Path) -> str:
+    """What to say of a file that is several GGUF files one behind the other."""
+    name = re.sub(r"(-\d{5}-of-\d{5})?(\.gguf)?$", "", path.name, flags=re.IGNORECASE)
+    return (
+        "several GGUF files joined into one, as cat does; parts of a split model are not joined: keep them as"
+        f" they were, {name}-00001-of-0000N.gguf and so on, in one folder and name the first,"
+        " or make one file of them with llama-gguf-split --merge"
+    )
+
+
+def what_piece_is(path: Path) -> str:
+    """What to say of a piece of a file that was cut with no regard to its content; empty for others."""
+    found = PIECE_NAME.fullmatch(path.name)
+    if not found:
+        return ""
+    return (
+        f"a piece of a GGUF file that was cut into several; join them in their order with"
+        f" `cat {found['whole']}{found['mark']}* > {found['whole']}` and name that file"
+    )
 
 
 def what_folder_is(path: Path) -> str:

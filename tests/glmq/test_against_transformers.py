@@ -17,8 +17,8 @@ N_TOKENS = 64
 SMALLEST_MARGIN = 5e-4
 
 
-def rope(factor):
-    return {"rope_type": "default", "rope_theta": 1e6, "partial_rotary_factor": factor}
+def rope(partial_factor, kind="default", **more):
+    return {"rope_type": kind, "rope_theta": 1e6, "partial_rotary_factor": partial_factor, **more}
 
 
 SWITCHES = {
@@ -35,6 +35,15 @@ SWITCHES = {
     "two shared experts": {"n_shared_experts": 2},
     "whole heads rotate": {"rope_parameters": rope(1.0)},
     "half of each head rotates": {"rope_parameters": rope(0.5)},
+    "stretched linearly": {"rope_parameters": rope(0.5, "linear", factor=4.0)},
+    "stretched by YaRN": {
+        "rope_parameters": rope(0.5, "yarn", factor=4.0, original_max_position_embeddings=128)
+    },
+    "stretched by YaRN with an amplitude": {
+        "rope_parameters": rope(
+            1.0, "yarn", factor=8.0, original_max_position_embeddings=64, attention_factor=0.7, beta_fast=16.0
+        )
+    },
     "long heads": {"head_dim": 64, "hidden_size": 96},
     "one kv head": {"num_key_value_heads": 1},
     "kv heads as many as heads": {"num_key_value_heads": 4},

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 import struct
 
@@ -8,7 +9,7 @@ import pytest
 
 from glmq.gguf import GGUFError, open_gguf
 
-from .gguf_files import UINT16, gguf_bytes, key, tensor, write_split_model
+from .gguf_files import UINT16, gguf_bytes, key, tensor, write_small_model, write_split_model
 
 
 @pytest.mark.parametrize("opened", [0, 1, 2])
@@ -127,3 +128,49 @@ def test_a_name_alone_does_not_make_a_split_model(tmp_path):
     path.write_bytes(gguf_bytes([], [tensor()], bytes(16)))
     with open_gguf(path) as file:
         assert file.paths == (path,)
+
+
+def joined(folder, paths, name="model.gguf"):
+    (folder / name).write_bytes(b"".join(path.read_bytes() for path in paths))
+    return folder / name
+
+
+@pytest.mark.parametrize("name", ("model.gguf", "model-00001-of-00003.gguf", "other-00001-of-00009.gguf"))
+def test_parts_joined_with_cat_get_the_way_out(tmp_path, name):
+    (tmp_path / "parts").mkdir()
+    parts = write_split_model(tmp_path / "parts")
+    with pytest.raises(GGUFError, match="joined into one, as cat does.*llama-gguf-split --merge"):
+        open_gguf(joined(tmp_path, parts, name))
+
+
+def test_a_first_part_without_tensors_too(tmp_path):
+    (tmp_path / "parts").mkdir()
+    parts = write_split_model(tmp_path / "parts")
+    parts[0].write_bytes(gguf_bytes([key("split.count", UINT16, struct.pack("<H", 3))]))
+    with pytest.raises(GGUFError, match="joined into one"):
+        open_gguf(joined(tmp_path, parts))
+
+
+def test_two_whole_models_in_one_file(tmp_path):
+    write_small_model(tmp_path / "a.gguf")
+    with pytest.raises(GGUFError, match="several GGUF files"):
+        open_gguf(joined(tmp_path, [tmp_path / "a.gguf"] * 2))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "pattern"),
+    [
+        (("model.gguf.part1of2", "model.gguf.part2of2"), "model.gguf.part"),
+        (("model.gguf-split-a", "model.gguf-split-b"), "model.gguf-split-"),
+        (("model.gguf.001", "model.gguf.002"), "model.gguf."),
+        (("model.gguf.aa", "model.gguf.ab"), "model.gguf."),
+    ],
+)
+def test_pieces_that_cat_does_join(tmp_path, pieces, pattern):
+    write_small_model(tmp_path / "whole.gguf")
+    content = (tmp_path / "whole.gguf").read_bytes()
+    for i, name in enumerate(pieces):
+        (tmp_path / name).write_bytes(content[i * 700 :][: None if i else 700])
+        with pytest.raises(GGUFError, match=re.escape(f"`cat {pattern}* > model.gguf`")):
+            open_gguf(tmp_path / name)
+    open_gguf(joined(tmp_path, [tmp_path / name for name in pieces])).close()

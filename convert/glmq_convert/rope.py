@@ -1,0 +1,115 @@
+"""Rotary embedding as config.json describes it, read as transformers 5 reads it.
+
+Source: RotaryEmbeddingConfigMixin and ROPE_INIT_FUNCTIONS in transformers' modeling_rope_utils.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from glmq_kernels.errors import UserError
+
+from .json_fields import flag, number, positive, shown, table, text, whole
+
+DEFAULT_THETA = 10000.0
+DEFAULT_PARTIAL_FACTOR = 0.5  # of Glm4MoeConfig
+
+
+@dataclass(frozen=True)
+class RopeScaling:
+    """How frequencies are stretched for longer contexts.
+
+    type: "linear" or "yarn". factor: of the context. The rest is YaRN's: original_context tokens before the
+    stretching, attention_factor that cosines and sines are multiplied by, beta_fast and beta_slow turns.
+    """
+
+    type: str
+    factor: float
+    original_context: int = 0
+    attention_factor: float = 1.0
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+
+
+@dataclass(frozen=True)
+class Rope:
+    """Base of the frequencies, share of each head that is rotated, and the stretching if there is one."""
+
+    theta: float
+    partial_factor: float
+    scaling: RopeScaling | None
+
+
+def parse_rope(content: Mapping[str, Any], max_positions: int) -> Rope:
+    """The rotary embedding of a config.json.
+
+    `rope_scaling`, the older name, takes the place of all of `rope_parameters`. What neither holds comes
+    from the top of the file. Raises UserError for a kind that GGUF files cannot describe.
+    """
+    rope = table(content, "rope_scaling") or table(content, "rope_parameters")
+    above = {key: content[key] for key in ("rope_theta", "partial_rotary_factor") if key in content}
+    rope = {**above, **rope}
+    nested = [key for key, value in rope.items() if isinstance(value, dict)]
+    if nested:
+        raise UserError(
+            f"the rope parameters differ between kinds of layers ({nested[0]}), which Glm4Moe has not"
+        )
+    if rope.get("mrope_section") is not None:
+        raise UserError("mrope_section is of models that read images, which glmq does not convert")
+    return Rope(
+        theta=positive(rope, "rope_theta", DEFAULT_THETA),
+        partial_factor=number(rope, "partial_rotary_factor", DEFAULT_PARTIAL_FACTOR),
+        scaling=_scaling(content, rope, max_positions),
+    )
+
+
+def _scaling(content: Mapping[str, Any], rope: Mapping[str, Any], max_positions: int) -> RopeScaling | None:
+    kind = text(rope, "rope_type", text(rope, "type", "default"))
+    if kind == "default":
+        return None
+    if kind not in ("linear", "yarn"):
+        raise UserError(f"rope_type {shown(kind)} cannot be converted; default, linear and yarn can")
+    if kind == "linear":
+        return RopeScaling("linear", _needed(rope, "factor", kind))
+    where = content if content.get("original_max_position_embeddings") is not None else rope
+    original = whole(where, "original_max_position_embeddings", max_positions)
+    if not flag(rope, "truncate", True):
+        raise UserError("truncate false of rope_type yarn cannot be converted: GGUF has no place for it")
+    has_factor = rope.get("factor") is not None or "factor" not in rope
+    factor = _needed(rope, "factor", kind) if has_factor else max_positions / original
+    return RopeScaling(
+        "yarn",
+        factor,
+        original,
+        _attention_factor(rope, factor),
+        *(positive(rope, key, default) if rope.get(key) else default for key, default in _BETAS.items()),
+    )
+
+
+_BETAS = {"beta_fast": 32.0, "beta_slow": 1.0}
+
+
+def _needed(rope: Mapping[str, Any], key: str, kind: str) -> float:
+    if key not in rope:
+        raise UserError(f"rope_type {kind} needs a {key}; add it or download config.json again")
+    return positive(rope, key, 1.0)
+
+
+def _attention_factor(rope: Mapping[str, Any], factor: float) -> float:
+    if rope.get("attention_factor") is not None:
+        return positive(rope, "attention_factor", 1.0)
+    scales = [number(rope, key, 0.0) if rope.get(key) is not None else 0.0 for key in _SCALES]
+    if all(scales):
+        return yarn_amplitude(factor, scales[0]) / yarn_amplitude(factor, scales[1])
+    return yarn_amplitude(factor)
+
+
+_SCALES = ("mscale", "mscale_all_dim")
+
+
+def yarn_amplitude(factor: float, scale: float = 1.0) -> float:
+    """What YaRN multiplies cosines and sines by where nothing else is said."""
+    return 0.1 * scale * math.log(factor) + 1.0 if factor > 1 else 1.0
