@@ -35,7 +35,7 @@ def copy(with_mtp, tmp_path):
 
 
 def blocks(folder, tmp_path, mtp) -> int:
-    with open_gguf(convert(folder, tmp_path / "model.gguf", mtp=mtp)) as file:
+    with open_gguf(convert(folder, tmp_path / "model.gguf", mtp=mtp, force=True)) as file:
         count = file.integer("glm4moe.block_count")
         assert {int(name.split(".")[1]) for name in file.tensors if name.startswith("blk.")} == set(
             range(count)
@@ -45,7 +45,7 @@ def blocks(folder, tmp_path, mtp) -> int:
 
 def refusal(folder, tmp_path) -> str:
     with pytest.raises(UserError) as found:
-        convert(folder, tmp_path / "model.gguf")
+        convert(folder, tmp_path / "refused.gguf")
     assert "--" not in str(found.value)
     return str(found.value)
 
