@@ -17,16 +17,20 @@ __all__ = [
     "ContentText",
     "ContextFull",
     "Generation",
+    "LoadedBeforeFork",
     "Model",
+    "ModelClosed",
     "ReasoningText",
     "Restored",
     "Sampling",
     "Session",
+    "SessionBusy",
     "Timings",
     "ToolCallBegin",
     "ToolCallEnd",
     "ToolCallText",
     "UserError",
+    "WrongSession",
     "__version__",
     "load",
 ]
@@ -36,17 +40,22 @@ if TYPE_CHECKING:
 
     from .chat.answer import Answer
     from .chat.events import ContentText, ReasoningText, ToolCallBegin, ToolCallEnd, ToolCallText
+    from .errors import ContextFull, LoadedBeforeFork, ModelClosed, SessionBusy, WrongSession
     from .generation import Generation, Timings
     from .model import Model, load
     from .sampling import Sampling
-    from .session import ContextFull, Session
+    from .session import Session
     from .session_file import Restored
 
 _HOMES = {
     "load": "glmq.model",
     "Model": "glmq.model",
     "Session": "glmq.session",
-    "ContextFull": "glmq.session",
+    "ContextFull": "glmq.errors",
+    "LoadedBeforeFork": "glmq.errors",
+    "ModelClosed": "glmq.errors",
+    "SessionBusy": "glmq.errors",
+    "WrongSession": "glmq.errors",
     "Restored": "glmq.session_file",
     "Generation": "glmq.generation",
     "Timings": "glmq.generation",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from glmq_kernels.compilation import Progress
 from glmq_kernels.store import kernels
-from glmq_kernels.tape import Work
 from glmq_kernels.team import KERNELS as TEAM_KERNELS
 from glmq_kernels.team import Team
 
-from .kv_cache import CacheShape, KVCache
+from .errors import LoadedBeforeFork, ModelClosed
+from .kv_cache import KVCache
 from .program import Program
 
 BATCH = 512
@@ -19,43 +22,86 @@ BATCH = 512
 
 
 class Engine:
-    """Runs batches of tokens, one at a time, whichever thread they come from."""
+    """Runs batches of tokens, one at a time, whichever thread they come from.
 
-    def __init__(self, program: Program, n_threads: int, progress: Progress | None = None) -> None:
-        self._lock = threading.Lock()
-        self._program = program
+    max_tokens: of a batch. n_vocab: entries of the logits. work: of the matrix products of one token.
+    cache_shape: what a session's KV cache must hold. path: of the model's file, for messages.
+    """
+
+    def __init__(
+        self, program: Program, n_threads: int, path: Path, progress: Progress | None = None
+    ) -> None:
+        self.path = path
+        self.max_tokens = program.tape.max_tokens
+        self.n_vocab = program.n_vocab
+        self.work = program.tape.work
+        self.cache_shape = program.cache_shape
+        self._process = os.getpid()
+        self._lock = threading.RLock()
+        self._running = self._closing = False
+        self._then: Callable[[], None] | None = None
+        self._program: Program | None = program
         kernels([*program.tape.kernel_names(), *TEAM_KERNELS], progress)
-        self._program.tape.finish()
+        program.tape.finish()
         self._team = Team(n_threads)
 
     @property
-    def max_tokens(self) -> int:
-        """Largest batch."""
-        return self._program.tape.max_tokens
+    def closed(self) -> bool:
+        """Whether no batch will be run any more. True as soon as `close` has been called."""
+        return self._closing
 
-    @property
-    def n_vocab(self) -> int:
-        """Entries of the logits."""
-        return self._program.n_vocab
-
-    @property
-    def work(self) -> Work:
-        """Bytes and multiply-adds of the matrix products of one token."""
-        return self._program.tape.work
-
-    @property
-    def cache_shape(self) -> CacheShape:
-        """What a session's KV cache must hold."""
-        return self._program.cache_shape
+    def require_usable(self) -> None:
+        """Raise ModelClosed or LoadedBeforeFork where no batch can be run."""
+        if self._closing:
+            raise ModelClosed(f"the model {self.path.name} is closed; load it again")
+        if self._is_copy():
+            raise LoadedBeforeFork(
+                f"the model {self.path.name} was loaded before this process was forked, and its threads are"
+                " those of the parent process; load it in this one"
+            )
 
     def run(self, tokens: np.ndarray, n_past: int, cache: KVCache, logits: np.ndarray) -> None:
-        """Evaluate int64 (n,) tokens; logits float32 (m, n_vocab) is filled for the last m of them."""
-        with self._lock:
-            self._program.run(self._team, tokens, n_past, cache, logits, len(tokens) - len(logits))
+        """Evaluate int64 (n,) tokens; logits float32 (m, n_vocab) is filled for the last m of them.
 
-    def close(self) -> None:
-        """End the threads."""
+        Raises ModelClosed and LoadedBeforeFork.
+        """
+        self.require_usable()
         with self._lock:
-            if self._program.residency is not None:
-                self._program.residency.settle()
-            self._team.close()
+            self.require_usable()
+            assert self._program is not None
+            self._running = True
+            try:
+                self._program.run(self._team, tokens, n_past, cache, logits, len(tokens) - len(logits))
+            finally:
+                self._running = False
+                self._end()
+
+    def close(self, then: Callable[[], None]) -> None:
+        """Wait for the batch that is being run, end the threads, and then call `then`; all of it once.
+
+        What comes later raises ModelClosed. When a signal's handler closes it inside a batch, that batch ends
+        it all.
+        """
+        is_copy = self._is_copy()
+        self._closing = True
+        if is_copy:
+            then()
+            return
+        with self._lock:
+            self._then = then
+            if not self._running:  # else this is a handler in the thread that runs the batch
+                self._end()
+
+    def _end(self) -> None:
+        """End everything if that has been asked for and has not been done."""
+        then, self._then = self._then, None
+        if then is None or self._program is None:
+            return
+        if self._program.residency is not None:
+            self._program.residency.settle()
+        self._team.close()
+        self._program = None  # and so the weights that it keeps in memory
+        then()
+
+    def _is_copy(self) -> bool:
+        return os.getpid() != self._process

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from glmq_kernels.errors import UserError
 
+from .errors import ModelClosed
 from .guide import Guide
 from .sampling import Sampler, Sampling
-from .session import Evaluated, Session
+from .session import Cancelled, Evaluated, Session, User
 from .tokenizer import Tokenizer
 
 
@@ -44,14 +45,68 @@ class Timings:
 class Generation:
     """Iterate over it for pieces of text, once. What it holds grows while that goes on.
 
-    tokens: those drawn or forced, without the one that ended it. text: all pieces so far. finish_reason:
-    None while it runs, then "stop" (the model or the guide ended it, or a stop string came), "length"
-    (max_tokens), "context" (no room left) or "cancelled".
+    From the first piece to the end it has its session for itself. The end is also that it is cancelled, that
+    the model is closed, or that nobody has the generation any more.
+    """
+
+    def __init__(self, drawing: Drawing) -> None:
+        self._drawing = drawing
+        # The generator holds the drawing and not this object, so that it ends as soon as this is let go of.
+        self._pieces = drawing.pieces()
+
+    def __iter__(self) -> Iterator[str]:
+        return self._pieces
+
+    def run(self) -> str:
+        """Generate to the end; gives the whole text."""
+        for _ in self:
+            pass
+        return self.text
+
+    def cancel(self) -> None:
+        """End it at the next token, or after the present batch of its prompt; from any thread."""
+        self._drawing.cancel()
+
+    @property
+    def prompt(self) -> list[int]:
+        """Tokens that it continues."""
+        return self._drawing.prompt
+
+    @property
+    def tokens(self) -> list[int]:
+        """Those drawn or forced, without the one that ended it."""
+        return self._drawing.tokens
+
+    @property
+    def text(self) -> str:
+        """All pieces so far."""
+        return self._drawing.text
+
+    @property
+    def finish_reason(self) -> str | None:
+        """None while it runs, then why it has ended.
+
+        "stop" (the model or the guide ended it, or a stop string came), "length" (max_tokens), "context" (no
+        room left) or "cancelled".
+        """
+        reason = self._drawing.finish_reason
+        return "cancelled" if reason is None and self._drawing.has_ended else reason
+
+    @property
+    def timings(self) -> Timings:
+        """What it has cost so far."""
+        return self._drawing.timings
+
+
+class Drawing:
+    """How a generation comes about: the state behind `Generation`, and the user of its session.
+
+    take_session: gives the session, claimed for this.
     """
 
     def __init__(
         self,
-        session: Session,
+        take_session: Callable[[User], Session],
         tokenizer: Tokenizer,
         prompt: Sequence[int],
         sampling: Sampling,
@@ -65,47 +120,60 @@ class Generation:
         self.text = ""
         self.finish_reason: str | None = None
         self.timings = Timings()
-        self._session, self._tokenizer = session, tokenizer
+        self._take_session, self._tokenizer = take_session, tokenizer
         self._sampler = Sampler(sampling, tokenizer, self.prompt)
         self._guide = guide
         self._max_tokens, self._progress = max_tokens, progress
         self._stop = [text for text in stop if text]
         self._cancelled = threading.Event()
-        self._pieces = self._run()
-
-    def __iter__(self) -> Iterator[str]:
-        return self._pieces
-
-    def run(self) -> str:
-        """Generate to the end; gives the whole text."""
-        for _ in self:
-            pass
-        return self.text
+        self._session: Session | None = None
+        self._at_rest = False
 
     def cancel(self) -> None:
-        """End it at the next token; may be called from any thread."""
+        """Go no further; from any thread."""
         self._cancelled.set()
 
-    def _run(self) -> Iterator[str]:
-        """Text as it becomes certain: whole characters that cannot begin a stop string any more."""
-        held = ""
-        stream = self._tokenizer.stream()
+    @property
+    def cancelled(self) -> bool:
+        """Whether it is to go no further."""
+        return self._cancelled.is_set() or (self._session is not None and self._session.closed)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it will not touch the session any more: it has ended, or ends when it is asked again."""
+        return self.finish_reason is not None or (self._at_rest and self.cancelled)
+
+    def pieces(self) -> Iterator[str]:
+        """Text as it becomes certain, from a session that is claimed meanwhile."""
+        if self.cancelled:
+            self.finish_reason = "cancelled"
+            return
+        self._session = session = self._take_session(self)
         try:
-            for token in self._draw():
-                held, piece = self._release(held + stream.push(token))
-                if piece:
-                    yield self._emit(piece)
-                if self.finish_reason:
-                    return
-            held, piece = self._release(held + stream.flush())
-            if piece or held:
-                yield self._emit(piece + held)
+            for piece in self._certain():
+                self.text += piece
+                self._at_rest = True
+                yield piece
+                self._at_rest = False
+        except ModelClosed:
+            pass  # before the prompt was begun
         finally:
             self.finish_reason = self.finish_reason or "cancelled"
+            session.release(self)
 
-    def _emit(self, piece: str) -> str:
-        self.text += piece
-        return piece
+    def _certain(self) -> Iterator[str]:
+        """Text of whole characters that cannot begin a stop string any more."""
+        held = ""
+        stream = self._tokenizer.stream()
+        for token in self._draw():
+            held, piece = self._release(held + stream.push(token))
+            if piece:
+                yield piece
+            if self.finish_reason:
+                return
+        held, piece = self._release(held + stream.flush())
+        if piece or held:
+            yield piece + held
 
     def _release(self, text: str) -> tuple[str, str]:
         """Text that may begin a stop string and is held back, and text that may go out."""
@@ -118,9 +186,10 @@ class Generation:
 
     def _draw(self) -> Iterator[int]:
         """Tokens until the model, the guide, a limit or the caller ends it."""
+        session = self._claimed
         logits = self._read_prompt()
         began = time.perf_counter()
-        while not self._ended():
+        while logits is not None and not self._ended():
             for token in self._choose(logits):
                 if token in self._tokenizer.eog_ids:
                     self.finish_reason = "stop"
@@ -128,13 +197,13 @@ class Generation:
                 if self._guide:
                     self._guide.accept(token)
                 self.tokens.append(token)
-                self._session.drawn.append(token)
+                session.drawn.append(token)
                 seconds = time.perf_counter() - began
                 self.timings = replace(self.timings, n_generated=len(self.tokens), decode_seconds=seconds)
                 yield token
                 if self._ended():
                     return
-            logits = self._session.evaluate(self._session.drawn)
+            logits = self._evaluate(session.drawn)
 
     def _choose(self, logits: np.ndarray) -> Sequence[int]:
         """The tokens that the guide forces, or one that is drawn."""
@@ -148,10 +217,10 @@ class Generation:
 
     def _ended(self) -> bool:
         """Whether no token may follow; finish_reason then says why."""
-        session = self._session
+        session = self._claimed
         if self._guide and self._guide.finished:
             self.finish_reason = "stop"
-        elif self._cancelled.is_set():
+        elif self.cancelled:
             self.finish_reason = "cancelled"
         elif self._max_tokens is not None and len(self.tokens) >= self._max_tokens:
             self.finish_reason = "length"
@@ -159,17 +228,31 @@ class Generation:
             self.finish_reason = "context"
         return self.finish_reason is not None
 
-    def _read_prompt(self) -> np.ndarray:
+    @property
+    def _claimed(self) -> Session:
+        assert self._session is not None, "pieces() has begun"
+        return self._session
+
+    def _evaluate(self, tokens: Sequence[int], progress: Evaluated | None = None) -> np.ndarray | None:
+        """The logits after the last token; None when it was cancelled, or the model closed, before that."""
+        try:
+            return self._claimed.evaluate(tokens, progress, user=self)
+        except (Cancelled, ModelClosed):
+            self.finish_reason = "cancelled"
+            return None
+
+    def _read_prompt(self) -> np.ndarray | None:
         """Evaluate what of the prompt the session does not hold yet; gives the logits after it."""
         if not self.prompt:
             raise UserError("the prompt is empty; give the model something to continue")
-        self._session.require_room(len(self.prompt))
-        n_cached = min(common_prefix(self._session.tokens, self.prompt), len(self.prompt) - 1)
-        self._session.rewind(n_cached)
+        session = self._claimed
+        session.require_room(len(self.prompt))
+        n_cached = min(common_prefix(session.tokens, self.prompt), len(self.prompt) - 1)
+        session.rewind(n_cached, user=self)
         began = time.perf_counter()
-        logits = self._session.evaluate(self.prompt[n_cached:], self._progress)
+        logits = self._evaluate(self.prompt[n_cached:], self._progress)
         seconds = time.perf_counter() - began
-        self.timings = Timings(n_cached, len(self.prompt) - n_cached, seconds)
+        self.timings = Timings(n_cached, len(session.tokens) - n_cached, seconds)
         return logits
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -19,13 +21,14 @@ from glmq_kernels.team import usable_cores
 from .argument_checks import check_count, check_instance, check_switch, stop_texts
 from .demo import model_file
 from .engine import BATCH, Engine
+from .errors import SessionBusy
 from .experts.memory import ExpertMemory, needs_of
 from .experts.trace import RoutingTrace
 from .gguf import GGUFFile, open_gguf
 from .memory_plan import Needs, parse_size, plan_memory
 from .models import build_function
 from .program import Program
-from .session import Evaluated, Session
+from .session import Evaluated, Session, User
 from .weights import Weights
 
 if TYPE_CHECKING:
@@ -72,7 +75,7 @@ class Model:
         self.experts: ExpertMemory | None = None
         try:
             self._program = self._build_program(cache_type, ram)
-            self._engine = Engine(self._program, self.n_threads, progress)
+            self._engine = Engine(self._program, self.n_threads, self.path, progress)
             if self.experts is not None:
                 self.experts.place(self._program)
         except BaseException:
@@ -82,6 +85,7 @@ class Model:
         self._tokenizer: Tokenizer | None = None
         self._chat_template: ChatTemplate | None = None
         self._session: Session | None = None
+        self._lock = threading.Lock()
 
     def _build_program(self, cache_type: str, ram: int | None) -> Program:
         """The model's program, for weights that are mapped where all of it fits into memory."""
@@ -119,6 +123,7 @@ class Model:
 
     def record_routing(self) -> RoutingTrace:
         """Begin to record which experts are chosen; what it gives holds the choices from now on."""
+        self._engine.require_usable()
         self._program.on_routing = trace = RoutingTrace()
         return trace
 
@@ -141,6 +146,7 @@ class Model:
     def tokenizer(self) -> Tokenizer:
         """The file's tokenizer, built when first asked for."""
         if self._tokenizer is None:
+            self._require_open()
             from .tokenizer import load_tokenizer
 
             self._tokenizer = load_tokenizer(self.file)
@@ -150,6 +156,7 @@ class Model:
     def chat_template(self) -> ChatTemplate:
         """The file's chat template, or the project's own for its architecture."""
         if self._chat_template is None:
+            self._require_open()
             from .chat.template import template_of
 
             self._chat_template = template_of(self.file, self.tokenizer)
@@ -165,6 +172,7 @@ class Model:
 
     def session(self, n_ctx: int | None = None) -> Session:
         """A new, empty session of up to `n_ctx` tokens (default: the model's `n_ctx`)."""
+        self._engine.require_usable()
         size = self.n_ctx if n_ctx is None else self._context_size(n_ctx)
         return Session(self._engine, self.file, size)
 
@@ -177,6 +185,7 @@ class Model:
         """
         from .session_file import restore_session
 
+        self._engine.require_usable()
         return restore_session(Path(path), self.session(n_ctx))
 
     def logits(self, tokens: Sequence[int]) -> np.ndarray:
@@ -198,23 +207,27 @@ class Model:
         """Continue a text or token ids; iterate over the result for pieces of text.
 
         sampling: what suits the model unless it is given. Without `session` the model's own is used, so a
-        prompt that begins like the last one reuses what was evaluated then. stop: a text or several, the
-        first of which ends it. constraint: what the output must be (`glmq.constraint`), or a guide for this
-        generation. progress(tokens done, tokens wanted) is called while a prompt is read. Raises TypeError
-        and UserError, before anything is evaluated, for arguments that cannot be.
+        prompt that begins like the last one reuses what was evaluated then; while that one is busy, a new
+        one. stop: a text or several, the first of which ends it. constraint: what the output must be
+        (`glmq.constraint`), or a guide for this generation. progress(tokens done, tokens wanted) is called
+        while a prompt is read. Raises TypeError and UserError, before anything is evaluated, for arguments
+        that cannot be, ModelClosed, and WrongSession for a session of another model. Its iteration raises
+        SessionBusy when the session is being used.
         """
         from .constraint import Constraint
-        from .generation import Generation
+        from .generation import Drawing, Generation
         from .sampling.recommendations import recommended
 
         self._check_limits(max_tokens, 0, sampling, session)
         stop = stop_texts(stop)
+        self._require_usable(session)
         if isinstance(prompt, str):
             prompt = self.tokenizer.encode(prompt, add_bos=self.tokenizer.add_bos)
-        session = session or self._own_session()
         guide = constraint.guide(self.tokenizer) if isinstance(constraint, Constraint) else constraint
         sampling = sampling or recommended(self.file.metadata)
-        return Generation(session, self.tokenizer, prompt, sampling, max_tokens, stop, progress, guide)
+        take_session = self._claim_own if session is None else partial(_claim, session)
+        drawing = Drawing(take_session, self.tokenizer, prompt, sampling, max_tokens, stop, progress, guide)
+        return Generation(drawing)
 
     def chat(
         self,
@@ -264,13 +277,14 @@ class Model:
             check_switch(name, switch)
         check_instance("constraint", constraint, Constraint, "glmq.constraint")
         tools = check_tools(tools)
-        session = session or self._own_session()
+        self._require_usable(session)
+        known = session or self._own_session()
         prompt = rendered_prompt(
             self.chat_template, self.tokenizer, messages, tools,
             thinking=thinking, preserve=preserve_thinking, add_generation_prompt=add_generation_prompt,
             continue_final_message=continue_final_message, template_arguments=template_arguments,
         )  # fmt: skip
-        tokens = prompt_tokens(prompt.text, self.tokenizer, [*session.tokens, *session.drawn])
+        tokens = prompt_tokens(prompt.text, self.tokenizer, [*known.tokens, *known.drawn])
         if strict_tools and tools:
             constraint = self._strict(tools, constraint)
         guide = guide_of(self.tokenizer, prompt, constraint, think_budget)
@@ -294,17 +308,42 @@ class Model:
 
         return tool_call_constraint(tools, self.tokenizer)
 
+    def _require_open(self) -> None:
+        """Raise ModelClosed after `close`. What needs no threads works in a forked process too."""
+        if self._engine.closed:
+            self._engine.require_usable()
+
+    def _require_usable(self, session: Session | None) -> None:
+        """Raise an error when no answer can be given, or not with this session."""
+        self._engine.require_usable()
+        if session is not None:
+            session.require_engine(self._engine)
+
     def _own_session(self) -> Session:
-        if self._session is None:
-            self._session = self.session()
-        return self._session
+        with self._lock:
+            if self._session is None:
+                self._session = self.session()
+            return self._session
+
+    def _claim_own(self, user: User) -> Session:
+        """The model's own session, or a new one while that is busy."""
+        try:
+            return _claim(self._own_session(), user)
+        except SessionBusy:
+            return _claim(self.session(), user)
 
     def close(self) -> None:
-        """End the model's threads and let go of the file."""
-        self._engine.close()
+        """End the model's threads and let go of the file; may be called from any thread, and more than once.
+
+        What is being answered ends as cancelled, after the batch that is being evaluated. Later use raises
+        ModelClosed.
+        """
+        self._engine.close(self._let_go)
+
+    def _let_go(self) -> None:
+        self._session = None
         if self.experts is not None:
             self.experts.close()
-        self._session = None
         self.file.close()
 
     def __enter__(self) -> Model:
@@ -314,6 +353,11 @@ class Model:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _claim(session: Session, user: User) -> Session:
+    session.claim(user)
+    return session
 
 
 def load(

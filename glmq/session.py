@@ -3,31 +3,66 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from glmq_kernels.errors import UserError
 
 from .engine import Engine
+from .errors import ContextFull, NotFinite, SessionBusy, WrongSession
 from .gguf import GET_IT_AGAIN, GGUFFile
 from .kv_cache import KVCache
 
 Evaluated = Callable[[int, int], None]
 """Called with the numbers of tokens done and wanted."""
 
+_claims = threading.Lock()
+"""Held while a session is claimed or released."""
 
-class ContextFull(UserError):
-    """More tokens than the context has room for."""
+
+def _after_fork() -> None:
+    """The thread that held the lock does not exist in the child."""
+    global _claims
+    _claims = threading.Lock()
 
 
-class NotFinite(UserError):
-    """Logits that are NaN or infinite: the weights are damaged, or their numbers outgrow float32."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+class User(Protocol):
+    """What uses a session, one at a time."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it is to go no further."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it will not touch the session any more."""
+
+
+class Cancelled(Exception):
+    """The user of a session was cancelled between two batches."""
+
+
+class Call:
+    """A user for the time of a call."""
+
+    cancelled = False
+    has_ended = False
 
 
 class Session:
     """One conversation's state in a model. Any number of them share an engine, one batch at a time.
+
+    A session is used by one answer or call at a time; another one meanwhile raises SessionBusy. After the
+    model is closed everything raises ModelClosed.
 
     tokens: those that the KV cache holds. drawn: what was drawn to follow them and is not evaluated yet.
     saved_as: name of the state that was last saved or restored; n_saved: how many of its first
@@ -35,6 +70,7 @@ class Session:
     """
 
     def __init__(self, engine: Engine, file: GGUFFile, n_ctx: int) -> None:
+        engine.require_usable()
         self.n_ctx = n_ctx
         self.tokens: list[int] = []
         self.drawn: list[int] = []
@@ -43,20 +79,26 @@ class Session:
         self.saved_as = ""
         self.n_saved = 0
         self._engine = engine
+        self._user: weakref.ref[User] | None = None
 
-    def evaluate(self, tokens: Sequence[int], progress: Evaluated | None = None) -> np.ndarray:
+    def evaluate(
+        self, tokens: Sequence[int], progress: Evaluated | None = None, *, user: User | None = None
+    ) -> np.ndarray:
         """Append tokens; gives the logits after the last one, float32 (n_vocab,).
 
         Raises ContextFull before anything is changed when they do not fit, NotFinite when a logit is not a
         number; `tokens` are then what they were. An exception between batches (Ctrl-C) leaves `tokens` as
-        far as they were evaluated.
+        far as they were evaluated. user: who has claimed the session; Cancelled is raised between batches
+        when it has been cancelled.
         """
-        last: np.ndarray = self._evaluate(tokens, all_outputs=False, progress=progress)[-1]
+        with self._used_by(user) as user:
+            last: np.ndarray = self._evaluate(tokens, user, all_outputs=False, progress=progress)[-1]
         return last
 
     def evaluate_all(self, tokens: Sequence[int]) -> np.ndarray:
         """Append tokens; gives the logits after each, float32 (n_tokens, n_vocab)."""
-        return self._evaluate(tokens, all_outputs=True, progress=None)
+        with self._used_by(None) as user:
+            return self._evaluate(tokens, user, all_outputs=True, progress=None)
 
     def require_room(self, n: int) -> None:
         """Raise ContextFull when a sequence of `n` tokens is too long for the context."""
@@ -66,13 +108,14 @@ class Session:
                 " make it larger with --ctx or the text shorter"
             )
 
-    def rewind(self, n: int) -> None:
+    def rewind(self, n: int, *, user: User | None = None) -> None:
         """Keep the first `n` tokens and forget the rest."""
         if not 0 <= n <= len(self.tokens):
             raise ValueError(f"cannot rewind {len(self.tokens)} tokens to {n}")
-        del self.tokens[n:]
-        self.drawn = []
-        self.n_saved = min(self.n_saved, n)
+        with self._used_by(user):
+            del self.tokens[n:]
+            self.drawn = []
+            self.n_saved = min(self.n_saved, n)
 
     def save(self, path: str | os.PathLike[str], extra: Mapping[str, Any] | None = None) -> None:
         """Write tokens, keys and values to a file, with `extra`, what else JSON can hold.
@@ -83,10 +126,56 @@ class Session:
         """
         from .session_file import save_session
 
-        save_session(Path(path), self, extra or {})
+        with self._used_by(None):
+            save_session(Path(path), self, extra or {})
+
+    @property
+    def closed(self) -> bool:
+        """Whether the model is closed."""
+        return self._engine.closed
+
+    def require_engine(self, engine: Engine) -> None:
+        """Raise WrongSession when this is not a session of the engine's model."""
+        if self._engine is not engine:
+            raise WrongSession(
+                f"the session belongs to another model, {self._engine.path.name}; make one with the session()"
+                f" of {engine.path.name}, or restore it there"
+            )
+
+    def claim(self, user: User) -> None:
+        """Let nobody else use the session until `user` has ended, is gone, or releases it.
+
+        Raises SessionBusy when somebody else uses it.
+        """
+        self._engine.require_usable()
+        with _claims:
+            holder = self._user() if self._user is not None else None
+            if holder is not None and holder is not user and not holder.has_ended:
+                raise SessionBusy(
+                    "the session is answering or being evaluated already;"
+                    " end that first, or use a session of its own"
+                )
+            self._user = weakref.ref(user)
+
+    def release(self, user: User) -> None:
+        """Let others use the session, if it is this user's."""
+        with _claims:
+            if self._user is not None and self._user() is user:
+                self._user = None
+
+    @contextmanager
+    def _used_by(self, user: User | None) -> Iterator[User]:
+        """For the time of a call: claimed for it where the caller has not claimed the session before."""
+        user_now = Call() if user is None else user
+        self.claim(user_now)
+        try:
+            yield user_now
+        finally:
+            if user is None:
+                self.release(user_now)
 
     def _evaluate(
-        self, tokens: Sequence[int], *, all_outputs: bool, progress: Evaluated | None
+        self, tokens: Sequence[int], user: User, *, all_outputs: bool, progress: Evaluated | None
     ) -> np.ndarray:
         wanted = np.asarray(tokens, np.int64)
         self._check(wanted)
@@ -95,6 +184,8 @@ class Session:
         done, n_before = 0, len(self.tokens)
         self.drawn = []
         while done < len(wanted):
+            if user.cancelled:
+                raise Cancelled
             batch = wanted[done : done + self._engine.max_tokens]
             done += len(batch)
             if all_outputs:
@@ -107,7 +198,7 @@ class Session:
                 progress(done, len(wanted))
         # Both are NaN where one of the logits is; faster than asking each.
         if not np.isfinite((logits.min(), logits.max())).all():
-            self.rewind(n_before)
+            self.rewind(n_before, user=user)
             raise NotFinite(
                 f"{self.file.path}: the model's output is not finite (NaN or infinity among its logits);"
                 f" the file is probably damaged: {GET_IT_AGAIN}"

@@ -31,8 +31,9 @@ from glmq_kernels.errors import UserError
 from glmq_kernels.team import usable_cores
 
 from .commit_file import Content, Save, checksum, lock, read_at, read_contents
+from .errors import ContextFull
 from .kv_cache import CacheShape, KVCache
-from .session import ContextFull, Session
+from .session import Session
 
 MOST_READERS = 8
 """Threads that read pages; more do not make a disk faster."""

@@ -35,9 +35,13 @@ def guide_of(
 class Text(Protocol):
     """What an answer is made from: a `glmq.Generation`, or something like it."""
 
-    tokens: list[int]
-    finish_reason: str | None
-    timings: Timings
+    @property
+    def finish_reason(self) -> str | None:
+        """None while it runs."""
+
+    @property
+    def timings(self) -> Timings:
+        """What it has cost so far."""
 
     def __iter__(self) -> Iterator[str]: ...
 
@@ -47,9 +51,43 @@ class Text(Protocol):
 
 @dataclass
 class _Parts:
+    """What has come of an answer so far."""
+
     reasoning: list[str] = field(default_factory=list)
     content: list[str] = field(default_factory=list)
     calls: list[Message] = field(default_factory=list)
+
+    def keep(self, event: Event) -> None:
+        """Take an event in."""
+        if isinstance(event, ReasoningText):
+            self.reasoning.append(event.text)
+        elif isinstance(event, ContentText):
+            self.content.append(event.text)
+        elif isinstance(event, ToolCallBegin):
+            self.calls.append(_call(event.name, {}, "the answer was stopped inside it"))
+        elif isinstance(event, ToolCallEnd):
+            call = _call(event.name, event.arguments, event.problem)
+            self.calls[event.index] = call | {"id": self.calls[event.index]["id"]}
+
+
+def _events(generation: Text, parser: OutputParser, parts: _Parts) -> Iterator[Event]:
+    """The events of an answer. It does not hold the answer, which so ends when it is let go of."""
+    finished = False
+    try:
+        for piece in generation:
+            for event in parser.push(piece):
+                parts.keep(event)
+                yield event
+        finished = True
+        for event in parser.finish():
+            parts.keep(event)
+            yield event
+    finally:
+        if not finished:
+            generation.cancel()
+            # After Ctrl-C what was held back belongs to the answer too.
+            for event in parser.finish():
+                parts.keep(event)
 
 
 class Answer:
@@ -61,9 +99,8 @@ class Answer:
 
     def __init__(self, generation: Text, parser: OutputParser) -> None:
         self.generation = generation
-        self._parser = parser
         self._parts = _Parts()
-        self._events = self._run()
+        self._events = _events(generation, parser, self._parts)
 
     def __iter__(self) -> Iterator[str]:
         for event in self._events:
@@ -81,35 +118,8 @@ class Answer:
         return self.content
 
     def cancel(self) -> None:
-        """End it at the next token; may be called from any thread."""
+        """End it at the next token, or after the present batch of its prompt; from any thread."""
         self.generation.cancel()
-
-    def _run(self) -> Iterator[Event]:
-        finished = False
-        try:
-            for piece in self.generation:
-                for event in self._parser.push(piece):
-                    self._keep(event)
-                    yield event
-            finished = True
-            for event in self._parser.finish():
-                self._keep(event)
-                yield event
-        finally:
-            # After Ctrl-C what was held back belongs to the answer too.
-            for event in [] if finished else self._parser.finish():
-                self._keep(event)
-
-    def _keep(self, event: Event) -> None:
-        if isinstance(event, ReasoningText):
-            self._parts.reasoning.append(event.text)
-        elif isinstance(event, ContentText):
-            self._parts.content.append(event.text)
-        elif isinstance(event, ToolCallBegin):
-            self._parts.calls.append(_call(event.name, {}, "the answer was stopped inside it"))
-        elif isinstance(event, ToolCallEnd):
-            call = _call(event.name, event.arguments, event.problem)
-            self._parts.calls[event.index] = call | {"id": self._parts.calls[event.index]["id"]}
 
     @property
     def content(self) -> str:

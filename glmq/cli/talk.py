@@ -15,8 +15,8 @@ from glmq_kernels.errors import UserError
 from ..chat.conversation import Conversation
 from ..chat.messages import Message, check_messages
 from ..chat.thinking import render_turn
+from ..errors import ContextFull
 from ..generation import Timings
-from ..session import ContextFull
 from .answer_view import AnswerView, answer_view
 from .options import Status
 from .stats import memory_line, stats_line
@@ -157,6 +157,7 @@ class Talk:
         try:
             self._show(answer, view)
         except BaseException:
+            answer.cancel()
             stopped = answer.message
             stopped.pop("tool_calls", None)
             if stopped["content"] or stopped.get("reasoning_content"):

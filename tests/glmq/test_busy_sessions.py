@@ -1,0 +1,233 @@
+"""A session is used by one answer at a time, and only with its own model."""
+
+from __future__ import annotations
+
+import gc
+import threading
+
+import pytest
+
+import glmq
+
+from .test_closing import FREE, QUESTION, SECONDS, Waiting, join, run_aside
+
+GREEDY = glmq.Sampling(temperature=0)
+
+
+@pytest.fixture
+def session(small):
+    return small.session()
+
+
+@pytest.fixture
+def running(small, session):
+    """An answer that has begun and waits to be asked for more."""
+    generation = small.generate("x", sampling=FREE, session=session, max_tokens=200)
+    next(iter(generation))
+    return generation
+
+
+def test_a_second_answer_on_a_session_that_is_answering_is_refused(small, session, running):
+    second = small.generate("y", session=session)
+    with pytest.raises(glmq.SessionBusy, match="answering") as caught:
+        second.run()
+    assert isinstance(caught.value, glmq.UserError)
+    with pytest.raises(glmq.SessionBusy):
+        small.chat(QUESTION, session=session).run()
+
+
+def test_the_first_answer_is_not_disturbed(small, session):
+    alone = small.generate("x", sampling=FREE, session=small.session(), max_tokens=30).run()
+    first = small.generate("x", sampling=FREE, session=session, max_tokens=30)
+    pieces = []
+    for piece in first:
+        pieces.append(piece)
+        with pytest.raises(glmq.SessionBusy):
+            small.generate("y", session=session).run()
+    assert "".join(pieces) == alone
+
+
+@pytest.mark.parametrize(
+    "use",
+    (
+        lambda session, path: session.evaluate([1]),
+        lambda session, path: session.evaluate_all([1]),
+        lambda session, path: session.rewind(0),
+        lambda session, path: session.save(path),
+    ),
+    ids=("evaluate", "evaluate_all", "rewind", "save"),
+)
+def test_a_busy_session_is_neither_evaluated_nor_rewound_nor_saved(session, running, use, tmp_path):
+    tokens = list(session.tokens)
+    with pytest.raises(glmq.SessionBusy):
+        use(session, tmp_path / "a.session")
+    assert session.tokens == tokens
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_thread_is_refused_too(small, session):
+    guide = Waiting()
+    thread, found = run_aside(small.generate("x", constraint=guide, session=session, max_tokens=5).run)
+    assert guide.waits.wait(SECONDS)
+    with pytest.raises(glmq.SessionBusy):
+        small.generate("y", session=session).run()
+    with pytest.raises(glmq.SessionBusy):
+        session.evaluate([1])
+    guide.go_on.set()
+    join(thread)
+    assert isinstance(found[0], str)
+    small.generate("y", session=session, max_tokens=1).run()
+
+
+def test_evaluations_of_one_session_by_many_threads_never_mix(small):
+    session = small.session()
+    begin, busy = threading.Barrier(8), []
+
+    def evaluate():
+        begin.wait(SECONDS)
+        try:
+            session.evaluate([1] * 20)
+        except glmq.SessionBusy:
+            busy.append(1)
+
+    threads = [run_aside(evaluate) for _ in range(8)]
+    for thread, _ in threads:
+        join(thread)
+    assert session.tokens == [1] * 20 * (8 - len(busy))
+
+
+ENDS = {
+    "exhausted": lambda generation: generation.run(),
+    "cancelled": lambda generation: generation.cancel(),
+    "closed": lambda generation: iter(generation).close(),
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_a_session_is_free_when_its_answer_has_ended(small, session, end):
+    generation = small.generate("x", sampling=FREE, session=session, max_tokens=5)
+    next(iter(generation))
+    end(generation)
+    assert generation.finish_reason is not None
+    session.rewind(0)
+    assert small.generate("y", session=session, max_tokens=2).run() is not None
+
+
+def test_a_session_is_free_as_soon_as_nobody_has_its_answer(small, session):
+    gc.disable()
+    try:
+        for _ in small.generate("x", sampling=FREE, session=session, max_tokens=50):
+            break
+        session.rewind(0)
+        for _ in small.chat(QUESTION, sampling=FREE, session=session, max_tokens=50).events():
+            break
+        session.rewind(0)
+    finally:
+        gc.enable()
+
+
+def test_a_session_is_free_after_an_error(small, session):
+    class Failing(Waiting):
+        def mask(self, logits):
+            raise glmq.UserError("no further")
+
+    generation = small.generate("x", constraint=Failing(), session=session)
+    with pytest.raises(glmq.UserError, match="no further"):
+        generation.run()
+    session.rewind(0)
+    with pytest.raises(glmq.ContextFull):
+        small.generate("x" * 1000, session=session).run()
+    session.rewind(0)
+
+
+def test_what_is_cancelled_does_not_come_back(small, session, running):
+    """Who goes on with a cancelled answer, whose session another one uses now, gets nothing more of it."""
+    running.cancel()
+    other = small.generate("other", sampling=GREEDY, session=session, max_tokens=10)
+    first = next(iter(other))
+    running.run()
+    text = first + "".join(other)
+    assert text == small.generate("other", sampling=GREEDY, session=small.session(), max_tokens=10).run()
+
+
+def test_an_answer_that_is_not_begun_makes_nobody_wait(small, session):
+    small.generate("x", session=session)
+    later = small.generate("y", session=session, max_tokens=1)
+    small.generate("z", session=session, max_tokens=1).run()
+    later.run()
+
+
+def test_answers_without_a_session_do_not_meet(small):
+    alone = [small.generate(p, sampling=GREEDY, session=small.session(), max_tokens=12).run() for p in "abc"]
+    generations = [small.generate(prompt, sampling=GREEDY, max_tokens=12) for prompt in "abc"]
+    iterators = [iter(generation) for generation in generations]
+    while any(generation.finish_reason is None for generation in generations):
+        for iterator in iterators:
+            next(iterator, None)
+    assert [generation.text for generation in generations] == alone
+
+
+def test_chats_without_a_session_in_threads_do_not_meet(small):
+    questions = [[{"role": "user", "content": text}] for text in ("one", "two", "three", "four")]
+
+    def ask(question, **session):
+        return small.chat(question, sampling=GREEDY, max_tokens=12, **session).run()
+
+    alone = [ask(question, session=small.session()) for question in questions]
+    threads = [run_aside(lambda question=question: ask(question)) for question in questions]
+    for thread, _ in threads:
+        join(thread)
+    assert [found[0] for _, found in threads] == alone
+
+
+def test_the_models_own_session_is_used_again_when_it_is_free(small):
+    first = small.generate("The same beginning", sampling=GREEDY, max_tokens=9)
+    pieces = iter(first)
+    next(pieces)
+    small.generate("Something else", max_tokens=1).run()
+    list(pieces)
+    again = small.generate("The same beginning", max_tokens=1)
+    again.run()
+    assert again.timings.n_cached == len("The same beginning") - 1
+
+
+def test_a_session_of_another_model_is_refused(small, small_path):
+    with glmq.load(small_path) as other:
+        theirs = other.session()
+        for use in (
+            lambda: small.generate("x", session=theirs),
+            lambda: small.chat(QUESTION, session=theirs),
+        ):
+            with pytest.raises(glmq.WrongSession, match=r"another model, small\.gguf"):
+                use()
+    with pytest.raises(glmq.WrongSession):
+        small.generate("x", session=theirs)
+
+
+def test_cancelling_inside_a_long_prompt_ends_it_between_batches(small, session):
+    small._engine.max_tokens = 16
+    generation = small.generate(
+        "x" * 200, session=session, progress=lambda done, wanted: done >= 32 and generation.cancel()
+    )
+    assert generation.run() == ""
+    assert generation.finish_reason == "cancelled"
+    assert session.tokens == small.tokenize("x" * 32)
+    again = small.generate("x" * 200, session=session, sampling=GREEDY, max_tokens=5)
+    text = again.run()
+    assert again.timings.n_cached == 32
+    assert text == small.generate("x" * 200, session=small.session(), sampling=GREEDY, max_tokens=5).run()
+
+
+def test_cancelling_before_the_beginning_reads_nothing(small, session):
+    generation = small.generate("x" * 100, session=session)
+    generation.cancel()
+    assert (generation.run(), generation.finish_reason, session.tokens) == ("", "cancelled", [])
+
+
+def test_what_was_held_back_comes_when_an_answer_is_cancelled(small, session):
+    generation = small.generate("x", sampling=FREE, session=session, max_tokens=50)
+    pieces = iter(generation)
+    text = next(pieces)
+    generation.cancel()
+    assert generation.finish_reason == "cancelled"
+    assert text + "".join(pieces) == generation.text
