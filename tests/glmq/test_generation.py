@@ -52,6 +52,8 @@ def test_a_seed_repeats_a_generation(small):
 class Script:
     """Logits that make the model say given tokens."""
 
+    __class__ = property(lambda self: glmq.Session)  # all else is what the session has
+
     def __init__(self, session, tokens):
         self._session, self._tokens = session, list(tokens)
 
