@@ -16,7 +16,6 @@ and pages are is not known here.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import struct
@@ -70,14 +69,6 @@ class Content:
         return {*self.commit.record_units, *(unit for unit, _ in self.pages)}
 
 
-def lock(file: FileIO) -> None:
-    """Wait until no other process uses the file, where the system knows of such locks."""
-    with contextlib.suppress(ImportError, OSError):
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX)
-
-
 def checksum(data: bytes | bytearray | memoryview) -> int:
     """XXH3 of 64 bits."""
     return xxhash.xxh3_64_intdigest(data)
@@ -88,13 +79,18 @@ def read_contents(file: FileIO, path: Path) -> list[Content]:
 
     Raises UserError when it is not such a file.
     """
-    starts = [_read_start(file, at) for at in COMMIT_AT]
+    starts = read_commits(file)
     if not any(start.startswith(MAGIC) for start in starts):
         if starts[0].startswith(MAGIC[:-1]):
             raise UserError(f"{path} was saved by another version of glmq, which alone can read it")
         raise UserError(f"{path} is not a session file; name one that glmq has saved, or a new one")
     commits = sorted(filter(None, map(_unpack, starts)), key=lambda commit: -commit.number)
     return [_read_content(file, commit) for commit in commits]
+
+
+def read_commits(file: FileIO) -> list[bytes]:
+    """The bytes of both commits; other bytes mean that a save has ended meanwhile."""
+    return [_read_start(file, at) for at in COMMIT_AT]
 
 
 def read_at(file: FileIO, position: int, buffer: memoryview) -> bool:
@@ -118,7 +114,7 @@ def write_at(file: FileIO, position: int, data: bytes | memoryview) -> None:
 
 
 class Save:
-    """A save under way: pages are added one after another, then `commit`.
+    """A save under way: pages are added one after another, then the record, then it is committed.
 
     last: what the file's last commit stands for, None in a new file. n_kept: how many of its pages come
     first in the new state too.
@@ -137,8 +133,8 @@ class Save:
         write_at(self._file, UNITS_AT + unit * self._unit_bytes, data)
         self._pages.append((unit, checksum(data)))
 
-    def commit(self, text: bytes, state: bytes) -> None:
-        """Make the new state the file's own."""
+    def record(self, text: bytes, state: bytes) -> Commit:
+        """Write all that a new commit needs; gives the commit, which is not in the file yet."""
         parts = (text, state, b"".join(PAGE.pack(*page) for page in self._pages))
         lengths, checksums = tuple(map(len, parts)), tuple(map(checksum, parts))
         used = self._used.union(unit for unit, _ in self._pages)
@@ -146,10 +142,15 @@ class Save:
         commit = Commit(self._number, self._unit_bytes, first_unit, lengths, checksums)
         write_at(self._file, commit.position(first_unit), b"".join(parts))
         os.fsync(self._file.fileno())
+        return commit
+
+    def commit(self, commit: Commit) -> None:
+        """Make the new state the file's own."""
         for at in [COMMIT_AT[self._number % 2]] if self._number else COMMIT_AT:
             write_at(self._file, at, _pack(commit))
         os.fsync(self._file.fileno())
-        end = commit.position(max(used.union(commit.record_units)) + 1)
+        used = self._used.union((unit for unit, _ in self._pages), commit.record_units)
+        end = commit.position(max(used) + 1)
         if os.fstat(self._file.fileno()).st_size > end:
             self._file.truncate(end)
 

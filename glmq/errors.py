@@ -26,4 +26,4 @@ class SessionBusy(UserError):
 
 
 class WrongSession(UserError):
-    """The session belongs to another model."""
+    """The session, or the file that it was saved to, belongs to another model."""

@@ -179,9 +179,9 @@ class Model:
     def restore_session(self, path: str | os.PathLike[str], n_ctx: int | None = None) -> Restored:
         """A new session with what `Session.save` wrote, and the `extra` that was saved with it.
 
-        Where the state does not fit this model or is damaged, the session holds less of it or nothing,
-        `reason` says why, and what is missing is evaluated when a prompt needs it. Raises UserError when
-        the file cannot be read at all, ContextFull when its tokens are more than `n_ctx`.
+        Where the state does not fit (another `cache_type`) or is damaged, the session holds less of it or
+        nothing, and `reason` says why. Raises UserError when the file cannot be read or was saved with
+        another model, ContextFull when it holds more tokens than the context.
         """
         from .session_file import restore_session
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from glmq_kernels.errors import UserError
 
+from .commit_file import Commit
 from .engine import Engine
 from .errors import ContextFull, NotFinite, SessionBusy, WrongSession
 from .gguf import GET_IT_AGAIN, GGUFFile
@@ -66,7 +67,7 @@ class Session:
 
     tokens: those that the KV cache holds. drawn: what was drawn to follow them and is not evaluated yet.
     saved_as: name of the state that was last saved or restored; n_saved: how many of its first
-    tokens are still the same.
+    tokens are still the same. saves: all states that files had when it was saved to or restored from them.
     """
 
     def __init__(self, engine: Engine, file: GGUFFile, n_ctx: int) -> None:
@@ -78,6 +79,7 @@ class Session:
         self.cache = KVCache(engine.cache_shape, n_ctx)
         self.saved_as = ""
         self.n_saved = 0
+        self.saves: set[Commit] = set()
         self._engine = engine
         self._user: weakref.ref[User] | None = None
 
@@ -117,17 +119,22 @@ class Session:
             self.drawn = []
             self.n_saved = min(self.n_saved, n)
 
-    def save(self, path: str | os.PathLike[str], extra: Mapping[str, Any] | None = None) -> None:
+    def save(
+        self, path: str | os.PathLike[str], extra: Mapping[str, Any] | None = None, *, force: bool = False
+    ) -> None:
         """Write tokens, keys and values to a file, with `extra`, what else JSON can hold.
 
         `Model.restore_session` gives both back. In the file that it was last saved to or restored from
         only what is new is written. Whatever interrupts it, the file then holds the state before or the
-        new one. Raises UserError when it cannot be written or is no session file.
+        new one. A new file is for its owner alone (mode 0600).
+        Raises FileExists for a session file whose last state is none that this session was saved to or
+        restored from (another process may have gone on with it); `force` replaces that. Raises UserError
+        when the file is in use by another process, cannot be written, or is no session file.
         """
         from .session_file import save_session
 
         with self._used_by(None):
-            save_session(Path(path), self, extra or {})
+            save_session(Path(path), self, extra or {}, force=force)
 
     @property
     def closed(self) -> bool:

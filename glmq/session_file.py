@@ -16,28 +16,38 @@ has this id, pages of these tokens stay where they are.
 from __future__ import annotations
 
 import json
+import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from glmq_kernels.cache_layout import CAPACITY_UNIT, LAYOUT
 from glmq_kernels.errors import UserError
+from glmq_kernels.file_writing import FileExists, cannot_be_written, replacing_open
 from glmq_kernels.team import usable_cores
 
-from .commit_file import Content, Save, checksum, lock, read_at, read_contents
-from .errors import ContextFull
+from .commit_file import MAGIC, Commit, Content, Save, checksum, read_at, read_commits, read_contents
+from .errors import ContextFull, WrongSession
 from .kv_cache import CacheShape, KVCache
 from .session import Session
+from .session_lock import SessionLock, duplicate
+
+T = TypeVar("T")
 
 MOST_READERS = 8
 """Threads that read pages; more do not make a disk faster."""
 
+PATIENCE = 10.0
+"""Seconds that a save waits for another one to the same file."""
+
+MOST_READS = 5
+"""How often a file is read while others save to it."""
 
 SPARE = 8
 """Units that a file may have beyond twice what it needs before it is written anew."""
@@ -68,96 +78,189 @@ class State:
     drawn: list[int]
 
 
-def save_session(path: Path, session: Session, extra: Mapping[str, Any]) -> None:
+class SessionFile:
+    """A session file that one conversation has for itself, from now on until `close`.
+
+    Nobody else can save to it meanwhile. It is there from the start, empty, but goes when nothing is saved.
+    """
+
+    def __init__(self, path: Path, patience: float = 0.0) -> None:
+        """Wait `patience` seconds while it is in use.
+
+        Raises UserError when it is then, when it cannot be written, and when it is something else.
+        """
+        self.path = path
+        self._saves: set[Commit] = set()
+        self._lock = SessionLock(path, patience)
+        try:
+            if not self.is_new:
+                read_contents(self._lock.file, path)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> SessionFile:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was saved here yet."""
+        return self._lock.size == 0
+
+    def restore(self, session: Session) -> Restored:
+        """Fill a new session (see `Model.restore_session`)."""
+        restored = restore_session(self.path, session)
+        self._saves |= session.saves
+        return restored
+
+    def save(self, session: Session, extra: Mapping[str, Any], *, force: bool = False) -> None:
+        """Write a session and `extra`, a JSON object (see `Session.save`).
+
+        A state that this object restored or saved may be replaced by any session.
+        """
+        text = json.dumps(extra).encode()
+        state = State(
+            uuid.uuid4().hex,
+            session.file.fingerprint,
+            session.file.text("general.architecture"),
+            LAYOUT,
+            session.cache.shape,
+            session.tokens,
+            session.drawn,
+        )
+        try:
+            if not self._lock.is_in_place():  # it was moved, deleted or replaced
+                self._lock.close()
+                self._lock = SessionLock(self.path, 0.0)
+            last = self._last(session, force)
+            if last is None or not self._save_in_place(last, session, text, state):
+                self._save_anew(session, text, state)
+        except OSError as error:
+            raise cannot_be_written(self.path, error) from None
+        session.saved_as, session.n_saved = state.id, len(session.tokens)
+
+    def close(self) -> None:
+        """Let others have the file."""
+        self._lock.close()
+
+    def _last(self, session: Session, force: bool) -> Content | None:
+        """What the file holds, None when nothing. Raises FileExists for what only force replaces."""
+        if self.is_new:
+            return None
+        contents = read_contents(self._lock.file, self.path)
+        known = session.saves | self._saves
+        if force or (contents and contents[0].commit in known):
+            return contents[0] if contents else None
+        if not contents:
+            raise FileExists(f"{self.path} is damaged; delete it or name another file")
+        if any(content.commit in known for content in contents):
+            what = "turns that another process has added meanwhile"
+        else:
+            what = "another conversation, or turns that another process has added meanwhile"
+        raise FileExists(f"{self.path} holds {what}; name another file")
+
+    def _save_in_place(self, last: Content, session: Session, text: bytes, state: State) -> bool:
+        """Write what is new into the file.
+
+        False when it does not hold this session's last save, or is several times as large as need be.
+        """
+        found = _parse_state(last)
+        if last.text is None or found is None or found.id != session.saved_as:
+            return False
+        page_bytes, size = _page_bytes(session.cache), self._lock.size
+        needed = _pages(len(session.tokens)) * page_bytes + len(text)
+        if size > 2 * needed + SPARE * page_bytes and self._lock.n_names == 1:
+            return False
+        n_kept = session.n_saved // CAPACITY_UNIT
+        save = Save(self._lock.file, page_bytes, last, n_kept)
+        try:
+            self._write(save, n_kept, session, text, state)
+        except OSError:
+            with suppress(OSError):
+                self._lock.file.truncate(size)
+            raise
+        return True
+
+    def _save_anew(self, session: Session, text: bytes, state: State) -> None:
+        """Write all into a new file that takes the place of the one that is there."""
+        with replacing_open(self._lock.place(), private=True) as (_, file):
+            self._write(Save(file, _page_bytes(session.cache)), 0, session, text, state)
+            kept = duplicate(file)
+            if kept is None:
+                self._lock.close()
+        self._lock.go_on_with(kept)
+
+    def _write(self, save: Save, n_kept: int, session: Session, text: bytes, state: State) -> None:
+        halves = session.cache.pages()
+        buffer = _page_buffer(session.cache)
+        for page in range(n_kept, _pages(len(session.tokens))):
+            for part, half in zip(buffer, halves, strict=True):
+                part[:] = half[:, page]
+            save.add_page(buffer.data)
+        commit = save.record(text, json.dumps(vars(state) | {"cache": vars(state.cache)}).encode())
+        session.saves.add(commit)  # before it is in the file, so that Ctrl-C cannot come between
+        self._saves.add(commit)
+        save.commit(commit)
+
+
+def save_session(path: Path, session: Session, extra: Mapping[str, Any], *, force: bool = False) -> None:
     """Write a session and `extra`, a JSON object, to a file (see `Session.save`)."""
-    _refuse_devices(path)
-    text = json.dumps(extra).encode()
-    state = State(
-        uuid.uuid4().hex,
-        session.file.fingerprint,
-        session.file.text("general.architecture"),
-        LAYOUT,
-        session.cache.shape,
-        session.tokens,
-        session.drawn,
-    )
-    try:
-        if not _save_in_place(path, session, text, state):
-            _save_anew(path, session, text, state)
-    except OSError as error:
-        raise UserError(f"{path} cannot be saved: {error.strerror}") from None
-    session.saved_as, session.n_saved = state.id, len(session.tokens)
+    with SessionFile(path, PATIENCE) as file:
+        file.save(session, extra, force=force)
 
 
 def read_extra(path: Path) -> dict[str, Any]:
     """The `extra` alone, which needs no model. Raises UserError when it cannot be read."""
-    with _opened(path) as file:
-        return _read(file, path)[0]
+
+    def read(file: FileIO) -> tuple[dict[str, Any], bool]:
+        return _read(file, path)[0], True
+
+    return _read_steadily(path, read)
 
 
 def restore_session(path: Path, session: Session) -> Restored:
     """Fill a new session from a file (see `Model.restore_session`)."""
-    with _opened(path) as file:
-        extra, content = _read(file, path)
-        state = _parse_state(content)
-        misfit = _misfit(state, session)
-        if state is None or misfit:
-            return Restored(session, extra, f"{path} {misfit}; everything is read again")
-        n_tokens = len(state.tokens)
-        if n_tokens > session.n_ctx:
-            raise ContextFull(
-                f"{path} holds {n_tokens} tokens, more than the context of {session.n_ctx};"
-                f" choose a --ctx above {n_tokens}"
-            )
-        n_sound = min(_read_pages(path, content, session.cache, _pages(n_tokens)) * CAPACITY_UNIT, n_tokens)
+
+    def read(file: FileIO) -> tuple[Restored, bool]:
+        restored = _restore(file, path, session)
+        return restored, restored.reason is None
+
+    return _read_steadily(path, read)
+
+
+def is_session_file(path: Path) -> bool:
+    """Whether a file begins as session files do."""
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
+def _restore(file: FileIO, path: Path, session: Session) -> Restored:
+    extra, content, contents = _read(file, path)
+    state = _parse_state(content)
+    if state is not None and state.model != session.file.fingerprint:
+        raise WrongSession(
+            f"{path} was saved with another model, of the architecture {state.architecture};"
+            " go on with that one, or name another file"
+        )
+    session.saves |= {each.commit for each in contents}
+    misfit = _misfit(state, session)
+    if state is None or misfit:
+        return Restored(session, extra, f"{path} {misfit}; everything is read again")
+    n_tokens = len(state.tokens)
+    if n_tokens > session.n_ctx:
+        raise ContextFull(
+            f"{path} holds {n_tokens} tokens, more than the context of {session.n_ctx};"
+            f" choose a --ctx above {n_tokens}"
+        )
+    n_sound = min(_read_pages(path, content, session.cache, _pages(n_tokens)) * CAPACITY_UNIT, n_tokens)
     session.tokens, session.saved_as, session.n_saved = state.tokens[:n_sound], state.id, n_sound
     if n_sound < n_tokens:
         return Restored(session, extra, f"{path} is damaged after {n_sound} tokens; the rest is read again")
     session.drawn = state.drawn
     return Restored(session, extra, None)
-
-
-def _save_in_place(path: Path, session: Session, text: bytes, state: State) -> bool:
-    """Write what is new into the file.
-
-    False when it does not hold this session's last save, or is several times as large as need be.
-    """
-    if not path.exists() or path.stat().st_size == 0:
-        return False
-    page_bytes = _page_bytes(session.cache)
-    needed = _pages(len(session.tokens)) * page_bytes + len(text)
-    with open(path, "r+b", buffering=0) as file:
-        lock(file)
-        contents = read_contents(file, path)
-        last = _parse_state(contents[0]) if contents and contents[0].text is not None else None
-        if last is None or last.id != session.saved_as:
-            return False
-        if path.stat().st_size > 2 * needed + SPARE * page_bytes:
-            return False
-        n_kept = session.n_saved // CAPACITY_UNIT
-        _write(Save(file, page_bytes, contents[0], n_kept), n_kept, session, text, state)
-    return True
-
-
-def _save_anew(path: Path, session: Session, text: bytes, state: State) -> None:
-    unfinished = path.with_name(f".{path.name}.{state.id}")
-    try:
-        with open(unfinished, "w+b", buffering=0) as file:
-            _write(Save(file, _page_bytes(session.cache)), 0, session, text, state)
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-
-
-def _write(save: Save, n_kept: int, session: Session, text: bytes, state: State) -> None:
-    halves = session.cache.pages()
-    buffer = _page_buffer(session.cache)
-    for page in range(n_kept, _pages(len(session.tokens))):
-        for part, half in zip(buffer, halves, strict=True):
-            part[:] = half[:, page]
-        save.add_page(buffer.data)
-    save.commit(text, json.dumps(vars(state) | {"cache": vars(state.cache)}).encode())
 
 
 def _read_pages(path: Path, content: Content, cache: KVCache, n_pages: int) -> int:
@@ -182,29 +285,52 @@ def _read_pages(path: Path, content: Content, cache: KVCache, n_pages: int) -> i
         return min(pool.map(read_from, range(n_readers)))
 
 
-def _refuse_devices(path: Path) -> None:
-    if path.exists() and not path.is_file():
-        raise UserError(f"{path} is not a file; name a session file")
-
-
 @contextmanager
 def _opened(path: Path) -> Iterator[FileIO]:
     """A session file open for reading; UserError for what the system refuses."""
-    _refuse_devices(path)
     try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path} is not a file; name a session file")
         with open(path, "rb", buffering=0) as file:
-            lock(file)
             yield file
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _read(file: FileIO, path: Path) -> tuple[dict[str, Any], Content]:
-    """The last `extra` that is sound, and what was saved with it."""
-    for content in read_contents(file, path):
+def _read_steadily(path: Path, read: Callable[[FileIO], tuple[T, bool]]) -> T:
+    """What is read of a file, and read again where damage is found while somebody saves to it.
+
+    A save leaves alone what the last one needs, but two saves may overwrite what is being read.
+    read: gives what it read and whether all of that is sound.
+    """
+    for left in reversed(range(MOST_READS)):
+        with _opened(path) as file:
+            before = read_commits(file)
+            try:
+                result, sound = read(file)
+            except (WrongSession, ContextFull):
+                raise
+            except UserError:
+                if not left or _is_as_before(file, path, before):
+                    raise
+            else:
+                if sound or not left or _is_as_before(file, path, before):
+                    return result
+    raise AssertionError("the last reading ends it")
+
+
+def _is_as_before(file: FileIO, path: Path, commits: list[bytes]) -> bool:
+    """Whether nobody has saved to the file, or put another one in its place."""
+    return read_commits(file) == commits and os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+
+
+def _read(file: FileIO, path: Path) -> tuple[dict[str, Any], Content, list[Content]]:
+    """The last `extra` that is sound, what was saved with it, and all that the file holds."""
+    contents = read_contents(file, path)
+    for content in contents:
         extra = _parse(content.text)
         if extra is not None:
-            return extra, content
+            return extra, content, contents
     raise UserError(f"{path} is damaged and nothing of it can be read; delete it or name another file")
 
 
@@ -246,8 +372,6 @@ def _misfit(state: State | None, session: Session) -> str | None:
         return "is damaged"
     if state.layout != LAYOUT:
         return "was saved by another version of glmq"
-    if state.model != session.file.fingerprint:
-        return f"was saved with another model, of the architecture {state.architecture}"
     if state.cache.type != session.cache.shape.type:
         return f"was saved with a KV cache of type {state.cache.type}, not {session.cache.shape.type}"
     return None

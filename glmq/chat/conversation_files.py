@@ -10,6 +10,7 @@ from typing import Any
 from glmq_kernels.errors import UserError
 from glmq_kernels.file_writing import Kind, check_target, write_file
 
+from ..session_file import is_session_file, read_extra
 from .conversation import Conversation
 from .conversation_markdown import conversation_markdown
 from .messages import Message, call_arguments, check_messages
@@ -58,9 +59,9 @@ def save_conversation(conversation: Conversation, path: Path, *, force: bool = F
 
 
 def load_conversation(path: Path) -> Conversation:
-    """Read messages that were saved or exported as JSON, or any JSON list of messages. Raises UserError."""
+    """Read messages: saved or exported, any JSON list, or those of a session file. Raises UserError."""
     try:
-        content = _json(path)
+        content = _content(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
@@ -123,8 +124,10 @@ def _text_bytes(text: str) -> bytes:
     return text.encode("utf-8", errors="backslashreplace")
 
 
-def _json(path: Path) -> Any:
-    """What a file holds. Raises OSError, ValueError, RecursionError; UserError for no regular file."""
+def _content(path: Path) -> Any:
+    """JSON that a file holds. Raises OSError, ValueError, RecursionError; UserError for no regular file."""
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is not a file")
+    if is_session_file(path):
+        return read_extra(path)
     return json.loads(path.read_text(encoding="utf-8"))

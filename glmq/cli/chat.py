@@ -17,12 +17,14 @@ from ..sampling.settings import Sampling
 from .answer_view import Thinking
 from .constraint_options import constraint_of, constraint_options
 from .message_input import messages
+from .named_files import file_option
 from .options import DEFAULT_MODEL, ModelOptions, Status, model_options, open_model
 from .sampling_options import sampling_of, sampling_options
 from .terminal import note
 from .tool_options import Confirmation, open_toolbox, tool_options
 
 if TYPE_CHECKING:
+    from ..session_file import SessionFile
     from .talk import Talk
 
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--session",
-    type=click.Path(path_type=Path, dir_okay=False),
+    callback=file_option,
     metavar="FILE",
     help="Keep the conversation and the model's state in a file, and go on from there the next time.",
 )
@@ -92,6 +94,7 @@ def chat(
     if demo and demo.tools and not (tools or mcp):
         tools = (str(demo.tools),)
     with ExitStack() as stack:
+        kept = stack.enter_context(_session_file(session)) if session else None
         toolbox = stack.enter_context(open_toolbox(tools, mcp, tool_timeout))
         opened = stack.enter_context(ExitStack())
         loaded = opened.enter_context(open_model(model, options, status))
@@ -117,13 +120,20 @@ def chat(
             lambda name: open_model(name, options, status),
             opened,
             constraint,
-            session,
+            kept,
             status,
         )
         del loaded  # so that /model frees its memory
         _begin(talk, demo.banner if demo else None)
         _converse(talk)
         talk.save_session()
+
+
+def _session_file(path: Path) -> SessionFile:
+    """The session file, which this chat has for itself. Raises UserError when it cannot have it."""
+    from ..session_file import SessionFile
+
+    return SessionFile(path)
 
 
 def _begin(talk: Talk, banner: str | None) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..experts.statistics import ExpertStatistics
     from ..model import Model
     from ..session import Session
+    from ..session_file import SessionFile
     from ..tools import ToolBox
     from ..tools.rounds import Approve
 
@@ -46,8 +47,8 @@ class Talk:
     """A model, the conversation with it, and how it answers.
 
     open_model: loads another one by name. opened: closes the present one. constraint: what answers are
-    held to, if anything. session_path: where everything is kept after each answer. exported: files that the
-    conversation was exported to, as they were then.
+    held to, if anything. kept: the session file where everything is saved after each answer. exported:
+    files that the conversation was exported to, as they were then.
     """
 
     model: Model
@@ -59,7 +60,7 @@ class Talk:
     open_model: Callable[[str], AbstractContextManager[Model]]
     opened: ExitStack
     constraint: Constraint | None = None
-    session_path: Path | None = None
+    kept: SessionFile | None = None
     status: Status = field(default_factory=Status)
     attached: list[str] = field(default_factory=list)
     exported: dict[Path, tuple[int, ...]] = field(default_factory=dict)
@@ -246,17 +247,24 @@ class Talk:
             self.model, self.settings, self._session = model, settings, model.session()
             self.opened.close()
             self.opened.push(opening.pop_all())
+        if self.kept is not None:
+            note(f"{self.kept.path} is kept with this model from now on.")
 
     def restore_session(self) -> None:
-        """Take up what is kept at `session_path`, if anything is there, and tell how much of it."""
-        if self.session_path is None or not self.session_path.exists():
+        """Take up what the session file holds, if anything, and tell how much of it."""
+        from ..errors import WrongSession
+
+        if self.kept is None or self.kept.is_new:
             return
-        restored = self.model.restore_session(self.session_path)
+        try:
+            restored = self.kept.restore(self.model.session())
+        except WrongSession as error:
+            raise UserError(f"{error}; /load {self.kept.path} takes up its messages alone") from None
         system = self.conversation.system
         try:
             self.conversation.messages = check_messages(restored.extra.get("messages"))
         except UserError as error:
-            raise UserError(f"{self.session_path} holds no conversation: {error}") from None
+            raise UserError(f"{self.kept.path} holds no conversation: {error}") from None
         if system:
             self.conversation.set_system(system)
         self._session = restored.session
@@ -265,9 +273,26 @@ class Talk:
         note(f"Going on with {counted(self.conversation.n_turns, 'turn')}, {self.context_use()}.")
 
     def save_session(self) -> None:
-        """Keep messages and state at `session_path`, if there is one. Raises UserError."""
-        if self.session_path is not None:
-            self._session.save(self.session_path, {"messages": self.conversation.messages})
+        """Save messages and state to the session file, if there is one. Raises UserError."""
+        if self.kept is not None:
+            self.kept.save(self._session, {"messages": self.conversation.messages})
+
+    def keep_in(self, path: Path, *, force: bool = False) -> None:
+        """Save everything to another session file from now on.
+
+        Raises FileExists where only `force` does it, UserError when it is not possible; nothing changes then.
+        """
+        from ..session_file import SessionFile
+
+        kept = SessionFile(path)
+        try:
+            kept.save(self._session, {"messages": self.conversation.messages}, force=force)
+        except BaseException:
+            kept.close()
+            raise
+        if self.kept is not None:
+            self.kept.close()
+        self.kept = kept
 
     @property
     def _n_used(self) -> int:

@@ -184,11 +184,18 @@ def replacing(target: Target, *, private: bool = False) -> Iterator[Path]:
     private: a file that was not there before is for its owner alone.
     Raises FileExists when something came to the target's place meanwhile, and what the system raises.
     """
+    with replacing_open(target, private=private) as (unfinished, _):
+        yield unfinished
+
+
+@contextmanager
+def replacing_open(target: Target, *, private: bool = False) -> Iterator[tuple[Path, FileIO]]:
+    """The same, with the file open and locked. A duplicate of its descriptor keeps the lock."""
     remove_left_over(target.file)
     unfinished, file = _create(target.file, 0o600 if private or target.before else 0o666)
     try:
         try:
-            yield unfinished
+            yield unfinished, file
             _flush(unfinished)
             if target.before:
                 _take_over(unfinished, target.file, target.before)

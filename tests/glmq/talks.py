@@ -15,10 +15,14 @@ from glmq.cli import slash
 from glmq.cli.talk import Talk
 from glmq.cli.talk_settings import TalkSettings
 from glmq.sampling.recommendations import recommended
+from glmq.session_file import SessionFile
 from glmq.tools import ToolBox, load_tools
 
 from .scripted_chat import Script
 from .test_command_line import ENVIRONMENT
+
+REPLY_PROGRAM = str(Path(__file__).with_name("scripted_chat.py"))
+"""The command line with a model that says what a script has."""
 
 
 class ScriptedTalk(Talk):
@@ -79,7 +83,7 @@ def new_talk(
         lambda name: glmq.load(name, n_ctx=model.n_ctx),
         ExitStack(),
         constraint,
-        session,
+        SessionFile(session) if session else None,
     )
     talk.script = script
     return talk
@@ -117,10 +121,9 @@ def prompts_in(folder: Path):
 
 def piped_chat(folder: Path, model, replies, *arguments, lines=()):
     """(exit code, standard output, standard error) of a chat through pipes."""
-    program = str(Path(__file__).with_name("scripted_chat.py"))
     script = str(write_script(folder, replies))
     done = subprocess.run(
-        [sys.executable, program, script, "chat", str(model), *map(str, arguments)],
+        [sys.executable, REPLY_PROGRAM, script, "chat", str(model), *map(str, arguments)],
         input="".join(f"{line}\n" for line in lines),
         capture_output=True,
         env=ENVIRONMENT,

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import random
+import stat
 import threading
 
 import numpy as np
 import pytest
 from glmq_kernels.errors import UserError
+from glmq_kernels.file_writing import FileExists
 
 import glmq
 from glmq import commit_file, session_file
+from glmq.errors import WrongSession
 from glmq.session_file import read_extra
 
 from .saved_sessions import EXTRA, TEXT, assert_goes_on_alike, evaluated, greedy, saved
@@ -53,9 +56,8 @@ def test_an_empty_session(model, path):
 def test_the_last_token_drawn_is_kept_so_that_the_next_turn_reads_only_what_is_new(model, path):
     session = model.session()
     messages = [{"role": "user", "content": "hi"}]
-    messages.append(
-        {"role": "assistant", "content": model.chat(messages, session=session, max_tokens=5).run()}
-    )
+    answer = model.chat(messages, session=session, sampling=GREEDY, max_tokens=5)
+    messages.append({"role": "assistant", "content": answer.run()})
     session.save(path, {"messages": messages})
     restored = model.restore_session(path)
     assert restored.session.drawn == session.drawn != []
@@ -167,16 +169,74 @@ def test_large_extra_takes_several_units(model, path):
     assert_goes_on_alike(model.restore_session(path), session)
 
 
-def test_a_file_that_another_session_has_changed_is_written_as_a_whole(model, path):
+@pytest.mark.parametrize("n_saves", (1, 2, 3))
+def test_what_another_session_has_added_to_a_file_is_not_lost(model, path, n_saves):
     mine = evaluated(model)
     mine.save(path)
     other = model.restore_session(path).session
-    other.rewind(20)
-    other.evaluate(model.tokenize("something else, and longer than it was before" * 3))
-    other.save(path)
+    for _ in range(n_saves):
+        other.rewind(20)
+        other.evaluate(model.tokenize("something else, and longer than it was before" * 3))
+        other.save(path, {"of": "the other"})
     mine.evaluate([1])
+    with pytest.raises(
+        FileExists, match=r"talk\.session holds .*turns that another process has added meanwhile"
+    ):
+        mine.save(path)
+    assert model.restore_session(path).extra == {"of": "the other"}
+    mine.save(path, force=True)
+    mine.evaluate([2])
     mine.save(path)
     assert_goes_on_alike(model.restore_session(path), mine)
+
+
+def test_the_session_of_another_conversation_is_replaced_only_by_force(model, path):
+    evaluated(model).save(path, {"of": "the other"})
+    mine = evaluated(model, TEXT[:50])
+    with pytest.raises(FileExists, match="holds another conversation"):
+        mine.save(path)
+    assert model.restore_session(path).extra == {"of": "the other"}
+    mine.save(path, force=True)
+    assert_goes_on_alike(model.restore_session(path), mine)
+
+
+def test_a_file_that_was_deleted_or_moved_is_written_anew(model, path):
+    session = evaluated(model)
+    session.save(path)
+    path.rename(path.with_name("moved"))
+    session.evaluate([1])
+    session.save(path)
+    assert len(model.restore_session(path.with_name("moved")).session.tokens) == len(session.tokens) - 1
+    assert_goes_on_alike(model.restore_session(path), session)
+
+
+def test_a_copy_of_a_file_is_gone_on_with(model, path):
+    session = evaluated(model)
+    session.save(path)
+    path.with_name("copy").write_bytes(path.read_bytes())
+    session.evaluate([1])
+    session.save(path.with_name("copy"))
+    assert_goes_on_alike(model.restore_session(path.with_name("copy")), session)
+
+
+def test_a_save_that_is_interrupted_at_its_very_end_is_known_as_ones_own(model, path, monkeypatch):
+    """Ctrl-C when the file has the new state and the session does not know it yet."""
+    session = evaluated(model)
+    session.save(path)
+    whole = commit_file.Save.commit
+
+    def commit(save, new):
+        whole(save, new)
+        raise KeyboardInterrupt
+
+    session.evaluate([1])
+    with monkeypatch.context() as during:
+        during.setattr(commit_file.Save, "commit", commit)
+        with pytest.raises(KeyboardInterrupt):
+            session.save(path)
+    session.evaluate([2])
+    session.save(path)
+    assert_goes_on_alike(model.restore_session(path), session)
 
 
 def test_a_session_that_goes_from_file_to_file(model, tmp_path):
@@ -194,7 +254,7 @@ def test_threads_that_save_to_one_file_leave_the_last_save_of_one_of_them(small,
         for turn in range(20):
             sessions[i].rewind(100 + turn)
             sessions[i].evaluate([turn] * 30)
-            sessions[i].save(path, {"i": i})
+            sessions[i].save(path, {"i": i}, force=True)
 
     threads = [threading.Thread(target=save, args=(i,)) for i in range(2)]
     for thread in threads:
@@ -229,10 +289,14 @@ def assert_only_the_text_is_there(restored, why):
 
 def test_another_model(small, path, tmp_path):
     saved(small, path)
+    before = path.read_bytes()
     with glmq.load(write_glm4moe(tmp_path / "other.gguf", "Q8_0", seed=1)) as other:
-        assert_only_the_text_is_there(
-            other.restore_session(path), "another model, of the architecture glm4moe"
-        )
+        with pytest.raises(WrongSession, match="saved with another model, of the architecture glm4moe"):
+            other.restore_session(path)
+        with pytest.raises(FileExists):
+            other.session().save(path)
+        assert path.read_bytes() == before
+        assert read_extra(path) == EXTRA
 
 
 def test_another_type_of_cache(small_path, path):
@@ -290,20 +354,72 @@ def test_a_device_or_a_pipe_is_refused(small, path):
     for use in (small.restore_session, small.session().save, read_extra):
         with pytest.raises(UserError, match="not a file"):
             use(path)
+    assert stat.S_ISFIFO(path.lstat().st_mode)
 
 
-def test_an_empty_or_a_wholly_damaged_file_is_written_anew(small, path):
-    for content in (b"", b"GLMQSES1" + bytes(10000)):
-        path.write_bytes(content)
-        saved(small, path)
-        assert small.restore_session(path).reason is None
+def test_an_empty_file_is_written_and_a_wholly_damaged_one_only_by_force(small, path):
+    path.touch()
+    session = saved(small, path)
+    assert small.restore_session(path).reason is None
+    path.write_bytes(b"GLMQSES1" + bytes(10000))
+    for each in (session, small.session()):
+        with pytest.raises(FileExists, match="damaged"):
+            each.save(path)
+    session.save(path, force=True)
+    assert small.restore_session(path).reason is None
+
+
+def test_a_new_file_is_for_its_owner_alone_and_the_mode_of_another_is_kept(small, path):
+    session = saved(small, path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o640)
+    session.rewind(3)
+    session.save(path)  # in place
+    session.saved_as = ""
+    session.save(path)  # as a whole
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_link_stays_one(small, path):
+    path.symlink_to("real")
+    session = saved(small, path)
+    session.saved_as = ""
+    session.save(path)
+    assert path.is_symlink()
+    assert sorted(each.name for each in path.parent.iterdir()) == ["real", "talk.session"]
+    assert_goes_on_alike(small.restore_session(path), session)
+
+
+def test_all_names_of_a_file_stay_names_of_it(small, path):
+    session = evaluated(small, TEXT)
+    session.save(path)
+    os.link(path, path.with_name("other"))
+    session.rewind(1)
+    session.save(path)
+    assert path.samefile(path.with_name("other"))
+    assert_goes_on_alike(small.restore_session(path.with_name("other")), session)
+
+
+def test_a_write_protected_file_is_left_alone(small, path):
+    session = saved(small, path)
+    before = path.read_bytes()
+    path.chmod(0o444)
+    session.evaluate([1])
+    with pytest.raises(UserError, match="write-protected"):
+        session.save(path)
+    assert path.read_bytes() == before
 
 
 def test_paths_that_cannot_be_used(small, tmp_path):
-    for path, why in ((tmp_path, "not a file"), (tmp_path / "none" / "x", "No such file")):
-        for use in (small.restore_session, small.session().save):
-            with pytest.raises(UserError, match=why):
-                use(path)
+    for path, why in (
+        (tmp_path, "a folder"),
+        (tmp_path / "none" / "x", "there is no folder"),
+        (tmp_path / ("x" * 256), "File name too long"),
+    ):
+        with pytest.raises(UserError, match=why):
+            small.session().save(path)
+        with pytest.raises(UserError):
+            small.restore_session(path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -183,7 +183,7 @@ def test_a_save_that_stops_at_any_write_leaves_the_state_before_or_the_new_one(s
         assert (restored.session.tokens, restored.reason) == (sessions[1].tokens, None)
         session.save(path, {"save": 2})
         assert model.restore_session(path).session.tokens == session.tokens
-    assert lines == [f"{path} cannot be saved: No space left on device"] * len(lines)
+    assert lines == [f"{path} cannot be written: No space left on device"] * len(lines)
     assert len(lines) > 4
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from glmq_kernels.errors import UserError
 
+import glmq
+
 from .small_models import write_glm4moe
 from .talks import n_cached, new_talk, piped_chat, prompts_in
 from .test_command_line import refused
@@ -53,13 +55,38 @@ def test_with_kept_thinking_all_of_the_state_is_used(tmp_path, glm_4_7_path, ses
     assert n_cached(err) == [number_of_tokens(prompts_in(tmp_path)[0] + REPLIES[0]) - 1]
 
 
-def test_another_model_goes_on_with_the_text(tmp_path, glm_4_7_path, session):
+@pytest.fixture
+def other_model(tmp_path):
+    return write_glm4moe(tmp_path / "other.gguf", "Q8_0", name="GLM-4.7", seed=5, n_ctx=8192)
+
+
+def test_a_session_of_another_model_is_refused_and_its_messages_can_be_loaded(
+    tmp_path, monkeypatch, glm_4_7_path, other_model, session
+):
     chat(tmp_path, glm_4_7_path, session, "one")
-    other = write_glm4moe(tmp_path / "other.gguf", "Q8_0", name="GLM-4.7", seed=5, n_ctx=8192)
-    out, err = chat(tmp_path, other, session, "two", first=1)
-    assert "was saved with another model, of the architecture glm4moe; everything is read again" in err
-    assert (out, n_cached(err)) == ("answer 2\n", [0])
-    assert "answer 1" in prompts_in(tmp_path)[1]
+    before = session.read_bytes()
+    complaint = refused("chat", other_model, "--session", session, stdin="two\n")
+    assert f"{session} was saved with another model, of the architecture glm4moe" in complaint
+    assert f"/load {session} takes up its messages alone" in complaint
+    assert session.read_bytes() == before
+    with glmq.load(other_model) as model:
+        talk = new_talk(monkeypatch, model, REPLIES[1:])
+        assert talk.say(f"/load {session}") == f"Loaded 2 messages from {session}."
+        talk.say("two")
+        assert "answer 1" in talk.prompts[-1]
+
+
+def test_a_chat_that_changes_its_model_keeps_the_session_with_the_new_one(
+    monkeypatch, glm_4_7_path, glm_4_7, other_model, session, capsys
+):
+    talk = new_talk(monkeypatch, glm_4_7, REPLIES, session=session)
+    talk.say("one", f"/model {other_model}")
+    assert f"{session} is kept with this model from now on." in capsys.readouterr().err
+    talk.say("two")
+    talk.kept.close()
+    with glmq.load(other_model) as model:
+        restored = model.restore_session(session)
+        assert restored.reason is None and len(restored.extra["messages"]) == 4
 
 
 def test_a_file_that_is_no_session_is_refused_and_left_alone(glm_4_7_path, session):
@@ -71,6 +98,7 @@ def test_a_file_that_is_no_session_is_refused_and_left_alone(glm_4_7_path, sessi
 def test_damaged_state_is_read_again_and_told(tmp_path, monkeypatch, glm_4_7, session, capsys):
     talk = new_talk(monkeypatch, glm_4_7, REPLIES, session=session)
     talk.say("one", "two " * 20)
+    talk.kept.close()
     data = bytearray(session.read_bytes())
     key = talk._session.cache.pages()[0][:, 0].tobytes()[:64]
     data[data.index(key)] ^= 1
@@ -84,9 +112,11 @@ def test_damaged_state_is_read_again_and_told(tmp_path, monkeypatch, glm_4_7, se
 
 def test_a_session_of_another_program_is_not_taken_for_a_chat(monkeypatch, glm_4_7, session):
     for extra in ({}, {"messages": "none"}, {"messages": [{"role": "dancer"}]}):
-        glm_4_7.session().save(session, extra)
+        glm_4_7.session().save(session, extra, force=True)
+        talk = new_talk(monkeypatch, glm_4_7, [], session=session)
         with pytest.raises(UserError, match="holds no conversation"):
-            new_talk(monkeypatch, glm_4_7, [], session=session).restore_session()
+            talk.restore_session()
+        talk.kept.close()
 
 
 def test_a_new_system_message_replaces_that_of_the_session(tmp_path, glm_4_7_path, session):
@@ -109,20 +139,31 @@ def test_a_session_can_begin_while_the_chat_goes_on(monkeypatch, glm_4_7, sessio
     talk = new_talk(monkeypatch, glm_4_7, REPLIES)
     assert "kept in" in talk.say("one", f"/session {session}")
     talk.say("two")
+    with pytest.raises(UserError, match="there is no folder"):
+        talk.say("/session /no/such/folder/file")
+    assert "kept in" in talk.say("three", f"/session {session.parent}/./{session.name}")
+    assert talk.kept.path == session
+    talk.kept.close()
     other = new_talk(monkeypatch, glm_4_7, REPLIES, session=session)
     other.restore_session()
     assert other.conversation.messages == talk.conversation.messages
-    with pytest.raises(UserError, match="cannot be saved"):
-        talk.say("/session /no/such/folder/file")
-    talk.say("three")
-    assert talk.session_path == session
 
 
 def test_an_earlier_session_is_not_overwritten_by_command(monkeypatch, glm_4_7, session):
-    new_talk(monkeypatch, glm_4_7, REPLIES, session=session).say("one")
+    first = new_talk(monkeypatch, glm_4_7, REPLIES, session=session)
+    first.say("one")
     talk = new_talk(monkeypatch, glm_4_7, REPLIES)
-    with pytest.raises(UserError, match="--session"):
+    with pytest.raises(UserError, match="is in use by another conversation of this program"):
         talk.say("two", f"/session {session}")
-    talk = new_talk(monkeypatch, glm_4_7, [], session=session)
-    talk.restore_session()
-    assert talk.messages[0]["content"] == "one"
+    first.kept.close()
+    with pytest.raises(UserError, match="by --session when you start, or overwrite it with --force"):
+        talk.say(f"/session {session}")
+    later = new_talk(monkeypatch, glm_4_7, [], session=session)
+    later.restore_session()
+    assert later.messages[0]["content"] == "one"
+    later.kept.close()
+    talk.say(f"/session --force {session}")
+    talk.kept.close()
+    later = new_talk(monkeypatch, glm_4_7, [], session=session)
+    later.restore_session()
+    assert later.messages[0]["content"] == "two"

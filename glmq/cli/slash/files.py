@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from glmq_kernels.errors import UserError
+from glmq_kernels.file_writing import FileExists
 
 from ...chat.conversation_files import export_conversation, load_conversation, save_conversation
 from ..completion import paths
@@ -37,28 +38,33 @@ def _export(talk: Talk, argument: str) -> str:
 
 
 def _session(talk: Talk, argument: str) -> str:
-    path = _path(argument, "/session")
-    if path.exists() and path != talk.session_path:
-        raise UserError(f"{path} exists; start with --session {path} to go on with it, or name another file")
-    before, talk.session_path = talk.session_path, path
-    try:
+    path, force = _path_to_write(argument, "/session")
+    if talk.kept is not None and _state(path)[:2] == _state(talk.kept.path)[:2] != ():
         talk.save_session()
-    except UserError:
-        talk.session_path = before
-        raise
+    else:
+        overwriting(lambda forced: _keep_in(talk, path, forced), force)
     return f"The chat and its state are kept in {path} from now on."
+
+
+def _keep_in(talk: Talk, path: Path, force: bool) -> None:
+    try:
+        talk.keep_in(path, force=force)
+    except FileExists as error:
+        raise FileExists(f"{error}, go on with it by --session when you start") from None
 
 
 def _file(talk: Talk, argument: str) -> str:
     path = _path(argument, "/file")
-    if path.exists() and not path.is_file():
-        raise UserError(f"{path} is not a file")
     try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path} is not a file")
         text = path.read_bytes().decode()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UserError(f"{path} is no text in UTF-8; the model reads text only") from None
+    except ValueError:
+        raise UserError(f"{str(path)!r} is not a name that a file can have") from None
     talk.attach(path, text)
     return f"{path} goes with your next message, {counted(len(talk.model.tokenize(text)), 'token')}."
 
