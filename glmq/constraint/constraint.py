@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from glmq_kernels.errors import UserError
 
+from .messages import one_line, with_column, with_place
+from .schema_places import place_of_fault
+
 if TYPE_CHECKING:
     from ..guide import Guide
     from ..tokenizer import Tokenizer
@@ -21,19 +24,34 @@ Small models fill all the room that they get. A schema's own "x-guidance" comes 
 """
 
 
+OPTIONS = '%llguidance {"no_forcing": true}'
+"""For every grammar: `GrammarGuide` looks for forced text itself."""
+
+
 @dataclass(frozen=True)
 class Constraint:
-    """What an output must be. grammar: in llguidance's form. what: its name in messages."""
+    """What an output must be. grammar: in llguidance's form. what: its name in messages.
+
+    tokens: what stands for a token in the grammar, the token's id or text, where the user wrote it.
+    notes: what of the request does not hold, a line each.
+    """
 
     grammar: str
     what: str
+    tokens: tuple[tuple[str, int | str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def guide(self, tokenizer: Tokenizer) -> Guide:
         """A guide for one generation. Raises UserError when the grammar names tokens that there are not."""
         from .grammar_guide import GrammarGuide
-        from .token_table import llguidance_tokenizer
 
-        return GrammarGuide(self.grammar, self.what, llguidance_tokenizer(tokenizer), tokenizer.n_vocab)
+        grammar = self.grammar
+        for placeholder, name, place in self.tokens:
+            token = tokenizer.token_id(name) if isinstance(name, str) else name
+            if token is None or token >= tokenizer.n_vocab:
+                raise UserError(f"{self.what} is refused, {place}: the model has no token {name}")
+            grammar = grammar.replace(placeholder, str(token))
+        return GrammarGuide(grammar, self.what, tokenizer)
 
 
 def json_schema_constraint(schema: str | Mapping[str, Any]) -> Constraint:
@@ -49,15 +67,22 @@ def json_schema_constraint(schema: str | Mapping[str, Any]) -> Constraint:
             schema = json.loads(schema)
         except ValueError as error:
             raise UserError(f"the JSON schema is refused: it is not JSON: {error}") from None
+        except RecursionError:
+            raise UserError("the JSON schema is refused: it is nested too deeply") from None
     if not isinstance(schema, Mapping):
         raise UserError("the JSON schema is refused: it must be an object, such as {}")
     try:
-        grammar = LLMatcher.grammar_from_json_schema(
-            dict(schema), defaults={"whitespace_pattern": WHITE_SPACE}
-        )
+        form = LLMatcher.grammar_from_json_schema(dict(schema), defaults={"whitespace_pattern": WHITE_SPACE})
+        (json_grammar,) = json.loads(form)["grammars"]
     except ValueError as error:
         raise UserError(f"the JSON schema is refused: {error}") from None
-    return _checked(Constraint(grammar, "the JSON schema"))
+    except RecursionError:
+        raise UserError("the JSON schema is refused: it is nested too deeply") from None
+    grammars = [{"lark_grammar": f"start: @schema\n{OPTIONS}\n"}, {**json_grammar, "name": "schema"}]
+    constraint = Constraint(json.dumps({"grammars": grammars}), "the JSON schema")
+    if (message := _refusal(constraint)) is not None:
+        raise UserError(f"the JSON schema is refused{place_of_fault(schema, message)}: {one_line(message)}")
+    return constraint
 
 
 def grammar_constraint(text: str) -> Constraint:
@@ -66,15 +91,32 @@ def grammar_constraint(text: str) -> Constraint:
     https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md,
     https://github.com/ggml-org/llama.cpp/blob/master/grammars/README.md. Raises UserError.
     """
-    from llguidance import LLMatcher
-    from llguidance.gbnf_to_lark import gbnf_to_lark
-
     if re.search(r"^\s*[\w-]+\s*::=", text, re.MULTILINE):
-        try:
-            text = gbnf_to_lark(text)
-        except Exception as error:
-            raise UserError(f"the GBNF grammar is refused: {error}") from None
-    return _checked(Constraint(LLMatcher.grammar_from_lark(text), "the grammar"))
+        return gbnf_constraint(text)
+    if not text.strip():
+        raise UserError("the grammar is refused: it is empty")
+    constraint = Constraint(f"{text}\n{OPTIONS}\n", "the grammar")
+    if (message := _refusal(constraint)) is not None:
+        raise UserError(f"the grammar is refused{with_place(message)}")
+    return constraint
+
+
+def gbnf_constraint(text: str) -> Constraint:
+    """Text of a grammar in GBNF, with the same meaning as in llama.cpp. Raises UserError."""
+    from .gbnf import Token, lark_of, read_gbnf
+
+    tokens: list[tuple[str, int | str, str]] = []
+
+    def token_in_lark(token: Token) -> str:
+        placeholder = f"@{len(tokens)}@"
+        tokens.append((placeholder, token.name, token.place))
+        return f"<[{'^' if token.negated else ''}{placeholder}]>"
+
+    grammar = f"{lark_of(read_gbnf(text), token_in_lark)}\n{OPTIONS}\n"
+    constraint = Constraint(grammar, "the GBNF grammar", tuple(tokens))
+    if not tokens and (message := _refusal(constraint)) is not None:
+        raise UserError(f"the GBNF grammar is refused: {one_line(message)}")
+    return constraint
 
 
 def regex_constraint(regex: str) -> Constraint:
@@ -82,18 +124,16 @@ def regex_constraint(regex: str) -> Constraint:
 
     Raises UserError.
     """
-    from llguidance import LLMatcher
+    from llguidance import regex_to_lark
 
-    return _checked(Constraint(LLMatcher.grammar_from_regex(regex), "the regular expression"))
-
-
-def _checked(constraint: Constraint) -> Constraint:
-    """The constraint, unless llguidance refuses it whatever the vocabulary."""
-    from llguidance import LLMatcher
-
-    from .grammar_guide import one_line
-
-    is_refused, messages = LLMatcher.validate_grammar_with_warnings(constraint.grammar)
-    if is_refused:
-        raise UserError(f"{constraint.what} is refused: {one_line(messages[0])}")
+    grammar = f"start: /{regex_to_lark(regex, '')}/\n{OPTIONS}\n"
+    constraint = Constraint(grammar, "the regular expression")
+    if (message := _refusal(constraint)) is not None:
+        raise UserError(f"the regular expression is refused{with_column(message, regex)}")
     return constraint
+
+
+def _refusal(constraint: Constraint) -> str | None:
+    from .compilation import check_grammar
+
+    return check_grammar(constraint.grammar, constraint.what)

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 from glmq_kernels.errors import UserError
-from llguidance import LLMatcher, LLTokenizer
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
+
+from ..tokenizer import Tokenizer
+from .compilation import compiled_matcher
+from .messages import one_line
+from .token_table import llguidance_tokenizer, token_bytes, token_table
+
+MAX_FORCED_BYTES = 1024
+"""Text that is forced at a time. There are grammars that force text without an end."""
 
 
 class GrammarGuide:
-    """Follows a grammar from its beginning. n_vocab: tokens of the model that have a text.
+    """Follows a grammar from its beginning. what: its name in messages.
 
-    Raises UserError when the grammar, which `what` names, is refused.
+    grammar: in llguidance's form, with the option `no_forcing`: its own search for forced text has no limit
+    and holds Python's interpreter. Raises UserError when the grammar is refused.
     """
 
-    def __init__(self, grammar: str, what: str, tokenizer: LLTokenizer, n_vocab: int) -> None:
-        self._matcher = LLMatcher(tokenizer, grammar, log_level=0)
-        if self._matcher.is_error():
-            raise UserError(f"{what} is refused: {one_line(self._matcher.get_error())}")
-        self._n_vocab = n_vocab
-        self._bits = allocate_token_bitmask(1, tokenizer.vocab_size)
+    def __init__(self, grammar: str, what: str, tokenizer: Tokenizer) -> None:
+        form = llguidance_tokenizer(tokenizer)
+        self._matcher = compiled_matcher(grammar, what, form)
+        self._what, self._tokenizer, self._table = what, tokenizer, token_table(tokenizer)
+        self._can_look_ahead = "max_tokens" not in grammar
+        self._bits: np.ndarray = allocate_token_bitmask(1, form.vocab_size)
+        self._is_known = False
+        self._forced: list[int] = []
 
     @property
     def finished(self) -> bool:
@@ -31,30 +40,92 @@ class GrammarGuide:
 
     def forced(self) -> Sequence[int]:
         """Tokens of the text that the grammar leaves no choice about, as the tokenizer cuts it."""
-        return self._matcher.compute_ff_tokens()
+        self._look()
+        return self._forced
 
     def mask(self, logits: np.ndarray) -> None:
         """Rule out what the grammar does not allow; tokens that end a generation, where it may not end."""
-        fill_next_token_bitmask(self._matcher, self._bits)
-        self._check()
-        bits = np.unpackbits(self._bits.view(np.uint8)[0], count=self._n_vocab, bitorder="little")
-        np.copyto(logits[: self._n_vocab], -np.inf, where=bits == 0)
-        logits[self._n_vocab :] = -np.inf
+        self._look()
+        n_vocab = self._tokenizer.n_vocab
+        if self._forced:
+            kept = logits[self._forced[0]]
+            logits.fill(-np.inf)
+            logits[self._forced[0]] = kept
+        bits = np.unpackbits(self._bits.view(np.uint8)[0], count=n_vocab, bitorder="little")
+        np.copyto(logits[:n_vocab], -np.inf, where=bits == 0)
+        logits[n_vocab:] = -np.inf
 
     def accept(self, token: int) -> None:
         """Go on behind a token. Raises UserError for one that the grammar does not allow."""
+        self._is_known = False
         self._matcher.consume_token(token)
+        self._check()
+
+    def _look(self) -> None:
+        """Work out the mask and the forced tokens of this place, once."""
+        if self._is_known:
+            return
+        self._fill(self._bits)
+        text, reach = self._forced_text() if self._can_look_ahead else (b"", [])
+        self._forced = self._cut(text, reach) if text else []
+        self._is_known = True
+
+    def _forced_text(self) -> tuple[bytes, list[int]]:
+        """(bytes that must follow, how far a single token could reach from the place of each)."""
+        bits = self._bits
+        text = bytearray()
+        reach: list[int] = []
+        while len(text) < MAX_FORCED_BYTES and not self.finished:
+            if (found := self._only_byte(bits)) is None:
+                break
+            byte, longest = found
+            reach.append(len(text) + longest)
+            self._matcher.consume_token(int(self._table.single[byte]))
+            self._check()
+            text.append(byte)
+            if not self.finished:
+                bits = np.empty_like(self._bits) if bits is self._bits else bits
+                self._fill(bits)
+        if text:
+            self._matcher.rollback(len(text))
+            self._check()
+        return bytes(text), reach
+
+    def _only_byte(self, bits: np.ndarray) -> tuple[int, int] | None:
+        """(the byte with which all allowed tokens begin, the bytes of the longest); None for several."""
+        allowed = bits[0].view(np.uint32)
+        words = np.flatnonzero(allowed)
+        if not len(words):
+            return None
+        inside = np.unpackbits(allowed[words].view(np.uint8), bitorder="little").reshape(-1, 32)
+        rows, columns = np.nonzero(inside[:1])
+        text = token_bytes(self._tokenizer)[words[0] * 32 + columns[0]]
+        if not text or self._table.single[text[0]] < 0:
+            return None
+        if np.any(allowed[words] & ~self._table.by_first_byte[text[0], words]):
+            return None
+        rows, columns = np.nonzero(inside)
+        return text[0], int(self._table.n_bytes[words[rows] * 32 + columns].max())
+
+    def _cut(self, text: bytes, reach: Sequence[int]) -> list[int]:
+        """The tokens of forced text, up to the first that what follows might change."""
+        whole = text.decode(errors="ignore").encode()
+        if not text.startswith(whole):
+            return []
+        texts = token_bytes(self._tokenizer)
+        tokens: list[int] = []
+        place = 0
+        for token in self._tokenizer.encode(whole.decode(), special=False, after_text=True):
+            if not whole.startswith(texts[token], place) or reach[place] > len(text):
+                break
+            tokens.append(token)
+            place += len(texts[token])
+        return tokens
+
+    def _fill(self, bits: np.ndarray) -> None:
+        fill_next_token_bitmask(self._matcher, bits)
         self._check()
 
     def _check(self) -> None:
         if self._matcher.is_error():
-            raise UserError(
-                f"the constraint cannot be followed further: {one_line(self._matcher.get_error())}"
-            )
-
-
-def one_line(message: str) -> str:
-    """What a message of llguidance says, without the state of its parser and the pictures of places."""
-    text, _, _ = message.partition("\n<state>")
-    lines = [line.strip() for line in text.splitlines() if not re.match(r"\s*(\d+ \||\^)", line)]
-    return " ".join(line for line in lines if line)
+            raise UserError(f"{self._what} cannot be followed further: {one_line(self._matcher.get_error())}")

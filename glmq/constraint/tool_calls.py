@@ -15,7 +15,7 @@ from typing import Any
 from glmq_kernels.errors import UserError
 
 from ..tokenizer import Tokenizer
-from .constraint import Constraint
+from .constraint import OPTIONS, Constraint
 
 MAX_ARGUMENTS = 64
 """Parameters of a tool: llguidance counts those that were given in one integer."""
@@ -49,9 +49,7 @@ def tool_call_constraint(tools: Iterable[Mapping[str, Any]], tokenizer: Tokenize
             rules += _Tool(i, function, tags).rules()
         except RecursionError:
             raise UserError(f"the schema of the tool {function.get('name')} refers to itself") from None
-    constraint = Constraint(
-        json.dumps({"grammars": [{"lark_grammar": "\n".join(rules)}]}), "the tools' schema"
-    )
+    constraint = Constraint("\n".join([*rules, OPTIONS, ""]), "the tools' schema")
     constraint.guide(tokenizer)
     return constraint
 

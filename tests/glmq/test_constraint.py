@@ -224,12 +224,20 @@ def test_the_vocabulary_is_prepared_once_and_goes_with_the_tokenizer(tmp_path):
         (json_schema_constraint, {"type": "string", "format": "foo"}, "Unknown format: foo"),
         (json_schema_constraint, {"enum": [10**30]}, "the JSON schema is refused: .*1000"),
         (json_schema_constraint, {"$ref": "#/nowhere"}, "the JSON schema is refused: "),
-        (grammar_constraint, "start: foo", 'the grammar is refused: .*unknown name: "foo"'),
-        (grammar_constraint, "start: (", "the grammar is refused: .*Expected token"),
-        (grammar_constraint, "root ::= foo", "the GBNF grammar is refused: Rule 'foo' not found"),
-        (grammar_constraint, 'item ::= "a"', "the GBNF grammar is refused: No 'root' rule found"),
-        (regex_constraint, "(", "the regular expression is refused: .*unclosed group"),
-        (regex_constraint, "(?=a)b", "the regular expression is refused: .*look-around"),
+        (grammar_constraint, "start: foo", 'the grammar is refused, line 1, column 8: unknown name: "foo"'),
+        (grammar_constraint, "start: (", r"the grammar is refused, line 1, column 9: Expected token"),
+        (
+            grammar_constraint,
+            "root ::= foo",
+            "the GBNF grammar is refused, line 1, column 10: there is no rule foo",
+        ),
+        (
+            grammar_constraint,
+            'item ::= "a"',
+            "the GBNF grammar is refused, line 1, column 1: there is no rule root",
+        ),
+        (regex_constraint, "(", "the regular expression is refused.*unclosed group"),
+        (regex_constraint, "(?=a)b", "the regular expression is refused.*look-around"),
     ],
 )
 def test_refusals_say_why_in_one_line(make, text, message):
