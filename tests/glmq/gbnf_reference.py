@@ -1,4 +1,4 @@
-"""What a GBNF grammar means, by the plainest means: random grammars, and Earley's algorithm over characters."""
+"""Random GBNF grammars, and what they mean by the plainest means: Earley's algorithm over characters."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def _is_character(data):
         return False
 
 
-# A part is OneOf, or ("literal", text), ("all", parts), ("any", parts), ("repeat", part, least, most), ("rule", name).
+# A part is OneOf, or ("literal", text), ("all", parts), ("any", parts), ("repeat", part, least, most) or
+# ("rule", name).
 
 
 def written(part):
