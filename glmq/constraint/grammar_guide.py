@@ -32,6 +32,7 @@ class GrammarGuide:
         self._bits: np.ndarray = allocate_token_bitmask(1, form.vocab_size)
         self._is_known = False
         self._forced: list[int] = []
+        self._last: int | None = None
 
     @property
     def finished(self) -> bool:
@@ -44,20 +45,19 @@ class GrammarGuide:
         return self._forced
 
     def mask(self, logits: np.ndarray) -> None:
-        """Rule out what the grammar does not allow; tokens that end a generation, where it may not end."""
+        """Rule out what the grammar does not allow; tokens that end a generation, where it may not end.
+
+        Where text is forced, all ways to cut it into tokens are allowed.
+        """
         self._look()
         n_vocab = self._tokenizer.n_vocab
-        if self._forced:
-            kept = logits[self._forced[0]]
-            logits.fill(-np.inf)
-            logits[self._forced[0]] = kept
         bits = np.unpackbits(self._bits.view(np.uint8)[0], count=n_vocab, bitorder="little")
         np.copyto(logits[:n_vocab], -np.inf, where=bits == 0)
         logits[n_vocab:] = -np.inf
 
     def accept(self, token: int) -> None:
         """Go on behind a token. Raises UserError for one that the grammar does not allow."""
-        self._is_known = False
+        self._is_known, self._last = False, token
         self._matcher.consume_token(token)
         self._check()
 
@@ -109,18 +109,30 @@ class GrammarGuide:
 
     def _cut(self, text: bytes, reach: Sequence[int]) -> list[int]:
         """The tokens of forced text, up to the first that what follows might change."""
-        whole = text.decode(errors="ignore").encode()
-        if not text.startswith(whole):
+        whole = text.decode(errors="ignore")
+        if not text.startswith(whole.encode()):
             return []
         texts = token_bytes(self._tokenizer)
         tokens: list[int] = []
         place = 0
-        for token in self._tokenizer.encode(whole.decode(), special=False, after_text=True):
-            if not whole.startswith(texts[token], place) or reach[place] > len(text):
+        for token in self._tokens(whole):
+            if not text.startswith(texts[token], place) or reach[place] > len(text):
                 break
             tokens.append(token)
             place += len(texts[token])
         return tokens
+
+    def _tokens(self, text: str) -> Sequence[int]:
+        """The tokens of text behind the last token, as they are where both are one text if that can be."""
+        if self._last is not None:
+            try:
+                before = token_bytes(self._tokenizer)[self._last].decode()
+            except UnicodeDecodeError:
+                before = ""
+            tokens = self._tokenizer.encode(before + text, special=False, after_text=True)
+            if tokens[:1] == [self._last]:
+                return tokens[1:]
+        return self._tokenizer.encode(text, special=False, after_text=True)
 
     def _fill(self, bits: np.ndarray) -> None:
         fill_next_token_bitmask(self._matcher, bits)
