@@ -80,12 +80,11 @@ class Engine:
         """Wait for the batch that is being run, end the threads, and then call `then`; all of it once.
 
         What comes later raises ModelClosed. When a signal's handler closes it inside a batch, that batch ends
-        it all.
+        it all. A copy of the process, made by fork, has no threads to end, and perhaps a lock that nobody
+        gives back.
         """
-        is_copy = self._is_copy()
         self._closing = True
-        if is_copy:
-            then()
+        if self._is_copy():
             return
         with self._lock:
             self._then = then

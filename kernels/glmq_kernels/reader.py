@@ -129,10 +129,14 @@ class Request:
 
 
 class Reader:
-    """Reading threads and what was asked of them. Used by one thread at a time."""
+    """Reading threads and what was asked of them. Used by one thread at a time.
+
+    In a copy of the process that fork has made the threads do not exist; `close` then waits for nothing.
+    """
 
     def __init__(self, n_threads: int = N_THREADS, read: int = 0) -> None:
         """`read`: address of a function to use instead of the kernel `reading.read`, for tests."""
+        self._process = os.getpid()
         self._board = aligned_zeros(READER_BOARD_BYTES)
         self._slots = self._board.view(np.int64)
         self._requests = aligned_zeros(RING_LENGTH * REQUEST_SLOTS * 8).view(np.int64)
@@ -153,7 +157,7 @@ class Reader:
         ]
         for thread in self._threads:
             thread.start()
-        self._finalizer = weakref.finalize(self, _stop, stop, memory, self._threads)
+        self._finalizer = weakref.finalize(self, _stop, stop, memory, self._threads, self._process)
 
     def keep(self, memory: np.ndarray) -> None:
         """Hold memory into which parts are read until the threads have ended."""
@@ -220,8 +224,9 @@ class Reader:
 
     def close(self) -> None:
         """End the threads, after what they are reading."""
-        self.drop_idle()
-        self._finalizer()
+        if os.getpid() == self._process:
+            self.drop_idle()
+            self._finalizer()
         self._targets.clear()
 
 
@@ -243,7 +248,9 @@ def _serve(serve: Kernel, memory: Memory) -> None:
     serve(address_of(memory[2]))
 
 
-def _stop(stop: Kernel, memory: Memory, threads: list[threading.Thread]) -> None:
+def _stop(stop: Kernel, memory: Memory, threads: list[threading.Thread], process: int) -> None:
+    if os.getpid() != process:
+        return
     stop(address_of(memory[2]))
     for thread in threads:
         if thread is not threading.current_thread():

@@ -23,10 +23,15 @@ def usable_cores() -> int:
 
 
 class Team:
-    """`n_threads` threads, of which the caller of `run` is the first."""
+    """`n_threads` threads, of which the caller of `run` is the first.
+
+    In a copy of the process that fork has made the threads do not exist: there it neither runs nor waits for
+    anything.
+    """
 
     def __init__(self, n_threads: int) -> None:
         self.n_threads = n_threads
+        self._process = os.getpid()
         self._lock = threading.Lock()
         self._board = aligned_zeros(BOARD_BYTES)
         self._slots = self._board.view(np.int64)
@@ -43,10 +48,12 @@ class Team:
         ]
         for helper in helpers:
             helper.start()
-        self._finalizer = weakref.finalize(self, _stop, stop, memory, helpers)
+        self._finalizer = weakref.finalize(self, _stop, stop, memory, helpers, self._process)
 
     def run(self, operations: np.ndarray) -> None:
         """Run a tape: int64 (n, 3) of kernel address, argument address, whether to meet after it."""
+        if os.getpid() != self._process:
+            raise RuntimeError("the thread team was made before fork, and its threads are not here")
         with self._lock:
             if self._slots[STOPPED // 8]:
                 raise RuntimeError("the thread team is closed")
@@ -56,8 +63,9 @@ class Team:
 
     def close(self) -> None:
         """End the helper threads."""
-        with self._lock:
-            self._finalizer()
+        if os.getpid() == self._process:
+            with self._lock:
+                self._finalizer()
 
 
 Memory = tuple[np.ndarray, np.ndarray]
@@ -69,7 +77,9 @@ def _help(serve: Kernel, memory: Memory, thread: int, n_threads: int) -> None:
     serve(address_of(memory[1]), thread, n_threads)
 
 
-def _stop(stop: Kernel, memory: Memory, helpers: list[threading.Thread]) -> None:
+def _stop(stop: Kernel, memory: Memory, helpers: list[threading.Thread], process: int) -> None:
+    if os.getpid() != process:
+        return
     stop(address_of(memory[1]))
     for helper in helpers:
         if helper is not threading.current_thread():
