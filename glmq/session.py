@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from glmq_kernels.errors import UserError
+from glmq_kernels.memory import copy_of, zeros
 
 from .commit_file import Commit
 from .engine import Engine
@@ -184,10 +185,10 @@ class Session:
     def _evaluate(
         self, tokens: Sequence[int], user: User, *, all_outputs: bool, progress: Evaluated | None
     ) -> np.ndarray:
-        wanted = np.asarray(tokens, np.int64)
+        wanted = copy_of(tokens, np.int64)
         self._check(wanted)
         n_vocab = self._engine.n_vocab
-        logits = np.empty((len(wanted) if all_outputs else 1, n_vocab), np.float32)
+        logits = zeros((len(wanted) if all_outputs else 1, n_vocab), np.float32)
         done, n_before = 0, len(self.tokens)
         self.drawn = []
         while done < len(wanted):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from glmq_kernels.errors import UserError
 from glmq_kernels.formats import FORMATS
-from glmq_kernels.memory import address_of
+from glmq_kernels.memory import ROW_PADDING, aligned_zeros
 from glmq_kernels.operands import Experts, Matrix, matrix_of
 from glmq_kernels.reader import Part
 
@@ -88,7 +88,7 @@ class Weights:
         type_name = self.check(name, (size,))
         if type_name not in VECTOR_TYPES:
             raise UserError(f"{self._file.path}: tensor {name} is {type_name}; a vector must be F32 or F16")
-        padded = np.zeros(size + 16, np.float32)
+        padded = aligned_zeros(4 * size + ROW_PADDING).view(np.float32)
         padded[:size] = self._file.data(name).view(VECTOR_TYPES[type_name])
         if not np.isfinite(padded).all():
             raise UserError(
@@ -106,9 +106,8 @@ class Weights:
         type_name = self.check(name, (count, rows, columns))
         if self._disk is not None:
             return [Matrix(0, rows, columns, type_name)] * count
-        data = self._file.data(name)
-        size = data.size // count
-        return [Matrix(address_of(data) + i * size, rows, columns, type_name, data) for i in range(count)]
+        data = self._file.data(name).reshape(count, -1)
+        return [matrix_of(each, rows, columns, type_name) for each in data]
 
     def parts(self, prefix: str, count: int) -> list[tuple[Part, Part, Part]]:
         """Where the stacked gate, up and down of each of `count` experts lie; none where they are mapped."""

@@ -62,9 +62,12 @@ def _build(file: GGUFFile, vocabulary: Vocabulary, pre: PreTokenizer) -> Any:
     from tokenizers import Regex, Tokenizer, pre_tokenizers
     from tokenizers.models import BPE
 
+    from ..gguf import StringArray
+
     lines = file.metadata.get("tokenizer.ggml.merges")
-    merges = [] if lines is None else [tuple(line.split(" ", 1)) for line in lines]
-    if any(len(merge) != 2 for merge in merges):
+    merges = [tuple(line.split(" ", 1)) for line in lines] if isinstance(lines, StringArray) else []
+    is_sound = lines is None or isinstance(lines, StringArray)
+    if not is_sound or any(len(merge) != 2 for merge in merges):
         raise UserError(
             f"{file.path}: tokenizer.ggml.merges holds a line that is not two tokens; the file is damaged"
         )

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import isa
 from .formats import FORMATS
-from .memory import address_of, aligned_zeros
+from .memory import address_of, aligned_zeros, copy_of, guarded, zeros
 from .slots import (
     ACTIVATION_BFLOAT_TILES,
     ACTIVATION_COLUMNS,
@@ -60,6 +60,7 @@ class Matrix:
 
 def matrix_of(data: np.ndarray, rows: int, columns: int, type_name: str) -> Matrix:
     """A matrix over the bytes of an array."""
+    data = guarded(data)
     return Matrix(address_of(data), rows, columns, type_name, data)
 
 
@@ -73,7 +74,7 @@ class Activation:
         self.columns = columns
         self._max_rows, self._max_tiles = max_rows, max_tiles
         self._memory: list[np.ndarray] = []
-        self.slots = np.zeros(ACTIVATION_SLOTS, np.int64)
+        self.slots = zeros(ACTIVATION_SLOTS, np.int64)
         self.slots[ACTIVATION_COLUMNS] = columns
         self.rows = self._allocate(ACTIVATION_ROWS, max_rows * columns * 4)
 
@@ -116,13 +117,13 @@ class Routing:
     def __init__(self, max_tokens: int, n_experts: int, top_k: int) -> None:
         self.n_experts, self.top_k = n_experts, top_k
         n = max_tokens * top_k
-        self.chosen = np.zeros((max_tokens, top_k), np.int64)
-        self.weights = np.zeros((max_tokens, top_k), np.float32)
-        self.offsets = np.zeros(n_experts + 1, np.int64)
-        self.tile_offsets = np.zeros(n_experts + 1, np.int64)
-        self.order = np.zeros(n, np.int64)
-        self._choices = np.zeros(top_k, np.int64)
-        self.slots = np.zeros(ROUTING_SLOTS, np.int64)
+        self.chosen = zeros((max_tokens, top_k), np.int64)
+        self.weights = zeros((max_tokens, top_k), np.float32)
+        self.offsets = zeros(n_experts + 1, np.int64)
+        self.tile_offsets = zeros(n_experts + 1, np.int64)
+        self.order = zeros(n, np.int64)
+        self._choices = zeros(top_k, np.int64)
+        self.slots = zeros(ROUTING_SLOTS, np.int64)
         self.slots[ROUTING_N_EXPERTS], self.slots[ROUTING_TOP_K] = n_experts, top_k
         for slot, array in (
             (ROUTING_CHOSEN, self.chosen),
@@ -167,7 +168,7 @@ class Experts:
         self.gate, self.up, self.down = gate[0], up[0], down[0]
         self._matrices = (gate, up, down)
         rows = zip(gate, up, down, strict=True)
-        self.table = np.array([[m.address for m in row] for row in rows], np.int64)
+        self.table = copy_of([[m.address for m in row] for row in rows], np.int64)
 
     @property
     def address(self) -> int:

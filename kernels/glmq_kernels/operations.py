@@ -12,7 +12,7 @@ import numpy as np
 
 from . import isa
 from .cache_layout import position_bytes
-from .memory import address_of, aligned_zeros
+from .memory import ROW_PADDING, address_of, aligned_zeros
 from .operands import Activation, Experts, Matrix, Routing
 from .slots import FIRST_OUTPUT, N_OUTPUTS, N_TOKENS
 from .tape import Code, Scratch, ScratchBytes, Tape
@@ -21,7 +21,7 @@ from .tiles import ATTENTION_CHUNK, ATTENTION_RUN, FEW, PANEL_BUFFER_BYTES, PANE
 
 def float_rows(tape: Tape, columns: int) -> np.ndarray:
     """Memory for float32 (max_tokens, columns), as uint8; padded so that 16 lanes may pass the end."""
-    memory = aligned_zeros(tape.max_tokens * columns * 4 + 64)
+    memory = aligned_zeros(tape.max_tokens * columns * 4 + ROW_PADDING)
     tape.keep(memory)
     return memory
 

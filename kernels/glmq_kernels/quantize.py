@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .formats import FORMATS
-from .memory import address_of
+from .memory import address_of, zeros
 from .store import arguments, kernel
 
 BLOCK = 32  # weights that the kernels take at once, whatever the type
@@ -42,15 +42,15 @@ def quantize_rows(source: np.ndarray, type_name: str, out: np.ndarray | None = N
         raise ValueError(f"rows of {columns} do not divide into {type_name} blocks, or are not contiguous")
     row_bytes = FORMATS[type_name].row_bytes(columns)
     if out is None:
-        out = np.empty((rows, row_bytes), np.uint8)
+        out = zeros((rows, row_bytes), np.uint8)
     if out.nbytes != rows * row_bytes or out.dtype != np.uint8 or not out.flags.c_contiguous:
         raise ValueError(f"the output must be {rows * row_bytes} contiguous bytes")
     whole = source.size // BLOCK * BLOCK
     largest = _run(source, kind, whole // BLOCK, out, type_name)
     if whole < source.size:  # a last part of a block: only the float types get here
-        rest = np.zeros(BLOCK, source.dtype)
+        rest = zeros(BLOCK, source.dtype)
         rest[: source.size - whole] = source.reshape(-1)[whole:]
-        converted = np.empty(FORMATS[type_name].row_bytes(BLOCK), np.uint8)
+        converted = zeros(FORMATS[type_name].row_bytes(BLOCK), np.uint8)
         largest = max(largest, _run(rest, kind, 1, converted, type_name))
         target = out.reshape(-1)[FORMATS[type_name].row_bytes(whole) :]
         target[:] = converted[: target.size]
@@ -70,7 +70,7 @@ def _source_kind(source: np.ndarray) -> str:
 
 def _run(source: np.ndarray, kind: str, n_blocks: int, out: np.ndarray, type_name: str) -> int:
     """Quantize whole blocks; gives the bits of the largest magnitude."""
-    largest = np.zeros(1, np.int64)
+    largest = zeros(1, np.int64)
     packed = arguments(address_of(source), SOURCE_KINDS[kind], n_blocks, address_of(out), address_of(largest))
     kernel(f"quantize.blocks:{type_name}")(address_of(packed))
     return int(largest[0])

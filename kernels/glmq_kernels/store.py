@@ -34,6 +34,7 @@ from . import isa
 from .cache_folder import private_folder
 from .compilation import Progress, compile_kernels
 from .errors import UserError
+from .memory import zeros
 from .object_file import read_object
 from .source_hash import PACKAGE, source_hash
 
@@ -71,7 +72,7 @@ class Kernel:
 
 def arguments(*values: int | float) -> np.ndarray:
     """An argument array: integers as int64, floats as the bits of a float64."""
-    packed = np.empty(len(values), np.int64)
+    packed = zeros(len(values), np.int64)
     for i, value in enumerate(values):
         if isinstance(value, float):
             packed[i : i + 1].view(np.float64)[0] = value

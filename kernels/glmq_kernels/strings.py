@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .compilation import Progress
+from .memory import zeros
 from .store import arguments, kernel, kernels
 
 
@@ -21,8 +22,8 @@ def string_offsets(data: np.ndarray, start: int, count: int) -> np.ndarray:
     """
     if not 0 <= start <= data.size or not 0 <= count <= (data.size - start) // 8:
         raise ValueError(f"{count} strings do not fit into the data")
-    out = np.empty(count + 1, np.int64)
-    done = np.zeros(1, np.int64)
+    out = zeros(count + 1, np.int64)
+    done = zeros(1, np.int64)
     packed = arguments(data.ctypes.data, data.size, start, count, out.ctypes.data, done.ctypes.data)
     kernel("strings.walk")(packed.ctypes.data)
     if done[0] != count:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .memory import address_of, aligned_zeros
+from .memory import address_of, aligned_zeros, copy_of, zeros
 from .slots import STATE_SLOTS
 from .store import Kernel, arguments, kernels
 from .team import Team
@@ -52,7 +52,7 @@ class Tape:
 
     max_tokens: int
     n_threads: int
-    state: np.ndarray = field(default_factory=lambda: np.zeros(STATE_SLOTS, np.int64))
+    state: np.ndarray = field(default_factory=lambda: zeros(STATE_SLOTS, np.int64))
     work: Work = field(default_factory=Work)
     _steps: list[tuple[str, tuple[object, ...], bool]] = field(default_factory=list)
     _alive: list[object] = field(default_factory=list)
@@ -96,7 +96,7 @@ class Tape:
         loaded = kernels(self.kernel_names())
         scratch = aligned_zeros(self._scratch_bytes * self.n_threads)
         self._scratch = scratch
-        operations = np.zeros((len(self._steps), 3), np.int64)
+        operations = zeros((len(self._steps), 3), np.int64)
         for i, (name, values, meet) in enumerate(self._steps):
             resolved = [self._resolve(value, scratch, loaded) for value in values]
             packed = arguments(address_of(self.state), *resolved)
@@ -132,7 +132,7 @@ class Tape:
         assert self._operations is not None
         section = self._sections.get((first, last))
         if section is None:
-            section = self._operations[first:last].copy()
+            section = copy_of(self._operations[first:last], np.int64)
             section[-1, 2] = 1
             self._sections[first, last] = section
         return section

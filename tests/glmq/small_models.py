@@ -49,9 +49,9 @@ class SmallModel:
         values = mean + deviation * self._rng.standard_normal(shape, np.float32)
         self.writer.add_tensor(name, values.astype(np.float32))
 
-    def norm(self, name: str, width: int = HIDDEN) -> None:
-        """A norm's weights."""
-        self.floats(name, width, deviation=0.1, mean=1.0)
+    def norm(self, name: str, width: int = 0) -> None:
+        """A norm's weights, HIDDEN of them by default."""
+        self.floats(name, width or HIDDEN, deviation=0.1, mean=1.0)
 
     def set(self, key: str, value: Any) -> None:
         """Give a metadata key another value, or add it."""

@@ -4,6 +4,14 @@ import pytest
 from glmq_kernels.team import Team
 
 
+@pytest.fixture(autouse=True, scope="package")
+def guard_pages():
+    """All that kernels get ends at unreadable pages: what goes past an end ends the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GLMQ_GUARD_PAGES", "1")
+        yield
+
+
 @pytest.fixture(scope="module")
 def team():
     members = Team(2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from glmq_kernels.memory import ROW_PADDING, zeros
 from glmq_kernels.slots import N_TOKENS
 from glmq_kernels.tape import Tape
 
@@ -32,6 +33,6 @@ def floats(memory, *shape):
 
 def padded(values):
     """A float32 vector that 16 lanes may be read past."""
-    memory = np.zeros(len(values) + 16, np.float32)
+    memory = zeros(len(values) + ROW_PADDING // 4, np.float32)
     memory[: len(values)] = values
     return memory[: len(values)]

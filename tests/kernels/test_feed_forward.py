@@ -14,15 +14,17 @@ from .runs import fill, floats, new_tape, run
 
 
 class Network:
-    """Random gate, up and down matrices of some experts."""
+    """Random gate, up and down matrices of some experts. spoilt: a value in the first's, by name."""
 
-    def __init__(self, rng, n_experts, columns, width, type_name, down_type, up_type=None):
+    def __init__(self, rng, n_experts, columns, width, type_name, down_type, up_type=None, spoilt=()):
         self.types = (type_name, up_type or type_name, down_type)
         shapes = ((width, columns), (width, columns), (columns, width))
         self.bytes = [
             [random_weights(rng, *shape, kind) for _ in range(n_experts)]
             for shape, kind in zip(shapes, self.types, strict=True)
         ]
+        for name in spoilt:
+            self.bytes[("gate", "up", "down").index(name)][0].view(np.float32)[5, 6] = spoilt[name]
         self.experts = Experts(
             *(
                 [matrix_of(data, *shape, kind) for data in stack]

@@ -28,6 +28,18 @@ def choose(logits, bias, top_k, n_groups, kept_groups, normalize, factor):
     return chosen, weights * factor
 
 
+def route(team, logits, routing, *, bias=None, n_groups=1, kept_groups=1, normalize=True, factor=1.0):
+    """Fill a routing for router logits (n, n_experts), by the kernels."""
+    tape = new_tape(team, len(logits))
+    buffer = operations.float_rows(tape, routing.n_experts)
+    operations.route(
+        tape, buffer, routing, bias=None if bias is None else padded(bias), n_groups=n_groups,
+        kept_groups=kept_groups, normalize=normalize, factor=factor,
+    )  # fmt: skip
+    fill(buffer, logits)
+    run(tape, team)
+
+
 @pytest.mark.parametrize(
     ("n_experts", "top_k", "n_groups", "kept_groups"),
     [(16, 8, 1, 1), (128, 8, 1, 1), (120, 4, 1, 1), (5, 1, 1, 1), (3, 3, 1, 1), (32, 4, 4, 2), (8, 2, 2, 1)],
@@ -40,15 +52,11 @@ def test_chooses_as_the_reference(
     rng = np.random.default_rng(n_experts)
     logits = rng.standard_normal((n_tokens, n_experts)).astype(np.float32) * 2
     bias = rng.standard_normal(n_experts).astype(np.float32) * 0.3
-    tape = new_tape(team, n_tokens)
-    buffer = operations.float_rows(tape, n_experts)
     routing = Routing(n_tokens, n_experts, top_k)
-    operations.route(
-        tape, buffer, routing, bias=padded(bias), n_groups=n_groups, kept_groups=kept_groups,
-        normalize=normalize, factor=2.5,
+    route(
+        team, logits, routing, bias=bias, n_groups=n_groups, kept_groups=kept_groups, normalize=normalize,
+        factor=2.5,
     )  # fmt: skip
-    fill(buffer, logits)
-    run(tape, team)
     chosen, weights = choose(logits, bias, top_k, n_groups, kept_groups, normalize, 2.5)
     np.testing.assert_array_equal(routing.chosen, chosen)
     np.testing.assert_allclose(routing.weights, weights, rtol=3e-6)
@@ -67,10 +75,6 @@ def assert_sorted(routing, chosen):
 
 
 def test_without_bias_the_largest_logits_win(team):
-    tape = new_tape(team, 1)
-    buffer = operations.float_rows(tape, 6)
     routing = Routing(1, 6, 2)
-    operations.route(tape, buffer, routing, bias=None, n_groups=1, kept_groups=1, normalize=True, factor=1.0)
-    fill(buffer, np.array([0, 5, -1, 4, 2, 1], np.float32))
-    run(tape, team)
+    route(team, np.array([[0, 5, -1, 4, 2, 1]], np.float32), routing)
     assert routing.chosen.tolist() == [[1, 3]]

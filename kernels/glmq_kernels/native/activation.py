@@ -24,12 +24,10 @@ from ..tiles import record_bytes
 from .conversions import float_to_bfloat, narrow_to_i8, round_to_int
 from .memory import argument, inline, load_f32, store_f32, store_i16
 from .simd import (
-    absolute,
     first_word,
+    largest_magnitude,
     load_f32x16,
     load_i8x16,
-    max_lane,
-    maximum,
     splat_f32x16,
     splat_i8x16,
     store,
@@ -42,9 +40,12 @@ RECORD = record_bytes(TILE)
 
 @inline
 def quantize_block(source, q, scale_at, sum16_at, sum32_at):
-    """32 floats to int8 (nearest, largest magnitude 127), their scale, and scale times sums."""
+    """32 floats to int8 (nearest, largest magnitude 127), their scale, and scale times sums.
+
+    Where one is NaN or infinite, so are scale and sums, and with them every product.
+    """
     a, b = load_f32x16(source), load_f32x16(source + 64)
-    largest = max_lane(maximum(absolute(a), absolute(b)))
+    largest = largest_magnitude(a, b)
     scale = largest / 127
     inverse = splat_f32x16(127 / largest if largest > 0 else largest)
     a, b = round_to_int(a * inverse), round_to_int(b * inverse)

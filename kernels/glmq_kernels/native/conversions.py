@@ -75,7 +75,7 @@ def bytes_to_words(typing: Any, v: Any) -> Any:
 
 @intrinsic
 def half_to_float(typing: Any, v: Any) -> Any:
-    """Float16 bits in int16 lanes to float32; subnormals are exact, infinities only where in hardware."""
+    """Float16 bits in int16 lanes to float32, exact."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         kind = sig.return_type
@@ -86,20 +86,27 @@ def half_to_float(typing: Any, v: Any) -> Any:
         sign = builder.shl(builder.xor(wide, magnitude), ir.Constant(wide.type, [16] * v.lanes))
         small = builder.bitcast(builder.shl(magnitude, ir.Constant(wide.type, [13] * v.lanes)), kind.llvm)
         scaled = builder.fmul(small, constant(kind, [2.0**112] * v.lanes))  # moves the exponent's bias
-        return builder.bitcast(builder.or_(builder.bitcast(scaled, wide.type), sign), kind.llvm)
+        is_finite = builder.icmp_signed("<", magnitude, ir.Constant(wide.type, [0x7C00] * v.lanes))
+        nothing, highest = (ir.Constant(wide.type, [bits] * v.lanes) for bits in (0, 0x7F800000))
+        exponent = builder.select(is_finite, nothing, highest)
+        bits = builder.or_(builder.or_(builder.bitcast(scaled, wide.type), exponent), sign)
+        return builder.bitcast(bits, kind.llvm)
 
     return Vector("f32", v.lanes)(v), codegen
 
 
 @intrinsic
 def float_to_half(typing: Any, v: Any) -> Any:
-    """Float32 lanes to float16 bits in int16 lanes, nearest even; magnitudes above 65504 become 65504."""
+    """Float32 lanes to float16 bits in int16 lanes, nearest even; magnitudes above 65504 become 65504.
+
+    NaN stays NaN.
+    """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         lanes, wide = v.lanes, ir.VectorType(I32, v.lanes)
         top, bottom = constant(v, [65504.0] * lanes), constant(v, [-65504.0] * lanes)
-        x = builder.select(builder.fcmp_ordered("<", args[0], top), args[0], top)
-        x = builder.select(builder.fcmp_ordered(">", x, bottom), x, bottom)
+        x = builder.select(builder.fcmp_ordered(">", args[0], top), top, args[0])
+        x = builder.select(builder.fcmp_ordered("<", x, bottom), bottom, x)
         if isa.current().half:
             half = builder.fptrunc(x, Vector("f16", lanes).llvm)
             return builder.bitcast(half, sig.return_type.llvm)
@@ -136,7 +143,7 @@ def bfloat_to_float(typing: Any, v: Any) -> Any:
 
 @intrinsic
 def float_to_bfloat(typing: Any, v: Any) -> Any:
-    """Float32 lanes to bfloat16 bits in int16 lanes, nearest even (no NaN)."""
+    """Float32 lanes to bfloat16 bits in int16 lanes, nearest even; NaN stays NaN."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         wide = ir.VectorType(I32, v.lanes)
@@ -144,6 +151,8 @@ def float_to_bfloat(typing: Any, v: Any) -> Any:
         bits = builder.bitcast(args[0], wide)
         odd = builder.and_(builder.lshr(bits, sixteen), one)
         rounded = builder.add(builder.add(bits, below_half), odd)
+        quiet = builder.or_(bits, ir.Constant(wide, [0x00400000] * v.lanes))
+        rounded = builder.select(builder.fcmp_unordered("uno", args[0], args[0]), quiet, rounded)
         return builder.trunc(builder.lshr(rounded, sixteen), sig.return_type.llvm)
 
     return Vector("i16", v.lanes)(v), codegen

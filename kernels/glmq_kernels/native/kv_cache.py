@@ -16,15 +16,14 @@ from __future__ import annotations
 from typing import Any
 
 from .conversions import float_to_half, half_to_float, narrow_to_i8, round_to_int, to_float, widen_to_i32
+from .mathematics import nan_unless_finite
 from .memory import inline, load_half, store_i16
 from .simd import (
-    absolute,
     first_word,
+    largest_magnitude,
     load_f32x16,
     load_i8x16,
     load_i16x16,
-    max_lane,
-    maximum,
     splat_f32x16,
     store,
     store_lanes,
@@ -88,24 +87,26 @@ def _stores_f16() -> tuple[Any, Any]:
     def store_key(row, keys, position, head_dim):
         at = keys + position // 16 * head_dim * 32 + 2 * (position % 16)
         for d in range(0, head_dim, 16):
-            store_lanes(at + 32 * d, float_to_half(load_f32x16(row + 4 * d)), 32)
+            store_lanes(at + 32 * d, float_to_half(nan_unless_finite(load_f32x16(row + 4 * d))), 32)
 
     @inline
     def store_value(row, values, position, head_dim):
         at = values + 2 * head_dim * position
         for d in range(0, head_dim, 16):
-            store(at + 2 * d, float_to_half(load_f32x16(row + 4 * d)))
+            store(at + 2 * d, float_to_half(nan_unless_finite(load_f32x16(row + 4 * d))))
 
     return store_key, store_value
 
 
 @inline
 def _scale_of_group(row, d, head_dim):
-    """The largest magnitude of up to 32 values, over 127."""
-    largest = absolute(load_f32x16(row + 4 * d))
+    """The largest magnitude of up to 32 values, over 127; NaN where one is not finite."""
+    first = load_f32x16(row + 4 * d)
+    second = first
     if d + 16 < head_dim:
-        largest = maximum(largest, absolute(load_f32x16(row + 4 * d + 64)))
-    return max_lane(largest) / 127
+        second = load_f32x16(row + 4 * d + 64)
+    largest = largest_magnitude(first, second)
+    return largest / 127 + (largest - largest)
 
 
 @inline

@@ -14,9 +14,11 @@ exponent_bias = make_constant(i32x16, [127] * 16)
 def exp(x):
     """e**x of 16 lanes to about one unit in the last place, for x above -87; below that, nearly 0.
 
+    NaN stays NaN.
+
     x = n ln 2 + r with |r| <= ln 2 / 2, e**r by its Taylor series to r**7, times 2**n through the exponent.
     """
-    x = minimum(maximum(x, splat_f32x16(-87.0)), splat_f32x16(88.0))
+    x = minimum(splat_f32x16(88.0), maximum(splat_f32x16(-87.0), x))
     n = round_to_int(x * splat_f32x16(1.4426950408889634))
     whole = to_float(n)
     r = fma(whole, splat_f32x16(-0.693145751953125), x)
@@ -30,6 +32,12 @@ def exp(x):
     y = fma(y, r, splat_f32x16(1.0))
     y = fma(y, r, splat_f32x16(1.0))
     return y * bitcast_f32x16((n + exponent_bias()) << shift_to_exponent())
+
+
+@inline
+def nan_unless_finite(x):
+    """16 lanes as they are, but NaN in place of infinities, which may get lost on their way."""
+    return x + (x - x)
 
 
 @inline

@@ -12,7 +12,7 @@ from .simd import fma, load_f32x16, splat_f32x16, store, sum_lanes, zero_f32x16
 
 @inline
 def inverse_rms(row, columns, epsilon):
-    """1 / sqrt(mean square + epsilon) of a float32 row."""
+    """1 / sqrt(mean square + epsilon) of a float32 row; NaN where the sum of squares is not finite."""
     total = zero_f32x16()
     whole = columns // 16 * 16
     for i in range(0, whole, 16):
@@ -22,7 +22,7 @@ def inverse_rms(row, columns, epsilon):
     for i in range(whole, columns):
         x1 = float(load_f32(row + 4 * i))
         square += x1 * x1
-    return 1 / math.sqrt(square / columns + epsilon)
+    return 1 / math.sqrt(square / columns + epsilon) + (square - square)
 
 
 @inline

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..slots import CAPACITY, KEYS, N_PAST, N_TOKENS, VALUES
 from .kv_cache import make_stores
+from .mathematics import nan_unless_finite
 from .memory import argument, float_argument, inline, load_f32, store_f32
 from .norm import inverse_rms, scale_row
 from .simd import load_f32x16, splat_f32x16, store
@@ -84,4 +85,4 @@ def _norm_and_rotate(args, row, t, weight):
 def _scale(row, columns, factor):
     factors = splat_f32x16(factor)
     for i in range(0, columns, 16):
-        store(row + 4 * i, load_f32x16(row + 4 * i) * factors)
+        store(row + 4 * i, nan_unless_finite(load_f32x16(row + 4 * i) * factors))

@@ -2,9 +2,14 @@
 
 Scores are sigmoids of the router's logits. A correction bias counts for the choice only; the weights
 are the scores themselves, divided by their sum if wanted, times a factor.
+
+Whatever the numbers are, a token's experts are `top_k` different ones. Where a logit or a biased score is
+not finite, all of the token's weights are NaN, so that it shows in the output.
 """
 
 from __future__ import annotations
+
+import math
 
 from ..slots import (
     N_TOKENS,
@@ -17,21 +22,29 @@ from ..slots import (
     ROUTING_WEIGHTS,
 )
 from .activation import TILE
-from .mathematics import sigmoid
+from .mathematics import nan_unless_finite, sigmoid
 from .memory import argument, float_argument, inline, load_f32, load_i64, store_f32, store_i64
 from .simd import load_f32x16, store
 
-NEVER = -3.0e38
+LEAST = -3.3e38
+"""What scores below it, or that are NaN, are compared as."""
+
+RULED_OUT = -3.4e38
+"""Of experts in groups that are not kept: chosen only where nothing else is left."""
+
+TAKEN = -math.inf
+"""Of what has been chosen: less than anything else."""
 
 
 @inline
-def _largest(scores, count):
-    """Index of the largest of `count` float32; the first of equals."""
-    best, best_score = 0, load_f32(scores)
-    for i in range(1, count):
+def _take_largest(scores, count):
+    """Index of the largest of `count` float32 that is not taken, the first of equals; it is taken then."""
+    best, best_score = 0, TAKEN
+    for i in range(count):
         score = load_f32(scores + 4 * i)
         if score > best_score:
             best, best_score = i, score
+    store_f32(scores + 4 * best, TAKEN)
     return best
 
 
@@ -40,19 +53,19 @@ def _keep_best_groups(choice, n_experts, n_groups, kept_groups, group_scores):
     """Rule out experts outside the groups with the largest sums of their two best."""
     size = n_experts // n_groups
     for g in range(n_groups):
-        first, second = NEVER, NEVER
+        first, second = LEAST, LEAST
         for i in range(g * size, (g + 1) * size):
             score = load_f32(choice + 4 * i)
             if score > first:
                 first, second = score, first
             elif score > second:
                 second = score
-        store_f32(group_scores + 4 * g, first + second)
+        store_f32(group_scores + 4 * g, max(first + second, LEAST))
     for _ in range(kept_groups):
-        store_f32(group_scores + 4 * _largest(group_scores, n_groups), NEVER)
+        _take_largest(group_scores, n_groups)
     for i in range(n_experts):
-        if load_f32(group_scores + 4 * (i // size)) > NEVER:
-            store_f32(choice + 4 * i, NEVER)
+        if load_f32(group_scores + 4 * (i // size)) > TAKEN:
+            store_f32(choice + 4 * i, RULED_OUT)
 
 
 def choose(args, thread, threads):
@@ -72,21 +85,23 @@ def choose(args, thread, threads):
         chosen = argument(routing, ROUTING_CHOSEN) + 8 * top_k * t
         weights = argument(routing, ROUTING_WEIGHTS) + 4 * top_k * t
         for i in range(0, n_experts, 16):
-            store(choice + 4 * i, sigmoid(load_f32x16(logits + 4 * i)))
+            store(choice + 4 * i, sigmoid(nan_unless_finite(load_f32x16(logits + 4 * i))))
+        nothing = 0.0  # NaN once a score is not finite
         for i in range(n_experts):
             score = load_f32(choice + 4 * i)
             store_f32(logits + 4 * i, score)
             if bias:
-                store_f32(choice + 4 * i, score + load_f32(bias + 4 * i))
+                score += load_f32(bias + 4 * i)
+            nothing += score - score
+            store_f32(choice + 4 * i, score if score > LEAST else LEAST)
         if n_groups > 1:
             _keep_best_groups(choice, n_experts, n_groups, kept_groups, choice + 4 * (row_length - n_groups))
-        total = 0.0
+        total = nothing
         for k in range(top_k):
-            best = _largest(choice, n_experts)
-            store_f32(choice + 4 * best, NEVER)
+            best = _take_largest(choice, n_experts)
             store_i64(chosen + 8 * k, best)
             total += load_f32(logits + 4 * best)
-        factor = float_argument(args, 8)
+        factor = float_argument(args, 8) + nothing
         if argument(args, 7):
             factor /= total + 1e-20
         for k in range(top_k):

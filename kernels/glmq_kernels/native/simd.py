@@ -292,7 +292,7 @@ def divide(typing: Any, a: Any, b: Any) -> Any:
 
 @intrinsic
 def maximum(typing: Any, a: Any, b: Any) -> Any:
-    """The larger of each pair of lanes (float32)."""
+    """The larger of each pair of lanes (float32); b where one is NaN."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.select(builder.fcmp_ordered(">", *args), *args)
@@ -302,23 +302,12 @@ def maximum(typing: Any, a: Any, b: Any) -> Any:
 
 @intrinsic
 def minimum(typing: Any, a: Any, b: Any) -> Any:
-    """The smaller of each pair of lanes (float32)."""
+    """The smaller of each pair of lanes (float32); b where one is NaN."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.select(builder.fcmp_ordered("<", *args), *args)
 
     return a(a, b), codegen
-
-
-@intrinsic
-def absolute(typing: Any, a: Any) -> Any:
-    """The magnitude of each lane (float32)."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        kind = sig.return_type
-        return call_llvm(builder, f"llvm.fabs.v{kind.lanes}{kind.element}", kind.llvm, args)
-
-    return a(a), codegen
 
 
 @intrinsic
@@ -339,13 +328,34 @@ def sum_lanes(typing: Any, v: Any) -> Any:
 
 @intrinsic
 def max_lane(typing: Any, v: Any) -> Any:
-    """The largest lane (float32, no NaN)."""
+    """The largest lane (float32). With NaN among them it is any lane."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        name = f"llvm.vector.reduce.fmax.v{v.lanes}f32"
-        return call_llvm(builder, name, v.llvm.element, args, fastmath=("nnan",))
+        found = args[0]
+        while (n := found.type.count // 2) > 0:
+            low, high = (shuffle_value(builder, found, found, range(i, i + n)) for i in (0, n))
+            found = builder.select(builder.fcmp_ordered(">", low, high), low, high)
+        return builder.extract_element(found, I32(0))
 
     return types.float32(v), codegen
+
+
+@intrinsic
+def largest_magnitude(typing: Any, a: Any, b: Any) -> Any:
+    """The largest magnitude of the lanes of two vectors (float32); NaN where one of them is NaN.
+
+    Magnitudes are compared as integers: their bits are in the order of the numbers, NaN being the highest.
+    """
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        wide = Vector("i32", a.lanes).llvm
+        mask = ir.Constant(wide, [0x7FFFFFFF] * a.lanes)
+        low, high = (builder.and_(builder.bitcast(each, wide), mask) for each in args)
+        larger = builder.select(builder.icmp_signed(">", low, high), low, high)
+        found = call_llvm(builder, f"llvm.vector.reduce.smax.v{a.lanes}i32", I32, [larger])
+        return builder.bitcast(found, ir.FloatType())
+
+    return types.float32(a, a), codegen
 
 
 @intrinsic
