@@ -42,7 +42,13 @@ class SentencePieces:
                 f"{file.path}: the vocabulary has no token of the type 'unknown'; convert the model anew"
             )
         self._processor = sentencepiece.SentencePieceProcessor()
-        self._processor.LoadFromSerializedProto(model_proto(vocabulary, scores))
+        try:
+            self._processor.LoadFromSerializedProto(model_proto(vocabulary, scores))
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"{file.path}: its vocabulary cannot be read: {reason}; convert the model anew"
+            ) from None
 
     def encode(self, text: str, after_special: bool) -> list[int]:
         """Token ids of text without special tokens, at the start or `after_special`: a space precedes it."""

@@ -112,6 +112,8 @@ def _types(file: GGUFFile, n: int) -> np.ndarray:
         raise UserError(
             f"{file.path}: tokenizer.ggml.token_type does not fit the {n} tokens; the file is damaged"
         )
+    if types.min() < 0 or types.max() > BYTE:
+        raise UserError(f"{file.path}: tokenizer.ggml.token_type holds unknown types; the file is damaged")
     return types.astype(np.int32)
 
 
@@ -139,7 +141,7 @@ def _eog_ids(file: GGUFFile, ids: Mapping[str, int], types: np.ndarray) -> froze
         marked.discard(END_OF_A_PART)
     is_glm = (
         file.metadata.get("general.architecture") == "glm4moe"
-        or file.metadata.get("tokenizer.ggml.pre") in GLM_PRE_TOKENIZERS
+        or file.text("tokenizer.ggml.pre", "") in GLM_PRE_TOKENIZERS
     )
     if is_glm:
         marked |= GLM_END_TEXTS & ids.keys()

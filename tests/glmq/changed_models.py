@@ -47,8 +47,42 @@ class Case:
 
 
 def in_groups(model: SmallModel) -> None:
+    """Groups of experts, and the keys that every file may have."""
     model.writer.add_expert_group_count(4)
     model.writer.add_expert_group_used_count(2)
+    model.writer.add_uint32("glm4moe.expert_shared_feed_forward_length", small_models.EXPERT_WIDTH)
+    model.writer.add_uint32("glm4moe.nextn_predict_layers", 0)
+    with_optional_keys(model)
+
+
+def with_optional_keys(model: SmallModel) -> None:
+    """Scaling by YaRN, settings of sampling, special tokens."""
+    writer, prefix = model.writer, f"{model.writer.arch}.rope.scaling."
+    writer.add_string(f"{prefix}type", "yarn")
+    writer.add_uint32(f"{prefix}original_context_length", 128)
+    for name in ("factor", "attn_factor", "yarn_attn_factor", "yarn_beta_fast", "yarn_beta_slow"):
+        writer.add_float32(prefix + name, {"yarn_beta_fast": 32, "factor": 4}.get(name, 1))
+    for name in ("temp", "top_p", "min_p", "xtc_probability", "penalty_repeat", "mirostat_tau"):
+        writer.add_float32(f"general.sampling.{name}", 0.5)
+    for name in ("top_k", "penalty_last_n", "mirostat"):
+        writer.add_int32(f"general.sampling.{name}", 0)
+    writer.add_eot_token_id(3)
+    writer.add_array("tokenizer.ggml.eos_token_ids", [4, 5])
+    writer.add_bool("tokenizer.ggml.add_bos_token", True)
+
+
+def in_sentence_pieces(model: SmallModel) -> None:
+    """Another vocabulary: SentencePiece's, with bytes."""
+    for name in ("model", "pre", "tokens", "token_type", "merges"):
+        model.writer.kv_data[0].pop(f"tokenizer.ggml.{name}")
+    n = small_models.N_VOCAB
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "\u2581", "a", "b", "ab"]
+    tokens += [f"[PAD{i}]" for i in range(n - len(tokens))]
+    model.writer.add_tokenizer_model("llama")
+    model.writer.add_token_list(tokens)
+    model.writer.add_token_types([2, 3, 3, *256 * [6], *4 * [1], *(n - 263) * [5]])
+    model.writer.add_token_scores([-float(i) for i in range(n)])
+    model.writer.add_chat_template("{% for m in messages %}{{ bos_token }}{{ m.content }}{% endfor %}")
 
 
 def narrow(write: Callable[..., Path]) -> Callable[..., Path]:
@@ -72,8 +106,10 @@ MODELS: dict[str, Callable[[Path], Path]] = {
         narrow(write_glm4moe), type_name="Q8_0", qk_norm=True, change=in_groups
     ),
     "glm4moe in Q4_K": partial(write_glm4moe, type_name="Q4_K", qk_norm=True, name="GLM-4.6"),
-    "llama in F16": partial(narrow(write_llama), type_name="F16"),
-    "llama in Q4_0": partial(narrow(write_llama), type_name="Q4_0"),
+    "llama in F16": partial(narrow(write_llama), type_name="F16", change=with_optional_keys),
+    "llama in Q4_0 with sentence pieces": partial(
+        narrow(write_llama), type_name="Q4_0", change=in_sentence_pieces
+    ),
 }
 
 
