@@ -57,7 +57,8 @@ class ArgumentType:
         """The value that a text stands for; the text itself when it is none of the types.
 
         Where strings and other types are allowed, a text that reads as one of the other types is that,
-        unless the schema names the text. Where anything is allowed, it is JSON if it parses.
+        unless the schema names the text. Where anything is allowed, it is JSON if it parses. A null is a
+        null wherever it cannot be a string.
         """
         if self.is_string or text in self.strings:
             return text
@@ -73,6 +74,8 @@ class ArgumentType:
             return text
         if isinstance(value, float) and value.is_integer() and "number" not in self.types:
             value = int(value)
+        if value is None and "string" not in self.types:
+            return None
         return value if _TYPE_OF_CLASS[type(value)] in self.types else text
 
     def _repaired(self, value: Any) -> Any:
@@ -109,6 +112,11 @@ class ArgumentTypes:
         functions = [tool.get("function", tool) for tool in tools]
         self._schemas = {function.get("name"): function.get("parameters") for function in functions}
 
+    def declared(self, tool: str) -> frozenset[str]:
+        """The names of all arguments that a tool's schema describes by name."""
+        root = self._schemas.get(tool)
+        return frozenset(_declared(root, root, frozenset()))
+
     def of(self, tool: str, argument: str) -> ArgumentType:
         """The type of one argument; anything for tools and arguments that no schema describes."""
         root = self._schemas.get(tool)
@@ -134,6 +142,8 @@ def _argument_schema(
     for keyword in ("anyOf", "oneOf"):
         parts = [_argument_schema(part, argument, root, seen) for part in _schemas(schema, keyword)]
         described += [{"anyOf": [part for part in parts if part]}] if any(parts) else []
+    branches = [_argument_schema(schema.get(keyword), argument, root, seen) for keyword in ("then", "else")]
+    described += [{"anyOf": [part for part in branches if part]}] if any(branches) else []
     if not described:
         patterns = schema.get("patternProperties")
         patterns = patterns if isinstance(patterns, dict) else {}
@@ -141,6 +151,22 @@ def _argument_schema(
     if not described and isinstance(schema.get("additionalProperties"), dict):
         described.append(schema["additionalProperties"])
     return {"allOf": described} if described else None
+
+
+def _declared(schema: object, root: object, seen: frozenset[str]) -> set[str]:
+    """The names of the properties in an object's schema and in the schemas that it is combined of."""
+    if not isinstance(schema, dict):
+        return set()
+    properties = schema.get("properties")
+    names = set(properties) if isinstance(properties, dict) else set()
+    target, seen_with = _referred(schema, root, seen)
+    names |= _declared(target, root, seen_with)
+    for keyword in ("allOf", "anyOf", "oneOf"):
+        for part in _schemas(schema, keyword):
+            names |= _declared(part, root, seen)
+    for keyword in ("if", "then", "else"):
+        names |= _declared(schema.get(keyword), root, seen)
+    return names
 
 
 def _type_of(schema: object, root: object, seen: frozenset[str]) -> ArgumentType:

@@ -18,8 +18,8 @@ from glmq_kernels.errors import UserError
 from ..constraint.token_table import token_bytes
 from ..guide import Guide
 from ..tokenizer import Tokenizer
+from .answer_tags import END_THINK, THINK
 
-THINK, END_THINK = "<think>", "</think>"
 MAX_BLANK_TOKENS = 2
 """Tokens of line breaks that an answer may begin with, whatever it is constrained to."""
 

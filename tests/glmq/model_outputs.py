@@ -27,9 +27,10 @@ def function(name, **properties):
     return {"type": "function", "function": {"name": name, "parameters": parameters}}
 
 
-def events_of(pieces, tools=(), in_reasoning=False):
-    parser = OutputParser(tools, in_reasoning=in_reasoning)
-    return [event for piece in pieces for event in parser.push(piece)] + parser.finish()
+def events_of(pieces, tools=(), in_reasoning=False, ended_by_model=False, **more):
+    parser = OutputParser(tools, in_reasoning=in_reasoning, **more)
+    events = [event for piece in pieces for event in parser.push(piece)]
+    return events + parser.finish(ended_by_model=ended_by_model)
 
 
 def pieces_of(text, size):

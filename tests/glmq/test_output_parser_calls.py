@@ -22,7 +22,9 @@ TOOLS = [
     ),
     {"name": "bare", "parameters": {"type": "object", "properties": {"s": {"type": "string"}}}},
     {"type": "function", "function": {"name": "no_schema"}},
+    {"type": "function", "function": {"name": "mcp__a-b.c:d/E_9"}},
 ]
+NONE = "there is f, bare, no_schema, mcp__a-b.c:d/E_9"
 
 
 def call(*pairs, name="f"):
@@ -114,7 +116,7 @@ WELL_FORMED = {
     "a string where null may be": (call(("maybe", '"null"')), [f(maybe='"null"')]),
     "an unknown argument of JSON": (call(("more", "[1]")), [f(more=[1])]),
     "an unknown argument of text": (call(("more", "one, two")), [f(more="one, two")]),
-    "an unknown tool": (call(("s", "1"), name="g"), [("call", "g", {"s": 1}, None)]),
+    "an unknown tool": (call(("s", "1"), name="g"), [("call", "g", {"s": 1}, f"there is no tool g; {NONE}")]),
     "a tool without a schema": (
         call(("s", "x"), name="no_schema"),
         [("call", "no_schema", {"s": "x"}, None)],
@@ -146,6 +148,7 @@ WELL_FORMED = {
 ENDED = "the output ended "
 BEFORE_CLOSE = ENDED + "before </tool_call>"
 ANOTHER = "another call began "
+HOLDS = "the value of 's' holds another argument, or </arg_value> is missing in it"
 
 
 def bad(problem, name="f", **arguments):
@@ -153,10 +156,9 @@ def bad(problem, name="f", **arguments):
 
 
 MALFORMED = {
-    "ends after the tag": ("<tool_call>", [bad(f"{ENDED}inside the tool's name; the call has no name", "")]),
-    "ends inside the name": ("<tool_call>get_wea", [bad(f"{ENDED}inside the tool's name", "get_wea")]),
+    "ends inside the name": ("<tool_call>no_sch", [bad(f"{ENDED}inside the tool's name", "no_sch")]),
     "ends after the name's line": ("<tool_call>f\n", [bad(BEFORE_CLOSE)]),
-    "ends inside a key": ("<tool_call>f⏎<arg_key>ci", [bad(f"{ENDED}inside the argument's name 'ci'")]),
+    "ends inside a key": ("<tool_call>f⏎<arg_key>ma", [bad(f"{ENDED}inside the argument's name 'ma'")]),
     "ends after a key": ("<tool_call>f⏎<arg_key>s</arg_key>⏎", [bad(f"{ENDED}before the value of 's'")]),
     "ends inside a string": (
         "<tool_call>f⏎<arg_key>s</arg_key>⏎<arg_value>Kö",
@@ -190,28 +192,7 @@ MALFORMED = {
         "<tool_call>f⏎<arg_key>s</arg_key>⏎<arg_value>a</arg_value>⏎</tool_c",
         [bad(f"{ENDED}inside the value of 's'", s="a</arg_value>⏎</tool_c")],
     ),
-    "no name": ("<tool_call>⏎</tool_call>", [bad("the call has no name", "")]),
     "no name but arguments": (call(("s", "1"), name=""), [bad("the call has no name", "", s=1)]),
-    "a sentence for a name": (
-        "<tool_call>I call f\n</tool_call>",
-        [bad("'I call f' is not the name of a tool", "I call f")],
-    ),
-    "a call in JSON": (
-        '<tool_call>{"name": "f"}</tool_call>',
-        [bad("""'{"name": "f"}' is not the name of a tool""", '{"name": "f"}')],
-    ),
-    "a tag in the name": (
-        "<tool_call><think></tool_call>",
-        [bad("'<think>' is not the name of a tool", "<think>")],
-    ),
-    "a very long name": (
-        f"<tool_call>{'word ' * 50}</tool_call>",
-        [bad(f"'{('word ' * 50)[:60]}…' is not the name of a tool", ("word " * 50).strip())],
-    ),
-    "JSON for arguments": (
-        '<tool_call>f\n{"s": "a"}</tool_call>',
-        [bad("""text between the tags: '{"s": "a"}'""")],
-    ),
     "text after the name": (
         "<tool_call>f\nwith <b>\n</tool_call>",
         [bad("text between the tags: 'with <b>'")],
@@ -242,8 +223,8 @@ MALFORMED = {
         [bad("the argument 's' has no value", n=1)],
     ),
     "an unclosed key before a value": (
-        "<tool_call>f⏎<arg_key>s⏎<arg_value>a</arg_value>⏎</tool_call>",
-        [bad("</arg_key> is missing after 's'", s="a")],
+        "<tool_call>f⏎<arg_key>k⏎<arg_value>a</arg_value>⏎</tool_call>",
+        [bad("</arg_key> is missing after 'k'", k="a")],
     ),
     "an unclosed key before the end": (
         "<tool_call>f⏎<arg_key>s⏎</tool_call>",
@@ -252,10 +233,6 @@ MALFORMED = {
     "an unclosed key before another": (
         "<tool_call>f⏎<arg_key>s⏎<arg_key>n</arg_key>⏎<arg_value>1</arg_value>⏎</tool_call>",
         [bad("</arg_key> is missing after 's'; the argument 's' has no value", n=1)],
-    ),
-    "an unclosed value": (
-        "<tool_call>f⏎<arg_key>s</arg_key>⏎<arg_value>a⏎</tool_call>",
-        [bad(f"{ENDED}inside the value of 's'", s="a⏎</tool_call>")],
     ),
     "a value twice": (
         call(("s", "a"), ("s", "b"), ("n", "1")),
@@ -266,16 +243,12 @@ MALFORMED = {
         [bad("the argument 'n' comes twice, the first value stands", n=1)],
     ),
     "a call begins inside a name": (
-        "<tool_call>g<tool_call>f</tool_call>",
-        [bad(f"{ANOTHER}inside the tool's name", "g"), f()],
-    ),
-    "the tag twice": (
-        "<tool_call><tool_call>f</tool_call>",
-        [bad(f"{ANOTHER}inside the tool's name; the call has no name", ""), f()],
+        "<tool_call>f<tool_call>f</tool_call>",
+        [bad(f"{ANOTHER}inside the tool's name"), f()],
     ),
     "a call begins after the name": (
-        "<tool_call>g\n<tool_call>f\n</tool_call>",
-        [bad(f"{ANOTHER}before </tool_call>", "g"), f()],
+        "<tool_call>f\n<tool_call>f\n</tool_call>",
+        [bad(f"{ANOTHER}before </tool_call>"), f()],
     ),
     "a call begins inside a key": (
         "<tool_call>f⏎<arg_key>s<tool_call>f</tool_call>",
@@ -302,6 +275,165 @@ MALFORMED = {
 }
 
 
+REPAIRED = {
+    "the tag twice": (f"<tool_call>{call(('s', 'a'))}", [f(s="a")]),
+    "the tag twice with a line break": (f"<tool_call>\n{call(('s', 'a'))}", [f(s="a")]),
+    "a name in quotes": (call(("s", "a"), name='"f"'), [f(s="a")]),
+    "a name with brackets": (call(("s", "a"), name="f()"), [f(s="a")]),
+    "a name with a colon": (call(("s", "a"), name="f:"), [f(s="a")]),
+    "<arg_key> missing behind the name": (
+        "<tool_call>fs</arg_key>⏎<arg_value>a</arg_value>⏎</tool_call>",
+        [f(s="a")],
+    ),
+    "<arg_key> missing behind the name and space": (
+        "<tool_call>f s</arg_key>⏎<arg_value>a</arg_value>⏎</tool_call>",
+        [f(s="a")],
+    ),
+    "<tool_call> for <arg_key>": (
+        "<tool_call>f⏎<tool_call>s</arg_key>⏎<arg_value>a</arg_value>⏎</tool_call>",
+        [f(s="a")],
+    ),
+    "<arg_key> missing later": (
+        "<tool_call>f⏎<arg_key>s</arg_key>⏎<arg_value>a</arg_value>⏎t</arg_key>⏎<arg_value>b</arg_value>⏎"
+        "</tool_call>",
+        [f(s="a", t="b")],
+    ),
+    "<arg_key> twice": (
+        "<tool_call>f⏎<arg_key><arg_key>s</arg_key>⏎<arg_value>a</arg_value>⏎</tool_call>",
+        [f(s="a")],
+    ),
+    "</arg_key> missing": (
+        "<tool_call>f⏎<arg_key>s⏎<arg_value>a</arg_value>⏎</tool_call>",
+        [f(s="a")],
+    ),
+    "</arg_key> twice": (
+        "<tool_call>f⏎<arg_key>s</arg_key></arg_key>⏎<arg_value>a</arg_value>⏎</tool_call>",
+        [f(s="a")],
+    ),
+    "</arg_value> for </arg_key>": (
+        "<tool_call>f⏎<arg_key>s</arg_value>⏎<arg_value>a</arg_value>⏎</tool_call>",
+        [f(s="a")],
+    ),
+    "<arg_value> missing": (
+        "<tool_call>f⏎<arg_key>s</arg_key>⏎some text</arg_value>⏎</tool_call>",
+        [f(s="some text")],
+    ),
+    "<arg_value> missing of the first of two": (
+        "<tool_call>f⏎<arg_key>n</arg_key>⏎7</arg_value>⏎<arg_key>s</arg_key>⏎<arg_value>a</arg_value>⏎"
+        "</tool_call>",
+        [f(n=7, s="a")],
+    ),
+    "</arg_value> missing before a parameter": (
+        "<tool_call>f⏎<arg_key>s</arg_key>⏎<arg_value>hello⏎<arg_key>t</arg_key>⏎<arg_value>b</arg_value>⏎"
+        "</tool_call>",
+        [f(s="hello", t="b")],
+    ),
+    "</arg_value> missing twice": (
+        "<tool_call>f⏎<arg_key>s</arg_key>⏎<arg_value>hello⏎<arg_key>t</arg_key>⏎<arg_value>b⏎<arg_key>n"
+        "</arg_key>⏎<arg_value>3</arg_value>⏎</tool_call>",
+        [f(s="hello", t="b", n=3)],
+    ),
+    "</arg_value> missing at the end": (
+        "<tool_call>f⏎<arg_key>s</arg_key>⏎<arg_value>hello⏎</tool_call>",
+        [f(s="hello")],
+    ),
+    "</arg_value> missing before another call": (
+        f"<tool_call>f⏎<arg_key>s</arg_key>⏎<arg_value>hello⏎</tool_call>{call(('s', 'x'))}",
+        [f(s="hello"), f(s="x")],
+    ),
+    "</arg_value> missing before text": (
+        "<tool_call>f⏎<arg_key>s</arg_key>⏎<arg_value>hello⏎</tool_call>\nSo I wait.",
+        [f(s="hello"), ("say", "So I wait.")],
+    ),
+    "</think> between the tags": (
+        "<tool_call>f</think>⏎<arg_key>s</arg_key>⏎<arg_value>a</arg_value>⏎</think></tool_call>",
+        [f(s="a")],
+    ),
+    "a quoted parameter": (
+        call(("s", "Use <arg_key>t</arg_key><arg_value>b</arg_value> here")),
+        [f(s="Use <arg_key>t</arg_key><arg_value>b</arg_value> here")],
+    ),
+    "a quoted call": (
+        call(("s", f"See {call(('s', 'x'))} and")),
+        [f(s=f"See {call(('s', 'x'))} and")],
+    ),
+    "a quoted call of an unknown tool": (
+        call(("s", f"{call(('s', 'x'), name='g')} and")),
+        [f(s=f"{call(('s', 'x'), name='g')} and")],
+    ),
+    "a call as JSON": (
+        '<tool_call>{"name": "f", "arguments": {"s": "a", "n": 1}}</tool_call>',
+        [f(s="a", n=1)],
+    ),
+    "a call as JSON over lines": (
+        '<tool_call>\n{\n "name": "f",\n "parameters": {"s": "a\nb"}\n}\n</tool_call>\nSo.',
+        [f(s="a\nb"), ("say", "So.")],
+    ),
+    "a call as JSON in a fence": ('<tool_call>\n```json\n{"name": "f"}\n```\n</tool_call>', [f()]),
+    "a call as JSON with text for arguments": (
+        r'<tool_call>{"name": "f", "arguments": "{\"s\": \"a\"}"}</tool_call>',
+        [f(s="a")],
+    ),
+    "a call as OpenAI writes it": (
+        r'<tool_call>{"type": "function", "function": {"name": "f", "arguments": "{}"}}</tool_call>',
+        [f()],
+    ),
+    "a call as JSON without arguments": ('<tool_call>{"name": "f", "arguments": null}</tool_call>', [f()]),
+    "a tag in JSON": (
+        '<tool_call>{"name": "f", "arguments": {"s": "</tool_call> <arg_key>"}}</tool_call>',
+        [f(s="</tool_call> <arg_key>")],
+    ),
+    "JSON for arguments": ('<tool_call>f\n{"s": "a"}</tool_call>', [f(s="a")]),
+    "JSON for arguments in the name's line": ('<tool_call>f{"s": "a"}</tool_call>', [f(s="a")]),
+}
+
+UNREPAIRED = {
+    "an unknown parameter inside a value": (
+        "<tool_call>f⏎<arg_key>s</arg_key>⏎<arg_value>a<arg_key>k</arg_key>⏎<arg_value>b</arg_value>⏎"
+        "</tool_call>",
+        [bad(HOLDS, s="a<arg_key>k</arg_key>⏎<arg_value>b")],
+    ),
+    "a parameter that is given inside a value": (
+        "<tool_call>f⏎<arg_key>s</arg_key>⏎<arg_value>a<arg_key>s</arg_key>⏎<arg_value>b</arg_value>⏎"
+        "</tool_call>",
+        [bad(HOLDS, s="a<arg_key>s</arg_key>⏎<arg_value>b")],
+    ),
+    "an unknown parameter without <arg_key>": (
+        "<tool_call>f⏎<arg_key>s</arg_key>⏎<arg_value>a</arg_value>k</arg_key>⏎<arg_value>b</arg_value>⏎"
+        "</tool_call>",
+        [bad(HOLDS, s="a</arg_value>k</arg_key>⏎<arg_value>b")],
+    ),
+    "two tags missing": (
+        "<tool_call>f⏎<arg_key>s</arg_key>⏎<arg_value>a<arg_key>t</arg_key>b</arg_value>⏎</tool_call>",
+        [bad(HOLDS, s="a<arg_key>t</arg_key>b")],
+    ),
+    "both tags of a value missing": (
+        "<tool_call>f⏎<arg_key>s</arg_key>hello⏎</tool_call>",
+        [bad("the argument 's' has no value; text between the tags: 'hello'")],
+    ),
+    "another call inside a value": (
+        f"<tool_call>f⏎<arg_key>s</arg_key>⏎<arg_value>hello{call(('s', 'x'))}",
+        [bad(f"{ANOTHER}inside the value of 's'", s="hello"), f(s="x")],
+    ),
+    "an unknown tool in JSON": (
+        '<tool_call>{"name": "g", "arguments": {}}</tool_call>',
+        [bad(f"there is no tool g; {NONE}", "g")],
+    ),
+    "arguments in JSON that are none": (
+        '<tool_call>{"name": "f", "arguments": [1]}</tool_call>',
+        [bad("its arguments are no object")],
+    ),
+    "broken JSON, then a call": (
+        f'<tool_call>{{"name": "f", "arguments": {{"s": "a</tool_call>{call()}',
+        [bad("its JSON cannot be read: Unterminated string starting at: line 1 column 34 (char 33)"), f()],
+    ),
+    "JSON that is cut": (
+        '<tool_call>{"name": "f"}',
+        [bad("the output ended before </tool_call>")],
+    ),
+}
+
+
 def in_format(value, line_break):
     if isinstance(value, str):
         return value.replace("⏎", line_break)
@@ -317,6 +449,18 @@ def in_format(value, line_break):
 @pytest.mark.parametrize("line_break", FORMATS.values(), ids=FORMATS)
 @pytest.mark.parametrize(("text", "expected"), WELL_FORMED.values(), ids=WELL_FORMED)
 def test_calls(text, expected, line_break):
+    check(text, expected, line_break)
+
+
+@pytest.mark.parametrize("line_break", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize(("text", "expected"), REPAIRED.values(), ids=REPAIRED)
+def test_what_is_missing_is_repaired_where_one_reading_is_possible(text, expected, line_break):
+    check(text, expected, line_break)
+
+
+@pytest.mark.parametrize("line_break", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize(("text", "expected"), UNREPAIRED.values(), ids=UNREPAIRED)
+def test_what_may_be_read_in_two_ways_is_a_problem(text, expected, line_break):
     check(text, expected, line_break)
 
 

@@ -47,9 +47,31 @@ SCHEMAS = {
 }
 TOOLS = [function("f", **SCHEMAS)]
 TOOLS[0]["function"]["parameters"]["$defs"] = {"digits": {"enum": ["0", "1", "007"]}}
+FORMS = (
+    "<tool_call>f",
+    "<tool_call>f<arg_key>s</arg_key><arg_value>",
+    "<tool_call>g<arg_key>k</arg_key>",
+    "<arg_key>t</arg_key>\n<arg_value>",
+    "</arg_value>n</arg_key><arg_value>",
+    "</arg_value>\n</tool_call>",
+    '{"name": "f", ',
+    '"arguments": {"s": "',
+    '"}}',
+    "```json\n",
+)
+"""Parts of calls, some of them malformed."""
 SOUP = st.lists(st.sampled_from(SCRAPS), max_size=25).map("".join)
-END_OF_VALUE = re.compile(r"</arg_value>\s*(<arg_key>|</?tool_call>)")
-STRINGS = (st.text() | SOUP).filter(lambda text: not END_OF_VALUE.search(text))
+SOUP_OF_FORMS = st.lists(st.sampled_from(SCRAPS + FORMS), max_size=15).map("".join)
+MISREAD = re.compile(
+    r"</arg_value>(\s|</?think>)*(<arg_key>|</?tool_call>)"  # ends the value
+    r"|</arg_value>\s*\w+\s*</arg_key>"  # as does this, when a parameter has that name
+    r"|</tool_call>(.|\n)*<tool_call>"  # another call may begin behind the first
+    r"|<tool_call>\s*\w+\s*(<arg_key>|</tool_call>)"
+    r"|<arg_key>[^<]*(</arg_key>|<arg_value>)"  # another argument may begin
+    r"|</arg_key>(\s|</?think>)*<arg_value>"
+)
+"""What in a value is no text, or cannot be told from what is none."""
+STRINGS = (st.text() | SOUP).filter(lambda text: not MISREAD.search(text))
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 SCALARS = st.none() | st.booleans() | st.integers() | FLOATS | STRINGS
 JSON = st.recursive(SCALARS, lambda part: st.lists(part) | st.dictionaries(STRINGS, part), max_leaves=5)
@@ -67,6 +89,7 @@ ARGUMENTS = st.fixed_dictionaries(
         "digits or null": st.sampled_from(["0", "1", "007", None]),
     },
 )
+WORDS = st.lists(st.sampled_from(["so", "it", "is", "\n", " ", "1", "<", "Ä"]), min_size=1).map("".join)
 SENTENCES = st.text().map(lambda text: text.replace("<", ">").strip()).filter(bool)
 
 
@@ -98,12 +121,41 @@ def test_outputs_as_the_models_write_them(output, data):
     assert joined(events) == joined(events_of([text], TOOLS)) == joined(events_of(text, TOOLS))
 
 
-@given(SOUP | st.text(), st.booleans(), st.data())
-def test_any_text_cut_anywhere_tells_the_same(text, in_reasoning, data):
-    events = events_of(cut(data, text), TOOLS, in_reasoning)
-    assert joined(events) == joined(events_of([text], TOOLS, in_reasoning))
-    assert joined(events) == joined(events_of(text, TOOLS, in_reasoning))
+@given(SOUP | SOUP_OF_FORMS | st.text(), st.booleans(), st.booleans(), st.data())
+def test_any_text_cut_anywhere_tells_the_same(text, in_reasoning, ended_by_model, data):
+    more = {"in_reasoning": in_reasoning, "ended_by_model": ended_by_model}
+    events = events_of(cut(data, text), TOOLS, **more)
+    assert joined(events) == joined(events_of([text], TOOLS, **more))
+    assert joined(events) == joined(events_of(text, TOOLS, **more))
     told(events)
+
+
+@given(SOUP | SOUP_OF_FORMS, st.booleans())
+def test_without_tools_nothing_is_left_out_but_tags_of_thinking(text, in_reasoning):
+    events = events_of([text], in_reasoning=in_reasoning)
+    kept = "".join(event.text for event in events)
+    assert re.sub(r"</?think>|\s", "", kept) == re.sub(r"</?think>|\s", "", text)
+
+
+@given(
+    st.lists(st.fixed_dictionaries({}, optional={"s": WORDS, "t": WORDS, "n": st.integers()}), min_size=1),
+    st.sampled_from(list(FORMATS.values())),
+    st.booleans(),
+    st.data(),
+)
+def test_calls_in_which_one_tag_is_missing_or_twice_are_read_as_they_were_or_have_a_problem(
+    calls, line_break, is_doubled, data
+):
+    text = "".join(line_break + call_text("f", arguments, line_break) for arguments in calls)
+    tags = list(re.finditer("</?(tool_call|arg_key|arg_value)>", text))
+    tag = data.draw(st.sampled_from(tags))
+    text = text[: tag.end() if is_doubled else tag.start()] + text[tag.start() if is_doubled else tag.end() :]
+    found = told(events_of([text], TOOLS, ended_by_model=True))
+    for event in found:
+        is_whole = event[0] == "call" and event[3] is None
+        assert not is_whole or any(repr(event[2]) == repr(arguments) for arguments in calls), text
+    n_unharmed = sum(event[0] == "call" and event[3] is None for event in found)
+    assert n_unharmed >= len(calls) - 2, text
 
 
 @given(SOUP.map(lambda soup: "<tool_call>f\n<arg_key>s</arg_key><arg_value>" + soup), st.data())
