@@ -14,6 +14,7 @@ from .errors import ModelClosed
 from .guide import Guide
 from .sampling import Sampler, Sampling
 from .session import Cancelled, Evaluated, Session, User
+from .stop_texts import StopTexts
 from .tokenizer import Tokenizer
 
 
@@ -87,7 +88,7 @@ class Generation:
         """None while it runs, then why it has ended.
 
         "stop" (the model or the guide ended it, or a stop string came), "length" (max_tokens), "context" (no
-        room left) or "cancelled".
+        room left) or "cancelled". Where the last three cut a character in two, its first bytes are no text.
         """
         reason = self._drawing.finish_reason
         return "cancelled" if reason is None and self._drawing.has_ended else reason
@@ -124,7 +125,7 @@ class Drawing:
         self._sampler = Sampler(sampling, tokenizer, self.prompt)
         self._guide = guide
         self._max_tokens, self._progress = max_tokens, progress
-        self._stop = [text for text in stop if text]
+        self._stop = StopTexts(stop)
         self._cancelled = threading.Event()
         self._session: Session | None = None
         self._at_rest = False
@@ -163,26 +164,16 @@ class Drawing:
 
     def _certain(self) -> Iterator[str]:
         """Text of whole characters that cannot begin a stop string any more."""
-        held = ""
         stream = self._tokenizer.stream()
         for token in self._draw():
-            held, piece = self._release(held + stream.push(token))
-            if piece:
+            if piece := self._stop.push(stream.push(token)):
                 yield piece
-            if self.finish_reason:
+            if self._stop.found:
+                self.finish_reason = "stop"
                 return
-        held, piece = self._release(held + stream.flush())
-        if piece or held:
-            yield piece + held
-
-    def _release(self, text: str) -> tuple[str, str]:
-        """Text that may begin a stop string and is held back, and text that may go out."""
-        found = [at for at in (text.find(stop) for stop in self._stop) if at >= 0]
-        if found:
-            self.finish_reason = "stop"
-            return "", text[: min(found)]
-        n_held = max((_overlap(text, stop) for stop in self._stop), default=0)
-        return text[len(text) - n_held :], text[: len(text) - n_held]
+        unfinished = stream.flush() if self.finish_reason == "stop" else ""
+        if piece := self._stop.push(unfinished) + self._stop.flush():
+            yield piece
 
     def _draw(self) -> Iterator[int]:
         """Tokens until the model, the guide, a limit or the caller ends it."""
@@ -264,11 +255,3 @@ def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
             break
         n += 1
     return n
-
-
-def _overlap(text: str, stop: str) -> int:
-    """Length of the longest end of `text` that begins `stop`."""
-    for n in range(min(len(text), len(stop) - 1), 0, -1):
-        if text.endswith(stop[:n]):
-            return n
-    return 0

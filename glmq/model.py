@@ -289,10 +289,16 @@ class Model:
             constraint = self._strict(tools, constraint)
         guide = guide_of(self.tokenizer, prompt, constraint, think_budget)
         generation = self.generate(
-            tokens, sampling=sampling, max_tokens=max_tokens, stop=stop, session=session, progress=progress,
+            tokens, sampling=sampling, max_tokens=max_tokens, session=session, progress=progress,
             constraint=guide,
         )  # fmt: skip
-        return Answer(generation, OutputParser(tools, in_reasoning=prompt.in_reasoning))
+        parser = OutputParser(
+            tools,
+            in_reasoning=prompt.in_reasoning,
+            continues=bool(continue_final_message),
+            is_constrained=constraint is not None and not (strict_tools and tools),
+        )
+        return Answer(generation, parser, stop_texts(stop))
 
     def _check_limits(self, max_tokens: object, least: int, sampling: object, session: object) -> None:
         from .sampling import Sampling

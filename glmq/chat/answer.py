@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..constraint import Constraint
 from ..generation import Timings
 from ..guide import Guide
+from ..stop_texts import StopTexts
 from ..tokenizer import Tokenizer
 from .events import ContentText, Event, ReasoningText, ToolCallBegin, ToolCallEnd
 from .messages import Message
@@ -28,7 +29,13 @@ def guide_of(
             lambda: constraint.guide(tokenizer), tokenizer, prompt.in_reasoning, prompt.may_think
         )
     if think_budget is not None:
-        guide = ThinkingBudget(think_budget, tokenizer, prompt.in_reasoning, guide)
+        guide = ThinkingBudget(
+            think_budget,
+            tokenizer,
+            prompt.in_reasoning,
+            guide,
+            may_resume=constraint is None,
+        )
     return guide
 
 
@@ -70,24 +77,51 @@ class _Parts:
             self.calls[event.index] = call | {"id": self.calls[event.index]["id"]}
 
 
-def _events(generation: Text, parser: OutputParser, parts: _Parts) -> Iterator[Event]:
+def _events(generation: Text, parser: OutputParser, stop: StopTexts, parts: _Parts) -> Iterator[Event]:
     """The events of an answer. It does not hold the answer, which so ends when it is let go of."""
+    pieces = iter(generation)
     finished = False
     try:
-        for piece in generation:
-            for event in parser.push(piece):
+        for piece in pieces:
+            for event in _before_stop(parser.push(piece), stop):
                 parts.keep(event)
                 yield event
+            if stop.found:
+                break
         finished = True
-        for event in parser.finish():
+        if stop.found:
+            generation.cancel()
+            for _ in pieces:  # so that it ends now
+                pass
+        for event in _last(generation, parser, stop):
             parts.keep(event)
             yield event
     finally:
         if not finished:
             generation.cancel()
             # After Ctrl-C what was held back belongs to the answer too.
-            for event in parser.finish():
+            for event in _last(generation, parser, stop):
                 parts.keep(event)
+
+
+def _last(generation: Text, parser: OutputParser, stop: StopTexts) -> Iterator[Event]:
+    """The events that the end of the output brings."""
+    ended_by_model = generation.finish_reason == "stop"
+    yield from _before_stop(parser.finish(ended_by_model=ended_by_model), stop)
+    if text := stop.flush():
+        yield ContentText(text)
+
+
+def _before_stop(events: Iterable[Event], stop: StopTexts) -> Iterator[Event]:
+    """The events before a stop text in the content. What may begin one waits for what follows."""
+    for event in events:
+        if stop.found:
+            return
+        text = stop.push(event.text) if isinstance(event, ContentText) else stop.flush()
+        if text:
+            yield ContentText(text)
+        if not isinstance(event, ContentText):
+            yield event
 
 
 class Answer:
@@ -95,12 +129,16 @@ class Answer:
 
     content, reasoning, tool_calls, message: what has come so far. Calls have OpenAI's form, arguments as an
     object; one that is unfinished or malformed has a `problem`, and should not be run.
+
+    stop: texts that end it where they stand in the content. In thinking and in arguments of calls they are
+    text like any other.
     """
 
-    def __init__(self, generation: Text, parser: OutputParser) -> None:
+    def __init__(self, generation: Text, parser: OutputParser, stop: Sequence[str] = ()) -> None:
         self.generation = generation
+        self._parser, self._stop = parser, StopTexts(stop)
         self._parts = _Parts()
-        self._events = _events(generation, parser, self._parts)
+        self._events = _events(generation, parser, self._stop, self._parts)
 
     def __iter__(self) -> Iterator[str]:
         for event in self._events:
@@ -148,9 +186,15 @@ class Answer:
 
     @property
     def finish_reason(self) -> str | None:
-        """As a `Generation`'s, or "tool_calls" where the model ended it with calls."""
-        reason = self.generation.finish_reason
-        return "tool_calls" if reason == "stop" and self.tool_calls else reason
+        """As a `Generation`'s, or "tool_calls" where the model ended it with calls that can be run."""
+        reason = "stop" if self._stop.found else self.generation.finish_reason
+        can_be_run = any("problem" not in call for call in self.tool_calls)
+        return "tool_calls" if reason == "stop" and can_be_run else reason
+
+    @property
+    def ended_in_thinking(self) -> bool:
+        """Whether it is over and the thinking was never closed, so that there is no answer."""
+        return self.finish_reason is not None and self._parser.is_thinking
 
     @property
     def timings(self) -> Timings:

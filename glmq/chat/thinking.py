@@ -15,7 +15,7 @@ from typing import Any
 
 from glmq_kernels.errors import UserError
 
-from .messages import Message, text_of
+from .messages import REASONING_NAMES, Message, text_of
 from .template import ChatTemplate
 from .template_messages import plain_messages
 
@@ -51,8 +51,8 @@ class ThinkingFormat:
 class RenderedPrompt:
     """A prompt.
 
-    in_reasoning: what the model writes is thinking from its first token on. may_think: it is, or the model
-    may begin with `<think>`, as the template knows thinking and the prompt has not closed it.
+    in_reasoning: what the model writes is thinking from its first token on. may_think: the model may begin
+    with `<think>`, as the template knows thinking and the prompt has neither closed it nor begun the answer.
     """
 
     text: str
@@ -124,11 +124,21 @@ def render_turn(
     else:
         text = template.render(messages, **_switch(last), **arguments)
     knows_thinking = CLOSING in template.source
+    if continued := arguments.get("continue_final_message"):
+        return RenderedPrompt(text, _continues_thinking(messages[-1], continued), may_think=False)
     return RenderedPrompt(
         text,
         in_reasoning=form.prompt_opens and _ends_open(text),
         may_think=knows_thinking and not text.rstrip().endswith(CLOSING),
     )
+
+
+def _continues_thinking(message: Mapping[str, Any], continued: bool | str) -> bool:
+    """Whether a prompt that ends inside its last message ends inside thinking."""
+    if continued in REASONING_NAMES:
+        return True
+    said = text_of(message)
+    return said.rfind(OPENING) > said.rfind(CLOSING)
 
 
 def _with_marks(

@@ -18,27 +18,38 @@ from glmq_kernels.errors import UserError
 from ..constraint.token_table import token_bytes
 from ..guide import Guide
 from ..tokenizer import Tokenizer
-from .answer_tags import END_THINK, THINK
+from .answer_tags import END_THINK, END_TOOL_CALL, THINK
 
 MAX_BLANK_TOKENS = 2
 """Tokens of line breaks that an answer may begin with, whatever it is constrained to."""
 
 
 class _Phase(Enum):
-    """Where an output is. START: at its beginning, where thinking may begin or not."""
+    """Where an output is.
+
+    START: at its beginning, where thinking may begin or not. RESUME: behind thinking or a call, where it may
+    begin anew.
+    """
 
     START = auto()
     THINKING = auto()
+    RESUME = auto()
     ANSWER = auto()
 
 
 class _Thinking:
-    """Follows an output. n_tokens: of thinking so far. tail: the end of the text, as far as it matters."""
+    """Follows an output. n_tokens: of thinking so far. tail: the end of the text, as far as it matters.
 
-    def __init__(self, tokenizer: Tokenizer, in_reasoning: bool) -> None:
-        self.phase = _Phase.THINKING if in_reasoning else _Phase.START
+    may_think: thinking may begin with the output. may_resume: and again behind its end or a tool call.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, in_reasoning: bool, may_think: bool = True, may_resume: bool = False
+    ) -> None:
+        self.phase = _Phase.THINKING if in_reasoning else _Phase.START if may_think else _Phase.ANSWER
         self.n_tokens = 0
         self.tail = ""
+        self._may_resume = may_resume
         self._tokenizer = tokenizer
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
@@ -51,16 +62,28 @@ class _Thinking:
         """Go on behind a token."""
         self.n_tokens += self.phase is _Phase.THINKING
         self.tail += self._decoder.decode(self._tokenizer.decode_bytes([token]))
-        if self.phase is _Phase.START:
+        while self._has_moved():
+            pass
+
+    def _has_moved(self) -> bool:
+        """Take what the tail tells; whether another phase has begun."""
+        before = self.phase
+        if before in (_Phase.START, _Phase.RESUME):
             self.tail = self.tail.lstrip()
             if self.tail.startswith(THINK):
                 self.phase = _Phase.THINKING
+                self.tail = self.tail[len(THINK) :]
             elif not THINK.startswith(self.tail):
                 self.phase = _Phase.ANSWER
-        if self.phase is _Phase.THINKING and END_THINK in self.tail:
-            self.phase = _Phase.ANSWER
-        if self.phase is not _Phase.START:
-            self.tail = self.tail[1 - len(END_THINK) :]
+            return self.phase is not before
+        end = END_THINK if before is _Phase.THINKING else END_TOOL_CALL
+        _, found, after = self.tail.partition(end)
+        if found and (before is _Phase.THINKING or self._may_resume):
+            self.phase = _Phase.RESUME if self._may_resume else _Phase.ANSWER
+            self.tail = after
+        else:
+            self.tail = self.tail[1 - len(end) :]
+        return self.phase is not before
 
 
 def _n_begun(tag: str, text: str) -> int:
@@ -71,17 +94,25 @@ def _n_begun(tag: str, text: str) -> int:
 class ThinkingBudget:
     """Closes thinking after `n_tokens` of it, so that the answer follows. inner: guides everything else.
 
+    All thinking of an output counts, also where it begins anew behind its end or a call (`may_resume`).
+
     in_reasoning: the prompt ended with `<think>`. Then `</think>` closes, as in GLM-4.7's template; else a
     line break follows it, as in those of 4.5 and 4.6. Raises UserError for a budget below 0.
     """
 
     def __init__(
-        self, n_tokens: int, tokenizer: Tokenizer, in_reasoning: bool, inner: Guide | None = None
+        self,
+        n_tokens: int,
+        tokenizer: Tokenizer,
+        in_reasoning: bool,
+        inner: Guide | None = None,
+        *,
+        may_resume: bool = True,
     ) -> None:
         if n_tokens < 0:
             raise UserError(f"a thinking budget of {n_tokens} tokens is not possible; it must be 0 or more")
         self._n_tokens, self._inner = n_tokens, inner
-        self._thinking = _Thinking(tokenizer, in_reasoning)
+        self._thinking = _Thinking(tokenizer, in_reasoning, may_resume=may_resume)
         closing = END_THINK if in_reasoning else END_THINK + "\n"
         self._closing = tokenizer.encode(closing, after_text=True)
 
@@ -125,9 +156,7 @@ class AfterThinking:
         may_think: bool = True,
     ) -> None:
         self._new_inner, self._eog_ids = new_inner, sorted(tokenizer.eog_ids)
-        self._thinking = _Thinking(tokenizer, in_reasoning)
-        if not in_reasoning and not may_think:
-            self._thinking.phase = _Phase.ANSWER
+        self._thinking = _Thinking(tokenizer, in_reasoning, may_think)
         self._inner: Guide | None = None if in_reasoning else new_inner()
         self._tokens = _tag_tokens(tokenizer)
         self._n_blank = 0
