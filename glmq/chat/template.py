@@ -137,13 +137,15 @@ def _without_switch(message: Message) -> Message:
 
 def _mark_end(messages: list[Message], key: str) -> str:
     """Put a mark at the end of a text of the last message; gives the text."""
-    text = messages[-1].get(key) if messages else None
-    if not isinstance(text, str):
+    last = messages[-1] if messages else {}
+    names = REASONING_NAMES if key in REASONING_NAMES else (key,)
+    texts = [last[name] for name in names if isinstance(last.get(name), str)]
+    if not texts:
         raise UserError(f"the last message has no {key} that could be continued")
-    copies = [name for name in REASONING_NAMES if messages[-1].get(name) == text]
-    for name in copies if key in REASONING_NAMES else [key]:
-        messages[-1][name] = text + _END_MARK
-    return text
+    for name in names:
+        if last.get(name) == texts[0]:
+            last[name] = texts[0] + _END_MARK
+    return str(texts[0])
 
 
 def _text_to_mark(rendered: str, unfinished: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import partial
 
@@ -13,7 +14,7 @@ import glmq
 from glmq.chat.answer import Answer
 from glmq.chat.events import ContentText, ReasoningText, ToolCallBegin, ToolCallEnd, ToolCallText
 from glmq.chat.output_parser import OutputParser
-from glmq.constraint import regex_constraint
+from glmq.constraint import json_schema_constraint, regex_constraint
 from glmq.experts import disk as disk_module
 from glmq.generation import Timings
 
@@ -57,8 +58,8 @@ class Pieces:
         self.finish_reason = self._end
 
 
-def answer_of(*pieces, in_reasoning=True, **more):
-    return Answer(Pieces(*pieces, **more), OutputParser([WEATHER], in_reasoning=in_reasoning))
+def answer_of(*pieces, in_reasoning=True, stop=(), **more):
+    return Answer(Pieces(*pieces, **more), OutputParser([WEATHER], in_reasoning=in_reasoning), stop)
 
 
 def characters(text):
@@ -130,6 +131,121 @@ def test_a_call_without_its_end_has_a_problem():
     [cut] = answer.tool_calls
     assert cut["function"]["name"] == "weather"
     assert "ended" in cut["problem"]
+
+
+def test_calls_that_cannot_be_run_are_no_calls_that_ended_it():
+    answer = answer_of("Hm.</think>", call("whether", city="Köln"))
+    answer.run()
+    [unknown] = answer.tool_calls
+    assert unknown["problem"] == "there is no tool whether; there is weather"
+    assert answer.finish_reason == "stop"
+    answer = answer_of("Hm.</think>", call("whether", city="Köln"), call("weather", city="Köln"))
+    answer.run()
+    assert [("problem" in each) for each in answer.tool_calls] == [True, False]
+    assert answer.finish_reason == "tool_calls"
+
+
+STOPPED = {
+    "in content": ("Hm.</think>One, two, three", ["two"], "One, "),
+    "in thinking and content": ("One\n\ntwo</think>\nThree\n\nfour", ["\n\n"], "Three"),
+    "in thinking alone": ("One\n\ntwo</think>Three", ["\n\n"], "Three"),
+    "the first of several": ("</think>One, two, three", ["three", "two"], "One, "),
+    "whose beginning alone comes": ("</think>One, tw", ["two"], "One, tw"),
+    "of a tag's form": ("</think>One <b>two</b>", ["</b>"], "One <b>two"),
+    "at the beginning": ("</think>One", ["One"], ""),
+}
+
+
+@pytest.mark.parametrize(("text", "stop", "content"), STOPPED.values(), ids=STOPPED)
+def test_stop_texts_end_the_content_and_nothing_else(text, stop, content):
+    for pieces in ([text], characters(text)):
+        answer = answer_of(*pieces, stop=stop)
+        told = "".join(event.text for event in answer.events() if isinstance(event, ContentText))
+        assert told == answer.content == content
+        assert answer.finish_reason == "stop"
+        assert answer.reasoning == text.partition("</think>")[0]
+
+
+def test_stop_texts_in_arguments_of_calls_are_text():
+    answer = answer_of("</think>I look.", call("weather", city="Köln\n\nMitte"), stop=["\n\n", "look.Well"])
+    answer.run()
+    assert answer.content == "I look." and answer.finish_reason == "tool_calls"
+    assert answer.tool_calls[0]["function"]["arguments"] == {"city": "Köln\n\nMitte"}
+
+
+def test_a_stop_text_ends_the_generation(glm_4_7, script):
+    script("So.\n\nIt is.</think>One two three four five six")
+    answer = glm_4_7.chat(QUESTION, stop="three")
+    assert answer.run() == "One two "
+    assert answer.finish_reason == "stop"
+    assert answer.reasoning == "So.\n\nIt is."
+    assert len(glm_4_7.detokenize(answer.generation.tokens)) < len("So.\n\nIt is.</think>One two three four ")
+
+
+@pytest.mark.parametrize("error", (KeyboardInterrupt, UserError("the disk failed")))
+def test_an_interruption_keeps_what_may_have_begun_a_stop_text(error):
+    answer = answer_of("</think>One, tw", error=error, stop=["two"])
+    with pytest.raises(BaseException):  # noqa: B017, PT011
+        answer.run()
+    assert answer.content == "One, tw"
+
+
+@pytest.mark.parametrize(
+    ("text", "ended"), (("Hm.", True), ("Hm.</think>", False), ("Hm.</think>Hi", False), ("", True))
+)
+def test_whether_there_is_thinking_alone_is_known(text, ended):
+    answer = answer_of(text)
+    assert not answer.ended_in_thinking
+    answer.run()
+    assert answer.ended_in_thinking == ended
+
+
+def test_without_tools_tags_of_calls_are_content(glm_4_7, script):
+    said = "The tag is `<tool_call>`. It opens a call, many lines follow."
+    script(f"<tool_call>f</tool_call></think>{said}")
+    answer = glm_4_7.chat(QUESTION)
+    assert answer.run() == said
+    assert (answer.finish_reason, answer.tool_calls) == ("stop", [])
+    assert answer.reasoning == "<tool_call>f</tool_call>"
+
+
+def test_constrained_content_with_tags_is_whole(glm_4_7):
+    schema = {"const": "a <tool_call>weather</tool_call> <think>"}
+    answer = glm_4_7.chat(
+        QUESTION, tools=[WEATHER], think_budget=2, constraint=json_schema_constraint(schema),
+        sampling=glmq.Sampling(seed=1),
+    )  # fmt: skip
+    assert json.loads(answer.run()) == schema["const"]
+    assert answer.finish_reason == "stop"
+
+
+CONTINUED = [{"role": "assistant", "reasoning_content": "I think", "content": "It is"}]
+
+
+@pytest.mark.parametrize("key", ("reasoning_content", "reasoning", "thinking"))
+def test_continued_thinking_is_thinking_up_to_its_end(glm_4_7, script, key):
+    asked = script(" so.\n</think>Hello")
+    answer = glm_4_7.chat([*QUESTION, *CONTINUED], continue_final_message=key)
+    assert answer.run() == "Hello"
+    assert answer.reasoning == " so."
+    assert asked.prompts[0].endswith("<think>I think")
+
+
+@pytest.mark.parametrize("key", (True, "content"))
+@pytest.mark.parametrize("thinking", (None, True, False))
+def test_continued_content_is_content_from_its_beginning(glm_4_7, script, key, thinking):
+    asked = script("\n\n<think>so</think>")
+    answer = glm_4_7.chat([*QUESTION, *CONTINUED], continue_final_message=key, thinking=thinking)
+    assert answer.run() == "\n\n<think>so</think>"
+    assert not answer.reasoning
+    assert asked.prompts[0].endswith("</think>It is")
+
+
+def test_a_prompt_without_a_beginning_of_the_answer(glm_4_7, script):
+    asked = script("Hi.")
+    answer = glm_4_7.chat(QUESTION, thinking=False, add_generation_prompt=False)
+    assert answer.run() == "Hi."
+    assert asked.prompts[0].endswith("Hello")
 
 
 def test_cancelling_ends_it():

@@ -13,6 +13,7 @@ from glmq_kernels.errors import UserError
 
 import glmq
 from glmq.constraint import json_schema_constraint
+from glmq.session import Session
 
 from .small_models import N_VOCAB
 
@@ -49,7 +50,7 @@ def test_a_seed_repeats_a_generation(small):
     assert first.run() == second.run()
 
 
-class Script:
+class Script(Session):
     """Logits that make the model say given tokens."""
 
     __class__ = property(lambda self: glmq.Session)  # all else is what the session has
@@ -109,6 +110,39 @@ def test_half_a_character_at_the_end_is_replaced(small):
     bytes_of_euro = small.tokenize("€")
     session = Script(small.session(), [*bytes_of_euro[:2], *small.tokenize("<|endoftext|>")])
     assert small.generate("x", sampling=GREEDY, session=session).run() == "\ufffd"
+
+
+@pytest.mark.parametrize("n_tokens", range(1, 9))
+def test_a_character_that_a_limit_cuts_is_no_text(small, n_tokens):
+    text = "é€🌸"
+    tokens = small.tokenize(text)
+    whole = text.encode()[:n_tokens].decode(errors="ignore")
+    session = Script(small.session(), tokens)
+    generation = small.generate("x", sampling=GREEDY, session=session, max_tokens=n_tokens)
+    assert ("".join(generation), generation.text, generation.finish_reason) == (whole, whole, "length")
+    assert generation.tokens == tokens[:n_tokens]
+
+    full = small.session(n_ctx=n_tokens)
+    generation = small.generate("x", sampling=GREEDY, session=Script(full, tokens))
+    assert (generation.run(), generation.finish_reason) == (whole, "context")
+
+    generation = small.generate("x", sampling=GREEDY, session=Script(small.session(), tokens))
+    for _ in generation:
+        if len(generation.tokens) >= n_tokens:
+            generation.cancel()
+    assert "\ufffd" not in generation.text
+
+
+def test_bytes_that_are_no_character_are_replaced_in_the_middle(small):
+    tokens = [*small.tokenize("a€")[:2], *small.tokenize("b")]
+    session = Script(small.session(), tokens)
+    assert small.generate("x", sampling=GREEDY, session=session, max_tokens=3).run() == "a\ufffdb"
+
+
+@pytest.mark.parametrize("stop", ("four", ["four"], ["", "four"], ("zzz", "four")))
+def test_a_stop_text_is_one_text_and_empty_ones_are_none(small, stop):
+    generation = scripted(small, "three, four, five", stop=stop)
+    assert (generation.run(), generation.finish_reason) == ("three, ", "stop")
 
 
 def test_a_full_context_ends_it_and_leaves_the_session_usable(small):

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glmq.chat.template import ChatTemplate
@@ -113,6 +113,7 @@ def cut(data, text):
     return [text[a:b] for a, b in zip([0, *places], [*places, len(text)], strict=True)]
 
 
+@settings(deadline=None)
 @given(outputs(), st.data())
 def test_outputs_as_the_models_write_them(output, data):
     text, expected = output
@@ -121,6 +122,7 @@ def test_outputs_as_the_models_write_them(output, data):
     assert joined(events) == joined(events_of([text], TOOLS)) == joined(events_of(text, TOOLS))
 
 
+@settings(deadline=None)
 @given(SOUP | SOUP_OF_FORMS | st.text(), st.booleans(), st.booleans(), st.data())
 def test_any_text_cut_anywhere_tells_the_same(text, in_reasoning, ended_by_model, data):
     more = {"in_reasoning": in_reasoning, "ended_by_model": ended_by_model}
@@ -130,6 +132,7 @@ def test_any_text_cut_anywhere_tells_the_same(text, in_reasoning, ended_by_model
     told(events)
 
 
+@settings(deadline=None)
 @given(SOUP | SOUP_OF_FORMS, st.booleans())
 def test_without_tools_nothing_is_left_out_but_tags_of_thinking(text, in_reasoning):
     events = events_of([text], in_reasoning=in_reasoning)
@@ -137,6 +140,7 @@ def test_without_tools_nothing_is_left_out_but_tags_of_thinking(text, in_reasoni
     assert re.sub(r"</?think>|\s", "", kept) == re.sub(r"</?think>|\s", "", text)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.fixed_dictionaries({}, optional={"s": WORDS, "t": WORDS, "n": st.integers()}), min_size=1),
     st.sampled_from(list(FORMATS.values())),
@@ -158,6 +162,7 @@ def test_calls_in_which_one_tag_is_missing_or_twice_are_read_as_they_were_or_hav
     assert n_unharmed >= len(calls) - 2, text
 
 
+@settings(deadline=None)
 @given(SOUP.map(lambda soup: "<tool_call>f\n<arg_key>s</arg_key><arg_value>" + soup), st.data())
 def test_any_text_in_a_call_cut_anywhere_tells_the_same(text, data):
     events = events_of(cut(data, text), TOOLS)
@@ -165,6 +170,7 @@ def test_any_text_in_a_call_cut_anywhere_tells_the_same(text, data):
     told(events)
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("<> \n\tab/")))
 def test_text_without_whole_tags_is_content_but_for_blank_lines_before_it(text):
     space = text[: len(text) - len(text.lstrip())]
@@ -179,6 +185,7 @@ def test_what_the_real_templates_render_is_read_as_it_was(name):
         pytest.skip(f"{path} is not on this machine")
     template = ChatTemplate(path.read_text(encoding="utf-8"))
 
+    @settings(deadline=None)
     @given(SENTENCES, st.just("") | SENTENCES, st.lists(ARGUMENTS, min_size=1, max_size=3))
     def check(reasoning, content, calls):
         answer = {
