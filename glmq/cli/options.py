@@ -155,4 +155,4 @@ def open_model(name: str | None, options: ModelOptions, status: Status) -> Itera
         try:
             yield loaded
         finally:
-            trace.save(options.record_routing)
+            trace.save(options.record_routing.path, force=options.record_routing.force)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
-from glmq_kernels.file_writing import Kind, Target, cannot_be_written, replacing
+from glmq_kernels.file_writing import Kind, cannot_be_written, check_target, replacing
 
 from .slab import ExpertLayer
 
@@ -38,8 +39,12 @@ class RoutingTrace:
         whole = [np.stack(batch, axis=1) for batch in self._batches if len(batch) == n_layers]
         return np.concatenate(whole) if whole else np.zeros((0, 0, 0), np.int16)
 
-    def save(self, target: Target) -> None:
-        """Write the array as a .npy file. Raises UserError when that is not possible."""
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Write the array as a .npy file, in place of an earlier record or, by force, of any file.
+
+        Raises FileExists where only force does it, UserError when it is not possible.
+        """
+        target = check_target(Path(path), TRACE, force=force)
         try:
             with replacing(target) as unfinished, unfinished.open("wb") as file:
                 np.save(file, self.array())

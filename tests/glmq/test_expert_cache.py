@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from glmq_kernels.file_writing import FileExists
 from hypothesis import given
 from hypothesis import strategies as st
 
 from glmq.experts.policy import HALF_LIFE, ExpertCache
 from glmq.experts.profile import likeliest, load_profile, save_profile
+from glmq.experts.trace import RoutingTrace
 
 
 def test_each_layer_has_an_equal_share_of_the_slots():
@@ -103,3 +105,29 @@ def test_a_profile_tells_the_next_session_what_was_used_most(tmp_path):
 def test_a_damaged_profile_is_like_none(tmp_path, text):
     (tmp_path / "profile.json").write_text(text)
     assert not load_profile(tmp_path / "profile.json", 1, 2).any()
+
+
+def test_a_record_of_routing_takes_the_place_of_another_one_alone(tmp_path):
+    path = tmp_path / "routing.npy"
+    RoutingTrace().save(path)
+    RoutingTrace().save(path)
+    for content in (np.zeros((3, 4), np.float32), np.zeros((3, 4, 5), np.float32), b"\x93NUMPY", b"text"):
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            np.save(path, content)
+        before = path.read_bytes()
+        with pytest.raises(FileExists, match="is not a record of routing"):
+            RoutingTrace().save(path)
+        assert path.read_bytes() == before
+    RoutingTrace().save(path, force=True)
+    assert np.load(path).shape == (0, 0, 0)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_profile_that_cannot_be_written_is_no_error(tmp_path):
+    (tmp_path / "file").touch()
+    save_profile(tmp_path / "file" / "profile.json", np.zeros((1, 1)), np.ones((1, 1)))
+    (tmp_path / "profile.json").mkdir()
+    save_profile(tmp_path / "profile.json", np.zeros((1, 1)), np.ones((1, 1)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "profile.json"]
