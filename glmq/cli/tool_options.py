@@ -56,6 +56,8 @@ def open_toolbox(tools: Sequence[str], mcp: Sequence[str], tool_timeout: float) 
                 sources.append(opened(name))
                 started.callback(sources[-1].close)
         with ToolBox(sources, time_limit=tool_timeout) as toolbox:
+            for name, reason in toolbox.unchecked.items():
+                note(f"Arguments of {name} are not checked before it is called: {reason}")
             yield toolbox
 
 

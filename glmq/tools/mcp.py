@@ -10,13 +10,15 @@ import os
 import re
 import shlex
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glmq_kernels.errors import UserError
 
+from .mcp_answers import NOT_SHOWN
 from .tool import Tool, ToolFailed, ToolSource
 
 if TYPE_CHECKING:
@@ -42,13 +44,13 @@ def mcp_tools(command: str, start_limit: float = START_LIMIT) -> ToolSource:
         return ToolSource(
             tuple(
                 Tool(
-                    tool.name,
+                    name,
                     tool.description or tool.title or "",
                     tool.input_schema,
                     partial(server.call, tool.name),
                     origin,
                 )
-                for tool in tools
+                for name, tool in _named(tools).items()
             ),
             server.close,
             prefix,
@@ -56,6 +58,18 @@ def mcp_tools(command: str, start_limit: float = START_LIMIT) -> ToolSource:
     except BaseException:
         server.close()
         raise
+
+
+def _named(tools: Sequence[types.Tool]) -> dict[str, types.Tool]:
+    """Tools by names that models can write and programs tell apart: `get weather` is `get_weather`."""
+    named: dict[str, types.Tool] = {}
+    for tool in tools:
+        name = re.sub(r"[^\w.:/-]+", "_", tool.name.strip())
+        other = (f"{name}_{n}" for n in count(2))
+        while name in named:
+            name = next(other)
+        named[name] = tool
+    return named
 
 
 class McpServer:
@@ -123,7 +137,7 @@ class McpServer:
         elif isinstance(error, TimeoutError):
             yield f"did not answer within {self._start_limit:g} s"
         else:
-            yield "has ended" if is_end(error) else f"cannot be used: {error}"
+            yield "has ended" if is_end(error) else f"cannot be used: {' '.join(str(error).split())}"
         if connection.noise:
             yield f"it wrote what is not the protocol: {connection.noise!r}"
         yield from connection.said_last().splitlines()
@@ -149,12 +163,33 @@ class McpServer:
 def result_text(result: types.CallToolResult) -> str:
     """What a model that reads only text is told of a result.
 
-    Structured content is given where there is no text, which otherwise says the same.
+    Structured content follows the texts, as JSON, unless they say the same.
     """
     texts = [_block_text(block) for block in result.content]
-    if not texts and result.structured_content is not None:
-        texts = [json.dumps(result.structured_content, ensure_ascii=False)]
+    structured = result.structured_content
+    if structured is not None and not _is_said(structured, texts):
+        texts.append(json.dumps(structured, ensure_ascii=False))
     return "\n".join(texts) or "(no output)"
+
+
+def _is_said(structured: Any, texts: Sequence[str]) -> bool:
+    """Whether a text, or all of them as a list, is the structured content.
+
+    Servers put what is no object into one as its only value, such as its `result` or `content`.
+    """
+    values = [structured]
+    if isinstance(structured, dict) and len(structured) == 1:
+        values += structured.values()
+    read = [_read(text) for text in texts]
+    return any(value in (*texts, *read, list(texts), read) for value in values)
+
+
+def _read(text: str) -> Any:
+    """A text's value where it is JSON, else the text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _block_text(block: types.ContentBlock) -> str:
@@ -165,4 +200,4 @@ def _block_text(block: types.ContentBlock) -> str:
     if block.type == "resource":
         text = getattr(block.resource, "text", None)
         return text if text is not None else f"[{block.resource.uri}, not shown: it is no text]"
-    return f"[{block.type} of the type {block.mime_type}, not shown: the model reads only text]"
+    return f"[{block.type} of the type {block.mime_type}, {NOT_SHOWN}]"

@@ -6,15 +6,18 @@ import asyncio
 import logging
 import os
 import threading
+from collections.abc import AsyncIterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from .mcp_answers import MendedStream
 from .processes import Tail
 
 if TYPE_CHECKING:
     import anyio
     from mcp import Client, types
+    from mcp.client._transport import TransportStreams
 
 logging.getLogger("mcp").addHandler(logging.NullHandler())  # else its warnings go to the terminal
 
@@ -49,8 +52,14 @@ class McpConnection:
 
     async def _call(self, name: str, arguments: dict[str, Any]) -> types.CallToolResult:
         assert self._client
+        from mcp import types
+
+        parameters = types.CallToolRequestParams(name=name, arguments=arguments)
         try:
-            return await self._client.call_tool(name, arguments)
+            # `call_tool` would check structured content too, and lose it where a schema cannot be used.
+            return await self._client.session.send_request(
+                types.CallToolRequest(params=parameters), types.CallToolResult
+            )
         except Exception as error:
             self.ended = self.ended or is_end(error)
             raise
@@ -89,7 +98,7 @@ class McpConnection:
             self._scope.deadline = anyio.current_time() + self._start_limit
             if self._closing:
                 return
-            transport = stdio_client(server, complaints)
+            transport = _mending(stdio_client(server, complaints))
             async with Client(transport, message_handler=self._note, cache=None) as self._client:
                 tools = await _all_tools(self._client)
                 self._scope.deadline = float("inf")
@@ -106,14 +115,25 @@ class McpConnection:
             self.noise = str(message.errors()[0]["input"])[:200]
 
 
+@asynccontextmanager
+async def _mending(
+    transport: AbstractAsyncContextManager[TransportStreams],
+) -> AsyncIterator[TransportStreams]:
+    """A transport whose answers are mended on their way."""
+    async with transport as (reading, writing):
+        yield MendedStream(reading), writing
+
+
 async def _all_tools(client: Client) -> list[types.Tool]:
-    """The tools of all pages."""
+    """The tools of all pages, the first of each name."""
     page = await client.list_tools()
-    tools = page.tools
-    while page.next_cursor is not None:
+    tools = list(page.tools)
+    cursors: set[str] = set()
+    while page.next_cursor is not None and page.next_cursor not in cursors:
+        cursors.add(page.next_cursor)
         page = await client.list_tools(cursor=page.next_cursor)
         tools += page.tools
-    return tools
+    return list({tool.name: tool for tool in reversed(tools)}.values())[::-1]
 
 
 def _innermost(error: BaseException) -> BaseException:
@@ -128,4 +148,5 @@ def is_end(error: Exception) -> bool:
     from mcp import MCPError
     from mcp.types import CONNECTION_CLOSED
 
-    return isinstance(error, MCPError) and error.code == CONNECTION_CLOSED
+    closed = "Connection closed"  # servers may use the number for errors of their own
+    return isinstance(error, MCPError) and error.code == CONNECTION_CLOSED and error.message == closed

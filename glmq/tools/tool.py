@@ -49,8 +49,8 @@ def _nothing() -> None:
 class ToolSource:
     """Tools that come from one place.
 
-    close: ends what runs them. prefix: put before a tool's name where another source has that name too;
-    without one the names must differ.
+    close: ends what runs them. prefix: put before a tool's name where another source has that name too,
+    with a number where sources share the prefix; without one the names must differ.
     """
 
     tools: tuple[Tool, ...]

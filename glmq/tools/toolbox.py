@@ -6,17 +6,21 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cached_property
 from types import TracebackType
 from typing import Any
 
 from glmq_kernels.errors import UserError
 
-from .arguments import arguments_problem
+from .arguments import arguments_problem, unchecked_reason
 from .tool import Tool, ToolFailed, ToolResult, ToolSource
 
 TIME_LIMIT = 60.0
 MAX_CHARACTERS = 20_000
 """Of a result: some 5000 tokens."""
+
+
+ANY_ARGUMENTS = {"type": "object"}
 
 
 class ToolBox:
@@ -49,12 +53,19 @@ class ToolBox:
         """All tools, in the form that chat templates take as `tools`."""
         return [tool.definition for tool in self.tools.values()]
 
+    @cached_property
+    def unchecked(self) -> dict[str, str]:
+        """Why arguments cannot be checked here, by the names of the tools: what runs these has to do it."""
+        reasons = {name: unchecked_reason(tool.parameters) for name, tool in self.tools.items()}
+        return {name: reason for name, reason in reasons.items() if reason is not None}
+
     def problem(self, name: str, arguments: Any) -> str | None:
         """Why a call cannot be made, for the model to read, or None."""
         tool = self.tools.get(name)
         if tool is None:
             return f"there is no tool {name}; there is {', '.join(self.tools) or 'none'}"
-        problem = arguments_problem(arguments, tool.parameters)
+        schema = ANY_ARGUMENTS if name in self.unchecked else tool.parameters
+        problem = arguments_problem(arguments, schema)
         return None if problem is None else f"the arguments of {name} cannot be used: {problem}"
 
     def call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
@@ -93,7 +104,14 @@ class ToolBox:
 
 def _by_name(sources: Iterable[ToolSource]) -> dict[str, Tool]:
     """All tools, those of equal names with their source's prefix. Raises UserError."""
-    pairs = [(source.prefix, tool) for source in sources for tool in source.tools]
+    sources = list(sources)
+    numbers: Counter[str] = Counter()
+    pairs = []
+    for source in sources:
+        numbers[source.prefix] += 1
+        number = numbers[source.prefix]
+        prefix = source.prefix if number == 1 or not source.prefix else f"{source.prefix}_{number}"
+        pairs += [(prefix, tool) for tool in source.tools]
     shared = Counter(tool.name for _, tool in pairs)
     tools: dict[str, Tool] = {}
     for prefix, tool in pairs:

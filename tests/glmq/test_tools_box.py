@@ -77,13 +77,61 @@ def test_the_place_of_a_wrong_value_is_told():
 
 def test_a_schema_is_not_fetched_over_the_network():
     schema = {"type": "object", "properties": {"city": {"$ref": "http://localhost:1/schema"}}}
-    result = ToolBox([source(tool(parameters=schema))]).call("weather", {"city": "Bonn"})
-    assert result.failed and "schema cannot be used" in result.text
+    box = ToolBox([source(tool(parameters=schema))])
+    assert box.unchecked == {
+        "weather": "properties.city.$ref: http://localhost:1/schema is not in the schema"
+    }
+    assert box.call("weather", {"city": "Bonn"}) == ToolResult("sunny")
 
 
-def test_a_broken_schema_of_a_server_is_told_when_its_tool_is_called():
-    result = ToolBox([source(tool(parameters={"type": "objekt"}))]).call("weather", {})
-    assert result.failed and "schema cannot be used" in result.text
+UNCHECKED = (
+    ({"properties": {"city": {"pattern": r"^\p{L}+$"}}}, "properties.city.pattern: Python cannot read"),
+    ({"patternProperties": {"(": {}}}, "patternProperties: Python cannot read the pattern ("),
+    ({"properties": {"city": {"type": "any"}}}, "properties.city.type: 'any' is not valid"),
+    ({"type": "objekt"}, "type: 'objekt' is not valid"),
+    ({"properties": {"city": {"type": "string", "required": True}}}, "properties.city.required: True is not"),
+    ({"properties": {"n": {"exclusiveMinimum": True}}}, "properties.n.exclusiveMinimum: True is not"),
+    ({"required": "city"}, "required: 'city' is not"),
+    ({"properties": {"city": {"$ref": "#/$defs/city"}}}, "#/$defs/city is not in the schema"),
+    ({"properties": {"city": {"$ref": "other.json"}}}, "other.json is not in the schema"),
+    ({"$ref": "#"}, "the schema refers to itself without end"),
+    ({"properties": {"city": "string"}}, "properties.city: 'string' is not"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("schema", "told"), UNCHECKED)
+def test_a_tool_whose_schema_cannot_be_used_is_called_and_that_is_told_once(schema, told):
+    box = ToolBox([source(tool(parameters={"type": "object", **schema}), tool("other"))])
+    assert list(box.unchecked) == ["weather"]
+    assert told in box.unchecked["weather"] and "\n" not in box.unchecked["weather"]
+    for arguments in ({}, {"city": "Köln"}, {"city": 5, "n": 3}):
+        assert box.call("weather", arguments) == ToolResult("sunny")
+    assert box.call("weather", "Köln").failed
+    assert box.call("other", {}).failed
+
+
+CHECKED = (
+    CITY,
+    {},
+    {"type": "object", "properties": {"pattern": {"type": "string"}, "required": {"type": "boolean"}}},
+    {"type": "object", "properties": {"a": {"default": {"$ref": "x"}, "enum": [{"pattern": "("}]}}},
+    {"$defs": {"t": {"properties": {"sub": {"$ref": "#/$defs/t"}}}}, "$ref": "#/$defs/t"},
+    {"$schema": "http://json-schema.org/draft-04/schema#", "minimum": 0, "exclusiveMinimum": True},
+    {"$schema": "https://example.org/unheard-of", "type": "object"},
+    {"$id": "https://example.org/s", "$defs": {"c": {}}, "properties": {"a": {"$ref": "#/$defs/c"}}},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("schema", CHECKED)
+def test_a_schema_that_can_be_used_is(schema):
+    assert ToolBox([source(tool(parameters=schema))]).unchecked == {}
+
+
+def test_a_schema_that_holds_itself_is_followed():
+    schema = {"properties": {"sub": {"$ref": "#"}, "n": {"type": "integer"}}}
+    box = ToolBox([source(tool(parameters=schema))])
+    assert box.call("weather", {"sub": {"sub": {"n": 1}}}) == ToolResult("sunny")
+    assert "sub.sub.n: 'x' is not of type" in box.call("weather", {"sub": {"sub": {"n": "x"}}}).text
 
 
 def test_a_long_wrong_value_is_told_in_short():
@@ -139,9 +187,14 @@ def test_servers_prefix_names_only_where_they_collide():
     assert list(box.tools) == ["search", "web_search", "fetch", "files_search"]
 
 
-def test_one_server_given_twice_is_refused():
-    with pytest.raises(UserError, match="web_search"):
-        ToolBox([source(tool("search"), prefix="web"), source(tool("search"), prefix="web")])
+def test_servers_of_one_name_have_numbers():
+    box = ToolBox([source(tool("search"), prefix="web"), source(tool("search"), tool("get"), prefix="web")])
+    assert list(box.tools) == ["web_search", "web_2_search", "get"]
+
+
+def test_a_name_that_a_prefix_makes_twice_is_refused():
+    with pytest.raises(UserError, match="two tools of the name web_search"):
+        ToolBox([source(tool("web_search"), tool("search")), source(tool("search"), prefix="web")])
 
 
 def test_closing_goes_on_after_a_source_that_fails():
