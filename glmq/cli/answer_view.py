@@ -38,8 +38,13 @@ class AnswerView(ABC):
         """A piece of a tool call's arguments as the model writes them."""
 
     @abstractmethod
-    def tool_call_end(self, name: str, arguments: Arguments, problem: str | None = None) -> None:
-        """A tool call is complete, or cannot be made for a reason. Nothing shown changes any more."""
+    def tool_call_end(
+        self, name: str, arguments: Arguments, problem: str | None = None, *, asked: bool = False
+    ) -> None:
+        """A tool call is complete, or cannot be made for a reason. Nothing shown changes any more.
+
+        asked: it is shown with the question whether it may run, and not here.
+        """
 
     @abstractmethod
     def tool_result(self, name: str, text: str, failed: bool = False) -> None:

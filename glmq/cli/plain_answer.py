@@ -39,13 +39,16 @@ class PlainAnswer(AnswerView):
     def tool_call(self, name: str, text: str) -> None:
         """Only complete calls are shown."""
 
-    def tool_call_end(self, name: str, arguments: Arguments, problem: str | None = None) -> None:
+    def tool_call_end(
+        self, name: str, arguments: Arguments, problem: str | None = None, *, asked: bool = False
+    ) -> None:
         """Show it in a line on standard error."""
         self._end_content()
         self._end_aside()
         self._n_calls = 1 if self._has_result else self._n_calls + 1
         self._has_result = False
-        self._aside(f"[tool call] {call_line(name, arguments)}\n")
+        if not asked:
+            self._aside(f"[tool call] {call_line(name, arguments)}\n")
         if problem:
             self._aside(f"[tool call] {problem}\n")
 

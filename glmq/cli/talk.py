@@ -22,9 +22,11 @@ from .options import Status
 from .stats import memory_line, stats_line
 from .talk_settings import TalkSettings
 from .terminal import counted, note
+from .tool_options import Confirmation
 
 if TYPE_CHECKING:
     from ..chat.answer import Answer
+    from ..chat.events import ToolCallEnd
     from ..constraint import Constraint
     from ..experts.statistics import ExpertStatistics
     from ..model import Model
@@ -196,10 +198,18 @@ class Talk:
             elif isinstance(event, ToolCallBegin):
                 name = event.name
             elif isinstance(event, ToolCallEnd):
-                view.tool_call_end(event.name, event.arguments, event.problem)
+                asked = self._is_asked_about(event)
+                view.tool_call_end(event.name, event.arguments, event.problem, asked=asked)
             else:
                 view.tool_call(name, event.text)
             n_shown = n_tokens
+
+    def _is_asked_about(self, call: ToolCallEnd) -> bool:
+        """Whether the user will see a call with the question whether it may run."""
+        if not isinstance(self.approve, Confirmation):
+            return False
+        problem = call.problem or self.toolbox.problem(call.name, call.arguments)
+        return problem is None and self.approve.asks(call.name, call.arguments)
 
     def _tell_end(self, answers: Sequence[Answer], before: ExpertStatistics | None) -> None:
         """How the rounds of a turn went, and whether there is room for more."""

@@ -87,15 +87,17 @@ class TerminalAnswer(AnswerView):
             self._call = (name, (self._call[1] + text)[-1000:])
             self._draw_when_due()
 
-    def tool_call_end(self, name: str, arguments: Arguments, problem: str | None = None) -> None:
+    def tool_call_end(
+        self, name: str, arguments: Arguments, problem: str | None = None, *, asked: bool = False
+    ) -> None:
         """Show the call in one line."""
         with interrupted_later():
             self._begin("call")
-            lines = self._one_line(f"● {call_line(name, arguments)}", "bold")
+            lines = [] if asked else self._one_line(f"● {call_line(name, arguments)}", "bold")
             if problem:
                 lines += self._text_lines(problem, "yellow", indent=2)
             self._region.update(lines)
-            self._part = "called"
+            self._part = "asked" if asked else "called"
             self._n_calls += 1
 
     def tool_result(self, name: str, text: str, failed: bool = False) -> None:
@@ -123,7 +125,7 @@ class TerminalAnswer(AnswerView):
         if part != "result" and self._part == "result":
             self._n_calls = 0
         is_result_of_call = part == "result" and self._part == "called"
-        if self._part and not is_result_of_call:
+        if self._part and not (is_result_of_call or self._part == "asked"):
             self._region.update([Line("", "")])
         self._part = part
         self._next_drawing = 0.0

@@ -21,6 +21,11 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 TURNED = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Characters that change the direction of what is shown, so that it reads as something else."""
 
+YES = ("y", "yes", "yep", "yeah", "ok", "okay", "sure", "ja", "oui", "go ahead", "do it", "run it")
+NO = ("n", "no", "nope", "nein", "non", "no thanks", "no thank you")
+ALWAYS = ("a", "always", "always this tool")
+REFUSAL = re.compile(r"(?:n|no|nope|nein|non)\s*[,.;:!\u2013\u2014-]\s*(\S.*)", re.IGNORECASE)
+
 NOT_ASKED = "nobody can be asked, as standard input is no terminal; start with --yes to run all calls"
 
 
@@ -67,14 +72,27 @@ class Confirmation:
     def __init__(self, yes: bool) -> None:
         self._yes = yes
         self._allowed: set[str] = set()
+        self._to_show: list[tuple[str, dict[str, Any]]] = []
         self._told = False
+
+    def asks(self, name: str, arguments: dict[str, Any]) -> bool:
+        """Whether a call that is to come will be shown when this is called with it, as it is asked about."""
+        asks = not self._yes and name not in self._allowed and sys.stdin.isatty()
+        if asks:
+            self._to_show.append((name, arguments))
+        return asks
 
     def __call__(self, call: Call) -> bool | str:
         """True, or a refusal: False or the reason that the user gives.
 
         With standard input that is no terminal every call is refused, which is told once.
         """
+        is_to_show = (call.name, call.arguments) in self._to_show
+        if is_to_show:
+            self._to_show.remove((call.name, call.arguments))
         if self._yes or call.name in self._allowed:
+            if is_to_show:  # "always" was the answer since
+                note(shown_call(call.name, call.arguments))
             return True
         if not sys.stdin.isatty():
             if not self._told:
@@ -86,19 +104,31 @@ class Confirmation:
 
     def _asked(self, name: str) -> bool | str:
         while True:
-            line = ask_for_line("Run it? y(es), n(o), a(lways this tool), or why not: ")
+            line = ask_for_line("Run it? y(es), a(lways this tool), n(o), or no, and why: ")
             if line is None:
                 return False
-            answer = line.strip()
-            if answer.lower() in ("y", "yes"):
-                return True
-            if answer.lower() in ("n", "no"):
-                return False
-            if answer.lower() in ("a", "always"):
-                self._allowed.add(name)
-                return True
-            if answer:
-                return answer
+            if (answer := approval_of(line)) is not None:
+                if answer == "always":
+                    self._allowed.add(name)
+                return answer == "always" or answer
+            if line.strip():
+                note("Answer yes, no or always; “no, it is Sunday” tells the model why.")
+
+
+def approval_of(line: str) -> bool | str | None:
+    """What an answer to the question means: yes, no, "always", a reason for a no, or None: nothing clear.
+
+    Only what begins with a no refuses, and only what is nothing but a yes allows.
+    """
+    words = " ".join(line.lower().strip().rstrip(".!").split())
+    if words in ALWAYS:
+        return "always"
+    if words in NO:
+        return False
+    if words.removesuffix("please").rstrip(" ,") in YES:
+        return True
+    refusal = REFUSAL.fullmatch(line.strip())
+    return refusal[1].strip() if refusal else None
 
 
 def shown_call(name: str, arguments: dict[str, Any]) -> str:

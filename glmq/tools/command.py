@@ -68,7 +68,11 @@ class Command:
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or error
                 raise ToolFailed(f"{self.name} cannot be run in {self.place}: {reason}") from None
-        return self._outcome(process, time_limit)
+        try:
+            return self._outcome(process, time_limit)
+        except BaseException:  # Ctrl-C may come before all is set up
+            end_process(process)
+            raise
 
     @property
     def name(self) -> str:

@@ -48,6 +48,8 @@ def run_rounds(
     `tool` message for each of its calls, in their order. A round is one message with calls. After
     `max_rounds` of them the model may still answer; what it calls then is not run.
 
+    A refusal is a result like another, no failure.
+
     A call that cannot be made (no such tool, wrong or unfinished arguments) is a failed result without
     `approve` being asked. Whatever is raised meanwhile, KeyboardInterrupt above all, leaves every call
     in `messages` with a result: those that did not come to an end say that the user stopped the turn.
@@ -97,7 +99,7 @@ def _result(call: Call, toolbox: ToolBox, approve: Approve) -> ToolResult:
     if answer is True:
         return toolbox.call(call.name, call.arguments)
     reason = f", saying: {answer}" if answer else ""
-    return ToolResult(f"The user refused this call{reason}", failed=True)
+    return ToolResult(f"The user refused this call{reason}", refused=True)
 
 
 def _tool_message(call: Call, result: ToolResult) -> Message:

@@ -13,10 +13,11 @@ class ToolFailed(Exception):
 
 @dataclass(frozen=True)
 class ToolResult:
-    """What the model is told of a call."""
+    """What the model is told of a call. refused: it was not run, as the user did not want it."""
 
     text: str
     failed: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True)

@@ -244,22 +244,21 @@ def test_calls_are_confirmed(chat, tools):
     terminal = chat(replies, "--tools", tools, "--no-stats")
     terminal.type("one")
     terminal.wait_for("Run it?")
-    terminal.send("not today\r")
+    terminal.send("no, not today\r")
     terminal.wait_for("Fine.")
     assert at_once(terminal.text).split("> one\n")[1].split("\n\n▸")[0] == (
         "▸ thought for 0 s, 1 token (/thinking shows it)\n\n"
         "I look.\n\n"
-        '● weather(city="Köln")\n'
         "Call of weather\n"
         "  city: Köln\n"
-        "Run it? y(es), n(o), a(lways this tool), or why not: not today\n"
-        "  failed: The user refused this call, saying: not today"
+        "Run it? y(es), a(lways this tool), n(o), or no, and why: no, not today\n"
+        "  The user refused this call, saying: not today"
     )
     terminal.type("two")
-    terminal.wait_until(lambda rows: rows[-1].endswith("why not:") and "> two" in rows)
+    terminal.wait_until(lambda rows: rows[-1].endswith("and why:") and "> two" in rows)
     terminal.send("y\r")
     terminal.wait_for("sunny in Köln, for 1")
-    terminal.wait_until(lambda rows: rows[-1].endswith("why not:"))
+    terminal.wait_until(lambda rows: rows[-1].endswith("and why:"))
     terminal.send("a\r")
     terminal.wait_for("Good.")
     terminal.type("three")  # is not asked about any more

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import sys
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 from glmq_kernels.errors import UserError
 
-from glmq.cli.tool_options import Confirmation, open_toolbox, shown_call, tool_options
+from glmq.cli.tool_options import Confirmation, approval_of, open_toolbox, shown_call, tool_options
 from glmq.tools import Call
 
 from .test_command_line import ENVIRONMENT
@@ -43,8 +46,53 @@ def test_yes_no_and_a_reason(terminal):
     terminal.expect("answer: True")
     answer(terminal, " No ")
     terminal.expect("answer: False")
-    answer(terminal, "not on my machine")
+    answer(terminal, "no, not on my machine")
     terminal.expect("answer: 'not on my machine'")
+
+
+def test_what_is_neither_yes_nor_no_is_asked_again(terminal):
+    answer(terminal, "not on my machine")
+    terminal.expect("Answer yes, no or always")
+    answer(terminal, "maybe")
+    answer(terminal, "sure")
+    terminal.expect("answer: True")
+
+
+@pytest.mark.parametrize(
+    ("line", "meaning"),
+    [
+        *((line, True) for line in ("y", "YES", " yes! ", "ok", "OK.", "okay", "sure", "yes please")),
+        *((line, True) for line in ("Yes, please", "ja", "yep", "go ahead", "Sure, please.")),
+        *((line, False) for line in ("n", "No", "NO!", "nope", "no thanks", "No thank you.")),
+        *((line, "always") for line in ("a", "Always", "always this tool")),
+        ("no, it is Sunday", "it is Sunday"),
+        ("N: use km instead", "use km instead"),
+        ("No - wrong city", "wrong city"),
+        *(
+            (line, None)
+            for line in ("", "  ", "maybe", "not today", "now", "nobody", "no problem", "?", "why")
+        ),
+        *((line, None) for line in ("ok but not there", "yes, but", "yes, always", "k", "no,", "noon, then")),
+    ],
+)
+def test_only_a_no_refuses_and_only_a_yes_allows(line, meaning):
+    assert approval_of(line) == meaning
+
+
+def test_a_call_that_is_asked_about_is_shown_by_the_question(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    answers = iter(["yes", "always"])
+    monkeypatch.setattr("glmq.cli.tool_options.ask_for_line", lambda question: next(answers))
+    confirm = Confirmation(yes=False)
+    calls = [Call(str(i), "add", {"a": i}) for i in range(4)]
+    assert all(confirm.asks(call.name, call.arguments) for call in calls[:3])
+    assert [confirm(call) for call in calls[:3]] == [True] * 3
+    assert not confirm.asks("add", {"a": 3})
+    assert confirm(calls[3]) is True
+    assert capsys.readouterr().err.count("Call of add") == 3
+    assert not Confirmation(yes=True).asks("add", {})
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
+    assert not Confirmation(yes=False).asks("add", {})
 
 
 def test_always_is_for_one_tool(terminal):
@@ -119,6 +167,20 @@ def test_options():
     assert got["tools"] == ("a.py", "b.json") and got["mcp"] == ("uvx x",)
     assert got["yes"] and got["max_rounds"] == 3
     assert parsed("--max-rounds", "0")[0] == parsed("--tool-timeout", "0")[0] == 2
+
+
+def test_what_cannot_be_checked_is_told_once_at_the_start(tmp_path, capsys):
+    (tmp_path / "server.json").write_text(
+        json.dumps({"tools": [{"name": "f", "inputSchema": {"properties": {"x": {"type": "any"}}}}]})
+    )
+    server = shlex.join(
+        [sys.executable, str(Path(__file__).with_name("mcp_scripted.py")), str(tmp_path / "server.json")]
+    )
+    with open_toolbox([], [server], 5.0) as toolbox:
+        assert toolbox.problem("f", {"x": 1}) is None
+    told = capsys.readouterr().err
+    assert told.startswith("Arguments of f are not checked before it is called: properties.x.type: 'any'")
+    assert told.count("\n") == 1
 
 
 def test_files_are_opened_together_and_without_any_there_are_no_tools(tmp_path):

@@ -124,6 +124,15 @@ def test_a_refusal_is_told_to_the_model_which_goes_on(toolbox, answer, text):
     assert ended
 
 
+def test_a_refusal_is_no_failure(toolbox):
+    told = []
+    run(
+        toolbox, calling(("c1", "add", {"a": 1})), saying("ok"),
+        approve=lambda call: False, on_result=lambda call, result: told.append(result),
+    )  # fmt: skip
+    assert told == [ToolResult("The user refused this call", refused=True)]
+
+
 def test_each_call_is_asked_about_as_it_will_run(toolbox):
     asked = []
     run(
