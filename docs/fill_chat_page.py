@@ -44,7 +44,7 @@ REPLIES = (
     "1059 weeks and 4 days.",
 )
 KEYS = (
-    ("How many days lie between the Moon landing and the fall of the Wall?", "why not:"),
+    ("How many days lie between the Moon landing and the fall of the Wall?", "and why:"),
     ("y", ""),
     ("/nothink And in weeks?", ""),
     ("/thinking", ""),
