@@ -66,7 +66,7 @@ def forget(path: Path) -> None:
 
 def session_of(shape: CacheShape, n_ctx: int) -> Session:
     """A session without a model."""
-    engine: Any = SimpleNamespace(cache_shape=shape)
+    engine: Any = SimpleNamespace(cache_shape=shape, require_usable=lambda: None)
     file: Any = SimpleNamespace(fingerprint="random", text=lambda key: "glm4moe")
     return Session(engine, file, n_ctx)
 

@@ -16,6 +16,7 @@ __all__ = [
     "Answer",
     "ContentText",
     "ContextFull",
+    "FileExists",
     "Generation",
     "LoadedBeforeFork",
     "Model",
@@ -37,6 +38,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from glmq_kernels.errors import UserError
+    from glmq_kernels.file_writing import FileExists
 
     from .chat.answer import Answer
     from .chat.events import ContentText, ReasoningText, ToolCallBegin, ToolCallEnd, ToolCallText
@@ -57,6 +59,7 @@ _HOMES = {
     "SessionBusy": "glmq.errors",
     "WrongSession": "glmq.errors",
     "Restored": "glmq.session_file",
+    "FileExists": "glmq_kernels.file_writing",
     "Generation": "glmq.generation",
     "Timings": "glmq.generation",
     "Sampling": "glmq.sampling",

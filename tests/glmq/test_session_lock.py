@@ -311,6 +311,36 @@ def test_places_that_cannot_be_written_are_told_before_a_model_is_loaded(tmp_pat
     assert names(tmp_path) == ["photo.png", "pipe"]
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], capture_output=True
+    ).returncode:
+        pytest.skip("only the administrator can mount disks")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_is_really_full(small, small_disk):
+    path = small_disk / "talk.session"
+    session = saved(small, path)
+    size = path.stat().st_size
+    free = os.statvfs(small_disk)
+    (small_disk / "filling").write_bytes(bytes(free.f_bavail * free.f_bsize - 4096))
+    session.evaluate([1] * 60)
+    with pytest.raises(UserError, match="cannot be written: No space left on device"):
+        session.save(path)
+    assert small.restore_session(path).extra == EXTRA
+    assert path.stat().st_size == size
+    (small_disk / "filling").unlink()
+    session.save(path)
+    assert_goes_on_alike(small.restore_session(path), session)
+    assert names(small_disk) == ["talk.session"]
+
+
 def test_a_chat_whose_disk_is_full_goes_on_and_the_old_file_stays(monkeypatch, glm_4_7, path):
     from .talks import new_talk
 
