@@ -21,9 +21,13 @@ from glmq_kernels.errors import UserError
 from glmq_kernels.team import usable_cores
 
 import glmq
+from glmq.experts import placement
+from glmq.experts.memory import needs_of
+from glmq.memory_plan import MemoryPlan
 from glmq.sampling import Sampling
 
 from .changed_models import Case, all_cases, write_models
+from .disk_models import expert_sizes
 from .gguf_edits import GGUFParts
 
 RAN, REFUSED, INTERNAL = 0, 3, 4
@@ -32,9 +36,28 @@ MOST_BYTES = 4 << 30
 """Memory that a child may ask for."""
 
 
-def use(path: Path, n_threads: int) -> None:
+SLOTS = 5
+"""Experts that stay in memory where others come from disk."""
+
+
+def load_from_disk(path: Path, n_threads: int) -> glmq.Model:
+    """Load so that few experts are in memory, where the model has any."""
+    with glmq.load(path, n_threads=n_threads) as mapped:
+        needs = needs_of(mapped.file, mapped._program, mapped.n_ctx)
+        layers = mapped._program.expert_layers
+        top_k = layers[0].routing.top_k if layers else 0
+    if not layers:
+        return glmq.load(path, n_threads=n_threads)
+    placement.RESERVE, placement.resident_memory = 0, lambda: 0  # this is a process of its own
+    glmq.model.plan_memory = lambda needs, ram: MemoryPlan(ram, in_memory=False)
+    staging = max(placement.LEAST_STAGING, top_k + placement.GUESSES)
+    budget = needs.work + needs.kv_cache + (staging + SLOTS) * expert_sizes(path)[1]
+    return glmq.load(path, n_threads=n_threads, ram=budget)
+
+
+def use(path: Path, n_threads: int, *, from_disk: bool = False) -> None:
     """Prompts of 1, 3 and 40 tokens, some text, an answer. AssertionError for logits that are not finite."""
-    with glmq.load(path, n_threads=n_threads) as model:
+    with load_from_disk(path, n_threads) if from_disk else glmq.load(path, n_threads=n_threads) as model:
         tokens = np.arange(40) * 7 % model.n_vocab
         for n in (1, 3, 40):
             assert np.isfinite(model.logits(tokens[:n].tolist())).all()
@@ -49,7 +72,7 @@ def child(case: Case, parts: GGUFParts, path: Path, number: int) -> int:
         changed = parts.copy()
         case.change(changed)
         path.write_bytes(changed.to_bytes())
-        use(path, n_threads=1 + number % 2)
+        use(path, n_threads=1 + number % 2, from_disk=number % 5 == 0)
     except UserError as error:
         message = str(error)
         if "\n" not in message and message:
