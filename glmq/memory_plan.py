@@ -175,7 +175,7 @@ def plan_memory(needs: Needs, budget: int | None) -> MemoryPlan:
     if needs.total <= budget:
         return MemoryPlan(budget, in_memory=True)
     if not needs.experts or _fitting_context(needs, budget) < needs.n_ctx:
-        raise UserError(_too_large(needs, budget))
+        raise _too_large(needs, budget)
     return MemoryPlan(budget, in_memory=False)
 
 
@@ -185,13 +185,15 @@ def _fitting_context(needs: Needs, budget: int) -> int:
     return int(left / needs.kv_cache * needs.n_ctx)
 
 
-def _too_large(needs: Needs, budget: int) -> str:
+def _too_large(needs: Needs, budget: int) -> UserError:
     need = (
         f"{needs.path} needs {show_size(needs.dense)} for weights and {show_size(needs.kv_cache)}"
         f" for a context of {needs.n_ctx}, but there are {show_size(budget)}"
     )
     fitting = _fitting_context(needs, budget) // 256 * 256
     if fitting >= 256:
-        return f"{need}; choose --ctx {fitting} or less"
+        return UserError(f"{need}; choose a context of {fitting} or less", setting="n_ctx")
     least = -(-(needs.dense + needs.work + needs.kv_cache) // 1e8) / 10
-    return f"{need}; give it --ram {least:.1f}G or more, or choose a smaller quantization of the model"
+    return UserError(
+        f"{need}; give it {least:.1f}G or more, or choose a smaller quantization of the model", setting="ram"
+    )

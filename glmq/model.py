@@ -28,7 +28,7 @@ from .gguf import GGUFFile, open_gguf
 from .memory_plan import Needs, parse_size, plan_memory
 from .models import build_function
 from .program import Program
-from .session import Evaluated, Session, User
+from .session import Evaluated, Session, User, trained_context
 from .weights import Weights
 
 if TYPE_CHECKING:
@@ -110,14 +110,15 @@ class Model:
         return build(self.file, weights, batch, self.n_threads, cache_type)
 
     def _context_size(self, wanted: int | None) -> int:
-        trained = self.file.integer(f"{self.architecture}.context_length", DEFAULT_CONTEXT, least=1)
+        trained = trained_context(self.file, DEFAULT_CONTEXT)
         if wanted is None:
             return min(trained, DEFAULT_CONTEXT)
         if wanted < 1:
             raise UserError(f"a context of {wanted} tokens is too small")
         if wanted > trained:
             raise UserError(
-                f"{self.path.name} was trained for {trained} tokens of context; choose --ctx {trained}"
+                f"{self.path.name} was trained for {trained} tokens of context; choose at most that",
+                setting="n_ctx",
             )
         return wanted
 

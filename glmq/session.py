@@ -106,10 +106,15 @@ class Session:
     def require_room(self, n: int) -> None:
         """Raise ContextFull when a sequence of `n` tokens is too long for the context."""
         if n > self.n_ctx:
-            raise ContextFull(
-                f"{n} tokens do not fit into a context of {self.n_ctx};"
-                " make it larger with --ctx or the text shorter"
-            )
+            full = f"{n} tokens do not fit into a context of {self.n_ctx}"
+            if self.may_be_larger:
+                raise ContextFull(f"{full}; make it larger or the text shorter", setting="n_ctx")
+            raise ContextFull(f"{full}, and the model was trained for no more; make the text shorter")
+
+    @property
+    def may_be_larger(self) -> bool:
+        """Whether the model was trained for a larger context than this."""
+        return self.n_ctx < trained_context(self.file, self.n_ctx)
 
     def rewind(self, n: int, *, user: User | None = None) -> None:
         """Keep the first `n` tokens and forget the rest."""
@@ -219,3 +224,8 @@ class Session:
         if tokens.min() < 0 or tokens.max() >= self._engine.n_vocab:
             raise UserError(f"token ids must lie between 0 and {self._engine.n_vocab - 1}")
         self.require_room(len(self.tokens) + tokens.size)
+
+
+def trained_context(file: GGUFFile, default: int) -> int:
+    """Tokens of context that a model was trained for; `default` where its file does not tell."""
+    return file.integer(f"{file.text('general.architecture')}.context_length", default, least=1)

@@ -253,7 +253,8 @@ def _restore(file: FileIO, path: Path, session: Session) -> Restored:
     if n_tokens > session.n_ctx:
         raise ContextFull(
             f"{path} holds {n_tokens} tokens, more than the context of {session.n_ctx};"
-            f" choose a --ctx above {n_tokens}"
+            " choose a larger one",
+            setting="n_ctx",
         )
     n_sound = min(_read_pages(path, content, session.cache, _pages(n_tokens)) * CAPACITY_UNIT, n_tokens)
     session.tokens, session.saved_as, session.n_saved = state.tokens[:n_sound], state.id, n_sound

@@ -104,12 +104,13 @@ def render_turn(
     form = thinking_format(template)
     if thinking is not None and not form.has_switch:
         raise UserError(
-            "the model's chat template has no switch for thinking; leave out --think and --no-think"
+            "the model's chat template has no switch for thinking; leave it to the model", setting="thinking"
         )
     if preserve and not form.can_preserve:
         raise UserError(
             "the model's chat template cannot keep the thinking of earlier turns (GLM-4.7's can);"
-            " leave out --preserve-thinking"
+            " leave that out",
+            setting="preserve_thinking",
         )
     if preserve:
         arguments["clear_thinking"] = False

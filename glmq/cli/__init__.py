@@ -11,6 +11,7 @@ import click
 from glmq_kernels.errors import UserError
 
 from .. import __version__
+from .error_line import error_line
 
 COMMANDS = ("chat", "generate", "convert", "inspect", "tokenize", "bench", "demo")
 USER_ERROR, INTERNAL_ERROR, INTERRUPTED = 2, 1, 130
@@ -47,7 +48,7 @@ class Commands(click.Group):
             if ctx.meta.get("glmq.debug"):
                 raise
             if isinstance(error, UserError):
-                click.echo(f"glmq: error: {error}", err=True)
+                click.echo(f"glmq: error: {error_line(error)}", err=True)
                 ctx.exit(USER_ERROR)
             if isinstance(error, MemoryError):
                 click.echo("glmq: error: not enough memory; close other programs or choose --ctx", err=True)
@@ -76,7 +77,9 @@ def _leave_quietly() -> NoReturn:
     sys.exit(INTERNAL_ERROR)
 
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="glmq")
 def main() -> None:
     """GLM-4.5, 4.6 and 4.7 language models on ordinary CPUs, from quantized GGUF files."""

@@ -14,12 +14,15 @@ from .. import __version__
 from ..demo import named_demo
 from ..sampling.recommendations import recommended
 from ..sampling.settings import Sampling
-from .answer_view import Thinking
 from .constraint_options import constraint_of, constraint_options
+from .error_line import error_line
 from .message_input import messages
 from .named_files import file_option
+from .option_groups import GroupedCommand, option_group
 from .options import DEFAULT_MODEL, ModelOptions, Status, model_options, open_model
+from .piped_input import piped_lines, piped_text
 from .sampling_options import sampling_of, sampling_options
+from .talk_settings import THINKING_VIEWS, TalkSettings
 from .terminal import note
 from .tool_options import Confirmation, open_toolbox, tool_options
 
@@ -28,44 +31,86 @@ if TYPE_CHECKING:
     from .talk import Talk
 
 
-@click.command(short_help="Talk with a model.")
+@click.command(short_help="Talk with a model.", cls=GroupedCommand)
 @click.argument("model", required=False)
-@click.option("--system", metavar="TEXT", help="The system message.")
-@click.option(
-    "-n", "--max-tokens", type=click.IntRange(min=1), metavar="N", help="End answers after N tokens."
+@click.argument("question", required=False)
+@option_group(
+    "Conversation",
+    click.option("-p", "--prompt", metavar="TEXT", help="Answer this and end, as for QUESTION."),
+    click.option("--system", metavar="TEXT", help="The system message."),
+    click.option(
+        "--session",
+        callback=file_option,
+        metavar="FILE",
+        help="Keep the conversation and the model's state in a file, and go on from there the next time.",
+    ),
+    click.option(
+        "--lines", is_flag=True, help="Each line of standard input is a message, not all of it one."
+    ),
+    click.option(
+        "--commands",
+        is_flag=True,
+        help="As --lines, and lines of standard input that begin with / are commands.",
+    ),
+    click.option("--no-history", is_flag=True, help="Do not keep what is typed for the next chat."),
 )
-@click.option(
-    "--session",
-    callback=file_option,
-    metavar="FILE",
-    help="Keep the conversation and the model's state in a file, and go on from there the next time.",
+@option_group(
+    "Answers",
+    click.option(
+        "-n", "--max-tokens", type=click.IntRange(min=1), metavar="N", help="End answers after N tokens."
+    ),
 )
-@click.option(
-    "--think/--no-think", default=None, help="Think before answers, or not. [default: the model's choice]"
+@option_group(
+    "Thinking",
+    click.option(
+        "--think/--no-think",
+        default=None,
+        help="Think before answers, or not. [default: the model's choice]",
+    ),
+    click.option(
+        "--think-budget", type=click.IntRange(min=0), metavar="N", help="Close the thinking after N tokens."
+    ),
+    click.option(
+        "--think-keep", is_flag=True, help="Keep the thinking of earlier turns in the prompt (GLM-4.7)."
+    ),
+    click.option(
+        "--think-view",
+        type=click.Choice(THINKING_VIEWS),
+        default="folded",
+        show_default=True,
+        help="How thinking is shown.",
+    ),
 )
-@click.option(
-    "--think-budget", type=click.IntRange(min=0), metavar="N", help="Close the thinking after N tokens."
+@option_group(
+    "Tools",
+    tool_options,
+    click.option(
+        "--strict-tools", is_flag=True, help="Hold calls to the tools' schemas while they are written."
+    ),
 )
-@click.option(
-    "--preserve-thinking", is_flag=True, help="Keep the thinking of earlier turns in the prompt (GLM-4.7)."
+@option_group("Answers held to a form", constraint_options)
+@option_group("Sampling", sampling_options)
+@option_group("Model and memory", model_options)
+@option_group(
+    "Output",
+    click.option(
+        "--markdown/--no-markdown", default=True, help="Draw Markdown, or show answers as plain text."
+    ),
+    click.option(
+        "--stats/--no-stats",
+        default=None,
+        help="After each answer also how experts were read from disk, or not even its tokens and speed.",
+    ),
 )
-@click.option("--hide-thinking", "thinking", flag_value="hidden", help="Do not show the thinking.")
-@click.option("--show-thinking", "thinking", flag_value="unfolded", help="Show all of it, unfolded.")
-@click.option("--no-markdown", is_flag=True, help="Show answers as plain text.")
-@click.option(
-    "--stats/--no-stats",
-    default=None,
-    help="After each answer also how experts were read from disk, or not even its tokens and speed.",
-)
-@tool_options
-@click.option("--strict-tools", is_flag=True, help="Hold calls to the tools' schemas while they are written.")
-@constraint_options
-@sampling_options
-@model_options
 def chat(
     model: str | None,
+    question: str | None,
+    prompt: str | None,
     system: str | None,
     session: Path | None,
+    lines: bool,
+    commands: bool,
+    no_history: bool,
     options: ModelOptions,
     tools: tuple[str, ...],
     mcp: tuple[str, ...],
@@ -75,20 +120,18 @@ def chat(
     json_schema: str | None,
     grammar: str | None,
     regex: str | None,
-    thinking: Thinking | None,
-    no_markdown: bool,
     **settings: Any,
 ) -> None:
-    """Talk with MODEL, a GGUF file or a demo model's name, `demo` (the default) or `demo-tools`.
+    """Talk with MODEL, a GGUF file or a demo model's name (`demo` without one); or answer QUESTION and end.
 
-    Where standard input is a pipe each of its lines is a message. Answers go to standard output,
-    everything else to standard error.
+    Where standard input is a pipe, all of it is one message, which is answered; with a question it goes
+    before that. Answers go to standard output, everything else to standard error.
     """
-    from .talk_settings import TalkSettings
-
     own = {name: settings.pop(name) for name in TalkSettings.__dataclass_fields__ if name in settings}
     sampling_of(Sampling(), **settings)  # bad values are told before a model is loaded
     constraint = constraint_of(json_schema, grammar, regex)
+    question = _question(question, prompt, lines or commands)
+    answers_once = question is not None or not (lines or commands or sys.stdin.isatty())
     status = Status()
     demo = named_demo(model or DEFAULT_MODEL)
     if demo and demo.tools and not (tools or mcp):
@@ -110,8 +153,6 @@ def chat(
             TalkSettings(
                 sampling=sampling_of(suits, **settings),
                 recommended=suits,
-                thinking=thinking or "folded",
-                markdown=not no_markdown,
                 **own,
             ),
             toolbox,
@@ -122,10 +163,15 @@ def chat(
             constraint,
             kept,
             status,
+            has_commands=commands or (sys.stdin.isatty() and not answers_once),
+            answers_once=answers_once,
         )
         del loaded  # so that /model frees its memory
         _begin(talk, demo.banner if demo else None)
-        _converse(talk)
+        if answers_once:
+            talk.ask(_message(question))
+        else:
+            _converse(talk, keep_history=not no_history)
         talk.save_session()
 
 
@@ -136,23 +182,44 @@ def _session_file(path: Path) -> SessionFile:
     return SessionFile(path)
 
 
+def _question(question: str | None, prompt: str | None, by_line: bool) -> str | None:
+    """The one question that is asked in the command, if one is. Raises UserError for more than that."""
+    if question is not None and prompt is not None:
+        raise UserError("give the question once: behind the model, or with -p")
+    question = prompt if question is None else question
+    if question is not None and by_line:
+        raise UserError("leave out --lines and --commands, or the question; both together cannot be")
+    return question
+
+
+def _message(question: str | None) -> str:
+    """The question, with all of standard input before it where that is a pipe."""
+    piped = "" if sys.stdin.isatty() else piped_text().strip()
+    text = "\n\n".join(filter(None, (piped, (question or "").strip())))
+    if not text:
+        raise UserError("there is no message: the question, or standard input, is empty")
+    return text
+
+
 def _begin(talk: Talk, banner: str | None) -> None:
     """Refuse at once what cannot be, greet, take up an earlier session."""
     talk.check(talk.model, talk.settings)
-    if sys.stdin.isatty():
+    if sys.stdin.isatty() and not talk.answers_once:
         note(f"glmq {__version__} · {talk.described()} · /help lists commands")
         if banner:
             note(banner)
     talk.restore_session()
 
 
-def _converse(talk: Talk) -> None:
+def _converse(talk: Talk, keep_history: bool) -> None:
     """Message after message until the user leaves. At a terminal an error does not end it."""
     from . import slash
 
-    for text in messages(slash.completers(), talk.context_use):
+    typed = sys.stdin.isatty()
+    said = messages(slash.completers(), talk.context_use, keep_history) if typed else piped_lines()
+    for text in said:
         try:
-            if text.startswith("/"):
+            if talk.has_commands and text.startswith("/"):
                 if told := slash.run(text, talk):
                     note(told)
             elif text.strip():
@@ -160,10 +227,10 @@ def _converse(talk: Talk) -> None:
         except slash.Quit:
             return
         except UserError as error:
-            if not sys.stdin.isatty():
+            if not typed:
                 raise
-            note(f"{error}")
+            note(error_line(error))
         except KeyboardInterrupt:
-            if not sys.stdin.isatty():
+            if not typed:
                 raise
             note("Stopped.")

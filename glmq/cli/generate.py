@@ -11,6 +11,7 @@ from glmq_kernels.errors import UserError
 
 from ..sampling.recommendations import recommended
 from ..sampling.settings import Sampling
+from ..session import trained_context
 from .constraint_options import constraint_of, constraint_options
 from .options import ModelOptions, Status, model_options, open_model
 from .sampling_options import sampling_of, sampling_options
@@ -81,7 +82,9 @@ def generate(
         if stats:
             note(stats_line(loaded, generation.timings))
         if generation.finish_reason == "context":
-            note(f"The context of {loaded.n_ctx} tokens is full; a larger --ctx makes room for more.")
+            may_be_larger = loaded.n_ctx < trained_context(loaded.file, loaded.n_ctx)
+            remedy = "a larger --ctx makes room" if may_be_larger else "the model was trained for no more"
+            note(f"The context of {loaded.n_ctx} tokens is full; {remedy}.")
 
 
 def prompt_text(prompt: str | None, file: str | None, dash: str | None) -> str:

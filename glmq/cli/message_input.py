@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glmq_kernels.cache_folder import cache_folder
@@ -20,20 +21,19 @@ QUOTES = '"""'
 
 
 def messages(
-    commands: Mapping[str, ArgumentCompleter | None], status: Callable[[], str] | None = None
+    commands: Mapping[str, ArgumentCompleter | None],
+    status: Callable[[], str] | None = None,
+    keep_history: bool = True,
 ) -> Iterator[str]:
-    """Messages as they are typed; lines of standard input where it is a pipe.
+    """Messages as they are typed.
 
     Enter sends, except after a backslash and inside triple quotes; Alt-Enter begins a new line. Pasted lines
-    are one message. Ctrl-D ends, Ctrl-C too when pressed twice.
+    are one message. Ctrl-C clears what is typed. Ctrl-D ends, and so does Ctrl-C twice on an empty line.
 
     commands: see `CommandCompleter`. status: gives a short text that is shown below while the user types.
+    keep_history: whether the next chat has what is typed in this one.
     """
-    if not sys.stdin.isatty():
-        for line in sys.stdin.buffer:
-            yield line.decode("utf-8", "replace").rstrip()
-        return
-    session = _prompt_session(commands, status)
+    session = _prompt_session(commands, status, keep_history)
     interrupted = False
     while True:
         try:
@@ -51,18 +51,18 @@ def messages(
 
 
 def _prompt_session(
-    commands: Mapping[str, ArgumentCompleter | None], status: Callable[[], str] | None
+    commands: Mapping[str, ArgumentCompleter | None], status: Callable[[], str] | None, keep_history: bool
 ) -> PromptSession[str]:
     """Line editing with history and completion."""
     from prompt_toolkit import PromptSession
-    from prompt_toolkit.history import FileHistory
+    from prompt_toolkit.history import FileHistory, InMemoryHistory
     from prompt_toolkit.shortcuts import CompleteStyle
     from prompt_toolkit.styles import Style
 
     from .command_completer import CommandCompleter
 
     return PromptSession(
-        history=FileHistory(str(cache_folder() / "chat-history")),
+        history=FileHistory(str(_history_file())) if keep_history else InMemoryHistory(),
         completer=CommandCompleter(commands),
         complete_while_typing=False,
         complete_style=CompleteStyle.READLINE_LIKE,
@@ -74,10 +74,19 @@ def _prompt_session(
     )
 
 
+def _history_file() -> Path:
+    """The file of what was typed, which nobody else may read; made when it is not there."""
+    path = cache_folder() / "chat-history"
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    path.chmod(0o600)
+    return path
+
+
 def _keys() -> KeyBindings:
-    """Enter and Alt-Enter."""
+    """Enter, Alt-Enter and Ctrl-C."""
+    from prompt_toolkit.application import get_app
     from prompt_toolkit.enums import DEFAULT_BUFFER
-    from prompt_toolkit.filters import has_focus
+    from prompt_toolkit.filters import Condition, has_focus
     from prompt_toolkit.key_binding import KeyBindings
 
     keys = KeyBindings()
@@ -96,6 +105,12 @@ def _keys() -> KeyBindings:
             buffer.insert_text("\n")
         else:
             buffer.validate_and_handle()
+
+    @keys.add(
+        "c-c", filter=has_focus(DEFAULT_BUFFER) & Condition(lambda: bool(get_app().current_buffer.text))
+    )
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.reset()
 
     return keys
 

@@ -147,7 +147,7 @@ def open_model(name: str | None, options: ModelOptions, status: Status) -> Itera
         status.clear()
     with loaded:
         if loaded.experts is not None:
-            note(loaded.experts.placement.line())
+            note(f"{loaded.experts.placement.line()} (--ram)")
         if options.record_routing is None:
             yield loaded
             return

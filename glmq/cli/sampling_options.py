@@ -51,7 +51,9 @@ def sampling_options(command: Command) -> Command:
         click.option("--samplers", metavar="ORDER",
                      help="Steps in the order in which they act, with ; between them."
                           f" [default: the model's, else {';'.join(STEPS)}]"),
-        click.option("--seed", type=int, help="Makes the draws repeatable."),
+        click.option("--seed", type=int,
+                     help="The same seed draws the same text from the same state. A prompt of which a part"
+                          " was read before may round differently, also at temperature 0."),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)

@@ -27,4 +27,4 @@ def memory_line(model: Model) -> str:
     """Where the model's weights are, and how well that has worked so far."""
     if model.experts is None:
         return f"All {model.file.n_bytes / 1e9:.1f} GB of the model are mapped into memory."
-    return f"{model.experts.placement.line()}\n{model.experts.statistics.line()}"
+    return f"{model.experts.placement.line()} (--ram)\n{model.experts.statistics.line()}"

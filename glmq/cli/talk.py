@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from glmq_kernels.errors import UserError
 
@@ -18,6 +18,7 @@ from ..chat.thinking import render_turn
 from ..errors import ContextFull
 from ..generation import Timings
 from .answer_view import AnswerView, answer_view
+from .conversation_tokens import conversation_tokens
 from .options import Status
 from .stats import memory_line, stats_line
 from .talk_settings import TalkSettings
@@ -38,10 +39,15 @@ if TYPE_CHECKING:
 NEARLY_FULL = 0.8
 """Share of the context from which on the user is told."""
 
+LONGEST_SUMMARY = 600
+"""Tokens."""
+
 SUMMARISE = (
     "Summarise the conversation below for yourself, so that you could go on with it: facts, decisions, names,"
     " numbers, open questions. At most 300 words, nothing else.\n\n"
 )
+
+_QUESTION: Message = {"role": "user", "content": "?"}
 
 
 @dataclass
@@ -49,8 +55,10 @@ class Talk:
     """A model, the conversation with it, and how it answers.
 
     open_model: loads another one by name. opened: closes the present one. constraint: what answers are
-    held to, if anything. kept: the session file where everything is saved after each answer. exported:
-    files that the conversation was exported to, as they were then.
+    held to, if anything. kept: the session file where everything is saved after each answer. attached: files
+    that go with the next message. exported: files that the conversation was exported to, as they were then.
+    has_commands: whether the user can give commands. answers_once: whether the program ends behind the first
+    answer. tools: definitions of those that the model is told of.
     """
 
     model: Model
@@ -66,22 +74,19 @@ class Talk:
     status: Status = field(default_factory=Status)
     attached: list[str] = field(default_factory=list)
     exported: dict[Path, tuple[int, ...]] = field(default_factory=dict)
+    has_commands: bool = True
+    answers_once: bool = False
 
     def __post_init__(self) -> None:
         self._session: Session = self.model.session()
+        self._counted: tuple[list[Message], int] = [], 0
+        self.tools = self.toolbox.definitions
 
     def check(self, model: Model, settings: TalkSettings) -> None:
         """Raise UserError where a model cannot answer with such settings and these tools."""
-        tools = self.toolbox.definitions
-        render = partial(
-            render_turn,
-            model.chat_template,
-            [{"role": "user", "content": "?"}],
-            thinking=settings.think,
-            preserve=settings.preserve_thinking,
-        )
-        prompt = render()
-        if tools and render(tools=tools) == prompt:
+        tools = self.tools
+        render_turn(model.chat_template, [_QUESTION], thinking=settings.think, preserve=settings.think_keep)
+        if tools and not _tells_of_tools(model, tools):
             raise UserError("the model's chat template tells of no tools; leave out --tools and --mcp")
         strict = settings.strict_tools and tools
         if strict and self.constraint:
@@ -120,7 +125,7 @@ class Talk:
         """
         from ..tools import run_rounds
 
-        unchanged = list(self.conversation.messages)
+        unchanged, advice = list(self.conversation.messages), self._advice()
         change()
         messages = self.conversation.messages
         n_before = len(messages)
@@ -137,9 +142,9 @@ class Talk:
                 rounds = counted(self.max_rounds, "round")
                 note(f"Ended after {rounds} of tool calls; --max-rounds allows more.")
         except ContextFull as error:
-            raise ContextFull(f"{error}; /compact makes room") from None
+            raise ContextFull(f"{error}{advice and '; '}{advice}", setting=error.setting) from None
         except KeyboardInterrupt:
-            if not sys.stdin.isatty():
+            if self.answers_once or not sys.stdin.isatty():
                 raise
         finally:
             self.status.clear()
@@ -152,7 +157,7 @@ class Talk:
         self.save_session()
 
     def _view(self) -> AnswerView:
-        return answer_view(markdown=self.settings.markdown, thinking=self.settings.thinking)
+        return answer_view(markdown=self.settings.markdown, thinking=self.settings.think_view)
 
     def _respond(self, view: AnswerView, answers: list[Answer], messages: list[Message]) -> Message:
         """The model's next message. When it is stopped what is there of it is appended."""
@@ -173,8 +178,8 @@ class Talk:
     def _answer_to(self, messages: Sequence[Message]) -> Answer:
         return self.model.chat(
             messages,
-            tools=self.toolbox.definitions or None,
-            preserve_thinking=self.settings.preserve_thinking,
+            tools=self.tools or None,
+            preserve_thinking=self.settings.think_keep,
             think_budget=self.settings.think_budget,
             strict_tools=self.settings.strict_tools,
             constraint=self.constraint,
@@ -219,9 +224,17 @@ class Talk:
             lines = stats_line(self.model, timings, before)
             note(lines if self.settings.stats else lines.splitlines()[0])
         if answers[-1].finish_reason == "context":
-            note(f"The context of {self._session.n_ctx} tokens is full: /compact makes room.")
-        elif self._n_used > NEARLY_FULL * self._session.n_ctx:
-            note(f"{self.context_use()}: /compact makes room, before it is full.")
+            larger = "a larger --ctx makes room" if self._session.may_be_larger else ""
+            advice = self._advice() or larger or "the model was trained for no more"
+            note(f"The context of {self._session.n_ctx} tokens is full: {advice}.")
+        elif self.has_commands and self.n_used > NEARLY_FULL * self._session.n_ctx:
+            note(f"{self.context_use()}: {self._advice()}, before it is full.")
+
+    def _advice(self) -> str:
+        """The command that makes room in the context, if there is one."""
+        if not self.has_commands or not self.conversation.n_turns:
+            return ""
+        return f"{'/compact' if self.conversation.n_turns > 1 else '/undo or /clear'} makes room"
 
     def summary(self, messages: Sequence[Message]) -> str:
         """The model's summary of messages. Raises UserError when it gives none."""
@@ -229,11 +242,14 @@ class Talk:
 
         question = {"role": "user", "content": SUMMARISE + conversation_markdown(messages), "thinking": False}
         answer = self.model.chat(
-            [question], sampling=self.settings.sampling, max_tokens=600, session=self._session,
+            [question], sampling=self.settings.sampling, max_tokens=LONGEST_SUMMARY, session=self._session,
             progress=self.status.reading,
         )  # fmt: skip
         try:
-            text = answer.run().strip()
+            for _ in answer:
+                n_tokens = answer.timings.n_generated
+                self.status.show(f"summarising: {counted(n_tokens, 'token')}", n_tokens / LONGEST_SUMMARY)
+            text = answer.content.strip()
         except ContextFull:
             raise UserError("that is too long for a summary; /compact drop forgets it instead") from None
         finally:
@@ -246,19 +262,35 @@ class Talk:
         """Put a file before the next message."""
         self.attached.append(f"File {path.name}:\n\n{text.rstrip()}")
 
-    def change_model(self, name: str) -> None:
-        """Go on with another model. Raises UserError, and keeps this one, when it cannot answer here."""
+    def change_model(self, name: str) -> list[str]:
+        """Go on with another model; tells what of the settings it cannot have and is dropped.
+
+        Raises UserError, and keeps this model, when the other cannot answer here.
+        """
+        from ..chat.thinking import thinking_format
         from ..sampling.recommendations import recommended
 
         with ExitStack() as opening:
             model = opening.enter_context(self.open_model(name))
             settings = self.settings.suited_to(recommended(model.file.metadata))
-            self.check(model, settings)
+            settings, dropped = settings.possible_with(thinking_format(model.chat_template))
+            told = [f"This model has no choice of {name}: that setting is dropped." for name in dropped]
+            before, self.tools = self.tools, self.toolbox.definitions
+            if self.tools and not _tells_of_tools(model, self.tools):
+                self.tools = []
+                told.append("This model's chat template tells of no tools: none are offered to it.")
+            try:
+                self.check(model, settings)
+            except UserError:
+                self.tools = before
+                raise
             self.model, self.settings, self._session = model, settings, model.session()
+            self._counted = [], 0
             self.opened.close()
             self.opened.push(opening.pop_all())
         if self.kept is not None:
-            note(f"{self.kept.path} is kept with this model from now on.")
+            told.append(f"{self.kept.path} is kept with this model from now on.")
+        return told
 
     def restore_session(self) -> None:
         """Take up what the session file holds, if anything, and tell how much of it."""
@@ -305,13 +337,29 @@ class Talk:
         self.kept = kept
 
     @property
-    def _n_used(self) -> int:
-        return min(len(self._session.tokens) + len(self._session.drawn), self._session.n_ctx)
+    def n_used(self) -> int:
+        """Tokens of the context that the conversation takes."""
+        messages, n_tokens = self._counted
+        now = self.conversation.messages
+        if len(messages) != len(now) or any(a is not b for a, b in zip(messages, now, strict=True)):
+            n_tokens = self._count() if now else 0
+            self._counted = list(now), n_tokens
+        return n_tokens
+
+    def _count(self) -> int:
+        try:
+            return conversation_tokens(
+                self.model, self._session, self.conversation.messages, self.settings, self.tools
+            )
+        except UserError:  # a template that takes no conversation without a question at its end
+            return len(self._session.tokens) + len(self._session.drawn)
 
     def context_use(self) -> str:
-        """How full the context is."""
-        used, size = self._n_used, self._session.n_ctx
-        return f"context {used:,} of {size:,} tokens ({used / size:.0%})"
+        """How full the context is, and what is about to go into it."""
+        size = self._session.n_ctx
+        used = min(self.n_used, size)
+        text = f"context {used:,} of {size:,} tokens ({used / size:.0%})"
+        return f"{text}, {counted(len(self.attached), 'file')} attached" if self.attached else text
 
     def described(self) -> str:
         """Which model this is and how it runs."""
@@ -321,3 +369,9 @@ class Talk:
     def statistics(self) -> str:
         """How the model uses memory, how well that works, and how full the context is."""
         return f"{memory_line(self.model)}\n{self.context_use()}"
+
+
+def _tells_of_tools(model: Model, tools: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a model's chat template says anything about tools."""
+    plain, with_tools = (render_turn(model.chat_template, [_QUESTION], tools=each) for each in (None, tools))
+    return plain != with_tools

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glmq_kernels.errors import UserError
 
-from ..sampling.from_text import set_sampling
+from ..sampling.from_text import NAMES, set_sampling
 from ..sampling.settings import Sampling
 from .answer_view import Thinking
+
+if TYPE_CHECKING:
+    from ..chat.thinking import ThinkingFormat
 
 THINKING_VIEWS: tuple[Thinking, ...] = ("folded", "unfolded", "hidden")
 LIMITS = {"max_tokens": 1, "think_budget": 0}
@@ -22,9 +25,9 @@ class TalkSettings:
 
     sampling, recommended: of the tokens, and what suits the model. max_tokens: of an answer. think: whether
     to think before an answer; None leaves it to the model. think_budget: tokens after which thinking is
-    closed. preserve_thinking: whether prompts hold the thinking of earlier turns. strict_tools: whether
-    calls are held to the tools' schemas. stats: whether to tell of disk too (True), of nothing (False) or of
-    tokens and speed (None). thinking, markdown: how answers are shown.
+    closed. think_keep: whether prompts hold the thinking of earlier turns. think_view: how thinking is
+    shown. strict_tools: whether calls are held to the tools' schemas. stats: whether to tell of disk too
+    (True), of nothing (False) or of tokens and speed (None). markdown: whether answers are drawn as such.
     """
 
     sampling: Sampling
@@ -32,10 +35,10 @@ class TalkSettings:
     max_tokens: int | None = None
     think: bool | None = None
     think_budget: int | None = None
-    preserve_thinking: bool = False
+    think_keep: bool = False
+    think_view: Thinking = "folded"
     strict_tools: bool = False
     stats: bool | None = None
-    thinking: Thinking = "folded"
     markdown: bool = True
 
     def suited_to(self, recommended: Sampling) -> TalkSettings:
@@ -43,17 +46,38 @@ class TalkSettings:
         sampling = recommended if self.sampling == self.recommended else self.sampling
         return replace(self, sampling=sampling, recommended=recommended)
 
+    def possible_with(self, form: ThinkingFormat) -> tuple[TalkSettings, list[str]]:
+        """The same without what a model's way of thinking does not allow, and the names of that."""
+        impossible: dict[str, Any] = {}
+        if self.think is not None and not form.has_switch:
+            impossible["think"] = None
+        if self.think_keep and not form.can_preserve:
+            impossible["think_keep"] = False
+        return replace(self, **impossible), list(impossible)
+
 
 def setting_names() -> list[str]:
     """Names that `changed` takes."""
     return [*_OWN, *(field.name for field in fields(Sampling)), "default"]
 
 
+def setting_name(text: str) -> str:
+    """The name of a setting as a user types it: with - or _, perhaps as an option or by llama.cpp's name.
+
+    Raises UserError, which lists all names, when there is none.
+    """
+    plain = text.strip().lower().lstrip("-").replace("-", "_")
+    name = NAMES.get(plain, plain)
+    if name not in setting_names():
+        raise UserError(f"there is no setting {text!r}; there are {', '.join(setting_names())}")
+    return name
+
+
 def changed(settings: TalkSettings, name: str, text: str) -> TalkSettings:
     """The settings with one of them as a user types it. Raises UserError for what makes no sense."""
-    plain = name.strip().lower().lstrip("-").replace("-", "_")
-    if plain in _OWN:
-        return replace(settings, **{plain: _OWN[plain](plain, text.strip().lower())})
+    name = setting_name(name)
+    if name in _OWN:
+        return replace(settings, **{name: _OWN[name](name, text.strip().lower())})
     return replace(settings, sampling=set_sampling(settings.sampling, name, text, settings.recommended))
 
 
@@ -88,9 +112,9 @@ _OWN: dict[str, Any] = {
     "max_tokens": _number,
     "think": _choice,
     "think_budget": _number,
-    "preserve_thinking": _switch,
+    "think_keep": _switch,
+    "think_view": _view,
     "strict_tools": _switch,
     "stats": _choice,
-    "thinking": _view,
     "markdown": _switch,
 }

@@ -51,12 +51,12 @@ class Placement:
     def _next_step(self) -> str:
         if self.n_slots < self.cycle:
             more = show_budget(self.budget + (self.cycle - self.n_slots) * self.slot_bytes)
-            return f"--ram {more} would hold as many as a token uses"
-        return f"--ram {show_budget(self.needed)} would hold all of it"
+            return f"{more} would hold as many as a token uses"
+        return f"{show_budget(self.needed)} would hold all of it"
 
 
 def show_budget(n_bytes: float) -> str:
-    """An amount that can be given to --ram."""
+    """An amount that `glmq.load` takes as `ram`."""
     return f"{-(-n_bytes // 1e8) / 10:.1f}G"
 
 
@@ -79,7 +79,8 @@ def place_experts(
         least = show_budget(taken + staging * slot_bytes)
         raise UserError(
             f"{needs.path}: {show_size(budget)} do not hold its dense weights, the KV cache and one layer's"
-            f" experts; give it --ram {least} or more, or a smaller --ctx"
+            f" experts; give it {least} or more, or a smaller context",
+            setting="ram",
         )
     n_experts, cycle = routing.n_experts * len(layers), routing.top_k * len(layers)
     n_slots = min(n_slots, n_experts)

@@ -8,4 +8,11 @@ class UserError(Exception):
 
     The message is one line that names the thing and says what to do. Command-line programs print it
     and exit with code 2; libraries let it pass through.
+
+    setting: name of the Python argument that would have to be another, where there is one. A program whose
+    users know it by another name, such as an option, can add that.
     """
+
+    def __init__(self, message: str = "", *, setting: str | None = None) -> None:
+        super().__init__(message)
+        self.setting = setting

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 from glmq.cli.completion import paths, words
 from glmq.cli.message_input import messages
@@ -17,7 +18,8 @@ def main() -> None:
         "/edit": None,
         "/ask": None,
     }
-    for text in messages(commands, status=lambda: "12 of 100 tokens"):
+    keep_history = "NO_HISTORY" not in os.environ
+    for text in messages(commands, lambda: "12 of 100 tokens", keep_history):
         if text == "/edit":
             text = edit_text("initial\n")
         elif text == "/ask":

@@ -123,7 +123,7 @@ def piped_chat(folder: Path, model, replies, *arguments, lines=()):
     """(exit code, standard output, standard error) of a chat through pipes."""
     script = str(write_script(folder, replies))
     done = subprocess.run(
-        [sys.executable, REPLY_PROGRAM, script, "chat", str(model), *map(str, arguments)],
+        [sys.executable, REPLY_PROGRAM, script, "chat", str(model), "--commands", *map(str, arguments)],
         input="".join(f"{line}\n" for line in lines),
         capture_output=True,
         env=ENVIRONMENT,

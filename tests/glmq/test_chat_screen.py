@@ -170,13 +170,13 @@ def test_a_dumb_terminal(chat):
 
 
 def test_plain_text_and_shown_thinking(chat):
-    terminal = chat([MARKDOWN], "--no-markdown", "--show-thinking", "--no-stats")
+    terminal = chat([MARKDOWN], "--no-markdown", "--think-view", "unfolded", "--no-stats")
     terminal.type("Hello")
     assert "> Hello\nHm.\n\n" + MARKDOWN.split("</think>")[1] + "> /quit" in terminal.leave()
 
 
 def test_hidden_thinking(chat):
-    terminal = chat(["secret</think>Yes."], "--hide-thinking", "--no-stats")
+    terminal = chat(["secret</think>Yes."], "--think-view", "hidden", "--no-stats")
     terminal.type("Hello")
     terminal.wait_for("Yes.")
     assert "secret" not in terminal.received.decode()
@@ -209,7 +209,7 @@ def test_tab_completes_commands_settings_and_paths(chat, tmp_path):
     terminal.type("/comp\t")
     terminal.wait_for("there are not two turns yet")
     terminal.type("/set temperat\t 0.5")
-    terminal.wait_for("Set.")
+    terminal.wait_for("temperature is 0.5 now.")
     terminal.type(f"/file {tmp_path}/unlik\t")
     terminal.wait_for("goes with your next message")
     terminal.leave()
@@ -379,7 +379,7 @@ def test_keys_that_leave(chat):
 def test_a_full_context_is_told_below_the_answer(chat):
     terminal = chat(["a</think>" + "word " * 60], "--ctx", "200")
     terminal.type("one")
-    terminal.wait_for("The context of 200 tokens is full: /compact makes room.")
+    terminal.wait_for("The context of 200 tokens is full: /undo or /clear makes room.")
     rows = terminal.text.split("\n")
     told = next(i for i, row in enumerate(rows) if "is full" in row)
     assert rows[told - 2].startswith("[prompt") or rows[told - 1].startswith("[prompt")

@@ -37,9 +37,9 @@ def test_a_message_behind_the_switch_is_for_its_turn_alone(monkeypatch, glm_4_7)
 
 def test_the_switch_alone_is_from_now_on(monkeypatch, glm_4_7):
     talk = new_talk(monkeypatch, glm_4_7, ["a", "b", thought(3), thought(4)])
-    assert talk.say("/nothink") == "Answers come without thinking from now on."
+    assert talk.say("/nothink") == "think is off now: answers come without thinking."
     talk.say("one", "two")
-    assert talk.say("/think") == "Answers come with thinking from now on."
+    assert talk.say("/think") == "think is on now: answers come with thinking."
     talk.say("three", "four")
     assert ends(talk.prompts) == ["off", "off", "on", "on"]
 
@@ -68,7 +68,7 @@ def test_options(tmp_path, glm_4_7_path, option, end, reply):
 def test_through_pipes_thinking_goes_to_standard_error_unless_it_is_hidden(tmp_path, glm_4_7_path):
     _, out, err = piped_chat(tmp_path, glm_4_7_path, [thought(1)], "--no-stats", lines=["one"])
     assert (out, err) == ("answer 1\n", "thought 1\n")
-    hidden = "--hide-thinking"
+    hidden = "--think-view=hidden"
     _, out, err = piped_chat(tmp_path, glm_4_7_path, [thought(1)], "--no-stats", hidden, lines=["one"])
     assert (out, err) == ("answer 1\n", "")
 
@@ -92,7 +92,7 @@ def test_earlier_thinking_leaves_the_prompt_and_the_cache_goes_back_no_further(m
 
 
 def test_kept_thinking_is_in_the_prompt_and_nothing_is_read_twice(monkeypatch, capsys, glm_4_7):
-    talk = new_talk(monkeypatch, glm_4_7, [thought(1), thought(2), thought(3)], preserve_thinking=True)
+    talk = new_talk(monkeypatch, glm_4_7, [thought(1), thought(2), thought(3)], think_keep=True)
     talk.say("one", "two", "three")
     assert "<think>thought 1</think>answer 1" in talk.prompts[2]
     assert "<think>thought 2</think>answer 2" in talk.prompts[2]
@@ -104,21 +104,21 @@ def test_kept_thinking_is_in_the_prompt_and_nothing_is_read_twice(monkeypatch, c
 
 def test_thinking_can_be_kept_from_some_turn_on(monkeypatch, glm_4_7):
     talk = new_talk(monkeypatch, glm_4_7, [thought(1), thought(2)])
-    talk.say("one", "/set preserve_thinking on", "two")
+    talk.say("one", "/set think_keep on", "two")
     assert "thought 1" in talk.prompts[1]
 
 
 def test_4_6_refuses_to_keep_thinking(tmp_path, monkeypatch, glm_4_6_path, glm_4_6):
-    code, out, err = piped_chat(tmp_path, glm_4_6_path, [], "--preserve-thinking", lines=["one"])
+    code, out, err = piped_chat(tmp_path, glm_4_6_path, [], "--think-keep", lines=["one"])
     assert (code, out) == (2, "")
     assert err == (
         "glmq: error: the model's chat template cannot keep the thinking of earlier turns (GLM-4.7's can);"
-        " leave out --preserve-thinking\n"
+        " leave that out (--think-keep)\n"
     )
     talk = new_talk(monkeypatch, glm_4_6, [])
     with pytest.raises(Exception, match="cannot keep"):
-        talk.say("/set preserve_thinking on")
-    assert not talk.settings.preserve_thinking
+        talk.say("/set think_keep on")
+    assert not talk.settings.think_keep
 
 
 def letters_only(model):

@@ -90,7 +90,7 @@ def test_tokenize_prints_ids_on_one_line(small_path, tmp_path):
 
 
 def test_chat_answers_each_line_of_a_pipe(small_path):
-    arguments = ("chat", small_path, "-n", 6, "--seed", 2)
+    arguments = ("chat", small_path, "-n", 6, "--seed", 2, "--lines")
     code, out, err = run(*arguments, stdin="Hi\n\nAnd?\n")
     assert code == 0
     assert err.count("tokens/s") == 4
@@ -101,7 +101,8 @@ def test_chat_answers_each_line_of_a_pipe(small_path):
 
 def test_chat_takes_slash_commands_from_a_pipe(small_path, tmp_path):
     lines = f"Hi\n/save {tmp_path / 'talk.json'}\n/quit\nnever read\n"
-    code, _, _ = run("chat", small_path, "-n", 3, "--seed", 2, "--system", "Be brief.", stdin=lines)
+    arguments = ("chat", small_path, "-n", 3, "--seed", 2, "--system", "Be brief.", "--commands")
+    code, _, _ = run(*arguments, stdin=lines)
     messages = json.loads((tmp_path / "talk.json").read_text())["messages"]
     assert code == 0
     assert [message["role"] for message in messages] == ["system", "user", "assistant"]
@@ -166,7 +167,7 @@ def test_a_model_that_does_not_fit_says_so(small_path, tmp_path):
     at = content.index(b"glm4moe.context_length") + len(b"glm4moe.context_length") + 4
     huge = content[:at] + (2**31).to_bytes(4, "little") + content[at + 4 :]
     (tmp_path / "huge.gguf").write_bytes(huge)
-    assert "choose --ctx" in refused("generate", tmp_path / "huge.gguf", "-p", "x", "--ctx", 2**31 - 1)
+    assert "(--ctx)" in refused("generate", tmp_path / "huge.gguf", "-p", "x", "--ctx", 2**31 - 1)
 
 
 def test_files_that_cannot_chat_are_refused(tmp_path):

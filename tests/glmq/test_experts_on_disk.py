@@ -122,7 +122,7 @@ def test_a_file_that_changes_is_noticed(monkeypatch, small_path, tmp_path):
 
 
 def test_a_budget_that_is_too_small_says_what_would_do(small_path):
-    with pytest.raises(glmq.UserError, match=r"give it --ram [\d.]+G or more"):
+    with pytest.raises(glmq.UserError, match=r"give it [\d.]+G or more"):
         glmq.load(small_path, n_ctx=128, ram=2_000_000)
     with pytest.raises(glmq.UserError, match="'much' is not an amount of memory"):
         glmq.load(small_path, ram="much")

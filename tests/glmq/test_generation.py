@@ -158,7 +158,7 @@ def test_a_prompt_longer_than_the_context_is_refused_and_nothing_is_lost(small):
     session = small.session(n_ctx=16)
     small.generate("abc", session=session, max_tokens=2).run()
     before = list(session.tokens)
-    with pytest.raises(glmq.ContextFull, match="--ctx"):
+    with pytest.raises(glmq.ContextFull, match="make it larger"):
         small.generate("x" * 17, session=session).run()
     assert session.tokens == before
 
@@ -247,7 +247,7 @@ def test_threads_share_a_model(small):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"n_ctx": 0}, "too small"), ({"n_ctx": 100000}, "--ctx 512"), ({"n_threads": 0}, "threads")],
+    [({"n_ctx": 0}, "too small"), ({"n_ctx": 100000}, "choose at most that"), ({"n_threads": 0}, "threads")],
     ids=str,
 )
 def test_loading_refuses_what_is_not_possible(small_path, arguments, message):

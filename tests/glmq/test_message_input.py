@@ -60,10 +60,35 @@ def test_ctrl_d_leaves_and_ctrl_c_twice(prompt):
     terminal.send(CTRL_D)
     assert terminal.wait_until_over().endswith("over")
     terminal = prompt()
-    terminal.send("half a mess" + CTRL_C)
+    terminal.send(CTRL_C)
     terminal.wait_for("Ctrl-C again")
     terminal.send(CTRL_C)
     assert terminal.wait_until_over().endswith("over")
+
+
+def test_ctrl_c_clears_what_is_typed_and_only_empty_lines_leave(prompt):
+    terminal = prompt()
+    terminal.send("half a mess" + CTRL_C + CTRL_C)
+    terminal.wait_for("Ctrl-C again")
+    terminal.send("whole" + ENTER)
+    terminal.wait_for('got "whole"')
+    terminal.send(CTRL_C)
+    terminal.wait_for("Ctrl-C again")
+    terminal.send("half" + CTRL_C + "all" + ENTER)
+    terminal.wait_for('got "all"')
+
+
+def test_the_history_is_for_its_owner_alone_and_can_be_left_out(prompt, tmp_path):
+    history = tmp_path / "cache" / "chat-history"
+    terminal = prompt(NO_HISTORY="1")
+    terminal.send("secret" + ENTER + CTRL_D)
+    terminal.wait_until_over()
+    assert not history.exists()
+    terminal = prompt()
+    terminal.send("kept" + ENTER + CTRL_D)
+    terminal.wait_until_over()
+    assert "kept" in history.read_text()
+    assert history.stat().st_mode & 0o777 == 0o600
 
 
 def test_the_status_is_shown_below_while_typing(prompt):

@@ -314,7 +314,7 @@ def test_another_layout_of_the_cache(small, path, monkeypatch):
 
 def test_a_context_that_is_too_small_is_refused_with_the_size_to_choose(small, path):
     saved(small, path)
-    with pytest.raises(glmq.ContextFull, match=r"talk\.session holds 160 tokens.* --ctx above 160"):
+    with pytest.raises(glmq.ContextFull, match=r"talk\.session holds 160 tokens.* choose a larger one"):
         small.restore_session(path, n_ctx=159)
     assert small.restore_session(path, n_ctx=160).reason is None
 

@@ -106,7 +106,7 @@ def test_edit_changes_the_last_message(talk, tmp_path, monkeypatch):
 
 def test_clear_forgets_all_but_the_system_message(talk):
     assert talk.say("/system") == "There is no system message."
-    assert talk.say("/system Be brief.") == "The system message is set."
+    assert talk.say("/system Be brief.") == "The system message is set: Be brief."
     talk.say("one", "/clear")
     assert contents(talk) == ["Be brief."]
     talk.say("two")
@@ -204,14 +204,16 @@ def test_a_pipe_cannot_be_loaded(talk, tmp_path):
     assert "is not a file" in refused(talk, f"/load {tmp_path / 'pipe'}")
 
 
+PLAIN = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}answer:"
+
 VALUES = {
     "max_tokens": ("7", 7),
     "think": ("off", False),
     "think_budget": ("off", None),
-    "preserve_thinking": ("on", True),
+    "think_keep": ("on", True),
+    "think_view": ("hidden", "hidden"),
     "strict_tools": ("on", True),
     "stats": ("off", False),
-    "thinking": ("hidden", "hidden"),
     "markdown": ("off", False),
     "temperature": ("0.25", 0.25),
     "seed": ("3", 3),
@@ -224,9 +226,14 @@ VALUES = {
 @pytest.mark.parametrize("name", VALUES)
 def test_settings(talk, name):
     text, value = VALUES[name]
-    assert talk.say(f"/set {name} {text}") == "Set."
+    assert talk.say(f"/set {name} {text}") == f"{name} is {text} now."
     owner = talk.settings if hasattr(talk.settings, name) else talk.settings.sampling
     assert getattr(owner, name) == value
+
+
+def test_an_unknown_setting_lists_all_that_there_are(talk):
+    told = refused(talk, "/set dance 1")
+    assert all(name in told for name in setting_names())
 
 
 def test_every_setting_can_be_set_to_what_is_shown_of_it(talk):
@@ -259,7 +266,7 @@ def test_settings_go_back_to_what_suits_the_model(talk):
 @pytest.mark.parametrize(
     "line",
     ("/set dance 1", "/set temp", "/set temp hot", "/set temp -1", "/set max_tokens few",
-     "/set markdown maybe", "/set stats maybe", "/set thinking loud", "/set order dance",
+     "/set markdown maybe", "/set stats maybe", "/set think_view loud", "/set order dance",
      "/set max_tokens 0", "/set think maybe"),
 )  # fmt: skip
 def test_bad_settings_are_refused_and_change_nothing(talk, line):
@@ -279,6 +286,28 @@ def test_another_model_goes_on_with_the_conversation(talk, glm_4_6_path):
     talk.opened.close()
 
 
+def test_settings_that_another_model_cannot_have_are_dropped_and_told(talk, glm_4_6_path, tmp_path):
+    talk.say("/set think_keep on", "/think")
+    told = talk.say(f"/model {glm_4_6_path}").split("\n")
+    assert told[0] == "This model has no choice of think_keep: that setting is dropped."
+    assert talk.settings.think is True and talk.settings.think_keep is False
+    path = write_glm4moe(tmp_path / "plain.gguf", "Q8_0", n_ctx=8192, chat_template=PLAIN)
+    assert talk.say(f"/model {path}").startswith("This model has no choice of think:")
+    assert talk.settings.think is None
+    talk.say("one")
+    talk.opened.close()
+
+
+def test_tools_are_not_offered_to_a_model_that_knows_none(monkeypatch, glm_4_7, tmp_path):
+    (tmp_path / "tools.py").write_text('def now() -> str:\n    """The time."""\n    return "noon"\n')
+    talk = new_talk(monkeypatch, glm_4_7, list(REPLIES), tools=str(tmp_path / "tools.py"))
+    path = write_glm4moe(tmp_path / "plain.gguf", "Q8_0", n_ctx=8192, chat_template=PLAIN)
+    assert "tells of no tools: none are offered" in talk.say(f"/model {path}")
+    talk.say("one")
+    assert "There are no tools" in talk.say("/tools")
+    talk.opened.close()
+
+
 def test_a_model_that_was_left_is_closed_and_forgotten(talk, glm_4_7_path, glm_4_6_path):
     talk.say(f"/model {glm_4_6_path}", "one")
     left = weakref.ref(talk.model)
@@ -292,9 +321,7 @@ def test_a_model_that_cannot_be_used_leaves_the_old_one(talk, tmp_path, glm_4_6_
     (tmp_path / "broken.gguf").write_bytes(b"GGUF nonsense")
     assert "broken.gguf" in refused(talk, f"/model {tmp_path / 'broken.gguf'}")
     assert "nowhere.gguf" in refused(talk, f"/model {tmp_path / 'nowhere.gguf'}")
-    talk.say("/set preserve_thinking on", "one")
-    assert "cannot keep the thinking" in refused(talk, f"/model {glm_4_6_path}")
-    talk.say("two")
+    talk.say("one", "two")
     assert contents(talk)[-1] == "answer 2"
     assert talk.say("/model").startswith("GLM-4.7")
 
@@ -303,8 +330,12 @@ def test_tokens_are_counted(talk, glm_4_7):
     assert talk.say("/tokens some text") == f"{len(glm_4_7.tokenize('some text'))} tokens."
     assert talk.say("/tokens") == "context 0 of 8,192 tokens (0%), 0 turns."
     talk.say("one")
-    used = len(glm_4_7.tokenize(talk.prompts[0] + REPLIES[0]))
+    used = len(glm_4_7.tokenize(talk.prompts[0].removesuffix("<think>") + REPLIES[0]))
     assert talk.say("/tokens") == f"context {used} of 8,192 tokens (0%), 1 turn."
+    talk.say("two", "/undo")
+    assert talk.say("/tokens") == f"context {used} of 8,192 tokens (0%), 1 turn."
+    talk.say("/clear")
+    assert talk.say("/tokens") == "context 0 of 8,192 tokens (0%), 0 turns."
 
 
 def test_files_go_with_the_next_message(talk, tmp_path):
@@ -317,6 +348,14 @@ def test_files_go_with_the_next_message(talk, tmp_path):
     talk.say(f"/file {tmp_path / 'b.txt'}", "What is in them?", "Thanks")
     question = "File a.txt:\n\nfirst\n\nFile b.txt:\n\nzwölf\n\nWhat is in them?"
     assert contents(talk)[::2] == [question, "Thanks"]
+
+
+def test_clear_drops_files_that_wait_for_the_next_message(talk, tmp_path):
+    (tmp_path / "a.txt").write_text("inside")
+    talk.say(f"/file {tmp_path / 'a.txt'}")
+    assert talk.context_use().endswith(", 1 file attached")
+    talk.say("/clear", "one")
+    assert contents(talk) == ["one", "answer 1"]
 
 
 def test_files_that_are_no_text(talk, tmp_path):
@@ -340,8 +379,12 @@ def test_files_stay_for_the_message_after_one_that_is_too_long(talk, tmp_path, g
 
 def test_compact_puts_a_summary_in_place_of_the_older_half(talk):
     talk.script.replies[4:] = ["</think>They counted to two.", "</think>answer 6"]
-    talk.say("/system Be brief.", "one", "two", "three", "four")
-    assert talk.say("/compact") == "Summarised the oldest 2 turns; the conversation has 3 turns now."
+    talk.say("/system Be brief.", "one" + 100 * " and one", "two", "three", "four")
+    before = talk.n_used
+    assert talk.say("/compact") == (
+        "Summarised the oldest 2 turns; the conversation has 3 turns now,"
+        f" {talk.n_used:,} tokens instead of {before:,}.\n\nThey counted to two."
+    )
     asked = talk.prompts[4]
     assert "answer 2" in asked and "answer 3" not in asked and "Be brief." not in asked
     assert contents(talk) == [
@@ -356,11 +399,23 @@ def test_compact_puts_a_summary_in_place_of_the_older_half(talk):
 
 def test_compact_drop_forgets_the_older_half(talk):
     talk.say("one", "two", "three")
-    assert talk.say("/compact drop") == "Dropped the oldest 1 turn; the conversation has 2 turns now."
+    before = talk.n_used
+    assert talk.say("/compact drop") == (
+        "Dropped the oldest 1 turn; the conversation has 2 turns now,"
+        f" {talk.n_used} tokens instead of {before}."
+    )
     assert contents(talk) == ["two", "answer 2", "three", "answer 3"]
     assert "/compact drop" in refused(talk, "/compact now")
     talk.say("/compact drop")
     assert "/undo" in refused(talk, "/compact")
+
+
+def test_a_summary_that_is_longer_than_what_it_stands_for_changes_nothing(talk):
+    talk.script.replies[2:] = ["</think>" + "They talked for a long time. " * 5]
+    talk.say("one", "two")
+    before = list(talk.conversation.messages)
+    assert "more room" in refused(talk, "/compact")
+    assert talk.conversation.messages == before
 
 
 def test_no_summary_changes_nothing(talk):
@@ -382,12 +437,12 @@ def test_a_summary_that_has_no_room_changes_nothing(monkeypatch, glm_4_7_path):
 def test_a_context_that_gets_full_is_told_before_and_when_it_is(monkeypatch, glm_4_7_path, capsys):
     with glmq.load(glm_4_7_path, n_ctx=128) as model:
         replies = ["</think>" + letter * 80 for letter in "xyy"]
-        talk = new_talk(monkeypatch, model, [*replies, "", "</think>ok"])
+        talk = new_talk(monkeypatch, model, [*replies, "", "", "</think>ok"])
         talk.say("one")
         assert "full" not in capsys.readouterr().err
         talk.say("/set max_tokens 20", "two")
         assert (
-            "context 114 of 128 tokens (89%): /compact makes room, before it is full."
+            "context 113 of 128 tokens (88%): /compact makes room, before it is full."
             in capsys.readouterr().err
         )
         talk.say("/undo", "/set max_tokens off", "two")
@@ -396,7 +451,10 @@ def test_a_context_that_gets_full_is_told_before_and_when_it_is(monkeypatch, glm
         with pytest.raises(UserError, match="do not fit.*/compact makes room"):
             talk.say("three")
         assert len(contents(talk)) == 4
-        talk.say("/compact drop", "/clear", "three")
+        talk.say("/compact drop", "/clear")
+        with pytest.raises(UserError, match="do not fit.*or the text shorter$"):
+            talk.say("x" * 200)
+        talk.say("three")
         assert contents(talk) == ["three", "ok"]
 
 

@@ -49,7 +49,7 @@ def number_of_tokens(prompt):
 
 
 def test_with_kept_thinking_all_of_the_state_is_used(tmp_path, glm_4_7_path, session):
-    kept = ("--preserve-thinking",)
+    kept = ("--think-keep",)
     chat(tmp_path, glm_4_7_path, session, "one", options=kept)
     _, err = chat(tmp_path, glm_4_7_path, session, "two", first=1, options=kept)
     assert n_cached(err) == [number_of_tokens(prompts_in(tmp_path)[0] + REPLIES[0]) - 1]

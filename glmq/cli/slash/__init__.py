@@ -42,7 +42,7 @@ def _help(talk: Talk, argument: str) -> str:
         "--force": "before FILE: overwrite what is there",
         "Alt-Enter": 'begin a new line; or end one with \\, or put """ around all',
         "Tab": "complete a command, a setting or a path",
-        "Ctrl-C": "stop an answer",
+        "Ctrl-C": "stop an answer, or clear what is typed",
         "Ctrl-D": "leave",
     }
     width = max(map(len, left))

@@ -14,6 +14,7 @@ from .command import SlashCommand
 
 def _clear(talk: Talk, argument: str) -> str:
     talk.conversation.clear()
+    talk.attached.clear()
     return "The conversation begins anew."
 
 
@@ -21,13 +22,12 @@ def _system(talk: Talk, argument: str) -> str:
     if not argument:
         return talk.conversation.system or "There is no system message."
     talk.conversation.set_system(None if argument == "off" else argument)
-    return "The system message is set." if talk.conversation.system else "The system message is gone."
+    system = talk.conversation.system
+    return f"The system message is set: {_first_line(system)}" if system else "The system message is gone."
 
 
 def _undo(talk: Talk, argument: str) -> str:
-    question = talk.conversation.undo()
-    first = question.strip().split("\n")[0]
-    return f"Taken back: {first[:60]}{'…' if len(first) > 60 or first != question.strip() else ''}"
+    return f"Taken back: {_first_line(talk.conversation.undo())}"
 
 
 def _retry(talk: Talk, argument: str) -> str:
@@ -52,13 +52,36 @@ def _compact(talk: Talk, argument: str) -> str:
     n_turns = talk.conversation.n_turns // 2
     if not n_turns:
         raise UserError("there are not two turns yet; /undo takes back the last, /clear forgets all")
+    n_before, summary = talk.n_used, ""
     if argument == "drop":
         talk.conversation.drop_oldest(n_turns)
     else:
-        talk.conversation.replace_oldest(n_turns, talk.summary(talk.conversation.oldest(n_turns)))
+        summary = _summarise(talk, n_turns, n_before)
     done = "Dropped" if argument else "Summarised"
     oldest, left = (counted(n, "turn") for n in (n_turns, talk.conversation.n_turns))
-    return f"{done} the oldest {oldest}; the conversation has {left} now."
+    sizes = f"{talk.n_used:,} tokens instead of {n_before:,}"
+    told = f"{done} the oldest {oldest}; the conversation has {left} now, {sizes}."
+    return f"{told}\n\n{summary}" if summary else told
+
+
+def _summarise(talk: Talk, n_turns: int, n_before: int) -> str:
+    """Put a summary in place of the oldest turns. Raises UserError where that would take more room."""
+    unchanged = list(talk.conversation.messages)
+    summary = talk.summary(talk.conversation.oldest(n_turns))
+    talk.conversation.replace_oldest(n_turns, summary)
+    if talk.n_used >= n_before:
+        talk.conversation.messages = unchanged
+        raise UserError(
+            "the summary takes more room than what it would stand for, so nothing is changed;"
+            " /compact drop forgets the older half"
+        )
+    return summary
+
+
+def _first_line(text: str) -> str:
+    """How a text begins, on one line."""
+    first = text.strip().split("\n")[0]
+    return f"{first[:60]}{'…' if len(first) > 60 or first != text.strip() else ''}"
 
 
 def _thinking(talk: Talk, argument: str) -> str:

@@ -10,7 +10,7 @@ from glmq_kernels.errors import UserError
 from ...chat.thinking import thinking_format
 from ..completion import paths, words
 from ..talk import Talk
-from ..talk_settings import LIMITS, changed, setting_names
+from ..talk_settings import LIMITS, changed, setting_name, setting_names
 from ..terminal import counted
 from .command import SlashCommand
 
@@ -18,19 +18,23 @@ _ESCAPED = str.maketrans({"\\": r"\\", "\n": r"\n", "\t": r"\t", "\r": r"\r", " 
 
 
 def _set(talk: Talk, argument: str) -> str:
-    name, _, value = argument.partition(" ")
-    if not name:
-        return _all_settings(talk)
+    typed, _, value = argument.partition(" ")
+    if not typed:
+        return "\n".join(f"{name} {value}" for name, value in _all_settings(talk).items())
+    name = setting_name(typed)
     talk.change_settings(changed(talk.settings, name, value))
-    return "Set."
+    if name == "default":
+        return "Tokens are drawn as suits the model from now on; /set shows how."
+    return f"{name} is {_all_settings(talk)[name]} now."
 
 
-def _all_settings(talk: Talk) -> str:
+def _all_settings(talk: Talk) -> dict[str, str]:
+    """Every setting as /set takes it."""
     own = {each.name: getattr(talk.settings, each.name) for each in fields(talk.settings)}
     sampling = own.pop("sampling")
     del own["recommended"]
     own |= {each.name: getattr(sampling, each.name) for each in fields(sampling)}
-    return "\n".join(f"{name} {_shown(name, value)}" for name, value in own.items())
+    return {name: _shown(name, value) for name, value in own.items()}
 
 
 def _shown(name: str, value: Any) -> str:
@@ -64,14 +68,13 @@ def _switch_thinking(talk: Talk, argument: str, think: bool) -> str:
         talk.ask(argument, think)
         return ""
     talk.settings = replace(talk.settings, think=think)
-    return f"Answers come {'with' if think else 'without'} thinking from now on."
+    return f"think is {'on' if think else 'off'} now: answers come {'with' if think else 'without'} thinking."
 
 
 def _model(talk: Talk, argument: str) -> str:
     if not argument:
         return talk.described()
-    talk.change_model(argument)
-    return talk.described()
+    return "\n".join([*talk.change_model(argument), talk.described()])
 
 
 def _stats(talk: Talk, argument: str) -> str:
@@ -85,7 +88,7 @@ def _tokens(talk: Talk, argument: str) -> str:
 
 
 def _tools(talk: Talk, argument: str) -> str:
-    tools = [tool["function"] for tool in talk.toolbox.definitions]
+    tools = [tool["function"] for tool in talk.tools]
     if not tools:
         return "There are no tools; start with --tools FILE or --mcp COMMAND."
     return "\n".join(f"{tool['name']}  {tool.get('description', '').split(chr(10))[0]}" for tool in tools)
