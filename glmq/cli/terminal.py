@@ -73,15 +73,19 @@ def ask(question: str, choices: Sequence[str]) -> str | None:
     """
     if not sys.stdin.isatty():
         return None
+    try:
+        return _asked(question, choices)
+    except (KeyboardInterrupt, EOFError):
+        return None
+
+
+def _asked(question: str, choices: Sequence[str]) -> str:
     from prompt_toolkit import PromptSession
 
     _forget_typed()
     session: PromptSession[str] = PromptSession(output=prompt_output())
     while True:
-        try:
-            answer = session.prompt(f"{neutral(question)} [{'/'.join(choices)}] ").strip().lower()
-        except (KeyboardInterrupt, EOFError):
-            return None
+        answer = session.prompt(f"{neutral(question)} [{'/'.join(choices)}] ").strip().lower()
         chosen = [choice for choice in choices if answer and choice.lower().startswith(answer)]
         if len(chosen) == 1:
             return chosen[0]
