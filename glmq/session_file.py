@@ -252,8 +252,7 @@ def _restore(file: FileIO, path: Path, session: Session) -> Restored:
     n_tokens = len(state.tokens)
     if n_tokens > session.n_ctx:
         raise ContextFull(
-            f"{path} holds {n_tokens} tokens, more than the context of {session.n_ctx};"
-            " choose a larger one",
+            f"{path} holds {n_tokens} tokens, more than the context of {session.n_ctx}; choose a larger one",
             setting="n_ctx",
         )
     n_sound = min(_read_pages(path, content, session.cache, _pages(n_tokens)) * CAPACITY_UNIT, n_tokens)
