@@ -77,11 +77,11 @@ def test_a_session_of_another_model_is_refused_and_its_messages_can_be_loaded(
 
 
 def test_a_chat_that_changes_its_model_keeps_the_session_with_the_new_one(
-    monkeypatch, glm_4_7_path, glm_4_7, other_model, session, capsys
+    monkeypatch, glm_4_7, other_model, session
 ):
     talk = new_talk(monkeypatch, glm_4_7, REPLIES, session=session)
-    talk.say("one", f"/model {other_model}")
-    assert f"{session} is kept with this model from now on." in capsys.readouterr().err
+    told = talk.say("one", f"/model {other_model}")
+    assert f"{session} is kept with this model from now on." in told
     talk.say("two")
     talk.kept.close()
     with glmq.load(other_model) as model:
