@@ -47,11 +47,8 @@ def checkpoint_name(folder: Path) -> str:
 def _of_model_card(folder: Path, total: int) -> tuple[gguf.Metadata, list[str]]:
     """What README.md and the folder's name say; without README.md where it cannot be understood."""
     config = read_object(folder / "config.json")
-    origin = {
-        key: value for key, value in config.items() if key == "_name_or_path" and isinstance(value, str)
-    }
 
-    def understood(card: dict[str, Any]) -> gguf.Metadata:
+    def understood(card: dict[str, Any], origin: dict[str, Any]) -> gguf.Metadata:
         metadata = gguf.Metadata.apply_metadata_heuristic(gguf.Metadata(), card, origin, folder, total)
         scratch = gguf.GGUFWriter(None, "")
         dataclasses.replace(metadata, name=metadata.name or "").set_gguf_meta_model(scratch)
@@ -60,11 +57,11 @@ def _of_model_card(folder: Path, total: int) -> tuple[gguf.Metadata, list[str]]:
 
     try:
         with _quiet_gguf():
-            return understood(gguf.Metadata.load_model_card(folder)), []
+            return understood(gguf.Metadata.load_model_card(folder), config), []
     # A card is written by hand, and the gguf package takes any field to have its right type. Whatever it
     # stumbles on costs the card's facts and not the conversion.
     except Exception:
-        return understood({}), ["the model card (README.md) cannot be read: what it says is left out"]
+        return understood({}, {}), ["the model card (README.md) cannot be read: what it says is left out"]
 
 
 def _check_values(writer: gguf.GGUFWriter) -> None:

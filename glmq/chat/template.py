@@ -109,8 +109,8 @@ class ChatTemplate:
 
 def template_of(file: GGUFFile, tokenizer: Tokenizer) -> ChatTemplate:
     """The template of a file, or a plain one for its kind. Raises UserError when there is no way to chat."""
-    source = file.metadata.get("tokenizer.chat_template")
-    if not isinstance(source, str):
+    source = file.text("tokenizer.chat_template", "")
+    if not source:
         if tokenizer.token_id("[gMASK]") is not None:
             source = glm_template(f"{file.metadata.get('general.name')} {file.path.name}")
         elif tokenizer.token_id("<|im_start|>") is not None:
