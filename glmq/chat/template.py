@@ -109,7 +109,11 @@ class ChatTemplate:
 
 def template_of(file: GGUFFile, tokenizer: Tokenizer) -> ChatTemplate:
     """The template of a file, or a plain one for its kind. Raises UserError when there is no way to chat."""
-    source = file.text("tokenizer.chat_template", "")
+    source = file.metadata.get("tokenizer.chat_template")
+    if not isinstance(source, str | None):
+        raise UserError(
+            f"{file.path}: tokenizer.chat_template must be text; the file is wrong, get another one"
+        )
     if not source:
         if tokenizer.token_id("[gMASK]") is not None:
             source = glm_template(f"{file.metadata.get('general.name')} {file.path.name}")

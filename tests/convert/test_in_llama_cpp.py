@@ -12,13 +12,16 @@ from glmq_convert.conversion import convert
 llama_cpp = pytest.importorskip("llama_cpp")
 pytest.importorskip("torch")
 
-from tests.glmq.test_against_transformers import checkpoints, tokens_without_ties  # noqa: E402
+from tests.glmq.test_against_transformers import SWITCHES, checkpoints, tokens_without_ties  # noqa: E402
 
 VARIANTS = {
     "as Air": {},
     "q and k norm": {"use_qk_norm": True, "attention_bias": False},
     "tied head": {"tie_word_embeddings": True},
     "multi-token prediction": {"mtp": True},
+    "stretched linearly": SWITCHES["stretched linearly"],
+    "stretched by YaRN": SWITCHES["stretched by YaRN"],
+    "stretched by YaRN with an amplitude": SWITCHES["stretched by YaRN with an amplitude"],
 }
 
 
