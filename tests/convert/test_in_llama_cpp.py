@@ -21,7 +21,6 @@ VARIANTS = {
     "multi-token prediction": {"mtp": True},
     "stretched linearly": SWITCHES["stretched linearly"],
     "stretched by YaRN": SWITCHES["stretched by YaRN"],
-    "stretched by YaRN with an amplitude": SWITCHES["stretched by YaRN with an amplitude"],
 }
 
 
