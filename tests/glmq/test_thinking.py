@@ -99,6 +99,12 @@ def test_a_mark_that_the_user_types_switches_off_and_is_not_doubled(thinking):
     assert said.endswith("hi /nothink<|assistant|>\n<think></think>")
 
 
+@pytest.mark.parametrize("end", (" ", "\n", " \n\t"))
+def test_white_space_behind_the_mark_changes_nothing(end):
+    said = text(GLM_4_6, [user(f"hi /nothink{end}")], thinking=True)
+    assert said.endswith(f"hi /nothink{end}<|assistant|>\n<think></think>")
+
+
 def test_a_mark_is_put_behind_a_list_of_parts_too():
     parts = [{"type": "text", "text": "a"}, "b"]
     assert "\nab/nothink<" in text(GLM_4_6, [user(parts)], thinking=False)
@@ -170,8 +176,7 @@ def test_hugging_faces_name_for_the_switch_is_understood():
 @given(messages=some.conversations(), thinking=some.switches, tools=some.tools)
 def test_a_session_with_one_switch_is_what_the_template_makes_of_it(name, messages, thinking, tools):
     template = ChatTemplate(some.real_source(name))
-    if thinking is not False:
-        messages = [m for m in messages if not (m["role"] == "user" and text_of(m).endswith("/nothink"))]
+    messages = [m for m in messages if not (m["role"] == "user" and ends_with_mark(m, thinking is False))]
     arguments = {} if thinking is None else {"enable_thinking": thinking}
     expected = template.render(messages, tools=tools, **arguments)
     assert text(template, messages, thinking=thinking, tools=tools) == expected
@@ -180,13 +185,20 @@ def test_a_session_with_one_switch_is_what_the_template_makes_of_it(name, messag
         assert text(template, switched, tools=tools) == expected
 
 
+def ends_with_mark(message, is_marked_anyway=False):
+    """Whether a user has typed the mark at the end, where it switches; not where it stands there anyway."""
+    said = text_of(message)
+    return said.rstrip().endswith("/nothink") and not (is_marked_anyway and said.endswith("/nothink"))
+
+
 @st.composite
 def stored_turns(draw):
     """Turns as a chat stores them: each with a switch, and with thoughts exactly where that is on."""
     turns = []
     for _ in range(draw(st.integers(1, 4))):
         switch = draw(st.booleans())
-        turn = [user(draw(some.contents), switch), *draw(some.answers(some.texts))]
+        asked = draw(some.contents.filter(lambda said: not ends_with_mark(user(said))))
+        turn = [user(asked, switch), *draw(some.answers(some.texts))]
         for message in turn[1:]:
             if message["role"] == "assistant":
                 message["reasoning_content"] = draw(some.texts) + "a thought" if switch else ""
