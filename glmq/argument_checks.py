@@ -5,20 +5,62 @@ A wrong type is a TypeError and a value that cannot be a UserError, each one lin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from numbers import Integral
+import math
+import os
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any
 
+import numpy as np
 from glmq_kernels.errors import UserError
 
 
-def check_count(name: str, value: object, least: int) -> None:
-    """A whole number of at least `least`, or None."""
+def check_count(name: str, value: object, least: int | None = None) -> None:
+    """A whole number, of at least `least` where that is given, or None."""
     if value is None:
         return
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{name} is {_shown(value)}; it must be a whole number or None")
-    if value < least:
+    if least is not None and value < least:
         raise UserError(f"{name} is {value}; it must be at least {least}")
+
+
+def check_text(name: str, value: object) -> None:
+    """A text."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {_shown(value)}; it must be a text")
+
+
+def check_path(name: str, value: object) -> None:
+    """The path of a file."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} is {_shown(value)}; it must be the path of a file")
+
+
+def check_call(name: str, value: object) -> None:
+    """A function, or None."""
+    if not (value is None or callable(value)):
+        raise TypeError(f"{name} is {_shown(value)}; it must be a function or None")
+
+
+def check_memory(name: str, value: object) -> None:
+    """An amount of memory: a positive number of bytes, a text, or None."""
+    if value is None or isinstance(value, str):
+        return
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name} is {_shown(value)}; it must be a number of bytes or a text such as '12G'")
+    if not 0 < float(value) < math.inf:
+        raise UserError(f"{name} is {value}; it must be more than 0 bytes")
+
+
+def check_prompt(prompt: object) -> None:
+    """A text, or token ids in a sequence or an array."""
+    if isinstance(prompt, str):
+        return
+    plain: Any = prompt.tolist() if isinstance(prompt, np.ndarray) else prompt
+    is_sequence = isinstance(plain, Sequence) and not isinstance(plain, (bytes, bytearray))
+    if not (is_sequence and all(isinstance(each, Integral) for each in plain)):
+        raise TypeError(f"prompt is {_shown(prompt)}; it must be a text or a list of token ids")
 
 
 def check_switch(name: str, value: object, *, or_none: bool = False) -> None:
@@ -35,12 +77,10 @@ def check_instance(name: str, value: object, kind: type, call: str) -> None:
         raise TypeError(f"{name} is {_shown(value)}; it must be what {call} gives, or None")
 
 
-def check_mapping(name: str, value: object) -> None:
-    """A mapping with names as keys, or None."""
-    if value is None:
-        return
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise TypeError(f"{name} is {_shown(value)}; it must be a mapping of names to values, or None")
+def check_mapping(name: str, value: object, keys: str = "names") -> None:
+    """A mapping. keys: what its keys are to be called."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} is {_shown(value)}; it must be a mapping of {keys} to values")
 
 
 def stop_texts(stop: object) -> list[str]:

@@ -18,7 +18,17 @@ from glmq_kernels.strings import prepare
 from glmq_kernels.tape import Work
 from glmq_kernels.team import usable_cores
 
-from .argument_checks import check_count, check_instance, check_switch, stop_texts
+from .argument_checks import (
+    check_call,
+    check_count,
+    check_instance,
+    check_memory,
+    check_path,
+    check_prompt,
+    check_switch,
+    check_text,
+    stop_texts,
+)
 from .demo import model_file
 from .engine import BATCH, Engine
 from .errors import SessionBusy
@@ -110,6 +120,7 @@ class Model:
         return build(self.file, weights, batch, self.n_threads, cache_type)
 
     def _context_size(self, wanted: int | None) -> int:
+        check_count("n_ctx", wanted)
         trained = trained_context(self.file, DEFAULT_CONTEXT)
         if wanted is None:
             return min(trained, DEFAULT_CONTEXT)
@@ -219,7 +230,9 @@ class Model:
         from .generation import Drawing, Generation
         from .sampling.recommendations import recommended
 
+        check_prompt(prompt)
         self._check_limits(max_tokens, 0, sampling, session)
+        check_call("progress", progress)
         stop = stop_texts(stop)
         self._require_usable(session)
         if isinstance(prompt, str):
@@ -273,9 +286,12 @@ class Model:
 
         self._check_limits(max_tokens, 1, sampling, session)
         check_count("think_budget", think_budget, 0)
+        check_call("progress", progress)
+        stop = stop_texts(stop)
         check_switch("thinking", thinking, or_none=True)
-        for name, switch in (("preserve_thinking", preserve_thinking), ("strict_tools", strict_tools)):
-            check_switch(name, switch)
+        check_switch("preserve_thinking", preserve_thinking)
+        check_switch("strict_tools", strict_tools)
+        check_switch("add_generation_prompt", add_generation_prompt)
         check_instance("constraint", constraint, Constraint, "glmq.constraint")
         tools = check_tools(tools)
         self._require_usable(session)
@@ -299,7 +315,7 @@ class Model:
             continues=bool(continue_final_message),
             is_constrained=constraint is not None and not (strict_tools and tools),
         )
-        return Answer(generation, parser, stop_texts(stop))
+        return Answer(generation, parser, stop)
 
     def _check_limits(self, max_tokens: object, least: int, sampling: object, session: object) -> None:
         from .sampling import Sampling
@@ -383,6 +399,12 @@ def load(
     there is no room stay on disk until they are wanted; progress(text, fraction): called while kernels
     compile, which happens once. Raises UserError with one line for what cannot be used.
     """
+    check_path("path", path)
+    check_count("n_ctx", n_ctx)
+    check_count("n_threads", n_threads)
+    check_text("cache_type", cache_type)
+    check_memory("ram", ram)
+    check_call("progress", progress)
     if n_threads is not None and not 1 <= n_threads <= 1024:
         raise UserError(f"{n_threads} threads are not possible; choose 1 to {usable_cores()}")
     budget = parse_size(ram) if isinstance(ram, str) else ram

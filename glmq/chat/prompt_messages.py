@@ -73,8 +73,12 @@ def _checked(messages: object) -> list[Message]:
 
 
 def _arguments(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    if given is None:
+        return {}
     check_mapping("template_arguments", given)
-    arguments = plain_data(given or {}, "template_arguments")
+    arguments = plain_data(given, "template_arguments")
+    if not all(isinstance(name, str) for name in arguments):
+        raise TypeError("template_arguments is a mapping whose keys are not all texts")
     for name in OWN_ARGUMENTS:
         if name in arguments:
             raise TypeError(f"template_arguments holds {name}; give it as an argument of its own")

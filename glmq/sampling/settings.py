@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from numbers import Integral
+from numbers import Integral, Real
 
 from glmq_kernels.errors import UserError
+
+from ..argument_checks import check_mapping
 
 STEPS = ("penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature")
 """The steps by llama.cpp's names, in its default order."""
@@ -91,8 +93,9 @@ class Sampling:
     order: tuple[str, ...] = STEPS
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "dry_breakers", tuple(self.dry_breakers))
-        object.__setattr__(self, "order", tuple(self.order))
+        object.__setattr__(self, "dry_breakers", _texts("dry_breakers", self.dry_breakers))
+        object.__setattr__(self, "order", _texts("order", self.order))
+        check_mapping("logit_bias", self.logit_bias, keys="token ids")
         object.__setattr__(self, "logit_bias", dict(self.logit_bias))
         for each in fields(self):
             value = getattr(self, each.name)
@@ -100,7 +103,7 @@ class Sampling:
                 _check(each.name, value, _is_whole(value), "a whole number")
             if each.name in _RANGES:
                 least, most = _RANGES[each.name]
-                _check(each.name, value, least <= value <= most, f"from {least:g} to {most:g}")
+                _check(each.name, value, _is_between(value, least, most), f"from {least:g} to {most:g}")
         _check("mirostat", self.mirostat, self.mirostat in (0, 2), "0 or 2")
         if self.seed is not None:
             _check("seed", self.seed, _is_whole(self.seed) and self.seed >= 0, "a whole number, 0 or more")
@@ -113,12 +116,24 @@ class Sampling:
         for token, bias in self.logit_bias.items():
             if not _is_whole(token) or token < 0:
                 raise UserError(f"logit_bias names token {token}; token ids are 0 or more")
-            if not (abs(bias) <= LARGEST or bias == -math.inf):
-                raise UserError(f"logit_bias of token {token} is {bias:g}; it must be a number or -inf")
+            if not (_is_between(bias, -LARGEST, LARGEST) or bias == -math.inf):
+                raise UserError(f"logit_bias of token {token} is {bias}; it must be a number or -inf")
 
 
 def _is_whole(value: object) -> bool:
     return isinstance(value, Integral)
+
+
+def _is_between(value: object, least: float, most: float) -> bool:
+    return isinstance(value, Real) and least <= float(value) <= most
+
+
+def _texts(name: str, value: object) -> tuple[str, ...]:
+    """Texts of a list, or of one text alone."""
+    texts = (value,) if isinstance(value, str) else value
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"{name} is {value!r}; it must be a list of texts")
+    return tuple(texts)
 
 
 def _check(name: str, value: object, holds: bool, wanted: str) -> None:

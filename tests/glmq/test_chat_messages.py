@@ -173,6 +173,8 @@ def test_a_misspelt_argument_is_a_type_error(small, small_path, misspelt):
         ({"strict_tools": "yes"}, "strict_tools is 'yes' "),
         ({"sampling": {"temperature": 0}}, r"sampling is .*glmq\.Sampling"),
         ({"session": "chat.session"}, "session is 'chat.session' "),
+        ({"progress": 5}, "progress is 5 "),
+        ({"add_generation_prompt": "x"}, "add_generation_prompt is 'x' "),
         ({"constraint": "[a-z]+"}, "constraint is "),
         ({"tools": {"name": "f"}}, "tools is a dict; it must be a list"),
         ({"tools": "f"}, "tools is a str; it must be a list"),
@@ -249,3 +251,40 @@ def test_the_prompt_of_a_turn_without_thinking_may_be_without_its_end(small):
             ChatTemplate(source), small.tokenizer, [USER], [], thinking=False, add_generation_prompt=False
         ).text
         assert text.removesuffix("/nothink").endswith("Hello")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    (
+        ({"path": 5}, "path is 5 "),
+        ({"path": None}, "path is None "),
+        ({"n_ctx": "4096"}, "n_ctx is '4096' "),
+        ({"n_ctx": 2.5}, "n_ctx is 2.5 "),
+        ({"n_threads": "2"}, "n_threads is '2' "),
+        ({"n_threads": 1.5}, "n_threads is 1.5 "),
+        ({"cache_type": 8}, "cache_type is 8 "),
+        ({"ram": [1]}, r"ram is \[1\] "),
+        ({"progress": 5}, "progress is 5 "),
+    ),
+)
+def test_loading_with_arguments_of_wrong_types_is_told_in_one_line(small_path, arguments, told):
+    with pytest.raises(TypeError, match=told):
+        glmq.load(**{"path": small_path, **arguments})
+
+
+@pytest.mark.parametrize("ram", (0, -1, float("nan"), float("inf")))
+def test_memory_that_cannot_be_is_refused(small_path, ram):
+    with pytest.raises(UserError, match="ram is .*; it must be more than 0 bytes"):
+        glmq.load(small_path, ram=ram)
+
+
+@pytest.mark.parametrize("prompt", (5, None, ["a"], [1.5], b"x", {"a": 1}, [[1]]))
+def test_a_prompt_is_a_text_or_token_ids(small, prompt):
+    with pytest.raises(TypeError, match="prompt is .*; it must be a text or a list of token ids"):
+        small.generate(prompt)
+
+
+def test_the_context_of_a_session_is_a_number(small):
+    for n_ctx in ("256", 2.5, True):
+        with pytest.raises(TypeError, match="n_ctx is "):
+            small.session(n_ctx)

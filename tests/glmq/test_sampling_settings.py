@@ -229,3 +229,36 @@ def test_what_cannot_be_set_is_told_in_one_line(name, text, told):
     with pytest.raises(UserError, match=told) as error:
         set_sampling(Sampling(), name, text)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ("temperature", "top_p", "min_p", "repeat_penalty", "mirostat_tau", "top_k"))
+@pytest.mark.parametrize("value", ("1", None, [1], {}))
+def test_a_number_that_is_none_is_told_by_its_name(name, value):
+    with pytest.raises(UserError, match=f"^{name} is .*; it must be"):
+        Sampling(**{name: value})
+
+
+def test_one_text_is_not_its_letters():
+    assert Sampling(dry_breakers="ab").dry_breakers == ("ab",)
+    assert Sampling(order="top_k").order == ("top_k",)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("order", 5),
+        ("order", [5]),
+        ("dry_breakers", 5),
+        ("dry_breakers", [None]),
+        ("logit_bias", [1]),
+        ("logit_bias", 5),
+    ],
+)
+def test_lists_and_mappings_of_wrong_types_are_told_by_their_names(name, value):
+    with pytest.raises(TypeError, match=f"^{name} is "):
+        Sampling(**{name: value})
+
+
+def test_a_bias_that_is_no_number_is_told_by_its_token():
+    with pytest.raises(UserError, match="logit_bias of token 5 is x"):
+        Sampling(logit_bias={5: "x"})
