@@ -21,6 +21,7 @@ __all__ = [
     "LoadedBeforeFork",
     "Model",
     "ModelClosed",
+    "NotFinite",
     "ReasoningText",
     "Restored",
     "Sampling",
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
     from .chat.answer import Answer
     from .chat.events import ContentText, ReasoningText, ToolCallBegin, ToolCallEnd, ToolCallText
-    from .errors import ContextFull, LoadedBeforeFork, ModelClosed, SessionBusy, WrongSession
+    from .errors import ContextFull, LoadedBeforeFork, ModelClosed, NotFinite, SessionBusy, WrongSession
     from .generation import Generation, Timings
     from .model import Model, load
     from .sampling import Sampling
@@ -56,6 +57,7 @@ _HOMES = {
     "ContextFull": "glmq.errors",
     "LoadedBeforeFork": "glmq.errors",
     "ModelClosed": "glmq.errors",
+    "NotFinite": "glmq.errors",
     "SessionBusy": "glmq.errors",
     "WrongSession": "glmq.errors",
     "Restored": "glmq.session_file",

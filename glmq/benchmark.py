@@ -88,6 +88,7 @@ class Plan:
     repetitions: int = 5
     cache_type: str = "F16"
     ram: int | None = None
+    load: str = "mmap"
 
 
 def run(path: Path, plan: Plan, tell: Callable[[Result], None], status: Callable[[str, float], None]) -> None:
@@ -102,6 +103,7 @@ def run(path: Path, plan: Plan, tell: Callable[[Result], None], status: Callable
             n_threads=n_threads,
             cache_type=plan.cache_type,
             ram=plan.ram,
+            load=plan.load,
             progress=status,
         ) as model:
             status("measuring the machine", 0.0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from glmq_kernels.compilation import Progress
@@ -14,6 +13,7 @@ from glmq_kernels.team import KERNELS as TEAM_KERNELS
 from glmq_kernels.team import Team
 
 from .errors import LoadedBeforeFork, ModelClosed
+from .gguf import GGUFFile
 from .kv_cache import KVCache
 from .program import Program
 
@@ -25,13 +25,14 @@ class Engine:
     """Runs batches of tokens, one at a time, whichever thread they come from.
 
     max_tokens: of a batch. n_vocab: entries of the logits. work: of the matrix products of one token.
-    cache_shape: what a session's KV cache must hold. path: of the model's file, for messages.
+    cache_shape: what a session's KV cache must hold. path: of the model's file.
     """
 
     def __init__(
-        self, program: Program, n_threads: int, path: Path, progress: Progress | None = None
+        self, program: Program, n_threads: int, file: GGUFFile, progress: Progress | None = None
     ) -> None:
-        self.path = path
+        self.path = file.path
+        self._file = file
         self.max_tokens = program.tape.max_tokens
         self.n_vocab = program.n_vocab
         self.work = program.tape.work
@@ -63,11 +64,12 @@ class Engine:
     def run(self, tokens: np.ndarray, n_past: int, cache: KVCache, logits: np.ndarray) -> None:
         """Evaluate int64 (n,) tokens; logits float32 (m, n_vocab) is filled for the last m of them.
 
-        Raises ModelClosed and LoadedBeforeFork.
+        Raises ModelClosed and LoadedBeforeFork, and UserError when the model's file has changed.
         """
         self.require_usable()
         with self._lock:
             self.require_usable()
+            self._file.check_unchanged()
             assert self._program is not None
             self._running = True
             try:

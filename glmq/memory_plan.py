@@ -197,3 +197,13 @@ def _too_large(needs: Needs, budget: int) -> UserError:
     return UserError(
         f"{need}; give it {least:.1f}G or more, or choose a smaller quantization of the model", setting="ram"
     )
+
+
+def cannot_read_all(needs: Needs, budget: int) -> UserError:
+    """Why a model that is to be read into memory as a whole cannot be."""
+    return UserError(
+        f"{needs.path} needs {show_size(needs.total)} to be read into memory, but there are"
+        f" {show_size(budget)}; have it mapped (mmap), then experts for which there is no room come from disk,"
+        " or give it more memory",
+        setting="load",
+    )

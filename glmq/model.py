@@ -34,8 +34,9 @@ from .engine import BATCH, Engine
 from .errors import SessionBusy
 from .experts.memory import ExpertMemory, needs_of
 from .experts.trace import RoutingTrace
+from .file_contents import hold_in_memory
 from .gguf import GGUFFile, open_gguf
-from .memory_plan import Needs, parse_size, plan_memory
+from .memory_plan import Needs, cannot_read_all, parse_size, plan_memory
 from .models import build_function
 from .program import Program
 from .session import Evaluated, Session, User, trained_context
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
 DEFAULT_CONTEXT = 16384
 """Positions of a context unless the caller says otherwise or the model has fewer."""
 
+LOAD_MODES = ("mmap", "read")
+
 LARGE_BATCHES = (2048, 1024, BATCH)
 WORK_SHARE = 0.1
 """Of the memory, for the activations of a batch where experts come from disk."""
@@ -70,8 +73,11 @@ class Model:
         n_threads: int | None = None,
         cache_type: str = "F16",
         ram: int | None = None,
+        load: str = "mmap",
         progress: Progress | None = None,
     ) -> None:
+        if load not in LOAD_MODES:
+            raise UserError(f"{load!r} is no way to load a model; choose {' or '.join(LOAD_MODES)}", setting="load")
         cache_type = cache_type.upper()
         if cache_type not in CACHE_TYPES:
             raise UserError(
@@ -84,8 +90,8 @@ class Model:
         self.n_ctx = self._context_size(n_ctx)
         self.experts: ExpertMemory | None = None
         try:
-            self._program = self._build_program(cache_type, ram)
-            self._engine = Engine(self._program, self.n_threads, self.path, progress)
+            self._program = self._build_program(cache_type, ram, load == "read", progress)
+            self._engine = Engine(self._program, self.n_threads, self.file, progress)
             if self.experts is not None:
                 self.experts.place(self._program)
         except BaseException:
@@ -97,8 +103,10 @@ class Model:
         self._session: Session | None = None
         self._lock = threading.Lock()
 
-    def _build_program(self, cache_type: str, ram: int | None) -> Program:
-        """The model's program, for weights that are mapped where all of it fits into memory."""
+    def _build_program(
+        self, cache_type: str, ram: int | None, read: bool, progress: Progress | None
+    ) -> Program:
+        """The model's program, for weights that are mapped, or to `read` them, where all fits into memory."""
         build = build_function(self.file)
 
         def mapped(max_tokens: int) -> tuple[Program, Needs]:
@@ -107,6 +115,11 @@ class Model:
 
         program, needs = mapped(BATCH)
         plan = plan_memory(needs, ram)
+        if read:
+            if not plan.in_memory:
+                raise cannot_read_all(needs, plan.budget)
+            hold_in_memory(self.file, progress)
+            return mapped(BATCH)[0]
         if plan.in_memory:
             return program
         # Each batch of a prompt reads nearly all experts from disk once, so batches are as large as may be.
@@ -390,14 +403,17 @@ def load(
     n_threads: int | None = None,
     cache_type: str = "F16",
     ram: int | str | None = None,
+    load: str = "mmap",
     progress: Progress | None = None,
 ) -> Model:
     """Load a GGUF file, or a demo model by its name, "demo" or "demo-tools".
 
     n_ctx: tokens of context; n_threads: default all cores; cache_type: F16 or Q8_0, of keys and values;
     ram: memory for everything, in bytes or such as "12G" (default: what is free); routed experts for which
-    there is no room stay on disk until they are wanted; progress(text, fraction): called while kernels
-    compile, which happens once. Raises UserError with one line for what cannot be used.
+    there is no room stay on disk until they are wanted; load: "mmap", where weights stay in the file and come
+    into memory as they are used, or "read", which reads all of it first, so that the file is not needed
+    afterwards; progress(text, fraction): called while the file is read and while kernels compile, which
+    happens once. Raises UserError with one line for what cannot be used.
     """
     check_path("path", path)
     check_count("n_ctx", n_ctx)
@@ -413,8 +429,9 @@ def load(
     file = open_gguf(model_file(path, progress))
     try:
         return Model(
-            file, n_ctx=n_ctx, n_threads=n_threads, cache_type=cache_type, ram=budget, progress=progress
-        )
+            file, n_ctx=n_ctx, n_threads=n_threads, cache_type=cache_type, ram=budget, load=load,
+            progress=progress,
+        )  # fmt: skip
     except MemoryError:
         file.close()
         raise UserError(f"{path}: the system does not give the memory that this model needs") from None

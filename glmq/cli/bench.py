@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from glmq_kernels.cache_layout import CACHE_TYPES
 
-from .options import Status, model_path, ram_option
+from .options import Status, load_option, model_path, ram_option
 
 if TYPE_CHECKING:
     from ..benchmark import Result
@@ -64,6 +64,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
     help="How keys and values are kept.",
 )
 @ram_option
+@load_option
 @click.option("--json", "as_json", is_flag=True, help="A JSON list of rows, with llama-bench's names.")
 def bench(
     model: str | None,
@@ -74,6 +75,7 @@ def bench(
     repetitions: int,
     cache_type: str,
     ram: int | None,
+    load: str,
     as_json: bool,
 ) -> None:
     """Measure the speed of MODEL, a GGUF file or a demo model's name, by default `demo`.
@@ -85,7 +87,7 @@ def bench(
     from ..benchmark import Plan, run
     from ..experts.statistics import ExpertStatistics
 
-    plan = Plan(n_prompt, n_gen, n_depth, threads or (None,), repetitions, cache_type.upper(), ram)
+    plan = Plan(n_prompt, n_gen, n_depth, threads or (None,), repetitions, cache_type.upper(), ram, load)
     status = Status()
     results: list[Result] = []
 

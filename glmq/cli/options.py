@@ -33,6 +33,7 @@ class ModelOptions:
     threads: int | None
     cache_type: str
     ram: int | None
+    load: str
     record_routing: Target | None
 
 
@@ -42,6 +43,14 @@ def ram_option(command: Command) -> Command:
         "--ram", callback=_memory_size, metavar="SIZE",
         help="Memory for everything, such as 12G; experts for which there is no room stay on disk until they"
         " are wanted. [default: what is free]",
+    )(command)  # fmt: skip
+
+
+def load_option(command: Command) -> Command:
+    """Where a model's weights are."""
+    return click.option(
+        "--load", type=click.Choice(["mmap", "read"]), default="mmap", show_default=True,
+        help="Map the file and take weights from it as they are used, or read all of it into memory first.",
     )(command)  # fmt: skip
 
 
@@ -61,17 +70,19 @@ def model_options(command: Command) -> Command:
         threads: int | None,
         cache_type: str,
         ram: int | None,
+        load: str,
         record_routing: Path | None,
         force: bool,
         **others: Any,
     ) -> Any:
         trace = None if record_routing is None else _trace_target(record_routing, force)
-        return command(*args, options=ModelOptions(ctx, threads, cache_type, ram, trace), **others)
+        return command(*args, options=ModelOptions(ctx, threads, cache_type, ram, load, trace), **others)
 
     options = (
         click.option("--ctx", type=int, metavar="N",
                      help="Tokens of context. [default: the model's, at most 16384]"),
         ram_option,
+        load_option,
         click.option("--cache-type", type=click.Choice([name.lower() for name in CACHE_TYPES]), default="f16",
                      show_default=True, help="How keys and values are kept; q8_0 takes half the memory."),
         click.option("--threads", type=int, metavar="N", help="[default: all cores]"),
@@ -141,6 +152,7 @@ def open_model(name: str | None, options: ModelOptions, status: Status) -> Itera
             n_threads=options.threads,
             cache_type=options.cache_type,
             ram=options.ram,
+            load=options.load,
             progress=status.show,
         )
     finally:

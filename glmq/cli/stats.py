@@ -26,5 +26,6 @@ def stats_line(model: Model, timings: Timings, before: ExpertStatistics | None =
 def memory_line(model: Model) -> str:
     """Where the model's weights are, and how well that has worked so far."""
     if model.experts is None:
-        return f"All {model.file.n_bytes / 1e9:.1f} GB of the model are mapped into memory."
+        where = "in memory" if model.file.in_memory else "mapped into memory"
+        return f"All {model.file.n_bytes / 1e9:.1f} GB of the model are {where}."
     return f"{model.experts.placement.line()} (--ram)\n{model.experts.statistics.line()}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,9 @@ from .fetching import read_now
 
 CHUNK = 8 << 20
 """Bytes of a large tensor that one request reads, a multiple of ALIGNMENT."""
+
+CHUNKS_AT_ONCE = 32
+"""Of a file that is read whole: requests between two steps of its progress."""
 
 
 class Disk:
@@ -44,15 +47,36 @@ class Disk:
         """Of all tensors that were loaded."""
         return sum(tensor.nbytes for tensor in self._loaded.values())
 
+    def load_file(self, index: int, n_bytes: int, told: Callable[[int], None]) -> np.ndarray:
+        """The first `n_bytes` of a file in memory, uint8 (n_bytes,), read from its beginning on.
+
+        told(bytes): called now and then with how many more are there. Raises UserError when they cannot be
+        read.
+        """
+        memory = self._room(n_bytes)
+        for start in range(0, n_bytes, CHUNKS_AT_ONCE * CHUNK):
+            end = min(start + CHUNKS_AT_ONCE * CHUNK, n_bytes)
+            self._read_range(index, start, end, address_of(memory) + start)
+            told(end - start)
+        return memory[:n_bytes]
+
     def _read(self, info: TensorInfo) -> np.ndarray:
-        memory = aligned_memory(room_for(info.n_bytes))
-        file, start = self.files[info.file_index], info.offset // ALIGNMENT * ALIGNMENT
-        before, end = info.offset - start, info.offset + info.n_bytes
-        # Chunks begin at multiples of ALIGNMENT, so that each is read to where it belongs.
-        chunks = [(at, min(at + CHUNK, end)) for at in range(start, end, CHUNK)]
-        room = address_of(memory)
-        read_now(self.reader, [(Part(file, a, b - a), room + a - start) for a, b in chunks])
+        memory, start = self._room(info.n_bytes), info.offset // ALIGNMENT * ALIGNMENT
+        self._read_range(info.file_index, start, info.offset + info.n_bytes, address_of(memory))
+        before = info.offset - start
         return memory[before : before + info.n_bytes]
+
+    def _room(self, n_bytes: int) -> np.ndarray:
+        """Memory that stays until nothing is read into it any more, whatever interrupts the reading."""
+        memory = aligned_memory(room_for(n_bytes))
+        self.reader.keep(memory)
+        return memory
+
+    def _read_range(self, index: int, start: int, end: int, room: int) -> None:
+        """Read bytes of a file to an address; both begin at multiples of ALIGNMENT."""
+        file = self.files[index]
+        chunks = [(at, min(at + CHUNK, end)) for at in range(start, end, CHUNK)]
+        read_now(self.reader, [(Part(file, a, b - a), room + a - start) for a, b in chunks])
 
     def map_rows(self, info: TensorInfo) -> np.ndarray:
         """A tensor's bytes of which few are used: uint8 (n_bytes,), coming into memory by single pages.

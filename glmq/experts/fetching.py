@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from glmq_kernels.errors import UserError
-from glmq_kernels.reader import DirectFile, Part, Reader, Request, check
+from glmq_kernels.reader import Part, Reader, Request, check
 from glmq_kernels.reader_board import DROPPED, PENDING
 
 from .policy import Expert, ExpertCache
@@ -51,24 +51,9 @@ class Fetching:
         self._whole: list[Expert | None] = [None] * slab.n_slots
         self._staging = self._not_cached()
         self.n_staging = len(self._staging)
-        self._files: dict[DirectFile, tuple[int, int]] = {}
 
     def _not_cached(self) -> list[int]:
         return sorted(set(range(self._slab.n_slots)) - self._cache.slots())
-
-    def watch(self, file: DirectFile) -> None:
-        """Make sure with `check_files` that a file stays as it is."""
-        self._files[file] = file.state()
-
-    def check_files(self) -> None:
-        """Raise UserError when a file is not what it was."""
-        for file, state in self._files.items():
-            try:
-                now = file.state()
-            except OSError as error:
-                raise UserError(f"{file.path} cannot be read: {error.strerror}; check the disk") from None
-            if now != state:
-                raise UserError(f"{file.path} has changed while the model was in use; load it again")
 
     @property
     def n_spare(self) -> int:

@@ -86,7 +86,5 @@ def place_experts(
     n_slots = min(n_slots, n_experts)
     cache = ExpertCache(len(layers), routing.n_experts, n_slots)
     fetching = Fetching(disk.reader, Slab(n_slots + staging, slot_bytes), cache)
-    for file in disk.files:
-        fetching.watch(file)
     placement = Placement(budget, needs.total, needs.weights, slot_bytes, n_slots, n_experts, cycle)
     return Residency(layers, fetching, cache), placement

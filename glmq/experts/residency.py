@@ -56,7 +56,6 @@ class Residency:
         Raises UserError when experts cannot be read. Whatever ends it early, the next run puts right.
         """
         began = time.perf_counter()
-        self._fetching.check_files()
         self.cache.count_tokens(int(tape.state[N_TOKENS]))
         if self._fetching.pending or self._unfinished:
             self.settle()

@@ -1,13 +1,10 @@
-"""GGUF files: mapped read-only, all parts of a split model as one."""
+"""GGUF files: mapped read-only or read into memory, all parts of a split model as one."""
 
 from __future__ import annotations
 
 import math
-import mmap
 import os
-import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -18,19 +15,12 @@ import numpy as np
 from . import fields, not_gguf
 from .errors import GGUFError
 from .header import Header, read_header
+from .mapped_file import MappedFile
 from .splits import check_parts, part_paths
 from .tensors import TensorInfo
 
 SAMPLE = 1024
 """Bytes of each tensor that a fingerprint is made of."""
-
-
-@dataclass(frozen=True)
-class Mapped:
-    """A file's bytes, uint8 (n,), mapped read-only, and a string that tells its state from others."""
-
-    data: np.ndarray
-    identity: str
 
 
 class GGUFFile:
@@ -44,7 +34,7 @@ class GGUFFile:
     """
 
     def __init__(
-        self, path: Path, paths: Sequence[Path], headers: Sequence[Header], mappings: Sequence[Mapped]
+        self, path: Path, paths: Sequence[Path], headers: Sequence[Header], mappings: Sequence[MappedFile]
     ) -> None:
         self.path = path
         self.paths = tuple(paths)
@@ -56,7 +46,33 @@ class GGUFFile:
             {name: info for header in headers for name, info in header.tensors.items()}
         )
         self.n_bytes = sum(info.n_bytes for info in self.tensors.values())
-        self._mappings = [mapping.data for mapping in mappings]
+        self._mapped = list(mappings)
+        self._bytes = [mapping.data for mapping in mappings]
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the files were read into the process's own memory (`hold`) and so are needed no more."""
+        return not self._mapped
+
+    @property
+    def sizes(self) -> list[int]:
+        """Bytes of each file."""
+        return [len(each) for each in self._bytes]
+
+    def hold(self, contents: Sequence[np.ndarray]) -> None:
+        """Use these bytes of each file, uint8 (n,), from now on, and not the files.
+
+        Raises GGUFError when a file has changed since it was opened.
+        """
+        self.check_unchanged()
+        for mapped in self._mapped:
+            mapped.close()
+        self._mapped, self._bytes = [], list(contents)
+
+    def check_unchanged(self) -> None:
+        """Raise GGUFError when a file that is mapped is not what it was when it was opened."""
+        for mapped in self._mapped:
+            mapped.check_unchanged()
 
     def tensor(self, name: str) -> TensorInfo:
         """What a tensor is and where it lies. Raises GGUFError when the model has no such tensor."""
@@ -66,30 +82,36 @@ class GGUFFile:
         return info
 
     def data(self, name: str) -> np.ndarray:
-        """The bytes of a tensor where they lie in the mapping: uint8 (n_bytes,), read-only.
+        """The bytes of a tensor where they lie in the mapping, or in memory: uint8 (n_bytes,), read-only.
 
-        Raises GGUFError when the model has no such tensor, ValueError when it is closed.
+        Raises GGUFError when the model has no such tensor or its file has changed, ValueError when it is
+        closed.
         """
         info = self.tensor(name)
-        if not self._mappings:
+        if not self._bytes:
             raise ValueError(f"{self.path} is closed")
-        return self._mappings[info.file_index][info.offset : info.offset + info.n_bytes]
+        if self._mapped:
+            self._mapped[info.file_index].check_unchanged()
+        return self._bytes[info.file_index][info.offset : info.offset + info.n_bytes]
 
     def first_bytes(self, limit: int) -> np.ndarray:
-        """Up to `limit` bytes of the (first) file as they are mapped: uint8, read-only."""
-        return self._mappings[0][:limit]
+        """Up to `limit` bytes of the (first) file where they lie: uint8, read-only."""
+        self.check_unchanged()
+        return self._bytes[0][:limit]
 
     @cached_property
     def fingerprint(self) -> str:
         """32 hexadecimal digits that tell this model's content from others', whatever its files are called.
 
         Made of the headers and of `SAMPLE` bytes in the middle of each tensor, so that it costs little.
-        Raises ValueError when the file is closed.
+        Raises ValueError when the file is closed, GGUFError when it has changed.
         """
         import xxhash
 
+        self.check_unchanged()
+
         digest = xxhash.xxh3_128()
-        for i, mapping in enumerate(self._mappings):
+        for i, mapping in enumerate(self._bytes):
             starts = [info.offset for info in self.tensors.values() if info.file_index == i]
             digest.update(mapping[: min(starts, default=len(mapping))].data)
         for name, info in self.tensors.items():
@@ -117,8 +139,10 @@ class GGUFFile:
         return fields.text(self.metadata, self.path, key, default)
 
     def close(self) -> None:
-        """Let go of the mapping. It ends when the last array or `StringArray` that uses it is gone."""
-        self._mappings = []
+        """Let go of the files and their bytes. A mapping ends when the last array that uses it is gone."""
+        for mapped in self._mapped:
+            mapped.close()
+        self._mapped, self._bytes = [], []
 
     def __enter__(self) -> GGUFFile:
         return self
@@ -136,7 +160,7 @@ def open_gguf(path: str | os.PathLike[str]) -> GGUFFile:
     wrong, for everything that is not a sound GGUF file.
     """
     asked = Path(path)
-    mappings = [_map(asked)]
+    mappings = [MappedFile(asked)]
     try:
         headers = [read_header(mappings[0].data, asked)]
     except GGUFError:
@@ -145,29 +169,7 @@ def open_gguf(path: str | os.PathLike[str]) -> GGUFFile:
         raise
     paths = part_paths(asked, headers[0])
     if len(paths) > 1:
-        mappings = [_map(part) for part in paths]
+        mappings = [MappedFile(part) for part in paths]
         headers = [read_header(mappings[i].data, part, i) for i, part in enumerate(paths)]
         check_parts(paths, headers)
     return GGUFFile(asked, paths, headers, mappings)
-
-
-def _map(path: Path) -> Mapped:
-    try:
-        # Asked before opening: to open a pipe would wait for its writer.
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise GGUFError(f"{path}: {not_gguf.what_folder_is(path)}")
-        if not stat.S_ISREG(mode):
-            raise GGUFError(f"{path}: a device or a pipe; name a GGUF file")
-        with open(path, "rb") as file:
-            status = os.fstat(file.fileno())
-            if status.st_size == 0:
-                raise GGUFError(f"{path}: {not_gguf.what_it_is(b'')}")
-            mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except FileNotFoundError:
-        raise GGUFError(f"{path}: {not_gguf.what_is_missing(path)}") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise GGUFError(f"{path}: cannot be read: {reason}") from None
-    identity = f"{os.path.abspath(path)} {status.st_size} {status.st_mtime_ns}"
-    return Mapped(np.frombuffer(mapping, np.uint8), identity)

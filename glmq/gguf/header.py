@@ -178,5 +178,6 @@ def _read_strings(reader: Reader, count: int, what: str) -> StringArray:
         offsets = string_offsets(reader.data, reader.position, count)
     except ValueError as error:
         raise reader.damaged(f"{what} runs past the end of the file") from error
-    reader.position = int(offsets[-1])
-    return StringArray(reader.data, offsets)
+    start, reader.position = reader.position, int(offsets[-1])
+    # A copy: small, and there whatever becomes of the file.
+    return StringArray(reader.data[start : reader.position].copy(), offsets - start)

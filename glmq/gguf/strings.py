@@ -11,7 +11,7 @@ LENGTH_BYTES = 8
 
 
 class StringArray(Sequence[str]):
-    """A read-only sequence of strings that lie in a mapped file.
+    """A read-only sequence of strings as they lie in a file.
 
     `offsets` is int64 (len + 1,): the position in `data` of each string's uint64 length, and the end of
     the last string. Bytes that are not UTF-8 decode to U+FFFD; `bytes_at` gives them as they are.

@@ -64,11 +64,6 @@ class DirectFile:
 
             self.handle = msvcrt.get_osfhandle(descriptor)
 
-    def state(self) -> tuple[int, int]:
-        """Size and time of change, to see whether the file is still what it was."""
-        status = os.fstat(self._descriptor)
-        return status.st_size, status.st_mtime_ns
-
     def close(self) -> None:
         """Let go of the file."""
         if self._descriptor >= 0:

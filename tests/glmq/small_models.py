@@ -25,9 +25,15 @@ class SmallModel:
     """Collects a model's metadata and tensors."""
 
     def __init__(
-        self, path: Path, architecture: str, type_name: str, seed: int, tags: Sequence[str] = ()
+        self,
+        path: Path,
+        architecture: str,
+        type_name: str,
+        seed: int,
+        tags: Sequence[str] = (),
+        tensors_per_file: int = 0,
     ) -> None:
-        self.writer = gguf.GGUFWriter(path, architecture)
+        self.writer = gguf.GGUFWriter(path, architecture, split_max_tensors=tensors_per_file)
         self._type_name = type_name
         self._rng = np.random.default_rng(seed)
         self._add_vocabulary(tags)
@@ -100,6 +106,7 @@ def write_glm4moe(
     name: str = "",
     n_ctx: int = 512,
     chat_template: str = "",
+    tensors_per_file: int = 0,
     change: Callable[[SmallModel], None] = lambda model: None,
 ) -> Path:
     """A `glm4moe` model: a dense layer, then layers of experts.
@@ -107,9 +114,11 @@ def write_glm4moe(
     name: of the model, such as "GLM-4.7", which decides how a chat with it is written. A model that has one
     also has the tokens of such a chat. change: may add to the model before it is written.
 
+    tensors_per_file: makes it a split one, of several files with names of their own.
+
     The experts' part is small, so that a choice between two that rounding decides changes little.
     """
-    model = SmallModel(path, "glm4moe", type_name, seed, TAGS if name else ())
+    model = SmallModel(path, "glm4moe", type_name, seed, TAGS if name else (), tensors_per_file)
     writer = model.writer
     if name:
         writer.add_name(name)
