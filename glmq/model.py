@@ -77,7 +77,9 @@ class Model:
         progress: Progress | None = None,
     ) -> None:
         if load not in LOAD_MODES:
-            raise UserError(f"{load!r} is no way to load a model; choose {' or '.join(LOAD_MODES)}", setting="load")
+            raise UserError(
+                f"{load!r} is no way to load a model; choose {' or '.join(LOAD_MODES)}", setting="load"
+            )
         cache_type = cache_type.upper()
         if cache_type not in CACHE_TYPES:
             raise UserError(
