@@ -203,7 +203,7 @@ def cannot_read_all(needs: Needs, budget: int) -> UserError:
     """Why a model that is to be read into memory as a whole cannot be."""
     return UserError(
         f"{needs.path} needs {show_size(needs.total)} to be read into memory, but there are"
-        f" {show_size(budget)}; have it mapped (mmap), then experts for which there is no room come from disk,"
-        " or give it more memory",
+        f" {show_size(budget)}; have it mapped (mmap), then experts for which there is no room come from"
+        " disk, or give it more memory",
         setting="load",
     )
