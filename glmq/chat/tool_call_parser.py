@@ -313,6 +313,8 @@ class ToolCallParser(PieceReader):
             if self._type.is_string:
                 self._emit(_json(self._held_break)[1:-1])
         text = "".join(self._value)
+        if self._type.types is not None and "string" not in self._type.types:
+            text = text.removeprefix(ARG_VALUE).removesuffix(END_ARG_VALUE)  # there twice
         if self._holds_argument:
             self._problems.append(
                 f"the value of {_quoted(self._key)} holds another argument, or </arg_value> is missing in it"

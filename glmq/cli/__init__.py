@@ -15,6 +15,8 @@ from .error_line import error_line
 
 COMMANDS = ("chat", "generate", "convert", "inspect", "tokenize", "bench", "demo")
 USER_ERROR, INTERNAL_ERROR, INTERRUPTED = 2, 1, 130
+NO_ANSWER = 3
+"""Exit code of a chat without a terminal, or with one question, in which a message got no answer."""
 
 
 class Commands(click.Group):

@@ -14,6 +14,7 @@ from .. import __version__
 from ..demo import named_demo
 from ..sampling.recommendations import recommended
 from ..sampling.settings import Sampling
+from . import NO_ANSWER
 from .constraint_options import constraint_of, constraint_options
 from .error_line import error_line
 from .message_input import messages
@@ -173,6 +174,8 @@ def chat(
         else:
             _converse(talk, keep_history=not no_history)
         talk.save_session()
+    if talk.n_unanswered and (answers_once or not sys.stdin.isatty()):
+        sys.exit(NO_ANSWER)
 
 
 def _session_file(path: Path) -> SessionFile:

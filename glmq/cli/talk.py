@@ -58,7 +58,8 @@ class Talk:
     held to, if anything. kept: the session file where everything is saved after each answer. attached: files
     that go with the next message. exported: files that the conversation was exported to, as they were then.
     has_commands: whether the user can give commands. answers_once: whether the program ends behind the first
-    answer. tools: definitions of those that the model is told of.
+    answer. tools: definitions of those that the model is told of. n_unanswered:
+    turns that ended without an answer.
     """
 
     model: Model
@@ -76,6 +77,7 @@ class Talk:
     exported: dict[Path, tuple[int, ...]] = field(default_factory=dict)
     has_commands: bool = True
     answers_once: bool = False
+    n_unanswered: int = 0
 
     def __post_init__(self) -> None:
         self._session: Session = self.model.session()
@@ -223,6 +225,9 @@ class Talk:
             timings = replace(sum(rounds, Timings()), n_cached=rounds[0].n_cached)
             lines = stats_line(self.model, timings, before)
             note(lines if self.settings.stats else lines.splitlines()[0])
+        if told := _why_no_answer(answers[-1]):
+            self.n_unanswered += 1
+            note(told)
         if answers[-1].finish_reason == "context":
             larger = "a larger --ctx makes room" if self._session.may_be_larger else ""
             advice = self._advice() or larger or "the model was trained for no more"
@@ -375,3 +380,16 @@ def _tells_of_tools(model: Model, tools: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a model's chat template says anything about tools."""
     plain, with_tools = (render_turn(model.chat_template, [_QUESTION], tools=each) for each in (None, tools))
     return plain != with_tools
+
+
+def _why_no_answer(answer: Answer) -> str | None:
+    """Why an answer is empty, where it is and nobody stopped it."""
+    if answer.content.strip() or answer.tool_calls or answer.finish_reason == "cancelled":
+        return None
+    if not answer.ended_in_thinking:
+        return "The model ended its answer without a word."
+    if answer.finish_reason == "stop":
+        return "The model ended inside its thinking, so there is no answer; ask it to go on."
+    return (
+        "The answer's limit was reached inside the thinking, so there is no answer; a larger one allows more."
+    )

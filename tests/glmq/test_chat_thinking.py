@@ -143,3 +143,29 @@ def test_a_budget_can_be_set_while_the_chat_goes_on(monkeypatch, glm_4_7):
     assert talk.messages[-1]["content"] == ""  # it thinks for longer than that
     talk.say("/set think_budget 4", "two")
     assert talk.messages[-1]["content"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "options", "told"),
+    (
+        ("a thought <tool_call>", [], "The model ended inside its thinking, so there is no answer"),
+        ("a long thought without an end", ["-n", "3"], "The answer's limit was reached inside the thinking"),
+        ("a thought</think>", [], "The model ended its answer without a word."),
+    ),
+)  # fmt: skip
+def test_through_pipes_an_answer_that_is_none_is_told_and_no_success(
+    tmp_path, glm_4_7_path, reply, options, told
+):
+    code, out, err = piped_chat(tmp_path, glm_4_7_path, [reply], *options, lines=["one"])
+    assert (code, out) == (3, "")
+    assert told in err
+
+
+def test_thinking_without_an_answer_is_kept_and_told(monkeypatch, capsys, glm_4_7):
+    talk = new_talk(monkeypatch, glm_4_7, ["a thought", thought(2)])
+    talk.say("one")
+    assert "ended inside its thinking" in capsys.readouterr().err
+    assert talk.messages[1] == {"role": "assistant", "content": "", "reasoning_content": "a thought"}
+    talk.say("two")
+    assert talk.n_unanswered == 1
+    assert talk.messages[3]["content"] == "answer 2"

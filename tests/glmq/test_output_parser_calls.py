@@ -345,6 +345,14 @@ REPAIRED = {
         "<tool_call>f⏎<arg_key>s</arg_key>⏎<arg_value>hello⏎</tool_call>\nSo I wait.",
         [f(s="hello"), ("say", "So I wait.")],
     ),
+    "<arg_value> twice before a number": (
+        "<tool_call>f⏎<arg_key>n</arg_key>⏎<arg_value><arg_value>7</arg_value>⏎</tool_call>",
+        [f(n=7)],
+    ),
+    "</arg_value> twice behind a number": (
+        "<tool_call>f⏎<arg_key>n</arg_key>⏎<arg_value>7</arg_value></arg_value>⏎</tool_call>",
+        [f(n=7)],
+    ),
     "</think> between the tags": (
         "<tool_call>f</think>⏎<arg_key>s</arg_key>⏎<arg_value>a</arg_value>⏎</think></tool_call>",
         [f(s="a")],

@@ -109,7 +109,7 @@ def test_forced_text_of_the_answer_is_forced(tokenizer):
     assert tokenizer.decode(guide.forced()) == " long text"
 
 
-def budgeted(tokenizer, n, text, in_reasoning, max_tokens=40):
+def budgeted(tokenizer, n, text, in_reasoning, max_tokens=80):
     """What comes of a model that wants to say `text` and has a budget."""
     guide = ThinkingBudget(n, tokenizer, in_reasoning)
     wanted = tokenizer.encode(text)
@@ -125,12 +125,22 @@ def budgeted(tokenizer, n, text, in_reasoning, max_tokens=40):
         (0, "<think>xyz", False, "<think></think>\n"),
         (2, "\n<think>uvxyz", False, "\n<think>uv</think>\n"),
         (0, "xyz", False, "xyz"),
+        (2, "uv</think>x<think>wxyz", True, "uv</think>x<think>wxyz"),
         (2, "xyz<think>uvwxyz", False, "xyz<think>uvwxyz"),
         (2, "uv</think>xyz<think>uvwxyz", True, "uv</think>xyz<think>uvwxyz"),
     ],
 )
 def test_a_budget_closes_thinking(tokenizer, n, said, in_reasoning, expected):
     assert budgeted(tokenizer, n, said, in_reasoning).startswith(expected)
+
+
+@pytest.mark.parametrize("between", ("", "\n", "\n\n", "<tool_call>f</tool_call>"))
+def test_thinking_that_begins_anew_stays_within_the_budget(tokenizer, between):
+    said = budgeted(tokenizer, 15, f"uv</think>{between}<think>{'w' * 60}", True, max_tokens=120)
+    assert said.startswith(f"uv</think>{between}<think>w") and "w</think>" in said
+    assert said.count("w") < 15
+    free = budgeted(tokenizer, 15, f"uv</think>x<think>{'w' * 60}", True, max_tokens=120)
+    assert free.startswith(f"uv</think>x<think>{'w' * 60}")
 
 
 def test_a_budget_cuts_no_character(tokenizer):
