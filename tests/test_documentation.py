@@ -89,7 +89,8 @@ def test_commands(page, line, folder):
         line, shell=True, input="Hello\n/quit\n", capture_output=True, text=True, timeout=300,
         env=ENVIRONMENT | {"PATH": os.environ["PATH"]},
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    # a model of random weights may think up to the limit
+    assert done.returncode in (0, cli.NO_ANSWER), done.stderr
     written = re.search(r" > (\S+)", line)
     assert (folder / written[1]).read_text() if written else done.stdout + done.stderr
 
