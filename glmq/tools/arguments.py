@@ -16,7 +16,10 @@ VALUES = ("const", "default", "enum", "example", "examples")
 
 
 def schema_problem(schema: dict[str, Any]) -> str | None:
-    """What keeps a value from being a JSON schema, or None. Patterns may be of any language."""
+    """What keeps a value from being a JSON schema, or None.
+
+    Patterns may be of any language, and references to other schemas may lead anywhere.
+    """
     from jsonschema import FormatChecker
     from jsonschema.exceptions import SchemaError
 
@@ -27,6 +30,11 @@ def schema_problem(schema: dict[str, Any]) -> str | None:
         return f"{_place(error.absolute_path) or 'the schema'}: {_short(error.message)}"
     except RecursionError:
         return "the schema is nested too deeply"
+    for key, value, place in _keywords(schema, ()):
+        if key == "$ref" and isinstance(value, str) and value.startswith("#"):
+            problem = _reference_problem(value, schema)
+            if problem is not None:
+                return f"{_place(place)}: {problem}"
     return None
 
 

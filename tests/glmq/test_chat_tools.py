@@ -145,11 +145,10 @@ def test_a_refusal_is_told_to_the_model_with_its_reason(talk_with):
     (
         (call("explode"), "ValueError: boom"),
         (call("hang"), "hang"),
-        (call("dance"), "there is no tool dance; there is weather, explode, hang"),
         (call("weather"), "the arguments of weather cannot be used"),
         (call("weather", city="Ulm", days=True), "the arguments of weather cannot be used"),
         ("<tool_call>weather<arg_key>city</arg_key><arg_value>Kö", "the output ended"),
-        ("<tool_call>weather", "the output ended"),
+        ("<tool_call>weather", "the arguments of weather cannot be used"),
     ),
 )
 def test_a_call_that_fails_is_told_to_the_model_and_the_turn_goes_on(talk_with, capsys, written, told):
@@ -159,6 +158,13 @@ def test_a_call_that_fails_is_told_to_the_model_and_the_turn_goes_on(talk_with, 
     assert result.startswith("Error: ") and told in result
     assert told in capsys.readouterr().err
     assert talk.messages[-1]["content"] == "That failed."
+
+
+def test_a_call_of_what_is_no_tool_is_text(talk_with):
+    talk = talk_with(f"</think>Let me see.{call('dance')}")
+    talk.say("How is it?")
+    assert results(talk) == []
+    assert talk.messages[-1]["content"] == f"Let me see.{call('dance')}"
 
 
 def test_a_tool_works_again_after_one_that_hung(talk_with):

@@ -230,6 +230,15 @@ def with_function(**changes):
     return {**entry(["cat"]), "function": {**entry(["cat"])["function"], **changes}}
 
 
+def test_a_pattern_that_is_none_of_pythons_may_be_in_a_file(tmp_path):
+    parameters = {"type": "object", "properties": {"text": {"type": "string", "pattern": r"^\p{L}+$"}}}
+    path = tmp_path / "tools.json"
+    path.write_text(json.dumps([with_function(parameters=parameters)]))
+    with ToolBox([load_tools(path)]) as box:
+        assert list(box.unchecked) == ["tool"]
+        assert box.call("tool", {"text": "é"}).text == '{"text": "é"}'
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     (
@@ -246,6 +255,8 @@ def with_function(**changes):
         ([with_function(parameters={"type": "object", "properties": {"a": {"type": "text"}}})],
          "is no JSON schema: properties.a.type"),
         ([with_function(parameters={"type": "object", "required": "a"})], "is no JSON schema: required"),
+        ([with_function(parameters={"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}})],
+         "is no JSON schema: properties.a.$ref: #/$defs/a is not in the schema"),
         ([entry(None)], '"command" must be a list'),
         ([entry([])], '"command" must be a list'),
         ([entry("")], '"command" must be a list'),
