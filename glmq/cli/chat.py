@@ -173,7 +173,13 @@ def chat(
             talk.ask(_message(question))
         else:
             _converse(talk, keep_history=not no_history)
-        talk.save_session()
+        try:
+            talk.save_session()
+        except UserError as error:
+            if answers_once or not sys.stdin.isatty():
+                raise
+            note(f"{error_line(error)}; /save FILE keeps the conversation elsewhere, /quit leaves without.")
+            _converse(talk, keep_history=not no_history)
     if talk.n_unanswered and (answers_once or not sys.stdin.isatty()):
         sys.exit(NO_ANSWER)
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glmq_kernels.cache_folder import cache_folder
+from glmq_kernels.errors import UserError
 
 from .terminal import note, prompt_output
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
+    from prompt_toolkit.history import History
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
     from .completion import ArgumentCompleter
@@ -55,14 +56,13 @@ def _prompt_session(
 ) -> PromptSession[str]:
     """Line editing with history and completion."""
     from prompt_toolkit import PromptSession
-    from prompt_toolkit.history import FileHistory, InMemoryHistory
     from prompt_toolkit.shortcuts import CompleteStyle
     from prompt_toolkit.styles import Style
 
     from .command_completer import CommandCompleter
 
     return PromptSession(
-        history=FileHistory(str(_history_file())) if keep_history else InMemoryHistory(),
+        history=_history(keep_history),
         completer=CommandCompleter(commands),
         complete_while_typing=False,
         complete_style=CompleteStyle.READLINE_LIKE,
@@ -74,12 +74,22 @@ def _prompt_session(
     )
 
 
-def _history_file() -> Path:
-    """The file of what was typed, which nobody else may read; made when it is not there."""
-    path = cache_folder() / "chat-history"
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-    path.chmod(0o600)
-    return path
+def _history(keep: bool) -> History:
+    """What was typed, in earlier chats too: those are in a file that nobody else may read."""
+    from prompt_toolkit.history import FileHistory, InMemoryHistory
+
+    if not keep:
+        return InMemoryHistory()
+    try:
+        path = cache_folder() / "chat-history"
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path} is not a file")
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        path.chmod(0o600)
+    except (OSError, UserError) as error:
+        note(f"What you type is not kept for later chats: {error}.")
+        return InMemoryHistory()
+    return FileHistory(str(path))
 
 
 def _keys() -> KeyBindings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
@@ -107,6 +108,14 @@ def test_history_over_sessions(prompt):
     terminal = prompt()
     terminal.send(UP + ENTER)
     terminal.wait_for(r'got "two\nlines"')
+
+
+def test_a_history_that_cannot_be_kept_is_told_once(prompt, tmp_path):
+    os.mkfifo(tmp_path / "cache" / "chat-history")
+    terminal = prompt()
+    terminal.wait_for("not kept for later chats")
+    terminal.send("Hello" + ENTER + CTRL_D)
+    assert 'got "Hello"' in terminal.wait_until_over()
 
 
 def test_resizing_while_typing(prompt):
