@@ -20,7 +20,7 @@ class MtpLayerError(UserError):
     """What is wrong concerns the layer of multi-token prediction alone: without it the model converts."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(f"{message}, or leave the multi-token-prediction layer out")
+        super().__init__(f"{message}, or leave the multi-token-prediction layer out", setting="no_mtp")
 
 
 def layer_of(name: str) -> int:

@@ -130,4 +130,4 @@ def _content(path: Path) -> Any:
         raise UserError(f"{path} is not a file")
     if is_session_file(path):
         return read_extra(path)
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads(path.read_text(encoding="utf-8-sig"))

@@ -21,10 +21,10 @@ from .message_input import messages
 from .named_files import file_option
 from .option_groups import GroupedCommand, option_group
 from .options import DEFAULT_MODEL, ModelOptions, Status, model_options, open_model
-from .piped_input import piped_lines, piped_text
 from .sampling_options import sampling_of, sampling_options
 from .talk_settings import THINKING_VIEWS, TalkSettings
 from .terminal import note
+from .text_input import piped_lines, piped_text
 from .tool_options import Confirmation, open_toolbox, tool_options
 
 if TYPE_CHECKING:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from glmq_kernels.errors import UserError
+
+from .text_input import read_text
 
 if TYPE_CHECKING:
     from ..constraint import Constraint
@@ -36,22 +37,13 @@ def constraint_of(json_schema: str | None, grammar: str | None, regex: str | Non
         from ..constraint import json_schema_constraint
 
         is_inline = json_schema.lstrip().startswith("{")
-        return json_schema_constraint(json_schema if is_inline else _content(json_schema))
+        return json_schema_constraint(json_schema if is_inline else read_text(json_schema))
     if grammar is not None:
         from ..constraint import grammar_constraint
 
-        return grammar_constraint(_content(grammar))
+        return grammar_constraint(read_text(grammar))
     if regex is not None:
         from ..constraint import regex_constraint
 
         return regex_constraint(regex)
     return None
-
-
-def _content(name: str) -> str:
-    try:
-        return Path(name).read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{name} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{name} is not a text file in UTF-8") from None

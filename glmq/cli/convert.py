@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from glmq_kernels.errors import UserError
 
 from .named_files import file_option, telling_of_force
 
@@ -41,24 +40,20 @@ def convert(
     there already is not replaced without --force.
     """
     from glmq_convert.conversion import convert as run
-    from glmq_convert.mtp import MtpLayerError
 
     remarks: list[str] = []
     began = time.perf_counter()
-    try:
-        with telling_of_force(), _Bar() as progress:
-            path = run(
-                checkpoint_dir,
-                out,
-                type_name.lower(),
-                not no_mtp,
-                progress,
-                threads,
-                remark=remarks.append,
-                force=force,
-            )
-    except MtpLayerError as error:
-        raise UserError(f"{error} (--no-mtp)") from None
+    with telling_of_force(), _Bar() as progress:
+        path = run(
+            checkpoint_dir,
+            out,
+            type_name.lower(),
+            not no_mtp,
+            progress,
+            threads,
+            remark=remarks.append,
+            force=force,
+        )
     seconds = time.perf_counter() - began
     for text in remarks:
         click.echo(f"note: {text}", err=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +15,7 @@ from .options import ModelOptions, Status, model_options, open_model
 from .sampling_options import sampling_of, sampling_options
 from .stats import stats_line
 from .terminal import note, write
+from .text_input import read_text
 
 if TYPE_CHECKING:
     from ..generation import Generation
@@ -96,15 +95,6 @@ def prompt_text(prompt: str | None, file: str | None, dash: str | None) -> str:
     if prompt is not None:
         return prompt
     return read_text("-" if dash else str(file))
-
-
-def read_text(name: str) -> str:
-    """The content of a file, or of standard input for "-". Raises UserError when it cannot be read."""
-    try:
-        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-    except OSError as error:
-        raise UserError(f"{name} cannot be read: {error.strerror}") from None
-    return data.decode("utf-8", "replace")
 
 
 def _report(model: Model, generation: Generation) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 from glmq_kernels.errors import UserError
 
-from .generate import read_text
 from .options import Status, model_path
+from .text_input import read_text
 
 
 @click.command(short_help="Print the token ids of a text.")

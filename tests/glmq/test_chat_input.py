@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from .talks import prompts_in, write_script
-from .test_command_line import ENVIRONMENT
+from .test_command_line import ENVIRONMENT, refused, run
 
 
 @pytest.fixture
@@ -63,6 +63,16 @@ def test_a_line_that_begins_with_a_slash_is_text(answer, tmp_path):
     assert answer(stdin=line.encode()) == line
     assert answer("--lines", stdin=line.encode()) == line
     assert not (tmp_path / "talk.json").exists()
+
+
+def test_files_are_read_as_standard_input_is(small_path, tmp_path):
+    (tmp_path / "marked.txt").write_bytes(b"\xef\xbb\xbfab")
+    (tmp_path / "wide.txt").write_bytes("ab".encode("utf-16"))
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\xff")
+    for name in ("marked.txt", "wide.txt"):
+        assert run("tokenize", small_path, "-f", tmp_path / name)[1] == "256\n"
+    for name, told in (("bytes.txt", "UTF-8"), (".", "not a file"), ("none.txt", "cannot be read")):
+        assert told in refused("generate", small_path, "-f", tmp_path / name)
 
 
 @pytest.mark.parametrize(

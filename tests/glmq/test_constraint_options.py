@@ -46,7 +46,7 @@ def test_refusals_come_before_the_model_is_opened(tmp_path):
         (("--regex", "("), "unclosed group"),
         (("--json-schema", '{"type": 1}'), "the JSON schema is refused"),
         (("--json-schema", tmp_path / "none.json"), "none.json cannot be read: No such file"),
-        (("--grammar", tmp_path), "cannot be read: Is a directory"),
+        (("--grammar", tmp_path), "is not a file"),
     ):
         assert message in refused("generate", "no-such-model.gguf", "-p", "x", *arguments)
     (tmp_path / "latin1").write_bytes(b'start: "\xe4"')

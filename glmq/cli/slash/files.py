@@ -12,6 +12,7 @@ from ..completion import paths
 from ..named_files import named_file, overwriting
 from ..talk import Talk
 from ..terminal import counted
+from ..text_input import read_text
 from .command import SlashCommand
 
 FORCE = "--force"
@@ -55,16 +56,7 @@ def _keep_in(talk: Talk, path: Path, force: bool) -> None:
 
 def _file(talk: Talk, argument: str) -> str:
     path = _path(argument, "/file")
-    try:
-        if path.exists() and not path.is_file():
-            raise UserError(f"{path} is not a file")
-        text = path.read_bytes().decode()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is no text in UTF-8; the model reads text only") from None
-    except ValueError:
-        raise UserError(f"{str(path)!r} is not a name that a file can have") from None
+    text = read_text(path)
     talk.attach(path, text)
     return f"{path} goes with your next message, {counted(len(talk.model.tokenize(text)), 'token')}."
 
