@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 from glmq_kernels.errors import UserError
+from glmq_kernels.tape import ActivationType
 
 from ..gguf import GGUFFile
 from ..program import Program
@@ -30,11 +31,11 @@ OTHER_FILES = {
 """What files are that hold no model, by `general.type`."""
 
 
-Build = Callable[[GGUFFile, Weights, int, int, str], Program]
+Build = Callable[[GGUFFile, Weights, int, int, str, ActivationType], Program]
 
 
 def build_function(file: GGUFFile) -> Build:
-    """`build(file, weights, max_tokens, n_threads, cache_type)` of the file's architecture."""
+    """`build(file, weights, max_tokens, n_threads, cache_type, activations)` of the file's architecture."""
     kind = file.text("general.type", "model")
     if kind in OTHER_FILES:
         raise UserError(

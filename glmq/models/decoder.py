@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from glmq_kernels import operations as ops
 from glmq_kernels.errors import UserError
 from glmq_kernels.operands import Activation, Experts, Matrix
-from glmq_kernels.tape import Tape
+from glmq_kernels.tape import ActivationType, Tape
 
 from ..gguf import GET_IT_AGAIN, GGUFFile, StringArray
 from ..kv_cache import CacheShape
@@ -74,6 +74,7 @@ class Decoder:
         weights: Weights,
         *,
         cache_type: str,
+        activations: ActivationType,
         n_layers: int,
         hidden_size: int,
         shape: AttentionShape,
@@ -86,7 +87,7 @@ class Decoder:
         weights.check("blk.0.attn_k.weight", (shape.n_kv_heads * shape.head_dim, hidden_size))
         self.weights, self.shape, self.epsilon = weights, shape, epsilon
         self.hidden_size, self.n_vocab = hidden_size, n_vocab
-        self.tape = Tape(max_tokens, n_threads)
+        self.tape = Tape(max_tokens, n_threads, activations)
         cache_shape = CacheShape(n_layers, shape.n_kv_heads, shape.head_dim, cache_type)
         self.program = Program(self.tape, cache_shape, rotary, n_vocab)
         self.x = ops.float_rows(self.tape, hidden_size)

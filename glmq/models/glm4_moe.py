@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from glmq_kernels import operations as ops
 from glmq_kernels.errors import UserError
 from glmq_kernels.operands import Activation, Routing
+from glmq_kernels.tape import ActivationType
 
 from ..experts.slab import ExpertLayer
 from ..gguf import GET_IT_AGAIN, GGUFFile
@@ -132,7 +133,10 @@ def prediction_blocks(file: GGUFFile) -> frozenset[int]:
     return frozenset(block_of(name) for name in file.tensors if ".nextn." in name)
 
 
-def build(file: GGUFFile, weights: Weights, max_tokens: int, n_threads: int, cache_type: str) -> Program:
+def build(
+    file: GGUFFile, weights: Weights, max_tokens: int, n_threads: int, cache_type: str,
+    activations: ActivationType,
+) -> Program:  # fmt: skip
     """The forward pass of a `glm4moe` file for batches of up to `max_tokens`."""
     config = Glm4MoeConfig.from_gguf(file)
     decoder = Decoder(
@@ -140,6 +144,7 @@ def build(file: GGUFFile, weights: Weights, max_tokens: int, n_threads: int, cac
         n_threads,
         weights,
         cache_type=cache_type,
+        activations=activations,
         n_layers=config.n_layers,
         hidden_size=config.hidden_size,
         shape=config.shape,

@@ -6,6 +6,7 @@ GGUF files of this architecture hold q and k with their rows permuted so that ro
 from __future__ import annotations
 
 from glmq_kernels.errors import UserError
+from glmq_kernels.tape import ActivationType
 
 from ..gguf import GGUFFile
 from ..program import Program
@@ -15,7 +16,10 @@ from .metadata import ROPE, SIZES, check_metadata
 from .rotary import read_rotary
 
 
-def build(file: GGUFFile, weights: Weights, max_tokens: int, n_threads: int, cache_type: str) -> Program:
+def build(
+    file: GGUFFile, weights: Weights, max_tokens: int, n_threads: int, cache_type: str,
+    activations: ActivationType,
+) -> Program:  # fmt: skip
     """The forward pass of a `llama` file for batches of up to `max_tokens`."""
 
     def integer(key: str, default: int | None = None, least: int = 0) -> int:
@@ -30,6 +34,7 @@ def build(file: GGUFFile, weights: Weights, max_tokens: int, n_threads: int, cac
         n_threads,
         weights,
         cache_type=cache_type,
+        activations=activations,
         n_layers=n_layers,
         hidden_size=integer("embedding_length"),
         shape=shape,

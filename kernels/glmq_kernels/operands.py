@@ -34,6 +34,7 @@ from .slots import (
     ROUTING_TOP_K,
     ROUTING_WEIGHTS,
 )
+from .tape import ActivationType
 from .tiles import float_tile_bytes, record_bytes, takes_bfloat
 
 
@@ -67,11 +68,14 @@ def matrix_of(data: np.ndarray, rows: int, columns: int, type_name: str) -> Matr
 class Activation:
     """Rows of float32, and the other forms in which the products that read them want them.
 
+    precision: in which quantized matrices meet them; float matrices always meet floats.
     A form's memory exists once a product of its kind has asked for it with `serve`.
     """
 
-    def __init__(self, max_rows: int, columns: int, max_tiles: int) -> None:
-        self.columns = columns
+    def __init__(
+        self, max_rows: int, columns: int, max_tiles: int, precision: ActivationType = "int8"
+    ) -> None:
+        self.columns, self.precision = columns, precision
         self._max_rows, self._max_tiles = max_rows, max_tiles
         self._memory: list[np.ndarray] = []
         self.slots = zeros(ACTIVATION_SLOTS, np.int64)
@@ -96,7 +100,7 @@ class Activation:
 
     def serve(self, type_name: str) -> None:
         """Have the rows prepared for products with matrices of a tensor type."""
-        if FORMATS[type_name].is_float:
+        if FORMATS[type_name].is_float or self.precision == "f32":
             bfloat = takes_bfloat(type_name)
             slot = ACTIVATION_BFLOAT_TILES if bfloat else ACTIVATION_FLOAT_TILES
             if not self.slots[slot]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from . import isa
 from .cache_layout import position_bytes
+from .formats import FORMATS
 from .memory import ROW_PADDING, address_of, aligned_zeros
 from .operands import Activation, Experts, Matrix, Routing
 from .slots import FIRST_OUTPUT, N_OUTPUTS, N_TOKENS
@@ -28,7 +29,7 @@ def float_rows(tape: Tape, columns: int) -> np.ndarray:
 
 def new_activation(tape: Tape, columns: int, rows: int | None = None, tiles: int | None = None) -> Activation:
     """An activation for a tape's batches, or of `rows` rows and `tiles` tiles."""
-    activation = Activation(rows or tape.max_tokens, columns, tiles or tape.max_tiles)
+    activation = Activation(rows or tape.max_tokens, columns, tiles or tape.max_tiles, tape.activations)
     tape.keep(activation)
     return activation
 
@@ -91,7 +92,7 @@ def matmul(
         sums = max(sums, _reserve_product_scratch(tape, matrix))
         values += [
             matrix.address, matrix.row_bytes, matrix.rows, 0 if each.out is None else address_of(each.out),
-            0 if each.bias is None else address_of(each.bias), *_kernels_of(matrix),
+            0 if each.bias is None else address_of(each.bias), *_kernels_of(matrix, activation),
         ]  # fmt: skip
     tape.add(
         "matmul.matmul", N_OUTPUTS if outputs_only else N_TOKENS, activation.address, int(accumulate),
@@ -104,10 +105,13 @@ def _count_work(tape: Tape, matrix: Matrix, n_choices: int = 1) -> None:
     tape.work.multiply_adds += n_choices * matrix.rows * matrix.columns
 
 
-def _kernels_of(matrix: Matrix) -> list[Code]:
-    return [
-        Code(f"{name}:{matrix.type}") for name in ("gemv.dot_rows", "gemv.dot_rows_4", "product.multiply")
-    ]
+def _kernels_of(matrix: Matrix, activation: Activation) -> list[Code]:
+    """The products of a matrix with one token, with four, and with many."""
+    if activation.precision == "f32" and not FORMATS[matrix.type].is_float:
+        names = ("dequantized.dot_rows", "dequantized.dot_rows_4", "dequantized.multiply")
+    else:
+        names = ("gemv.dot_rows", "gemv.dot_rows_4", "product.multiply")
+    return [Code(f"{name}:{matrix.type}") for name in names]
 
 
 def _reserve_product_scratch(tape: Tape, *matrices: Matrix) -> int:
@@ -228,7 +232,7 @@ def gate_up(
     tape.add(
         "feed_forward.gate_up", routing.address if routing else 0, activation.address, gathered.address,
         experts.address, gate.rows, hidden.address, Scratch, ScratchBytes, sums, gate.row_bytes,
-        *_kernels_of(gate), up.row_bytes, *_kernels_of(up), meet=meet,
+        *_kernels_of(gate, activation), up.row_bytes, *_kernels_of(up, activation), meet=meet,
     )  # fmt: skip
 
 
@@ -247,5 +251,6 @@ def down(
     sums = _reserve_product_scratch(tape, matrix)
     tape.add(
         "feed_forward.down", routing.address if routing else 0, hidden.address, experts.address, matrix.rows,
-        address_of(out), Scratch, ScratchBytes, sums, matrix.row_bytes, *_kernels_of(matrix), meet=meet,
+        address_of(out), Scratch, ScratchBytes, sums, matrix.row_bytes,
+        *_kernels_of(matrix, hidden), meet=meet,
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from .slots import STATE_SLOTS
 from .store import Kernel, arguments, kernels
 from .team import Team
 from .tiles import tile_count
+
+ActivationType = Literal["int8", "f32"]
 
 
 class Scratch:
@@ -46,12 +49,14 @@ class Work:
 class Tape:
     """Operations for batches of up to `max_tokens`, built once by `operations.py`, run many times.
 
+    `activations`: what tokens are in products with quantized matrices (float matrices always meet floats).
     `state` is the record that every operation reads (`slots.py`). A tape works on memory of its own,
     so one tape is run by one caller at a time.
     """
 
     max_tokens: int
     n_threads: int
+    activations: ActivationType = "int8"
     state: np.ndarray = field(default_factory=lambda: zeros(STATE_SLOTS, np.int64))
     work: Work = field(default_factory=Work)
     _steps: list[tuple[str, tuple[object, ...], bool]] = field(default_factory=list)

@@ -16,11 +16,11 @@ from .blocks import HALF_FIELDS, dequantized, expected_product, random_weights
 TOKEN_COUNTS = (1, 2, 4, 6, 8, 33)
 
 
-def run_matmul(team, x, weights, type_name, bias=None, start=None):
+def run_matmul(team, x, weights, type_name, bias=None, start=None, activations="int8"):
     """x W^T + bias, or start + x W^T, by the kernels. Gives float32 (n, rows)."""
     n, columns = x.shape
     rows = len(weights)
-    tape = Tape(max_tokens=n, n_threads=team.n_threads)
+    tape = Tape(max_tokens=n, n_threads=team.n_threads, activations=activations)
     source = operations.new_activation(tape, columns)
     out = operations.float_rows(tape, rows)
     matrix = matrix_of(weights, rows, columns, type_name)
@@ -48,6 +48,31 @@ def test_equals_the_product_of_dequantized_weights(team, any_isa, type_name, n_t
     weights = random_weights(rng, 75, columns, type_name)
     x = rng.standard_normal((n_tokens, columns)).astype(np.float32)
     assert_close(run_matmul(team, x, weights, type_name), expected_product(x, weights, type_name))
+
+
+FLOAT_COLUMNS = (32, 224, 256, 288, 1120)
+
+
+@pytest.mark.parametrize("type_name", [name for name, kind in FORMATS.items() if not kind.is_float])
+def test_float_activations_meet_every_type(team, type_name):
+    """Exact products, of any number of columns and of the three forms for one, few and many tokens."""
+    check_float_activations(team, type_name)
+
+
+@pytest.mark.parametrize("type_name", ("Q8_0", "Q4_1", "Q6_K", "Q2_K", "IQ3_S", "IQ1_M"))
+def test_float_activations_on_every_level(team, any_isa, type_name):
+    """Types with each kind of groups, offsets and minima."""
+    check_float_activations(team, type_name)
+
+
+def check_float_activations(team, type_name):
+    rng = np.random.default_rng(0)
+    for columns in FLOAT_COLUMNS if FORMATS[type_name].block == 32 else (256, 768):
+        weights = random_weights(rng, 75, columns, type_name)
+        for n_tokens in (1, 2, 4, 5, 13):
+            x = rng.standard_normal((n_tokens, columns)).astype(np.float32)
+            expected = x.astype(np.float64) @ dequantized(weights, type_name).T
+            assert_close(run_matmul(team, x, weights, type_name, activations="f32"), expected)
 
 
 @pytest.mark.parametrize("type_name", FORMATS)

@@ -5,14 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..slots import N_TOKENS, TOKENS
-from .conversions import to_float, zero_extend
+from .dequantize import make_dequantize_64, make_dequantize_block
 from .formats import native_format
 from .memory import argument, inline, load_i64, store_f32
-from .simd import fma, make_shuffle, splat_f32x16, store
-
-quarter_0, quarter_1, quarter_2, quarter_3 = (make_shuffle(range(16 * k, 16 * k + 16)) for k in range(4))
-lane = [[make_shuffle([k] * 16) for k in range(first, first + 4)] for first in range(0, 16, 4)]
-pair = [[make_shuffle([2 * k + i // 2] * 16) for i in range(4)] for k in range(4)]
+from .simd import store
 
 
 def rows(format_name: str) -> Any:
@@ -43,47 +39,32 @@ def _make_float_row(kind: Any) -> Any:
 
 def _make_integer_row(kind: Any) -> Any:
     unpack, unpack_block, size = kind.unpack, kind.unpack_block, kind.BYTES
-    in_blocks, has_minimum, offset = unpack_block is not None, kind.HAS_MINIMUM, float(kind.OFFSET)
-    lanes = lane if kind.GROUP == 16 else pair
-    put_0, put_1, put_2, put_3 = (_make_put_64(kind, each) for each in lanes)
+    values_0, values_1, values_2, values_3 = make_dequantize_64(kind)
+    in_blocks, block_values = unpack_block is not None, make_dequantize_block(kind)
+
+    @inline
+    def put_64(values, out):
+        store(out, values[0])
+        store(out + 64, values[1])
+        store(out + 128, values[2])
+        store(out + 192, values[3])
 
     @inline
     def dequantize_row(row, out, columns):
         p = row
         for i in range(0, columns // 256 * 256, 256):
             weights, scales, minima = unpack(p)
-            put_0(weights[0], scales, minima, out + 4 * i)
-            put_1(weights[1], scales, minima, out + 4 * i + 256)
-            put_2(weights[2], scales, minima, out + 4 * i + 512)
-            put_3(weights[3], scales, minima, out + 4 * i + 768)
+            put_64(values_0(weights[0], scales, minima), out + 4 * i)
+            put_64(values_1(weights[1], scales, minima), out + 4 * i + 256)
+            put_64(values_2(weights[2], scales, minima), out + 4 * i + 512)
+            put_64(values_3(weights[3], scales, minima), out + 4 * i + 768)
             p += size
         if in_blocks:
             for i in range(columns // 256 * 256, columns, 32):
                 weights, scale, minimum = unpack_block(p)
-                start = splat_f32x16(minimum if has_minimum else -offset * scale)
-                first, second = quarter_0(weights, weights), quarter_1(weights, weights)
-                store(out + 4 * i, fma(to_float(zero_extend(first)), splat_f32x16(scale), start))
-                store(out + 4 * i + 64, fma(to_float(zero_extend(second)), splat_f32x16(scale), start))
+                first, second = block_values(weights, scale, minimum)
+                store(out + 4 * i, first)
+                store(out + 4 * i + 64, second)
                 p += size // 8
 
     return dequantize_row
-
-
-def _make_put_64(kind: Any, lanes: list[Any]) -> Any:
-    """`put(weights, scales, minima, out)`: 64 weights as float32."""
-    lane_0, lane_1, lane_2, lane_3 = lanes
-    has_minimum, offset = kind.HAS_MINIMUM, float(kind.OFFSET)
-
-    @inline
-    def put_16(weights, scale, minimum, out):
-        start = minimum if has_minimum else scale * splat_f32x16(-offset)
-        store(out, fma(to_float(zero_extend(weights)), scale, start))
-
-    @inline
-    def put(weights, scales, minima, out):
-        put_16(quarter_0(weights, weights), lane_0(scales, scales), lane_0(minima, minima), out)
-        put_16(quarter_1(weights, weights), lane_1(scales, scales), lane_1(minima, minima), out + 64)
-        put_16(quarter_2(weights, weights), lane_2(scales, scales), lane_2(minima, minima), out + 128)
-        put_16(quarter_3(weights, weights), lane_3(scales, scales), lane_3(minima, minima), out + 192)
-
-    return put

@@ -1,4 +1,4 @@
-"""Rows of a float weight matrix times many tokens.
+"""Rows of a weight matrix times many tokens, in float32 or bfloat16.
 
 Rows and tokens meet along the columns, 64 bytes at a time, so neither has to be turned:
 
@@ -21,6 +21,7 @@ from .. import isa
 from ..slots import ACTIVATION_BFLOAT_TILES, ACTIVATION_COLUMNS, ACTIVATION_FLOAT_TILES
 from ..tiles import FLOAT_STRETCH_BYTES, ROWS
 from .ahead import next_stretch, prefetch_part
+from .dequantize import make_dequantize_64, make_dequantize_block
 from .memory import argument, copy_bytes, inline, store_f32, zero_bytes
 from .simd import I64, Vector, call_llvm, load_i8x64, load_value, shuffle_value, store
 
@@ -32,15 +33,15 @@ def make_float_product(kind: Any, in_bfloat: bool) -> Any:
     """`product(rows, rows_0, rows_1, stride, activation, first_tile, n_tokens, scratch, sums)`.
 
     rows_0, rows_1: where 16 rows each can be read; sums as in `product.multiply`. in_bfloat: multiply
-    bfloat16 by bfloat16.
+    bfloat16 by bfloat16. Rows of an integer format are brought near as float32.
     """
     tile = isa.current().tile
-    unpack, width = _make_copy(kind, in_bfloat), kind.WIDTH
+    unpack = _make_copy(kind, in_bfloat) if kind.FLOAT else _make_dequantize(kind)
     form = ACTIVATION_BFLOAT_TILES if in_bfloat else ACTIVATION_FLOAT_TILES
     lanes, row_bytes = (32 if in_bfloat else 16), FLOAT_STRETCH_BYTES
     stretch = row_bytes // 64 * lanes
-    ahead_bytes = stretch * width
-    full, part = (_make_tile_product(n, ahead_bytes, in_bfloat) for n in (tile, tile // 2))
+    stretch_bytes = stretch * kind.WIDTH if kind.FLOAT else kind.BYTES
+    full, part = (_make_tile_product(n, stretch_bytes, in_bfloat) for n in (tile, tile // 2))
 
     @inline
     def product(rows, rows_0, rows_1, stride, activation, first_tile, n_tokens, scratch, sums):
@@ -50,10 +51,11 @@ def make_float_product(kind: Any, in_bfloat: bool) -> Any:
         n_tiles = (n_tokens + tile - 1) // tile
         for first in range(0, columns, stretch):
             count = min(stretch, columns - first)
-            unpack(rows_0 + first * width, stride, count, scratch)
-            unpack(rows_1 + first * width, stride, count, scratch + 16 * row_bytes)
+            at = first // stretch
+            unpack(rows_0 + at * stretch_bytes, stride, count, scratch)
+            unpack(rows_1 + at * stretch_bytes, stride, count, scratch + 16 * row_bytes)
             blocks = (count + lanes - 1) // lanes
-            ahead = next_stretch(rows, stride, first, stretch, columns, width)
+            ahead = next_stretch(rows, stride, at, 1, (columns + stretch - 1) // stretch, stretch_bytes)
             for t in range(n_tiles):
                 x, saved = tiles + t * tile_bytes + first // lanes * 64 * tile, sums + t * tile * 128
                 if n_tokens - t * tile > tile // 2:
@@ -88,6 +90,41 @@ def _make_copy(kind: Any, in_bfloat: bool) -> Any:
                         store_f32(last + 4 * i, load_1(source + i * width))
 
     return copy
+
+
+def _make_dequantize(kind: Any) -> Any:
+    """`dequantize(rows, stride, columns, weights)`: up to 256 columns of 16 rows."""
+    unpack, unpack_block, size = kind.unpack, kind.unpack_block, kind.BYTES
+    values_0, values_1, values_2, values_3 = make_dequantize_64(kind)
+    in_blocks, block_values = unpack_block is not None, make_dequantize_block(kind)
+    group, row_bytes, block_bytes = ROW_GROUP, FLOAT_STRETCH_BYTES, ROW_GROUP * 64
+
+    @inline
+    def put_64(values, out):
+        store(out, values[0])
+        store(out + block_bytes, values[1])
+        store(out + 2 * block_bytes, values[2])
+        store(out + 3 * block_bytes, values[3])
+
+    @inline
+    def dequantize(rows, stride, columns, weights):
+        for row in range(16):
+            out = weights + row // group * group * row_bytes + row % group * 64
+            p = rows + row * stride
+            if columns == 256:
+                vectors, scales, minima = unpack(p)
+                put_64(values_0(vectors[0], scales, minima), out)
+                put_64(values_1(vectors[1], scales, minima), out + 4 * block_bytes)
+                put_64(values_2(vectors[2], scales, minima), out + 8 * block_bytes)
+                put_64(values_3(vectors[3], scales, minima), out + 12 * block_bytes)
+            elif in_blocks:
+                for block in range(columns // 32):
+                    vector, scale, minimum = unpack_block(p + block * (size // 8))
+                    first, second = block_values(vector, scale, minimum)
+                    store(out + 2 * block * block_bytes, first)
+                    store(out + (2 * block + 1) * block_bytes, second)
+
+    return dequantize
 
 
 def _make_tile_product(n_tokens: int, ahead_bytes: int, in_bfloat: bool) -> Any:

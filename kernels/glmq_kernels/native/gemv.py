@@ -61,7 +61,11 @@ def dot_rows(format_name: str) -> Any:
 
     rows, bytes from a row to the next, number of rows, activation, its row, out (float32).
     """
-    dot = _make_dot(native_format(format_name))
+    return rows_kernel(_make_dot(native_format(format_name)))
+
+
+def rows_kernel(dot: Any) -> Any:
+    """The kernel `dot_rows` of a `dot(row, activation, token)`."""
 
     def kernel(rows, stride, count, activation, token, out):
         for i in range(count):
@@ -76,7 +80,11 @@ def dot_rows_4(format_name: str) -> Any:
     rows, bytes from a row to the next, number of rows, activation, address of four of its rows' numbers
     (int64), out (float32), bytes from a token's output to the next.
     """
-    dot_4 = _make_dot_4(native_format(format_name))
+    return rows_kernel_4(_make_dot_4(native_format(format_name)))
+
+
+def rows_kernel_4(dot_4: Any) -> Any:
+    """The kernel `dot_rows_4` of a `dot_4(row, activation, a, b, c, d)`."""
 
     def kernel(rows, stride, count, activation, tokens, out, out_stride):
         a, b, c, d = load_i64(tokens), load_i64(tokens + 8), load_i64(tokens + 16), load_i64(tokens + 24)
@@ -168,7 +176,8 @@ def _make_token(kind: Any) -> Any:
     return token
 
 
-def _make_prefetch(kind: Any) -> Any:
+def make_prefetch(kind: Any) -> Any:
+    """`ask_ahead(p)`: ask memory for what comes some blocks behind the 256 weights at p."""
     n_lines = (kind.BYTES + 63) // 64
 
     @inline
@@ -194,7 +203,7 @@ def _make_unpack_last(kind: Any) -> Any:
 
 def _make_integer_dot(kind: Any) -> Any:
     start, add, add_block, finish = _make_sum(kind)
-    token, ask_ahead = _make_token(kind), _make_prefetch(kind)
+    token, ask_ahead = _make_token(kind), make_prefetch(kind)
     unpack, unpack_block, size = kind.unpack, kind.unpack_block, kind.BYTES
     in_blocks, unpack_last = unpack_block is not None, _make_unpack_last(kind)
 
@@ -225,7 +234,7 @@ def _make_integer_dot(kind: Any) -> Any:
 
 def _make_integer_dot_4(kind: Any) -> Any:
     start, add, add_block, finish = _make_sum(kind)
-    token, ask_ahead = _make_token(kind), _make_prefetch(kind)
+    token, ask_ahead = _make_token(kind), make_prefetch(kind)
     unpack, unpack_block, size = kind.unpack, kind.unpack_block, kind.BYTES
     in_blocks, unpack_last = unpack_block is not None, _make_unpack_last(kind)
 

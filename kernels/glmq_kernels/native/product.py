@@ -38,6 +38,11 @@ def multiply(format_name: str) -> Any:
     product = (
         make_float_product(kind, takes_bfloat(format_name)) if kind.FLOAT else _make_integer_product(kind)
     )
+    return product_kernel(product)
+
+
+def product_kernel(product: Any) -> Any:
+    """The kernel `multiply` of a product of 32 rows, 16 and 16 of which may stand elsewhere."""
 
     def kernel(rows, stride, count, activation, tile, n_tokens, scratch, sums):
         spare = scratch + PANEL_SCRATCH_BYTES + PANEL_BUFFER_BYTES
