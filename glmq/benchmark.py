@@ -87,6 +87,7 @@ class Plan:
     n_threads: Sequence[int | None] = (None,)
     repetitions: int = 5
     cache_type: str = "F16"
+    activations: str = "auto"
     ram: int | None = None
     load: str = "mmap"
 
@@ -102,6 +103,7 @@ def run(path: Path, plan: Plan, tell: Callable[[Result], None], status: Callable
             n_ctx=longest,
             n_threads=n_threads,
             cache_type=plan.cache_type,
+            activations=plan.activations,
             ram=plan.ram,
             load=plan.load,
             progress=status,

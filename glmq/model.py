@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from glmq_kernels.cache_layout import CACHE_TYPES
 from glmq_kernels.compilation import Progress
 from glmq_kernels.errors import UserError
 from glmq_kernels.strings import prepare
-from glmq_kernels.tape import Work
+from glmq_kernels.tape import ACTIVATION_TYPES, ActivationType, Work
 from glmq_kernels.team import usable_cores
 
 from .argument_checks import (
@@ -57,6 +57,9 @@ DEFAULT_CONTEXT = 16384
 
 LOAD_MODES = ("mmap", "read")
 
+SMALL_MODEL = 500_000_000
+"""Parameters below which activations are float32: small models react to their rounding to 8 bits."""
+
 LARGE_BATCHES = (2048, 1024, BATCH)
 WORK_SHARE = 0.1
 """Of the memory, for the activations of a batch where experts come from disk."""
@@ -72,6 +75,7 @@ class Model:
         n_ctx: int | None = None,
         n_threads: int | None = None,
         cache_type: str = "F16",
+        activations: str = "auto",
         ram: int | None = None,
         load: str = "mmap",
         progress: Progress | None = None,
@@ -90,6 +94,7 @@ class Model:
         self.architecture = file.text("general.architecture")
         self.n_threads = n_threads or usable_cores()
         self.n_ctx = self._context_size(n_ctx)
+        self.activations = _activation_type(activations, file)
         self.experts: ExpertMemory | None = None
         try:
             self._program = self._build_program(cache_type, ram, load == "read", progress)
@@ -112,7 +117,8 @@ class Model:
         build = build_function(self.file)
 
         def mapped(max_tokens: int) -> tuple[Program, Needs]:
-            program = build(self.file, Weights(self.file), max_tokens, self.n_threads, cache_type)
+            weights = Weights(self.file)
+            program = build(self.file, weights, max_tokens, self.n_threads, cache_type, self.activations)
             return program, needs_of(self.file, program, self.n_ctx)
 
         program, needs = mapped(BATCH)
@@ -132,7 +138,7 @@ class Model:
                 break
         self.experts = ExpertMemory(self.file, plan.budget, needs)
         weights = Weights(self.file, self.experts.disk)
-        return build(self.file, weights, batch, self.n_threads, cache_type)
+        return build(self.file, weights, batch, self.n_threads, cache_type, self.activations)
 
     def _context_size(self, wanted: int | None) -> int:
         check_count("n_ctx", wanted)
@@ -398,12 +404,26 @@ def _claim(session: Session, user: User) -> Session:
     return session
 
 
+def _activation_type(wanted: str, file: GGUFFile) -> ActivationType:
+    """What tokens are in products, "auto" decided. Raises UserError."""
+    if wanted in ACTIVATION_TYPES:
+        return cast("ActivationType", wanted)
+    if wanted != "auto":
+        raise UserError(
+            f"activations of type {wanted!r} are not known; choose auto or {' or '.join(ACTIVATION_TYPES)}",
+            setting="activations",
+        )
+    n_parameters = sum(info.n_elements for info in file.tensors.values())
+    return "f32" if n_parameters < SMALL_MODEL else "int8"
+
+
 def load(
     path: str | os.PathLike[str],
     *,
     n_ctx: int | None = None,
     n_threads: int | None = None,
     cache_type: str = "F16",
+    activations: str = "auto",
     ram: int | str | None = None,
     load: str = "mmap",
     progress: Progress | None = None,
@@ -411,6 +431,8 @@ def load(
     """Load a GGUF file, or a demo model by its name, "demo" or "demo-tools".
 
     n_ctx: tokens of context; n_threads: default all cores; cache_type: F16 or Q8_0, of keys and values;
+    activations: what tokens are rounded to before they meet quantized weights, "int8" or, slower and exact,
+    "f32", by default ("auto") that for models of less than 500 million parameters;
     ram: memory for everything, in bytes or such as "12G" (default: what is free); routed experts for which
     there is no room stay on disk until they are wanted; load: "mmap", where weights stay in the file and come
     into memory as they are used, or "read", which reads all of it first, so that the file is not needed
@@ -421,6 +443,7 @@ def load(
     check_count("n_ctx", n_ctx)
     check_count("n_threads", n_threads)
     check_text("cache_type", cache_type)
+    check_text("activations", activations)
     check_memory("ram", ram)
     check_call("progress", progress)
     if n_threads is not None and not 1 <= n_threads <= 1024:
@@ -431,8 +454,8 @@ def load(
     file = open_gguf(model_file(path, progress))
     try:
         return Model(
-            file, n_ctx=n_ctx, n_threads=n_threads, cache_type=cache_type, ram=budget, load=load,
-            progress=progress,
+            file, n_ctx=n_ctx, n_threads=n_threads, cache_type=cache_type, activations=activations,
+            ram=budget, load=load, progress=progress,
         )  # fmt: skip
     except MemoryError:
         file.close()

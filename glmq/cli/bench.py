@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from glmq_kernels.cache_layout import CACHE_TYPES
 
-from .options import Status, load_option, model_path, ram_option
+from .options import Status, activations_option, load_option, model_path, ram_option
 
 if TYPE_CHECKING:
     from ..benchmark import Result
@@ -63,6 +63,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
     show_default=True,
     help="How keys and values are kept.",
 )
+@activations_option
 @ram_option
 @load_option
 @click.option("--json", "as_json", is_flag=True, help="A JSON list of rows, with llama-bench's names.")
@@ -74,6 +75,7 @@ def bench(
     threads: tuple[int, ...] | None,
     repetitions: int,
     cache_type: str,
+    activations: str,
     ram: int | None,
     load: str,
     as_json: bool,
@@ -87,7 +89,9 @@ def bench(
     from ..benchmark import Plan, run
     from ..experts.statistics import ExpertStatistics
 
-    plan = Plan(n_prompt, n_gen, n_depth, threads or (None,), repetitions, cache_type.upper(), ram, load)
+    plan = Plan(
+        n_prompt, n_gen, n_depth, threads or (None,), repetitions, cache_type.upper(), activations, ram, load
+    )  # fmt: skip
     status = Status()
     results: list[Result] = []
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 from glmq_kernels.cache_layout import CACHE_TYPES
 from glmq_kernels.file_writing import Target, check_target
+from glmq_kernels.tape import ACTIVATION_TYPES
 
 from .live_region import terminal_size
 from .named_files import file_option, overwriting
@@ -32,6 +33,7 @@ class ModelOptions:
     ctx: int | None
     threads: int | None
     cache_type: str
+    activations: str
     ram: int | None
     load: str
     record_routing: Target | None
@@ -54,6 +56,15 @@ def load_option(command: Command) -> Command:
     )(command)  # fmt: skip
 
 
+def activations_option(command: Command) -> Command:
+    """What tokens are in products with quantized weights."""
+    return click.option(
+        "--activations", type=click.Choice(["auto", *ACTIVATION_TYPES]), default="auto", show_default=True,
+        help="What tokens are rounded to before they meet quantized weights: int8, or (f32) not at all, which"
+        " is slower. auto: f32 for models of less than 500 million parameters.",
+    )(command)  # fmt: skip
+
+
 def _memory_size(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
     from ..memory_plan import parse_size
 
@@ -69,6 +80,7 @@ def model_options(command: Command) -> Command:
         ctx: int | None,
         threads: int | None,
         cache_type: str,
+        activations: str,
         ram: int | None,
         load: str,
         record_routing: Path | None,
@@ -76,7 +88,8 @@ def model_options(command: Command) -> Command:
         **others: Any,
     ) -> Any:
         trace = None if record_routing is None else _trace_target(record_routing, force)
-        return command(*args, options=ModelOptions(ctx, threads, cache_type, ram, load, trace), **others)
+        chosen = ModelOptions(ctx, threads, cache_type, activations, ram, load, trace)
+        return command(*args, options=chosen, **others)
 
     options = (
         click.option("--ctx", type=int, metavar="N",
@@ -85,6 +98,7 @@ def model_options(command: Command) -> Command:
         load_option,
         click.option("--cache-type", type=click.Choice([name.lower() for name in CACHE_TYPES]), default="f16",
                      show_default=True, help="How keys and values are kept; q8_0 takes half the memory."),
+        activations_option,
         click.option("--threads", type=int, metavar="N", help="[default: all cores]"),
         click.option("--record-routing", callback=file_option, metavar="FILE",
                      help="Keep which experts each token used, as a NumPy file (tokens, layers, experts)."),
@@ -151,6 +165,7 @@ def open_model(name: str | None, options: ModelOptions, status: Status) -> Itera
             n_ctx=options.ctx,
             n_threads=options.threads,
             cache_type=options.cache_type,
+            activations=options.activations,
             ram=options.ram,
             load=options.load,
             progress=status.show,

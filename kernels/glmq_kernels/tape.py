@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from .team import Team
 from .tiles import tile_count
 
 ActivationType = Literal["int8", "f32"]
+ACTIVATION_TYPES = get_args(ActivationType)
 
 
 class Scratch:
