@@ -12,6 +12,7 @@ from glmq_kernels.errors import UserError
 
 from .errors import ModelClosed
 from .guide import Guide
+from .repetition import Repetition
 from .sampling import Sampler, Sampling
 from .session import Cancelled, Evaluated, Session, User
 from .stop_texts import StopTexts
@@ -94,6 +95,11 @@ class Generation:
         return "cancelled" if reason is None and self._drawing.has_ended else reason
 
     @property
+    def looping(self) -> bool:
+        """Whether its end repeats itself: a passage four times in a row, at least 80 tokens."""
+        return self._drawing.looping
+
+    @property
     def timings(self) -> Timings:
         """What it has cost so far."""
         return self._drawing.timings
@@ -123,12 +129,18 @@ class Drawing:
         self.timings = Timings()
         self._take_session, self._tokenizer = take_session, tokenizer
         self._sampler = Sampler(sampling, tokenizer, self.prompt)
+        self._repetition = Repetition()
         self._guide = guide
         self._max_tokens, self._progress = max_tokens, progress
         self._stop = StopTexts(stop)
         self._cancelled = threading.Event()
         self._session: Session | None = None
         self._at_rest = False
+
+    @property
+    def looping(self) -> bool:
+        """Whether the end of what was drawn repeats itself."""
+        return self._repetition.looping
 
     def cancel(self) -> None:
         """Go no further; from any thread."""
@@ -189,6 +201,7 @@ class Drawing:
                     self._guide.accept(token)
                 self.tokens.append(token)
                 session.drawn.append(token)
+                self._repetition.accept(token)
                 seconds = time.perf_counter() - began
                 self.timings = replace(self.timings, n_generated=len(self.tokens), decode_seconds=seconds)
                 yield token

@@ -57,8 +57,9 @@ DEFAULT_CONTEXT = 16384
 
 LOAD_MODES = ("mmap", "read")
 
-SMALL_MODEL = 500_000_000
-"""Parameters below which activations are float32: small models react to their rounding to 8 bits."""
+SMALL_MODELS = range(10_000_000, 500_000_000)
+"""Parameters of language models that react to the rounding of activations to 8 bits. Their activations are
+float32 by default. Files of less are random ones for tests."""
 
 LARGE_BATCHES = (2048, 1024, BATCH)
 WORK_SHARE = 0.1
@@ -414,7 +415,7 @@ def _activation_type(wanted: str, file: GGUFFile) -> ActivationType:
             setting="activations",
         )
     n_parameters = sum(info.n_elements for info in file.tensors.values())
-    return "f32" if n_parameters < SMALL_MODEL else "int8"
+    return "f32" if n_parameters in SMALL_MODELS else "int8"
 
 
 def load(
@@ -432,7 +433,7 @@ def load(
 
     n_ctx: tokens of context; n_threads: default all cores; cache_type: F16 or Q8_0, of keys and values;
     activations: what tokens are rounded to before they meet quantized weights, "int8" or, slower and exact,
-    "f32", by default ("auto") that for models of less than 500 million parameters;
+    "f32", by default ("auto") that for models of 10 to 500 million parameters;
     ram: memory for everything, in bytes or such as "12G" (default: what is free); routed experts for which
     there is no room stay on disk until they are wanted; load: "mmap", where weights stay in the file and come
     into memory as they are used, or "read", which reads all of it first, so that the file is not needed

@@ -47,6 +47,10 @@ class Text(Protocol):
         """None while it runs."""
 
     @property
+    def looping(self) -> bool:
+        """Whether its end repeats itself."""
+
+    @property
     def timings(self) -> Timings:
         """What it has cost so far."""
 
@@ -195,6 +199,11 @@ class Answer:
     def ended_in_thinking(self) -> bool:
         """Whether it is over and the thinking was never closed, so that there is no answer."""
         return self.finish_reason is not None and self._parser.is_thinking
+
+    @property
+    def looping(self) -> bool:
+        """Whether its end repeats itself (see `Generation`)."""
+        return self.generation.looping
 
     @property
     def timings(self) -> Timings:

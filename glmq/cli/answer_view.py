@@ -51,6 +51,10 @@ class AnswerView(ABC):
         """What a tool gave back; with its name when several were called at once."""
 
     @abstractmethod
+    def remark(self, text: str) -> None:
+        """Something that the user should know while the answer goes on."""
+
+    @abstractmethod
     def end(self) -> None:
         """The answer is over, or stopped. The cursor is at the start of a row then."""
 

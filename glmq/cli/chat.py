@@ -11,6 +11,7 @@ import click
 from glmq_kernels.errors import UserError
 
 from .. import __version__
+from ..chat.limits import recommended_limits
 from ..demo import named_demo
 from ..sampling.recommendations import recommended
 from ..sampling.settings import Sampling
@@ -142,7 +143,8 @@ def chat(
         toolbox = stack.enter_context(open_toolbox(tools, mcp, tool_timeout))
         opened = stack.enter_context(ExitStack())
         loaded = opened.enter_context(open_model(model, options, status))
-        suits = recommended(loaded.file.metadata)
+        suits, limits = recommended(loaded.file.metadata), recommended_limits(loaded.file.metadata)
+        own["max_tokens"] = own["max_tokens"] or limits.max_tokens
         from ..chat.conversation import Conversation
         from .talk import Talk
 
@@ -154,6 +156,7 @@ def chat(
             TalkSettings(
                 sampling=sampling_of(suits, **settings),
                 recommended=suits,
+                limits=limits,
                 **own,
             ),
             toolbox,

@@ -61,7 +61,7 @@ def activations_option(command: Command) -> Command:
     return click.option(
         "--activations", type=click.Choice(["auto", *ACTIVATION_TYPES]), default="auto", show_default=True,
         help="What tokens are rounded to before they meet quantized weights: int8, or (f32) not at all, which"
-        " is slower. auto: f32 for models of less than 500 million parameters.",
+        " is slower. auto: f32 for models of 10 to 500 million parameters.",
     )(command)  # fmt: skip
 
 

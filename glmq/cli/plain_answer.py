@@ -60,6 +60,13 @@ class PlainAnswer(AnswerView):
         for line in result_lines(text, failed, name if self._n_calls > 1 else ""):
             self._aside(f"  {line}\n")
 
+    def remark(self, text: str) -> None:
+        """Say it in a line on standard error; what goes to standard output stays as it is."""
+        self._end_aside()
+        if self._output.isatty():
+            self._end_content()
+        click.echo(f"[{text}]", file=self._errors)
+
     def end(self) -> None:
         """End the line."""
         self._end_aside()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from glmq_kernels.errors import UserError
 
 from ..chat.conversation import Conversation
+from ..chat.limits import recommended_limits
 from ..chat.messages import Message, check_messages
 from ..chat.thinking import render_turn
 from ..errors import ContextFull
@@ -194,7 +195,7 @@ class Talk:
     def _show(self, answer: Answer, view: AnswerView) -> None:
         from ..chat.events import ContentText, ReasoningText, ToolCallBegin, ToolCallEnd
 
-        name, n_shown = "", 0
+        name, n_shown, told = "", 0, False
         for event in answer.events():
             self.status.clear()
             n_tokens = answer.timings.n_generated
@@ -210,6 +211,11 @@ class Talk:
             else:
                 view.tool_call(name, event.text)
             n_shown = n_tokens
+            if answer.looping and self.settings.limits.end_loops:
+                answer.cancel()
+            elif answer.looping and not told:
+                view.remark("the answer repeats itself; Ctrl-C stops it")
+                told = True
 
     def _is_asked_about(self, call: ToolCallEnd) -> bool:
         """Whether the user will see a call with the question whether it may run."""
@@ -228,6 +234,10 @@ class Talk:
         if told := _why_no_answer(answers[-1]):
             self.n_unanswered += 1
             note(told)
+        if answers[-1].finish_reason == "cancelled" and answers[-1].looping:
+            note("The answer repeated itself and was ended.")
+        elif not told and answers[-1].finish_reason == "length":
+            note(f"Ended after {answers[-1].timings.n_generated} tokens, as max_tokens says.")
         if answers[-1].finish_reason == "context":
             larger = "a larger --ctx makes room" if self._session.may_be_larger else ""
             advice = self._advice() or larger or "the model was trained for no more"
@@ -277,7 +287,9 @@ class Talk:
 
         with ExitStack() as opening:
             model = opening.enter_context(self.open_model(name))
-            settings = self.settings.suited_to(recommended(model.file.metadata))
+            settings = self.settings.suited_to(
+                recommended(model.file.metadata), recommended_limits(model.file.metadata)
+            )
             settings, dropped = settings.possible_with(thinking_format(model.chat_template))
             told = [f"This model has no choice of {name}: that setting is dropped." for name in dropped]
             before, self.tools = self.tools, self.toolbox.definitions

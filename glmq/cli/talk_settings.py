@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from glmq_kernels.errors import UserError
 
+from ..chat.limits import AnswerLimits
 from ..sampling.from_text import NAMES, set_sampling
 from ..sampling.settings import Sampling
 from .answer_view import Thinking
@@ -23,9 +24,9 @@ LIMITS = {"max_tokens": 1, "think_budget": 0}
 class TalkSettings:
     """How answers are drawn and shown.
 
-    sampling, recommended: of the tokens, and what suits the model. max_tokens: of an answer. think: whether
-    to think before an answer; None leaves it to the model. think_budget: tokens after which thinking is
-    closed. think_keep: whether prompts hold the thinking of earlier turns. think_view: how thinking is
+    sampling, recommended: of the tokens, and what suits the model. max_tokens, limits: of an answer, and
+    what the model's file recommends. think: whether to think before an answer; None leaves it to the model.
+    think_budget: tokens after which thinking is closed. think_keep: whether prompts hold the thinking of earlier turns. think_view: how thinking is
     shown. strict_tools: whether calls are held to the tools' schemas. stats: whether to tell of disk too
     (True), of nothing (False) or of tokens and speed (None). markdown: whether answers are drawn as such.
     """
@@ -33,6 +34,7 @@ class TalkSettings:
     sampling: Sampling
     recommended: Sampling
     max_tokens: int | None = None
+    limits: AnswerLimits = field(default_factory=AnswerLimits)
     think: bool | None = None
     think_budget: int | None = None
     think_keep: bool = False
@@ -41,10 +43,11 @@ class TalkSettings:
     stats: bool | None = None
     markdown: bool = True
 
-    def suited_to(self, recommended: Sampling) -> TalkSettings:
-        """The same for a model that other sampling suits, which is taken unless the user chose another."""
+    def suited_to(self, recommended: Sampling, limits: AnswerLimits) -> TalkSettings:
+        """The same for a model that other settings suit, which are taken unless the user chose others."""
         sampling = recommended if self.sampling == self.recommended else self.sampling
-        return replace(self, sampling=sampling, recommended=recommended)
+        max_tokens = limits.max_tokens if self.max_tokens == self.limits.max_tokens else self.max_tokens
+        return replace(self, sampling=sampling, recommended=recommended, max_tokens=max_tokens, limits=limits)
 
     def possible_with(self, form: ThinkingFormat) -> tuple[TalkSettings, list[str]]:
         """The same without what a model's way of thinking does not allow, and the names of that."""
@@ -58,7 +61,7 @@ class TalkSettings:
 
 def setting_names() -> list[str]:
     """Names that `changed` takes."""
-    return [*_OWN, *(field.name for field in fields(Sampling)), "default"]
+    return [*_OWN, *(each.name for each in fields(Sampling)), "default"]
 
 
 def setting_name(text: str) -> str:
@@ -76,6 +79,8 @@ def setting_name(text: str) -> str:
 def changed(settings: TalkSettings, name: str, text: str) -> TalkSettings:
     """The settings with one of them as a user types it. Raises UserError for what makes no sense."""
     name = setting_name(name)
+    if name == "max_tokens" and text.strip().lower() == "default":
+        return replace(settings, max_tokens=settings.limits.max_tokens)
     if name in _OWN:
         return replace(settings, **{name: _OWN[name](name, text.strip().lower())})
     return replace(settings, sampling=set_sampling(settings.sampling, name, text, settings.recommended))

