@@ -31,7 +31,7 @@ def make(checkpoint: Path, out: Path) -> Path:
         settings = json.loads((checkpoint / "generation_config.json").read_text())
         (folder / "generation_config.json").unlink()
         (folder / "generation_config.json").write_text(json.dumps(settings | {"temperature": TEMPERATURE}))
-        return convert(folder, out, "q4_0")
+        return convert(folder, out, "q4_0", force=True)
 
 
 if __name__ == "__main__":

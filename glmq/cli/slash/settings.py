@@ -32,7 +32,7 @@ def _all_settings(talk: Talk) -> dict[str, str]:
     """Every setting as /set takes it."""
     own = {each.name: getattr(talk.settings, each.name) for each in fields(talk.settings)}
     sampling = own.pop("sampling")
-    del own["recommended"]
+    del own["recommended"], own["limits"]
     own |= {each.name: getattr(sampling, each.name) for each in fields(sampling)}
     return {name: _shown(name, value) for name, value in own.items()}
 
