@@ -25,10 +25,11 @@ class TalkSettings:
     """How answers are drawn and shown.
 
     sampling, recommended: of the tokens, and what suits the model. max_tokens, limits: of an answer, and
-    what the model's file recommends. think: whether to think before an answer; None leaves it to the model.
-    think_budget: tokens after which thinking is closed. think_keep: whether prompts hold the thinking of earlier turns. think_view: how thinking is
-    shown. strict_tools: whether calls are held to the tools' schemas. stats: whether to tell of disk too
-    (True), of nothing (False) or of tokens and speed (None). markdown: whether answers are drawn as such.
+    what the model's file recommends. think: whether to think before an answer; None leaves it to the
+    model. think_budget: tokens after which thinking is closed. think_keep: whether prompts hold the
+    thinking of earlier turns. think_view: how thinking is shown. strict_tools: whether calls are held to
+    the tools' schemas. stats: whether to tell of disk too (True), of nothing (False) or of tokens and
+    speed (None). markdown: whether answers are drawn as such.
     """
 
     sampling: Sampling
