@@ -17,7 +17,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from glmq.constraint import Constraint, json_schema_constraint, regex_constraint, tool_call_constraint
+from glmq.constraint import (
+    Constraint,
+    grammar_constraint,
+    json_schema_constraint,
+    regex_constraint,
+    tool_call_constraint,
+)
 from glmq.constraint.token_table import llguidance_tokenizer, token_bytes
 from glmq.gguf import open_gguf
 from glmq.guide import Guide
@@ -59,6 +65,26 @@ CALL = """I will write that down.
 <arg_key>scores</arg_key>
 <arg_value>[1, 2.5]</arg_value>
 </tool_call>"""
+JSON = r"""
+root   ::= object
+value  ::= object | array | string | number | ("true" | "false" | "null") ws
+object ::= "{" ws ( string ":" ws value ("," ws string ":" ws value)* )? "}" ws
+array  ::= "[" ws ( value ("," ws value)* )? "]" ws
+string ::= "\"" ( [^"\\\x7F\x00-\x1F] | "\\" (["\\bfnrt] | "u" [0-9a-fA-F]{4}) )* "\"" ws
+number ::= ("-"? ([0-9] | [1-9] [0-9]{0,15})) ("." [0-9]+)? ([eE] [-+]? [0-9]{1,15})? ws
+ws     ::= | " " | "\n" [ \t]{0,20}
+"""
+ARITHMETIC = r"""
+root  ::= (expr "=" ws term "\n")+
+expr  ::= term ([-+*/] term)*
+term  ::= ident | num | "(" ws expr ")" ws
+ident ::= [a-z] [a-z0-9_]* ws
+num   ::= [0-9]+ ws
+ws    ::= [ \t\n]*
+"""
+LIST = r'root ::= ("- " [^\r\n]+ "\n")+'
+WORDS = 'root ::= text\ntext ::= word " " text | "(" text ")" | word "end"\nword ::= [a-z]+'
+"""Words run into what follows them: each of their characters is a lexeme."""
 
 
 def cases(tokenizer: Tokenizer) -> dict[str, tuple[Constraint, str]]:
@@ -73,6 +99,10 @@ def cases(tokenizer: Tokenizer) -> dict[str, tuple[Constraint, str]]:
             "It was a dark and stormy night, " * 5,
         ),
         "regex, one of two texts": (regex_constraint("(yes|no), " + re.escape(mail)), "yes, " + mail),
+        "GBNF, JSON": (grammar_constraint(JSON), json.dumps(VALUE, ensure_ascii=False)),
+        "GBNF, arithmetic": (grammar_constraint(ARITHMETIC), "x1 +( b*2)=7\ntotal_sum -3=( 4*a)\n"),
+        "GBNF, a list": (grammar_constraint(LIST), "- Bread and butter\n- Äpfel, 日本\n"),
+        "GBNF, words by characters": (grammar_constraint(WORDS), "it was a dark and stormy night the end"),
         "tool call": (tool_call_constraint([TOOL], tokenizer), CALL),
     }
 

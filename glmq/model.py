@@ -291,9 +291,9 @@ class Model:
         or off, None as the model likes; a user's message may say it for its turn, as `"thinking": False`.
         preserve_thinking: keep that of earlier turns in the prompt. think_budget: tokens after which thinking
         is closed. constraint: what the answer behind the thinking is held to; strict_tools: calls are held
-        to the tools' schemas. continue_final_message: go on with the last message's content, or the key of
-        that name such as "reasoning_content". template_arguments: what the model's chat template asks for
-        beyond all these, such as `documents`.
+        to the tools' schemas; what of them is not held is in the answer's `notes`. continue_final_message: go
+        on with the last message's content, or the key of that name such as "reasoning_content".
+        template_arguments: what the model's chat template asks for beyond all these, such as `documents`.
 
         What the session holds of an earlier turn is used again, token by token as it was generated. Names of
         special tokens in messages are text like any other. Raises TypeError for arguments of wrong types and
@@ -337,7 +337,7 @@ class Model:
             continues=bool(continue_final_message),
             is_constrained=constraint is not None and not (strict_tools and tools),
         )
-        return Answer(generation, parser, stop)
+        return Answer(generation, parser, stop, constraint.notes if constraint else ())
 
     def _check_limits(self, max_tokens: object, least: int, sampling: object, session: object) -> None:
         from .sampling import Sampling

@@ -132,14 +132,17 @@ class Answer:
     """Iterate over it for pieces of its content, or over `events()` for all that comes; once.
 
     content, reasoning, tool_calls, message: what has come so far. Calls have OpenAI's form, arguments as an
-    object; one that is unfinished or malformed has a `problem`, and should not be run.
+    object; one that is unfinished or malformed has a `problem`, and should not be run. notes: what of the
+    request it is not held to, a line each.
 
     stop: texts that end it where they stand in the content. In thinking and in arguments of calls they are
     text like any other.
     """
 
-    def __init__(self, generation: Text, parser: OutputParser, stop: Sequence[str] = ()) -> None:
-        self.generation = generation
+    def __init__(
+        self, generation: Text, parser: OutputParser, stop: Sequence[str] = (), notes: Sequence[str] = ()
+    ) -> None:
+        self.generation, self.notes = generation, tuple(notes)
         self._parser, self._stop = parser, StopTexts(stop)
         self._parts = _Parts()
         self._events = _events(generation, parser, self._stop, self._parts)

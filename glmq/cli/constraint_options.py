@@ -36,14 +36,23 @@ def constraint_of(json_schema: str | None, grammar: str | None, regex: str | Non
     if json_schema is not None:
         from ..constraint import json_schema_constraint
 
-        is_inline = json_schema.lstrip().startswith("{")
-        return json_schema_constraint(json_schema if is_inline else read_text(json_schema))
+        if json_schema.lstrip().startswith("{"):
+            return json_schema_constraint(json_schema)
+        return _of_file(json_schema_constraint, json_schema)
     if grammar is not None:
         from ..constraint import grammar_constraint
 
-        return grammar_constraint(read_text(grammar))
+        return _of_file(grammar_constraint, grammar)
     if regex is not None:
         from ..constraint import regex_constraint
 
         return regex_constraint(regex)
     return None
+
+
+def _of_file(make: Callable[[str], Constraint], name: str) -> Constraint:
+    text = read_text(name)
+    try:
+        return make(text)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None

@@ -59,8 +59,8 @@ class Talk:
     held to, if anything. kept: the session file where everything is saved after each answer. attached: files
     that go with the next message. exported: files that the conversation was exported to, as they were then.
     has_commands: whether the user can give commands. answers_once: whether the program ends behind the first
-    answer. tools: definitions of those that the model is told of. n_unanswered:
-    turns that ended without an answer.
+    answer. tools: definitions of those that the model is told of. n_unanswered: turns that ended without an
+    answer. told: what calls are not held to, as it was told.
     """
 
     model: Model
@@ -79,6 +79,7 @@ class Talk:
     has_commands: bool = True
     answers_once: bool = False
     n_unanswered: int = 0
+    told: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._session: Session = self.model.session()
@@ -97,7 +98,10 @@ class Talk:
         if strict:
             from ..constraint import tool_call_constraint
 
-            tool_call_constraint(tools, model.tokenizer).guide(model.tokenizer)
+            for each in tool_call_constraint(tools, model.tokenizer).notes:
+                if each not in self.told:
+                    note(f"Not held: {each}")
+                    self.told.add(each)
         elif self.constraint:
             self.constraint.guide(model.tokenizer)
 

@@ -24,11 +24,15 @@ NESTED_BYTES = 8 << 10
 
 MAX_NESTED = 60_000
 
-LIMITS = LLParserLimits(
-    max_items_in_row=20_000,
-    step_max_items=4_000_000,
-    step_lexer_fuel=2_000_000,
-    verbose_errors=False,
+LIMITS, LIMITS_OF_LARGE = (
+    LLParserLimits(
+        max_items_in_row=20_000,
+        step_max_items=4_000_000,
+        step_lexer_fuel=2_000_000,
+        verbose_errors=False,
+        precompute_large_lexemes=precompute,
+    )
+    for precompute in (True, False)
 )
 """A mask that reaches one of them takes about half a second, and is refused then."""
 
@@ -48,7 +52,13 @@ def check_grammar(grammar: str, what: str) -> str | None:
 
 def compiled_matcher(grammar: str, what: str, tokenizer: LLTokenizer) -> LLMatcher:
     """A matcher at the beginning of a grammar. Raises UserError."""
-    matcher = _compiled(lambda: LLMatcher(tokenizer, grammar, log_level=0, limits=LIMITS), grammar, what)
+
+    def compiled(limits: LLParserLimits) -> LLMatcher:
+        return _compiled(lambda: LLMatcher(tokenizer, grammar, log_level=0, limits=limits), grammar, what)
+
+    matcher = compiled(LIMITS)
+    if "precomputation failed" in matcher.get_error():
+        matcher = compiled(LIMITS_OF_LARGE)
     if matcher.is_error():
         raise UserError(f"{what} is refused: {one_line(matcher.get_error())}")
     return matcher

@@ -30,8 +30,8 @@ class GrammarGuide:
         self._what, self._tokenizer, self._table = what, tokenizer, token_table(tokenizer)
         self._can_look_ahead = "max_tokens" not in grammar
         self._bits: np.ndarray = allocate_token_bitmask(1, form.vocab_size)
-        self._is_known = False
-        self._forced: list[int] = []
+        self._bits_are_known = False
+        self._forced: list[int] | None = None
         self._last: int | None = None
 
     @property
@@ -41,7 +41,9 @@ class GrammarGuide:
 
     def forced(self) -> Sequence[int]:
         """Tokens of the text that the grammar leaves no choice about, as the tokenizer cuts it."""
-        self._look()
+        if self._forced is None:
+            text, reach = self._forced_text() if self._can_look_ahead else (b"", [])
+            self._forced = self._cut(text, reach) if text else []
         return self._forced
 
     def mask(self, logits: np.ndarray) -> None:
@@ -49,7 +51,7 @@ class GrammarGuide:
 
         Where text is forced, all ways to cut it into tokens are allowed.
         """
-        self._look()
+        self._know_bits()
         n_vocab = self._tokenizer.n_vocab
         bits = np.unpackbits(self._bits.view(np.uint8)[0], count=n_vocab, bitorder="little")
         np.copyto(logits[:n_vocab], -np.inf, where=bits == 0)
@@ -57,21 +59,20 @@ class GrammarGuide:
 
     def accept(self, token: int) -> None:
         """Go on behind a token. Raises UserError for one that the grammar does not allow."""
-        self._is_known, self._last = False, token
+        rest = self._forced[1:] if self._forced and self._forced[0] == token else []
+        self._forced, self._bits_are_known, self._last = rest or None, False, token
         self._matcher.consume_token(token)
         self._check()
 
-    def _look(self) -> None:
-        """Work out the mask and the forced tokens of this place, once."""
-        if self._is_known:
-            return
-        self._fill(self._bits)
-        text, reach = self._forced_text() if self._can_look_ahead else (b"", [])
-        self._forced = self._cut(text, reach) if text else []
-        self._is_known = True
+    def _know_bits(self) -> None:
+        """Work out the mask of this place, once."""
+        if not self._bits_are_known:
+            self._fill(self._bits)
+            self._bits_are_known = True
 
     def _forced_text(self) -> tuple[bytes, list[int]]:
         """(bytes that must follow, how far a single token could reach from the place of each)."""
+        self._know_bits()
         bits = self._bits
         text = bytearray()
         reach: list[int] = []

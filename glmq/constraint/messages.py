@@ -9,12 +9,16 @@ EXPRESSION = re.compile(r"invalid regex .*? \(in .*?\): |invalid regex ", re.DOT
 PARSE_ERROR = re.compile(r"regex parse error:\n    (.*?)\n    ( *)\^.*?\nerror: (.*)", re.DOTALL)
 PICTURE = re.compile(r"\s*(\d+ \||\^)")
 REWORDED = (
+    (r"^failed to compile JSON schema: ", ""),
     (r"Unimplemented keys: \[(.*)\]", r"these keywords cannot be followed: \1"),
     (r"Resource '(.*?)' is not present.*", r"\1 is not in the schema itself, and nothing is fetched"),
     (r"Pointer '(.*?)' does not exist", r"there is no #\1 in the schema"),
     (r"^lexer error$", "this is not understood, or a string has no end"),
     (r"^no start rule found$", "there is no rule start, which says what a whole text is"),
     (r"lookarounds not supported yet; (\w+) in regex.*", r"\1 is not supported; use no \\b, ^ or $ inside"),
+    (r"^initial lexer configuration.*|.*too many expressions constructed.*", "it is too large"),
+    (r"^Too many items.*", "it is too ambiguous here, or its rules are too small"),
+    (r"^Parser Error: token (.*?) doesn't satisfy the grammar.*", r"the token \1 does not fit"),
     (r"^NoExtensionBias$", "no token of the vocabulary fits"),
 )
 """Words of llguidance that say little to others."""

@@ -17,7 +17,7 @@ from glmq.constraint import json_schema_constraint
 
 from .small_models import write_glm4moe
 from .talks import call, new_talk, piped_chat, prompts_in
-from .test_command_line import refused
+from .test_command_line import refused, run
 
 TOOLS = '''
 import time
@@ -318,16 +318,35 @@ def test_a_model_that_is_not_told_of_tools_is_refused(tmp_path, tools):
     assert "tells of no tools" in refused("chat", path, "--tools", tools, stdin="hi\n")
 
 
-def test_a_schema_that_cannot_be_followed_is_refused_at_the_start(tmp_path, glm_4_7_path):
-    reference = {"type": "object", "properties": {"a": {"$ref": "#/$defs/no"}}}
-    function = {"name": "f", "description": "Does.", "parameters": reference}
+def test_a_schema_that_cannot_be_followed_is_refused_at_the_start(glm_4_7_path):
+    told = refused("chat", glm_4_7_path, "--json-schema", '{"type": "dance"}', stdin="hi\n")
+    assert "the JSON schema is refused" in told
+
+
+def test_what_of_a_tool_cannot_be_followed_is_told_once_and_in_the_answer(tmp_path, glm_4_7_path, glm_4_7):
+    properties = {"a": {"type": "string", "pattern": "(?=a)"}, "b": {"type": "integer"}}
+    function = {
+        "name": "f",
+        "description": "Does.",
+        "parameters": {"type": "object", "properties": properties},
+    }
     tool = {"type": "function", "function": function, "command": ["true"]}
     (tmp_path / "tools.json").write_text(json.dumps([tool]))
-    options = ("--tools", tmp_path / "tools.json", "--strict-tools")
-    assert "#/$defs/no" in refused("chat", glm_4_7_path, *options, stdin="hi\n")
-    assert "the JSON schema is refused" in refused(
-        "chat", glm_4_7_path, "--json-schema", '{"type": "dance"}', stdin="hi\n"
+    note = (
+        "the tool f, parameter a: any text is allowed:"
+        " look-around, including look-ahead and look-behind, is not supported"
     )
+    _, _, err = run(
+        "chat", glm_4_7_path, "--tools", tmp_path / "tools.json", "--strict-tools", "-n", 2, stdin="hi\n"
+    )
+    assert err.count(note) == 1
+    answer = glm_4_7.chat(
+        [{"role": "user", "content": "?"}], tools=[{"type": "function", "function": function}],
+        strict_tools=True, max_tokens=2,
+    )  # fmt: skip
+    assert answer.notes == (note,)
+    plain = glm_4_7.chat([{"role": "user", "content": "?"}], max_tokens=2)
+    assert plain.notes == ()
 
 
 def test_answers_in_a_chat_can_be_held_to_a_schema(monkeypatch, glm_4_7):

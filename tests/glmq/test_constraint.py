@@ -241,8 +241,23 @@ def test_the_vocabulary_is_prepared_once_and_goes_with_the_tokenizer(tmp_path):
             'item ::= "a"',
             "the GBNF grammar is refused, line 1, column 1: there is no rule root",
         ),
-        (regex_constraint, "(", "the regular expression is refused.*unclosed group"),
-        (regex_constraint, "(?=a)b", "the regular expression is refused.*look-around"),
+        (
+            json_schema_constraint,
+            {"properties": {"a": {"items": {"format": "foo"}}}},
+            "refused, at /properties/a/items: Unknown format: foo",
+        ),
+        (json_schema_constraint, {"anyOf": [{}, {"not": {}}]}, "refused, at /anyOf/1: these keywords"),
+        (json_schema_constraint, '{"items":' * 3000 + "{}" + "}" * 3000, "nested too deeply"),
+        (grammar_constraint, " ", "the grammar is refused: it is empty"),
+        (
+            grammar_constraint,
+            "start: A\nA: /x(?=a)/",
+            r"line 2, column 4: in the expression x\(\?=a\): look-around",
+        ),
+        (regex_constraint, "(", "the regular expression is refused, column 1: unclosed group"),
+        (regex_constraint, "(?=a)b", "the regular expression is refused, column 1: look-around"),
+        (regex_constraint, "a/b\n(?=c)", "the regular expression is refused, column 5: look-around"),
+        (regex_constraint, "é[z-a]", "the regular expression is refused, column 3: invalid character class"),
     ],
 )
 def test_refusals_say_why_in_one_line(make, text, message):
@@ -271,6 +286,6 @@ def test_a_vocabulary_without_the_tokens_is_told(tmp_path):
 
 def test_a_token_that_is_not_allowed_is_refused(tokenizer):
     guide = regex_constraint("ab").guide(tokenizer)
-    with pytest.raises(UserError, match="cannot be followed further: .*doesn't satisfy") as refusal:
+    with pytest.raises(UserError, match='cannot be followed further: the token "z" does not fit') as refusal:
         guide.accept(tokenizer.encode("z")[0])
     assert "\n" not in str(refusal.value)

@@ -49,5 +49,13 @@ def test_refusals_come_before_the_model_is_opened(tmp_path):
         (("--grammar", tmp_path), "is not a file"),
     ):
         assert message in refused("generate", "no-such-model.gguf", "-p", "x", *arguments)
+    (tmp_path / "schema.json").write_text('{"properties": {"a": {"type": "nope"}}}')
+    (tmp_path / "a.gbnf").write_text('root ::= "a"\n  b ::= c')
+    for option, name, message in (
+        ("--json-schema", "schema.json", "the JSON schema is refused, at /properties/a: Invalid type: nope"),
+        ("--grammar", "a.gbnf", "the GBNF grammar is refused, line 2, column 9: there is no rule c"),
+    ):
+        told = refused("generate", "no-such-model.gguf", "-p", "x", option, tmp_path / name)
+        assert f"{tmp_path / name}: {message}" in told
     (tmp_path / "latin1").write_bytes(b'start: "\xe4"')
     assert "UTF-8" in refused("generate", "none.gguf", "-p", "x", "--grammar", tmp_path / "latin1")

@@ -53,6 +53,9 @@ def test_the_mask_is_that_of_the_reference(tokenizer, rules, data):
         if guide.finished:
             assert expected <= tokenizer.eog_ids
             break
+        forced = tokenizer.decode_bytes(guide.forced())
+        for text in (tokenizer.decode_bytes([each]) for each in expected if forced):
+            assert text.startswith(forced) or forced.startswith(text)
         assert allowed(guide, tokenizer.n_vocab) == expected
         token = data.draw(st.sampled_from(sorted(expected)))
         if token in tokenizer.eog_ids:
@@ -174,3 +177,72 @@ ws ::= ([ \t\n]+)
 )
 def test_well_known_grammars(tokenizer, grammar, text, ends):
     assert may_say(tokenizer, grammar, text) == (True, ends)
+
+
+@pytest.mark.parametrize(
+    ("grammar", "message"),
+    [
+        ("root ::= [a", "line 1, column 10: this [ has no ]"),
+        ('root ::= "a\\n', "line 1, column 10: this string has no end"),
+        ('root ::= ("a"', "line 1, column 10: this ( has no )"),
+        ('root ::= "a")', "line 1, column 13: this ) has no ("),
+        ("root ::= [z-a]", "line 1, column 11: z-a goes backwards"),
+        ("root ::= []", "line 1, column 10: a class without characters"),
+        ("root ::= [^\\x00-\\U0010FFFF]", "line 1, column 10: no character fits this class"),
+        ('root ::= "\\q"', "line 1, column 11: \\q is no escape"),
+        ('root ::= "\\x4"', "line 1, column 11: \\x needs 2 hexadecimal digits"),
+        ('root ::= "\\ud83d"', "line 1, column 11: U+D83D is half of a character"),
+        ("root ::= *", "line 1, column 10: * repeats what is before it"),
+        ('root ::= "a"{3,2}', "line 1, column 13: {3,2} asks for more at least than at most"),
+        ('root ::= "a"{9999999}', "line 1, column 13: more than 1000000 repetitions"),
+        ('root ::= "a"\n| "b"', "line 2, column 1: a line cannot begin with |"),
+        ('root ::= "a"\n\nroot ::= "b"', "line 3, column 1: the rule root is there twice"),
+        ('root ::= "a"\n# one\nx ::= "é" y', "line 3, column 11: there is no rule y"),
+        ("root ::= one\none ::= two\ntwo ::= one", "line 2, column 1: the rule one never ends"),
+        ("root ::= $", "line 1, column 10: '$' is not understood"),
+        ("root ::= <think", "line 1, column 10: a token looks like"),
+    ],
+)
+def test_refusals_name_the_place(grammar, message):
+    with pytest.raises(UserError) as refusal:
+        grammar_constraint(grammar)
+    assert f"the GBNF grammar is refused, {message}" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("depth", [150, 10_000])
+def test_parentheses_are_followed_or_refused_but_never_too_much(tokenizer, depth):
+    grammar = "root ::= " + "(" * depth + '"a"' + ")" * depth
+    if depth < 200:
+        assert may_say(tokenizer, grammar, "a") == (True, True)
+    else:
+        with pytest.raises(UserError, match="groups are nested more than 200 deep"):
+            grammar_constraint(grammar)
+
+
+def test_tokens_by_id_and_by_name(tokenizer):
+    special = tokenizer.token_id("<|user|>")
+    guide = grammar_constraint('root ::= <|user|> !<[65]>{2} "b" | <[66]>').guide(tokenizer)
+    assert allowed(guide, tokenizer.n_vocab) == {special, 66}
+    guide.accept(special)
+    for _ in range(2):
+        found = allowed(guide, tokenizer.n_vocab)
+        assert 65 not in found
+        assert {64, 66} <= found
+        guide.accept(64)
+    (b,) = tokenizer.encode("b")
+    assert allowed(guide, tokenizer.n_vocab) == {b}
+    for grammar in ("root ::= [a]\n  <|none|>", "root ::= [a] <[99999]>"):
+        with pytest.raises(UserError):
+            grammar_constraint(grammar).guide(tokenizer)
+    with pytest.raises(UserError, match="refused, line 1, column 14: the model has no token 99999"):
+        grammar_constraint("root ::= [a] <[99999]>").guide(tokenizer)
+
+
+def test_forced_text_comes_in_tokens_and_has_an_end(tokenizer):
+    guide = grammar_constraint('root ::= "abcde" [0-9] "fg"').guide(tokenizer)
+    assert tokenizer.decode(guide.forced()) == "abcde"
+    for token in (*guide.forced(), *tokenizer.encode("7")):
+        assert token in allowed(guide, tokenizer.n_vocab)
+        guide.accept(token)
+    assert tokenizer.decode(guide.forced()) == "fg"

@@ -199,27 +199,95 @@ def test_real_vocabularies(path):
         assert may_say(tokenizer, "Well: " + call(("city", "Köln"), ("days", 3), newline=newline))
 
 
-@pytest.mark.parametrize(
-    ("tools", "message"),
-    [
-        ([], "no tools"),
-        ([tool("", {})], "no name"),
-        ([tool("f", {}, ["x"])], "the tool f requires x"),
-        ([tool("f", {str(i): {} for i in range(65)})], "the tool f has 65 parameters"),
-        ([tool("f", {"x": {"type": "nope"}})], "the tools' schema is refused: .*Invalid type: nope"),
-        ([tool("f", {"x": {"$ref": "#/$defs/none"}})], "the tool f refers to #/\\$defs/none"),
-        (
-            [tool("f", {"x": {"$ref": "#/$defs/a"}}, **{"$defs": {"a": {"anyOf": [{"$ref": "#/$defs/a"}]}}})],
-            "the schema of the tool f refers to itself",
-        ),
-        ([tool("f", {"x": {"$ref": "http://x"}})], "the tool f refers to http://x"),
-        (
-            [tool("f", {"x": {"type": "string", "pattern": "(?=a)"}})],
-            "the tools' schema is refused: .*look-around",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("tools", "message"), [([], "no tools"), ([tool("", {})], "no name")])
 def test_refusals(spelled, tools, message):
     with pytest.raises(UserError, match=message) as refusal:
         tool_call_constraint(tools, spelled)
     assert "\n" not in str(refusal.value)
+
+
+LOOK_AHEAD = {"type": "string", "pattern": "(?=a)"}
+LOOP = {"$defs": {"a": {"anyOf": [{"$ref": "#/$defs/a"}]}}}
+FREE, OF_TYPE = "any text is allowed", "only its type is held"
+
+
+@pytest.mark.parametrize(
+    ("schema", "more", "note", "fits", "does_not"),
+    [
+        (LOOK_AHEAD, {}, f"{FREE}: look-around", ["b"], []),
+        ({"type": "string", "pattern": "\\p{Foo}"}, {}, f"{FREE}: Unicode property not found", ["b"], []),
+        ({"type": "string", "minLength": -1}, {}, f"{FREE}: minLength is no number", ["b"], []),
+        ({"type": "any"}, {}, f"{FREE}: Invalid type: any", ["b", "1"], []),
+        ({"type": 5}, {}, f"{FREE}: type is 5", ["b", "1"], []),
+        ({"enum": "abc"}, {}, f"{FREE}: enum is no list", ["b"], []),
+        ({"$ref": "#/$defs/none"}, {}, f"{FREE}: it refers to #/\\$defs/none", ["b"], []),
+        ({"$ref": "http://x"}, {}, f"{FREE}: it refers to http://x", ["b"], []),
+        ({"$ref": "#/$defs/a"}, LOOP, f"{FREE}: its schema refers to itself", ["b"], []),
+        ({"type": "integer", "not": {}}, {}, rf"{OF_TYPE} \(integer\): these keywords .*not", ["7"], ["b"]),
+        (
+            {"type": "object", "properties": {"a": LOOK_AHEAD}},
+            {},
+            rf"{OF_TYPE} \(object\): look-around",
+            ['{"a": 1}'],
+            ["b"],
+        ),
+        ({"type": "string", "format": "date", "maxLength": 3}, {}, "format is not held", ["abc"], ["abcd"]),
+    ],
+)
+def test_what_cannot_be_followed_is_told_and_the_rest_holds(spelled, schema, more, note, fits, does_not):
+    tools = [tool("g", {}), tool("f", {"v": schema, "n": {"type": "integer"}}, ["v"], **more)]
+    (found,) = tool_call_constraint(tools, spelled).notes
+    assert re.search(f"^the tool f, parameter v: {note}", found)
+    assert "\n" not in found
+    for value in fits:
+        assert may_say(spelled, call(("v", value), ("n", "7"), name="f"), tools)
+        assert not may_say(spelled, call(("v", value), ("n", "seven"), name="f"), tools)
+        assert not may_say(spelled, call(("n", "7"), name="f"), tools)
+    for value in does_not:
+        assert not may_say(spelled, call(("v", value), name="f"), tools)
+
+
+def test_more_parameters_than_can_be_counted(spelled):
+    tools = [tool("f", {f"p{i}": {"type": "integer"} for i in range(65)}, ["p0"])]
+    assert tool_call_constraint(tools, spelled).notes == (
+        "the tool f: of more than 64 parameters any may be left out or repeated",
+    )
+    assert may_say(spelled, call(("p64", "1"), ("p0", "2"), name="f"), tools)
+    assert not may_say(spelled, call(("p64", "x"), name="f"), tools)
+    assert not may_say(spelled, call(("p65", "1"), name="f"), tools)
+
+
+def test_parameters_that_only_alternatives_have(spelled):
+    kinds = [
+        {
+            "properties": {"kind": {"const": "text"}, "value": {"type": "string"}},
+            "required": ["kind", "value"],
+        },
+        {"properties": {"kind": {"const": "count"}, "value": {"type": "integer"}}, "required": ["kind"]},
+    ]
+    for keyword in ("anyOf", "oneOf"):
+        tools = [{"name": "f", "parameters": {"type": "object", keyword: kinds}}]
+        assert may_say(spelled, call(("kind", "text"), ("value", "7 apples"), name="f"), tools)
+        assert may_say(spelled, call(("kind", "count"), name="f"), tools)
+        assert not may_say(spelled, call(("value", "7"), name="f"), tools)
+        assert not may_say(spelled, call(("kind", "other"), name="f"), tools)
+        assert tool_call_constraint(tools, spelled).notes == (
+            f"the tool f: {keyword} of its parameters together is not held, only each parameter for itself",
+        )
+    tools = [{"name": "f", "parameters": {"allOf": kinds[1:], "properties": {"more": {}}}}]
+    assert may_say(spelled, call(("more", "x"), ("kind", "count"), ("value", "7"), name="f"), tools)
+    assert tool_call_constraint(tools, spelled).notes == ()
+
+
+def test_a_required_parameter_without_a_schema_can_be_given(spelled):
+    tools = [tool("f", {}, ["x"])]
+    assert may_say(spelled, call(("x", "anything"), name="f"), tools)
+    assert not may_say(spelled, call(name="f"), tools)
+
+
+@pytest.mark.parametrize("pattern", ["^a|b$", "^(a|b)", "[|]$", "a\\|b", "(x|y)z|^w"])
+def test_patterns_find_what_a_search_finds(spelled, pattern):
+    tools = [tool("f", {"v": {"type": "string", "pattern": pattern}})]
+    for value in ("a", "b", "ac", "ca", "bc", "cb", "|", "|a", "a|b", "yz", "xyz1", "w", "xw"):
+        fits = re.search(pattern, value) is not None
+        assert may_say(spelled, call(("v", value), name="f"), tools) == fits, value

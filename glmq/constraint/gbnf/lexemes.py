@@ -18,6 +18,7 @@ from .positions import Positions
 from .regular import expression_of, is_nullable, nullable_rules, regular_rules, without_empty
 
 MAX_ROUNDS = 60
+MAX_LEAVES = 500
 MAX_PAIRS = 60_000
 """Pairs of lexemes of which to ask whether they may stand at the same place."""
 
@@ -128,6 +129,8 @@ class _Safety:
         positions = Positions(cut)
         if len(positions.leaves) == 1 and not positions.following[0]:
             return set()
+        if len(positions.leaves) > MAX_LEAVES:
+            return None
         lexemes = [each if isinstance(each, Lexeme) else None for each in positions.leaves]
         found = {lexeme.origin for lexeme in lexemes if lexeme and self._automaton(lexeme) is None}
         if found:

@@ -10,7 +10,7 @@ from .grammar import Characters, Choice, Grammar, Part, Reference, Repeat, Seque
 MAX_DEPTH = 40
 """Nesting of an expression; llguidance's parser of regular expressions allows some more."""
 
-MAX_SIZE = 20_000
+MAX_SIZE = 100_000
 
 
 @dataclass(frozen=True)
