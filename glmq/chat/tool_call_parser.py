@@ -194,6 +194,10 @@ class ToolCallParser(PieceReader):
             text += follower
             follower = yield from self._next()
         is_key = follower == END_ARG_KEY and self._is_open(text.strip()) and text.strip() != self._key
+        if is_key:
+            after, behind = yield from self._skip_space()
+            is_key = behind == ARG_VALUE
+            self._unread(*after, behind)
         self._unread(*([text] if text else []), follower)
         if not is_key:
             self._extend_value(END_ARG_VALUE, *space)

@@ -64,7 +64,6 @@ SOUP = st.lists(st.sampled_from(SCRAPS), max_size=25).map("".join)
 SOUP_OF_FORMS = st.lists(st.sampled_from(SCRAPS + FORMS), max_size=15).map("".join)
 MISREAD = re.compile(
     r"</arg_value>(\s|</?think>)*(<arg_key>|</?tool_call>)"  # ends the value
-    r"|</arg_value>\s*\w+\s*</arg_key>"  # as does this, when a parameter has that name
     r"|</tool_call>(.|\n)*<tool_call>"  # another call may begin behind the first
     r"|<tool_call>\s*\w+\s*(<arg_key>|</tool_call>)"
     r"|<arg_key>[^<]*(</arg_key>|<arg_value>)"  # another argument may begin
