@@ -90,7 +90,8 @@ def test_commands(page, line, folder):
         env=ENVIRONMENT | {"PATH": os.environ["PATH"]},
     )  # fmt: skip
     # a model of random weights may think up to the limit
-    assert done.returncode in (0, cli.NO_ANSWER), done.stderr
+    codes = (0, cli.NO_ANSWER) if "glmq chat" in line else (0,)
+    assert done.returncode in codes, done.stderr
     written = re.search(r" > (\S+)", line)
     assert (folder / written[1]).read_text() if written else done.stdout + done.stderr
 

@@ -1,10 +1,11 @@
-"""What is told about speed and memory."""
+"""What is told about an answer, its speed and memory."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..chat.answer import Answer
     from ..experts.statistics import ExpertStatistics
     from ..generation import Timings
     from ..model import Model
@@ -29,3 +30,16 @@ def memory_line(model: Model) -> str:
         where = "in memory" if model.file.in_memory else "mapped into memory"
         return f"All {model.file.n_bytes / 1e9:.1f} GB of the model are {where}."
     return f"{model.experts.placement.line()} (--ram)\n{model.experts.statistics.line()}"
+
+
+def why_no_answer(answer: Answer) -> str | None:
+    """Why an answer is empty, where it is and nobody stopped it."""
+    if answer.content.strip() or answer.tool_calls or answer.finish_reason == "cancelled":
+        return None
+    if not answer.ended_in_thinking:
+        return "The model ended its answer without a word."
+    if answer.finish_reason == "stop":
+        return "The model ended inside its thinking, so there is no answer; ask it to go on."
+    return (
+        "The answer's limit was reached inside the thinking, so there is no answer; a larger one allows more."
+    )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from glmq_kernels.errors import UserError
 
@@ -16,12 +16,14 @@ from ..chat.conversation import Conversation
 from ..chat.limits import recommended_limits
 from ..chat.messages import Message, check_messages
 from ..chat.thinking import render_turn
+from ..chat.tool_definitions import knows_tools
 from ..errors import ContextFull
 from ..generation import Timings
 from .answer_view import AnswerView, answer_view
 from .conversation_tokens import conversation_tokens
 from .options import Status
-from .stats import memory_line, stats_line
+from .stats import memory_line, stats_line, why_no_answer
+from .summary import summary_of
 from .talk_settings import TalkSettings
 from .terminal import counted, note
 from .tool_options import Confirmation
@@ -39,16 +41,6 @@ if TYPE_CHECKING:
 
 NEARLY_FULL = 0.8
 """Share of the context from which on the user is told."""
-
-LONGEST_SUMMARY = 600
-"""Tokens."""
-
-SUMMARISE = (
-    "Summarise the conversation below for yourself, so that you could go on with it: facts, decisions, names,"
-    " numbers, open questions. At most 300 words, nothing else.\n\n"
-)
-
-_QUESTION: Message = {"role": "user", "content": "?"}
 
 
 @dataclass
@@ -89,8 +81,9 @@ class Talk:
     def check(self, model: Model, settings: TalkSettings) -> None:
         """Raise UserError where a model cannot answer with such settings and these tools."""
         tools = self.tools
-        render_turn(model.chat_template, [_QUESTION], thinking=settings.think, preserve=settings.think_keep)
-        if tools and not _tells_of_tools(model, tools):
+        question = {"role": "user", "content": "?"}
+        render_turn(model.chat_template, [question], thinking=settings.think, preserve=settings.think_keep)
+        if tools and not knows_tools(model.chat_template):
             raise UserError("the model's chat template tells of no tools; leave out --tools and --mcp")
         strict = settings.strict_tools and tools
         if strict and self.constraint:
@@ -235,7 +228,7 @@ class Talk:
             timings = replace(sum(rounds, Timings()), n_cached=rounds[0].n_cached)
             lines = stats_line(self.model, timings, before)
             note(lines if self.settings.stats else lines.splitlines()[0])
-        if told := _why_no_answer(answers[-1]):
+        if told := why_no_answer(answers[-1]):
             self.n_unanswered += 1
             note(told)
         if answers[-1].finish_reason == "cancelled" and answers[-1].looping:
@@ -257,25 +250,7 @@ class Talk:
 
     def summary(self, messages: Sequence[Message]) -> str:
         """The model's summary of messages. Raises UserError when it gives none."""
-        from ..chat.conversation_markdown import conversation_markdown
-
-        question = {"role": "user", "content": SUMMARISE + conversation_markdown(messages), "thinking": False}
-        answer = self.model.chat(
-            [question], sampling=self.settings.sampling, max_tokens=LONGEST_SUMMARY, session=self._session,
-            progress=self.status.reading,
-        )  # fmt: skip
-        try:
-            for _ in answer:
-                n_tokens = answer.timings.n_generated
-                self.status.show(f"summarising: {counted(n_tokens, 'token')}", n_tokens / LONGEST_SUMMARY)
-            text = answer.content.strip()
-        except ContextFull:
-            raise UserError("that is too long for a summary; /compact drop forgets it instead") from None
-        finally:
-            self.status.clear()
-        if not text:
-            raise UserError("the model gave no summary; /compact drop forgets the older half instead")
-        return text
+        return summary_of(messages, self.model, self._session, self.settings.sampling, self.status)
 
     def attach(self, path: Path, text: str) -> None:
         """Put a file before the next message."""
@@ -297,7 +272,7 @@ class Talk:
             settings, dropped = settings.possible_with(thinking_format(model.chat_template))
             told = [f"This model has no choice of {name}: that setting is dropped." for name in dropped]
             before, self.tools = self.tools, self.toolbox.definitions
-            if self.tools and not _tells_of_tools(model, self.tools):
+            if self.tools and not knows_tools(model.chat_template):
                 self.tools = []
                 told.append("This model's chat template tells of no tools: none are offered to it.")
             try:
@@ -390,22 +365,3 @@ class Talk:
     def statistics(self) -> str:
         """How the model uses memory, how well that works, and how full the context is."""
         return f"{memory_line(self.model)}\n{self.context_use()}"
-
-
-def _tells_of_tools(model: Model, tools: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a model's chat template says anything about tools."""
-    plain, with_tools = (render_turn(model.chat_template, [_QUESTION], tools=each) for each in (None, tools))
-    return plain != with_tools
-
-
-def _why_no_answer(answer: Answer) -> str | None:
-    """Why an answer is empty, where it is and nobody stopped it."""
-    if answer.content.strip() or answer.tool_calls or answer.finish_reason == "cancelled":
-        return None
-    if not answer.ended_in_thinking:
-        return "The model ended its answer without a word."
-    if answer.finish_reason == "stop":
-        return "The model ended inside its thinking, so there is no answer; ask it to go on."
-    return (
-        "The answer's limit was reached inside the thinking, so there is no answer; a larger one allows more."
-    )
