@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from glmq_kernels.cache_layout import CACHE_TYPES
 from glmq_kernels.compilation import Progress
 from glmq_kernels.errors import UserError
 from glmq_kernels.strings import prepare
-from glmq_kernels.tape import ACTIVATION_TYPES, ActivationType, Work
+from glmq_kernels.tape import Work
 from glmq_kernels.team import usable_cores
 
 from .argument_checks import (
@@ -30,17 +29,13 @@ from .argument_checks import (
     stop_texts,
 )
 from .demo import model_file
-from .engine import BATCH, Engine
+from .engine import Engine
 from .errors import SessionBusy
-from .experts.memory import ExpertMemory, needs_of
 from .experts.trace import RoutingTrace
-from .file_contents import hold_in_memory
 from .gguf import GGUFFile, open_gguf
-from .memory_plan import Needs, cannot_read_all, parse_size, plan_memory
-from .models import build_function
-from .program import Program
-from .session import Evaluated, Session, User, trained_context
-from .weights import Weights
+from .loading import activation_type, context_size, prepare_program
+from .memory_plan import parse_size
+from .session import Evaluated, Session, User
 
 if TYPE_CHECKING:
     from .chat.answer import Answer
@@ -51,19 +46,6 @@ if TYPE_CHECKING:
     from .sampling import Sampling
     from .session_file import Restored
     from .tokenizer import Tokenizer
-
-DEFAULT_CONTEXT = 16384
-"""Positions of a context unless the caller says otherwise or the model has fewer."""
-
-LOAD_MODES = ("mmap", "read")
-
-SMALL_MODELS = range(10_000_000, 500_000_000)
-"""Parameters of language models that react to the rounding of activations to 8 bits. Their activations are
-float32 by default. Files of less are random ones for tests."""
-
-LARGE_BATCHES = (2048, 1024, BATCH)
-WORK_SHARE = 0.1
-"""Of the memory, for the activations of a batch where experts come from disk."""
 
 
 class Model:
@@ -81,24 +63,16 @@ class Model:
         load: str = "mmap",
         progress: Progress | None = None,
     ) -> None:
-        if load not in LOAD_MODES:
-            raise UserError(
-                f"{load!r} is no way to load a model; choose {' or '.join(LOAD_MODES)}", setting="load"
-            )
-        cache_type = cache_type.upper()
-        if cache_type not in CACHE_TYPES:
-            raise UserError(
-                f"a KV cache of type {cache_type} is not known; choose {' or '.join(CACHE_TYPES)}"
-            )
         self.file = file
         self.path: Path = file.path
         self.architecture = file.text("general.architecture")
         self.n_threads = n_threads or usable_cores()
-        self.n_ctx = self._context_size(n_ctx)
-        self.activations = _activation_type(activations, file)
-        self.experts: ExpertMemory | None = None
+        self.n_ctx = context_size(file, n_ctx)
+        self.activations = activation_type(activations, file)
+        self._program, self.experts = prepare_program(
+            file, self.n_ctx, self.n_threads, cache_type, self.activations, ram, load, progress
+        )
         try:
-            self._program = self._build_program(cache_type, ram, load == "read", progress)
             self._engine = Engine(self._program, self.n_threads, self.file, progress)
             if self.experts is not None:
                 self.experts.place(self._program)
@@ -110,50 +84,6 @@ class Model:
         self._chat_template: ChatTemplate | None = None
         self._session: Session | None = None
         self._lock = threading.Lock()
-
-    def _build_program(
-        self, cache_type: str, ram: int | None, read: bool, progress: Progress | None
-    ) -> Program:
-        """The model's program, for weights that are mapped, or to `read` them, where all fits into memory."""
-        build = build_function(self.file)
-
-        def mapped(max_tokens: int) -> tuple[Program, Needs]:
-            weights = Weights(self.file)
-            program = build(self.file, weights, max_tokens, self.n_threads, cache_type, self.activations)
-            return program, needs_of(self.file, program, self.n_ctx)
-
-        program, needs = mapped(BATCH)
-        plan = plan_memory(needs, ram)
-        if read:
-            if not plan.in_memory:
-                raise cannot_read_all(needs, plan.budget)
-            hold_in_memory(self.file, progress)
-            return mapped(BATCH)[0]
-        if plan.in_memory:
-            return program
-        # Each batch of a prompt reads nearly all experts from disk once, so batches are as large as may be.
-        batch = BATCH
-        for batch in LARGE_BATCHES:
-            needs = mapped(batch)[1]
-            if needs.work <= plan.budget * WORK_SHARE:
-                break
-        self.experts = ExpertMemory(self.file, plan.budget, needs)
-        weights = Weights(self.file, self.experts.disk)
-        return build(self.file, weights, batch, self.n_threads, cache_type, self.activations)
-
-    def _context_size(self, wanted: int | None) -> int:
-        check_count("n_ctx", wanted)
-        trained = trained_context(self.file, DEFAULT_CONTEXT)
-        if wanted is None:
-            return min(trained, DEFAULT_CONTEXT)
-        if wanted < 1:
-            raise UserError(f"a context of {wanted} tokens is too small")
-        if wanted > trained:
-            raise UserError(
-                f"{self.path.name} was trained for {trained} tokens of context; choose at most that",
-                setting="n_ctx",
-            )
-        return wanted
 
     def record_routing(self) -> RoutingTrace:
         """Begin to record which experts are chosen; what it gives holds the choices from now on."""
@@ -207,7 +137,7 @@ class Model:
     def session(self, n_ctx: int | None = None) -> Session:
         """A new, empty session of up to `n_ctx` tokens (default: the model's `n_ctx`)."""
         self._engine.require_usable()
-        size = self.n_ctx if n_ctx is None else self._context_size(n_ctx)
+        size = self.n_ctx if n_ctx is None else context_size(self.file, n_ctx)
         return Session(self._engine, self.file, size)
 
     def restore_session(self, path: str | os.PathLike[str], n_ctx: int | None = None) -> Restored:
@@ -403,19 +333,6 @@ class Model:
 def _claim(session: Session, user: User) -> Session:
     session.claim(user)
     return session
-
-
-def _activation_type(wanted: str, file: GGUFFile) -> ActivationType:
-    """What tokens are in products, "auto" decided. Raises UserError."""
-    if wanted in ACTIVATION_TYPES:
-        return cast("ActivationType", wanted)
-    if wanted != "auto":
-        raise UserError(
-            f"activations of type {wanted!r} are not known; choose auto or {' or '.join(ACTIVATION_TYPES)}",
-            setting="activations",
-        )
-    n_parameters = sum(info.n_elements for info in file.tensors.values())
-    return "f32" if n_parameters in SMALL_MODELS else "int8"
 
 
 def load(
