@@ -44,7 +44,7 @@ def load_from_disk(monkeypatch, path, n_slots, **options):
     staging = max(placement.LEAST_STAGING, top_k + placement.GUESSES)
     budget = needs.work + needs.kv_cache + (staging + n_slots) * expert_sizes(path)[1]
     # Small models are smaller than the memory through which experts pass.
-    monkeypatch.setattr("glmq.model.plan_memory", lambda needs, ram: MemoryPlan(ram, in_memory=ram is None))
+    monkeypatch.setattr("glmq.loading.plan_memory", lambda needs, ram: MemoryPlan(ram, in_memory=ram is None))
     model = glmq.load(path, ram=budget, **options)
     assert model.experts.placement.n_slots == n_slots
     return model

@@ -49,7 +49,7 @@ def load_from_disk(path: Path, n_threads: int) -> glmq.Model:
     if not layers:
         return glmq.load(path, n_threads=n_threads)
     placement.RESERVE, placement.resident_memory = 0, lambda: 0  # this is a process of its own
-    glmq.model.plan_memory = lambda needs, ram: MemoryPlan(ram, in_memory=False)
+    glmq.loading.plan_memory = lambda needs, ram: MemoryPlan(ram, in_memory=False)
     staging = max(placement.LEAST_STAGING, top_k + placement.GUESSES)
     budget = needs.work + needs.kv_cache + (staging + SLOTS) * expert_sizes(path)[1]
     return glmq.load(path, n_threads=n_threads, ram=budget)

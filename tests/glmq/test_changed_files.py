@@ -195,7 +195,7 @@ def test_reading_tells_how_far_it_is(path, monkeypatch):
 
 
 def test_a_model_for_which_there_is_no_room_is_not_read(path, monkeypatch):
-    monkeypatch.setattr("glmq.model.plan_memory", lambda needs, ram: MemoryPlan(ram, in_memory=False))
+    monkeypatch.setattr("glmq.loading.plan_memory", lambda needs, ram: MemoryPlan(ram, in_memory=False))
     with pytest.raises(glmq.UserError, match=r"needs .* to be read into memory, but there are 5 MB; .*mmap"):
         glmq.load(path, load="read", ram=5_000_000)
 
