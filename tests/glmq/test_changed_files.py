@@ -241,7 +241,7 @@ def test_an_interrupt_while_it_is_read_leaves_nothing_behind(path, monkeypatch):
         hold(file, stop)
 
     hold = file_contents.hold_in_memory
-    monkeypatch.setattr("glmq.model.hold_in_memory", interrupted)
+    monkeypatch.setattr("glmq.loading.hold_in_memory", interrupted)
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         glmq.load(path, load="read")
