@@ -22,7 +22,7 @@ from ..tiles import ATTENTION_RUN as RUN
 from ..tiles import FEW
 from .activation import TILE, prepare
 from .kv_cache import make_loads
-from .mathematics import exp
+from .mathematics import exp, nan_unless_finite
 from .memory import argument, inline, load_f32, store_f32
 from .outer import make_outer
 from .simd import (
@@ -40,7 +40,8 @@ from .simd import (
 
 LEAST_SPLIT = 256
 """Fewer positions than this are not worth splitting."""
-NOTHING = -1.0e30
+NOTHING = -3.4028234663852886e38
+"""Less than every score: the lowest float32."""
 
 
 @inline
@@ -136,7 +137,8 @@ def _soften(scores, out, head_dim, limit, position, count, row_state):
     """
     largest = splat_f32x16(NOTHING)
     for b in range(0, count, 16):
-        block = keep_lanes(load_f32x16(scores + 4 * b), limit - position - b, splat_f32x16(NOTHING))
+        block = nan_unless_finite(load_f32x16(scores + 4 * b))
+        block = keep_lanes(block, limit - position - b, splat_f32x16(NOTHING))
         store(scores + 4 * b, block)
         largest = maximum(largest, block)
     before = load_f32(row_state)

@@ -48,5 +48,7 @@ def sigmoid(x):
 
 @inline
 def silu(x):
-    """X * sigmoid(x) of 16 lanes."""
-    return divide(x, splat_f32x16(1.0) + exp(splat_f32x16(0.0) - x))
+    """X * sigmoid(x) of 16 lanes. Of infinities it is NaN: its limit, 0, would hide the lower one."""
+    # Below -87 the exponential grows no more, so the numerator must not either.
+    numerator = maximum(splat_f32x16(-87.0), nan_unless_finite(x))
+    return divide(numerator, splat_f32x16(1.0) + exp(splat_f32x16(0.0) - x))
