@@ -161,7 +161,11 @@ class Drawing:
         if self.cancelled:
             self.finish_reason = "cancelled"
             return
-        self._session = session = self._take_session(self)
+        try:
+            self._session = session = self._take_session(self)
+        except BaseException:
+            self.finish_reason = "cancelled"
+            raise
         try:
             for piece in self._certain():
                 self.text += piece

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from glmq_kernels.compilation import Progress
@@ -320,6 +320,9 @@ class Model:
         if self.experts is not None:
             self.experts.close()
         self.file.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a model cannot be copied or pickled; load its file again, also in another process")
 
     def __enter__(self) -> Model:
         return self

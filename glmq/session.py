@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from glmq_kernels.errors import UserError
@@ -141,6 +141,9 @@ class Session:
 
         with self._used_by(None):
             save_session(Path(path), self, extra or {}, force=force)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a session cannot be copied or pickled; save it, and restore it from the file")
 
     @property
     def closed(self) -> bool:

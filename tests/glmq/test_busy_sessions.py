@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 import threading
 
 import pytest
@@ -32,6 +34,7 @@ def test_a_second_answer_on_a_session_that_is_answering_is_refused(small, sessio
     with pytest.raises(glmq.SessionBusy, match="answering") as caught:
         second.run()
     assert isinstance(caught.value, glmq.UserError)
+    assert second.finish_reason == "cancelled"
     with pytest.raises(glmq.SessionBusy):
         small.chat(QUESTION, session=session).run()
 
@@ -231,3 +234,11 @@ def test_what_was_held_back_comes_when_an_answer_is_cancelled(small, session):
     generation.cancel()
     assert generation.finish_reason == "cancelled"
     assert text + "".join(pieces) == generation.text
+
+
+@pytest.mark.parametrize("copied", (copy.copy, copy.deepcopy, pickle.dumps))
+def test_a_copy_that_would_share_keys_and_values_is_refused(small, session, copied):
+    with pytest.raises(TypeError, match="session cannot be copied or pickled; save it"):
+        copied(session)
+    with pytest.raises(TypeError, match="model cannot be copied or pickled; load its file again"):
+        copied(small)

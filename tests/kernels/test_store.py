@@ -91,6 +91,62 @@ def test_what_is_not_there_is_compiled_anew(empty_cache, monkeypatch):
     assert read_object(path) is not None
 
 
+def in_place_of_a_file(path, kind):
+    """Something else under a file's name."""
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to({"link to nothing": path.parent / "no", "link to a device": "/dev/zero"}[kind])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX files")
+@pytest.mark.parametrize("kind", ("folder", "pipe", "link to nothing", "link to a device"))
+def test_what_is_no_file_holds_no_code(tmp_path, kind):
+    path = tmp_path / "one.o"
+    in_place_of_a_file(path, kind)
+    assert read_object(path) is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs symbolic links")
+def test_a_link_gives_way_to_code(tmp_path):
+    path, other = tmp_path / "one.o", tmp_path / "other"
+    other.write_bytes(b"kept")
+    path.symlink_to(other)
+    write_object(path, b"code")
+    assert read_object(path) == b"code"
+    assert other.read_bytes() == b"kept"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX files")
+@pytest.mark.parametrize("kind", ("folder", "pipe"))
+def test_what_is_in_the_way_of_code_is_told(empty_cache, monkeypatch, kind):
+    store.kernel("strings.walk")
+    (path,) = empty_cache.rglob("*.o")
+    path.unlink()
+    in_place_of_a_file(path, kind)
+    monkeypatch.setattr(store, "_loaded", {})
+    with pytest.raises(UserError, match=f"{path.name} is there and is no file"):
+        store.kernel("strings.walk")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="where what is left over stays")
+def test_what_a_killed_compiler_has_left_goes_with_the_next(tmp_path):
+    code = f"""
+import os, signal
+from pathlib import Path
+from glmq_kernels import file_writing
+from glmq_kernels.object_file import write_object
+file_writing.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+write_object(Path({str(tmp_path / "one.o")!r}), b"code")
+"""
+    subprocess.run([sys.executable, "-c", code], env=environment())
+    assert len(list(tmp_path.iterdir())) == 1
+    write_object(tmp_path / "one.o", b"code")
+    assert [path.name for path in tmp_path.iterdir()] == ["one.o"]
+
+
 def test_an_object_file_under_the_name_of_another_is_not_taken_for_it(tmp_path):
     write_object(tmp_path / "one.o", b"code of one")
     (tmp_path / "one.o").rename(tmp_path / "other.o")
