@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import FileIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -201,11 +202,14 @@ def read_header(path: Path) -> list[StoredTensor]:
             header = json.loads(file.read(length))
         header.pop("__metadata__", None)
         tensors = [_stored_tensor(path, name, entry, 8 + length) for name, entry in header.items()]
-        end = max((8 + length + entry["data_offsets"][1] for entry in header.values()), default=0)
+        extents = sorted(entry["data_offsets"] for entry in header.values())
+        end = 8 + length + extents[-1][1] if extents else 0
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise damaged from None
+    if any(before[1] != after[0] for before, after in pairwise([[0, 0], *extents])):
+        raise damaged  # the format leaves no room between tensors, and none lies in another
     if end > size:
         raise UserError(f"{path} is cut short ({size} of {end} bytes); download it again")
     if tensors and end < size:

@@ -16,6 +16,7 @@ from .json_fields import flag, number, positive, shown, table, text, whole
 
 DEFAULT_THETA = 10000.0
 DEFAULT_PARTIAL_FACTOR = 0.5  # of Glm4MoeConfig
+LEAST_FACTOR, LARGEST_FACTOR = 1e-6, 1e6  # of what glmq runs
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,17 @@ def parse_rope(content: Mapping[str, Any], max_positions: int) -> Rope:
     if rope.get("mrope_section") is not None:
         raise UserError("mrope_section is of models that read images, which glmq does not convert")
     return Rope(
-        theta=positive(rope, "rope_theta", DEFAULT_THETA),
+        theta=_theta(rope),
         partial_factor=number(rope, "partial_rotary_factor", DEFAULT_PARTIAL_FACTOR),
         scaling=_scaling(content, rope, max_positions),
     )
+
+
+def _theta(rope: Mapping[str, Any]) -> float:
+    theta = positive(rope, "rope_theta", DEFAULT_THETA)
+    if theta < 1:
+        raise UserError(f"rope_theta is {theta:g}; it must be a number from 1 up")
+    return theta
 
 
 def _scaling(content: Mapping[str, Any], rope: Mapping[str, Any], max_positions: int) -> RopeScaling | None:
@@ -95,7 +103,13 @@ _BETAS = {"beta_fast": 32.0, "beta_slow": 1.0}
 def _needed(rope: Mapping[str, Any], key: str, kind: str) -> float:
     if key not in rope:
         raise UserError(f"rope_type {kind} needs a {key}; add it or download config.json again")
-    return positive(rope, key, 1.0)
+    value = positive(rope, key, 1.0)
+    if not LEAST_FACTOR <= value <= LARGEST_FACTOR:
+        raise UserError(
+            f"{key} of rope_type {kind} is {value:g}; it must be a number from {LEAST_FACTOR:g}"
+            f" to {LARGEST_FACTOR:g}"
+        )
+    return value
 
 
 def _attention_factor(rope: Mapping[str, Any], factor: float) -> float:

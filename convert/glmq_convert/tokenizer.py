@@ -31,6 +31,9 @@ PRE_TOKENIZERS = {
 WHOLE_PIECES = {"chatglm-bpe": "glm4"}
 """The name where, besides, a piece that is in the vocabulary is taken whole (`ignore_merges`)."""
 
+SLIGHT_NORMALIZERS = ("NFC",)
+"""They change nothing in text that is written as nearly all text is."""
+
 SPACE = "\u0120"
 
 
@@ -47,16 +50,18 @@ def add_tokenizer(writer: gguf.GGUFWriter, folder: Path, vocab_size: int) -> lis
         added = _added_of_settings(settings)
     with errors_in(folder / "tokenizer.json"):
         model = _model(content)
-        added |= {_token_id(token, "id"): token for token in tables(content, "added_tokens")}
-        tokens, types = vocabulary(table(model, "vocab"), added, vocab_size)
+        added |= _added_tokens(content)
+        if not (vocab := table(model, "vocab")):
+            raise UserError("model.vocab is missing or empty; download the file again")
+        tokens, types = vocabulary(vocab, added, vocab_size)
         pre, remarks = _pre_tokenizer(content, model)
-        merges = _merges(model)
+        remarks += _remarks_on_added(added)
+        merges = _merges(model, vocab)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(pre)
     writer.add_token_list(tokens)
     writer.add_token_types(types)
-    if merges:
-        writer.add_token_merges(merges)
+    writer.add_token_merges(merges)
     ids = {token["content"]: token_id for token_id, token in added.items()}
     add_special_tokens(writer, folder, settings, content, ids, vocab_size)
     templates = chat_templates(folder, settings)
@@ -89,21 +94,47 @@ def _added_of_settings(settings: Mapping[str, Any]) -> dict[int, Mapping[str, An
     return added
 
 
+def _added_tokens(content: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
+    """Tokens outside the BPE by id, as tokenizer.json has them."""
+    added: dict[int, Mapping[str, Any]] = {}
+    for token in tables(content, "added_tokens"):
+        token_id = _token_id(token, "id")
+        if token_id in added and added[token_id]["content"] != token["content"]:
+            texts = shown(added[token_id]["content"]), shown(token["content"])
+            raise UserError(f"two added tokens have the number {token_id}, {texts[0]} and {texts[1]}")
+        added[token_id] = token
+    return added
+
+
+def _remarks_on_added(added: Mapping[int, Mapping[str, Any]]) -> list[str]:
+    """What the tokens say about the text around them, for which GGUF has no place."""
+    return [
+        f"the added token {shown(token['content'])} has {key}, which GGUF has no place for: left out"
+        for key in ("lstrip", "rstrip", "single_word")
+        for token in [next((each for each in added.values() if flag(each, key, False)), None)]
+        if token is not None
+    ]
+
+
 def _token_id(token: Mapping[str, Any], key: str) -> int:
     checked_text(token.get("content"), "the content of an added token")
     return whole(token, key, -1, least=0)
 
 
-def _merges(model: Mapping[str, Any]) -> list[str]:
+def _merges(model: Mapping[str, Any], vocab: Mapping[str, Any]) -> list[str]:
     """Two tokens and a space between them each; a space of a token's own as byte-level text has it."""
     merges = []
+    if not items(model, "merges"):
+        raise UserError("model.merges is missing or empty; download the file again")
     for merge in items(model, "merges"):
         pair = merge.split(" ") if isinstance(merge, str) else merge
         if not isinstance(pair, list) or len(pair) != 2:
             raise UserError(f"model.merges has the entry {shown(merge)}; it must be two tokens")
-        merges.append(
-            " ".join(checked_text(part, "a part of model.merges").replace(" ", SPACE) for part in pair)
-        )
+        first, second = (checked_text(part, "a part of model.merges") for part in pair)
+        for token in (first, second, first + second):
+            if token not in vocab:
+                raise UserError(f"model.merges speaks of {shown(token)}, which is no token of model.vocab")
+        merges.append(" ".join(part.replace(" ", SPACE) for part in (first, second)))
     return merges
 
 
@@ -145,10 +176,14 @@ def vocabulary(
 def _pre_tokenizer(content: Mapping[str, Any], model: Mapping[str, Any]) -> tuple[str, list[str]]:
     """llama.cpp's name for how text is cut, and remarks on what it does not say."""
     remarks = []
-    if table(content, "normalizer"):
-        remarks.append(
-            "the tokenizer normalizes text before it is cut, which GGUF has no place for: left out"
-        )
+    normalizers = _steps(table(content, "normalizer"), "normalizers")
+    for kind in (text(step, "type") for step in normalizers if step):
+        if kind not in SLIGHT_NORMALIZERS:
+            raise UserError(f"the normalizer {shown(kind)} cannot be converted: GGUF has no place for it")
+        remarks.append(f"the tokenizer normalizes text ({kind}), which GGUF has no place for: left out")
+    for step in _steps(table(content, "pre_tokenizer"), "pretokenizers"):
+        if step.get("type") == "ByteLevel" and flag(step, "add_prefix_space", False):
+            remarks.append("the tokenizer puts a space before each text (add_prefix_space): left out")
     name = pre_tokenizer_name(table(content, "pre_tokenizer"))
     takes_whole = flag(model, "ignore_merges", False)
     if name is None:

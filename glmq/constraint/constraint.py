@@ -23,6 +23,7 @@ WHITE_SPACE = r"\x20|\x0D?\x0A[\x20\x09]{0,40}"
 Small models fill all the room that they get. A schema's own "x-guidance" comes first.
 """
 
+BYTE_ORDER_MARK = "\ufeff"
 
 OPTIONS = '%llguidance {"no_forcing": true}'
 """For every grammar: `GrammarGuide` looks for forced text itself."""
@@ -63,8 +64,9 @@ def json_schema_constraint(schema: str | Mapping[str, Any]) -> Constraint:
     from llguidance import LLMatcher
 
     if isinstance(schema, str):
+        _check_characters(schema, "the JSON schema")
         try:
-            schema = json.loads(schema)
+            schema = json.loads(schema.removeprefix(BYTE_ORDER_MARK))
         except ValueError as error:
             raise UserError(f"the JSON schema is refused: it is not JSON: {error}") from None
         except RecursionError:
@@ -75,7 +77,7 @@ def json_schema_constraint(schema: str | Mapping[str, Any]) -> Constraint:
         form = LLMatcher.grammar_from_json_schema(dict(schema), defaults={"whitespace_pattern": WHITE_SPACE})
         (json_grammar,) = json.loads(form)["grammars"]
     except ValueError as error:
-        raise UserError(f"the JSON schema is refused: {error}") from None
+        raise UserError(f"the JSON schema is refused: {one_line(str(error))}") from None
     except RecursionError:
         raise UserError("the JSON schema is refused: it is nested too deeply") from None
     grammars = [{"lark_grammar": f"start: @schema\n{OPTIONS}\n"}, {**json_grammar, "name": "schema"}]
@@ -91,7 +93,9 @@ def grammar_constraint(text: str) -> Constraint:
     https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md,
     https://github.com/ggml-org/llama.cpp/blob/master/grammars/README.md. Raises UserError.
     """
-    if re.search(r"^\s*[\w-]+\s*::=", text, re.MULTILINE):
+    _check_characters(text, "the grammar")
+    text = text.removeprefix(BYTE_ORDER_MARK)
+    if re.search(r"(?:^|\r)\s*[\w-]+\s*::=", text, re.MULTILINE):
         return gbnf_constraint(text)
     if not text.strip():
         raise UserError("the grammar is refused: it is empty")
@@ -126,11 +130,24 @@ def regex_constraint(regex: str) -> Constraint:
     """
     from llguidance import regex_to_lark
 
+    _check_characters(regex, "the regular expression")
     grammar = f"start: /{regex_to_lark(regex, '')}/\n{OPTIONS}\n"
     constraint = Constraint(grammar, "the regular expression")
     if (message := _refusal(constraint)) is not None:
         raise UserError(f"the regular expression is refused{with_column(message, regex)}")
     return constraint
+
+
+def _check_characters(text: str, what: str) -> None:
+    """Refuse a text that UTF-8 has no form for."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1
+        column = error.start - text.rfind("\n", 0, error.start)
+        raise UserError(
+            f"{what} is refused, line {line}, column {column}: half a character, or a byte that is not UTF-8"
+        ) from None
 
 
 def _refusal(constraint: Constraint) -> str | None:

@@ -87,6 +87,8 @@ def test_rotary_embedding_is_that_of_transformers(tmp_path, fields):
         ({"rope_parameters": {**DEFAULT, "mrope_section": [8, 12, 12]}}, "mrope_section"),
         ({"rope_parameters": [1]}, "rope_parameters is a list of 1"),
         ({"rope_theta": 0}, "rope_theta is 0"),
+        ({"rope_theta": 1e-9}, "rope_theta is 1e-09"),
+        ({"rope_parameters": {**LINEAR, "factor": 1e29}}, "factor of rope_type linear is 1e.29"),
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
         ({"sliding_window": 128}, "sliding_window is 128"),
         ({"layer_types": ["full_attention", "sliding_attention"]}, "layer_types"),

@@ -338,6 +338,38 @@ class TestDamage:
         path.write_bytes(path.read_bytes()[:-1000])
         assert path.name in self.refused(copy, tmp_path)
 
+    def test_tensors_that_lie_in_each_other(self, copy, tmp_path):
+        [path] = copy.glob("*.safetensors")
+        data = path.read_bytes()
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + length])
+        entry = header["model.layers.1.self_attn.q_proj.weight"]
+        entry["data_offsets"] = [each - 4 for each in entry["data_offsets"]]
+        text = json.dumps(header).encode()
+        path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
+        assert path.name in self.refused(copy, tmp_path)
+
+    @pytest.mark.parametrize(
+        ("change", "named"),
+        [
+            (lambda content: content["model"].pop("merges"), "model.merges is missing"),
+            (lambda content: content["model"].pop("vocab"), "model.vocab is missing"),
+            (lambda content: content["model"]["merges"].append(["zzz", "a"]), "'zzz'"),
+            (lambda content: content.update(normalizer={"type": "Lowercase"}), "'Lowercase'"),
+            (
+                lambda content: content["added_tokens"].append(
+                    {**content["added_tokens"][0], "content": "q"}
+                ),
+                "two added tokens",
+            ),
+        ],
+    )
+    def test_tokenizers_that_cannot_be(self, copy, tmp_path, change, named):
+        content = json.loads((copy / "tokenizer.json").read_text())
+        change(content)
+        (copy / "tokenizer.json").write_text(json.dumps(content))
+        assert named in self.refused(copy, tmp_path)
+
     def test_a_missing_shard(self, tmp_path):
         checkpoints.save_checkpoint(tmp_path / "c", max_shard_size="300KB")
         sorted((tmp_path / "c").glob("*.safetensors"))[1].unlink()

@@ -57,6 +57,8 @@ GBNF = {
     "stars of stars": "root ::= (((([a]*)*)*)* ([a]*)*)*",
     "alternatives": "root ::= " + " | ".join(f'"word {i}" root?' for i in range(2000)),
     "options": "root ::= " + " ".join(["[a-z]?"] * 500) + ' "." root?',
+    "options alone": "root ::= " + " ".join(['"a"?'] * 2000),
+    "choices in choices": "root ::= " + '("x" | ' * 100 + '"a" root' + ")*" * 100,
     "left and right": 'root ::= root "a" root | "b" | root root',
 }
 REGEX = {

@@ -289,3 +289,19 @@ def test_a_token_that_is_not_allowed_is_refused(tokenizer):
     with pytest.raises(UserError, match='cannot be followed further: the token "z" does not fit') as refusal:
         guide.accept(tokenizer.encode("z")[0])
     assert "\n" not in str(refusal.value)
+
+
+def test_half_characters_and_numbers_that_are_too_large_are_refused_in_a_line():
+    for make, value in (
+        (regex_constraint, "a\udcff"),
+        (json_schema_constraint, '{"const": "\udcff"}'),
+        (grammar_constraint, 'start: "\udcff"'),
+    ):
+        with pytest.raises(UserError, match="line 1, column .*: half a character"):
+            make(value)
+    with pytest.raises(UserError, match=f"{2**70} is no JSON value, or a number of more than 64 bits"):
+        json_schema_constraint({"type": "string", "minLength": 2**70})
+
+
+def test_a_byte_order_mark_before_a_schema_does_no_harm():
+    assert json_schema_constraint('\ufeff{"type": "null"}') == json_schema_constraint({"type": "null"})

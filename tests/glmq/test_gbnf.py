@@ -72,6 +72,10 @@ PITFALLS = [
     ('root ::= "a" ws "\\n"\nws ::= [ \\t\\n]*', ["a\n", "a \n\t\n\n"], ["a", "a "], ["\n", "ab"]),
     ('root ::= [1-9] [0-9] | "100"', ["10", "99", "100"], ["1", "9"], ["01", "101", "1000", "990"]),
     ('root ::= dashes "--|"\ndashes ::= "-"+', ["---|", "-----|"], ["-", "---"], ["|", "--|"]),
+    ("\ufeffroot ::= [0-9]", ["1"], [""], ["a"]),
+    ('# one\rroot ::= a |\r "b"\ra ::= "x"\r', ["x", "b"], [""], ["y"]),
+    ('root ::= # one\r\n ( # two\r\n "a" )\r\n', ["a"], [""], ["b"]),
+    ('root ::= start "-" 9-a\nstart ::= ""\n9-a ::= "#" | ', ["-", "-#"], [""], ["#"]),
     ("root ::= ([x]*)*", ["", "x", "xxx"], [], ["y"]),
     ("root ::= ([0-9]+)?", ["", "1", "12"], [], ["a"]),
     ("root ::= [a\\-c]", ["a", "-", "c"], [""], ["b"]),
@@ -246,3 +250,19 @@ def test_forced_text_comes_in_tokens_and_has_an_end(tokenizer):
         assert token in allowed(guide, tokenizer.n_vocab)
         guide.accept(token)
     assert tokenizer.decode(guide.forced()) == "fg"
+
+
+def test_texts_that_are_no_utf8_and_endless_ones_are_refused():
+    with pytest.raises(UserError, match="line 2, column 6: half a character"):
+        grammar_constraint('root ::= a\na ::=\udcff "b"')
+    with pytest.raises(UserError, match="more than 400000"):
+        grammar_constraint('root ::= "' + 400_000 * "a" + '"')
+
+
+def test_without_time_for_larger_lexemes_each_character_is_one(tokenizer, monkeypatch):
+    monkeypatch.setattr("glmq.constraint.gbnf.lexemes.SECONDS", -1.0)
+    for grammar, texts, beginnings, others in PITFALLS:
+        for text in [*texts, *beginnings]:
+            assert may_say(tokenizer, grammar, text) == (True, text in texts), (grammar, text)
+        for text in others:
+            assert not may_say(tokenizer, grammar, text)[0], (grammar, text)

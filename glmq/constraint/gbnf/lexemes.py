@@ -7,36 +7,58 @@ at the same place is never followed by what would go on within this one.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from functools import cache, reduce
+from math import inf
 from operator import or_
 
 from .automaton import Automaton, TooLarge, automaton_of, bits, common
 from .characters import CharacterSet, atoms
 from .grammar import Characters, Choice, Grammar, Lexeme, Part, Reference, Repeat, Sequence, children
 from .positions import Positions
-from .regular import expression_of, is_nullable, nullable_rules, regular_rules, without_empty
+from .regular import MAX_SIZE, expression_of, is_nullable, nullable_rules, regular_rules, without_empty
 
 MAX_ROUNDS = 60
 MAX_LEAVES = 500
 MAX_PAIRS = 60_000
 """Pairs of lexemes of which to ask whether they may stand at the same place."""
 
+SECONDS = 3.0
+"""To look for larger lexemes; where they are not found by then, each character is one."""
+
+
+class _TooLong(Exception):
+    """SECONDS are over."""
+
 
 def with_lexemes(rules: Grammar) -> Grammar:
     """The grammar with Lexeme where there were Characters."""
-    split: set[tuple[int, ...]] = set()
     cutter = _Cutter(rules)
-    safety = _Safety(rules)
+    try:
+        return _with_large_lexemes(rules, cutter, time.monotonic() + SECONDS) or cutter.cut(None)
+    except _TooLong:
+        return cutter.cut(None)
+
+
+def _with_large_lexemes(rules: Grammar, cutter: _Cutter, until: float) -> Grammar | None:
+    """None where there is no end of splitting. Raises _TooLong when the clock passes `until`."""
+    split: set[tuple[int, ...]] = set()
+    safety = _Safety(rules, until)
     for _ in range(MAX_ROUNDS):
-        cut = cutter.cut(split)
+        cut = cutter.cut(split, until)
         conflicts = safety.conflicts(cut)
         if conflicts is None:
-            break
+            return None
         if not conflicts:
             return cut
         split |= conflicts
-    return cutter.cut(None)
+    return None
+
+
+def _look_at_the_clock(until: float) -> None:
+    if time.monotonic() > until:
+        raise _TooLong
 
 
 class _Cutter:
@@ -47,9 +69,11 @@ class _Cutter:
         self._regular, self._nullable = regular_rules(rules), nullable_rules(rules)
         self._split: set[tuple[int, ...]] | None = None
         self._needed: list[str] = []
+        self._until = inf
 
-    def cut(self, split: set[tuple[int, ...]] | None) -> Grammar:
-        self._split, self._needed = split, ["root"]
+    def cut(self, split: set[tuple[int, ...]] | None, until: float = inf) -> Grammar:
+        """Raises _TooLong when the clock passes `until`."""
+        self._split, self._needed, self._until = split, ["root"], until
         found: dict[str, Part] = {}
         while self._needed:
             if (name := self._needed.pop()) not in found:
@@ -73,10 +97,12 @@ class _Cutter:
 
     def _sequence(self, sequence: Sequence) -> Part:
         """Its parts, neighbours that are regular as one lexeme."""
+        if self._split is None:
+            return Sequence(tuple(self._part(each) for each in sequence.parts))
         found: list[Part] = []
-        begin = 0
+        begin = end = 0
         while begin < len(sequence.parts):
-            end = begin
+            end = max(begin, end)
             while end < len(sequence.parts) and expression_of(sequence.parts[end], self._regular):
                 end += 1
             for size in _sizes(end - begin):
@@ -95,8 +121,12 @@ class _Cutter:
         is_single = isinstance(part, Characters)
         if not is_single and (self._split is None or origin in self._split):
             return None
-        if expression_of(part, self._regular) is None:
+        _look_at_the_clock(self._until)
+        whole = expression_of(part, self._regular)
+        if whole is None:
             return None
+        if is_nullable(part, self._nullable) and len(whole.text) * len(children(part)) > MAX_SIZE:
+            return None  # without its empty text it would be about that large
         filled = without_empty(part, self._rules, self._nullable)
         if filled is None:
             return Sequence(())
@@ -118,8 +148,8 @@ def _sizes(n_parts: int) -> list[int]:
 class _Safety:
     """Says which lexemes of a grammar are not safe."""
 
-    def __init__(self, rules: Grammar) -> None:
-        self._rules = rules
+    def __init__(self, rules: Grammar, until: float) -> None:
+        self._rules, self._until = rules, until
         self._atoms = atoms(_sets(rules))
         self._automata: dict[str, Automaton | None] = {}
         self._common = cache(self._common_of)
@@ -152,6 +182,7 @@ class _Safety:
             i, j = waiting.pop()
             if (done := done + 1) > MAX_PAIRS:
                 return None
+            _look_at_the_clock(self._until)
             first, second = lexemes[i], lexemes[j]
             if first is None or second is None:
                 if first is second:
@@ -168,6 +199,7 @@ class _Safety:
     def _automaton(self, lexeme: Lexeme) -> Automaton | None:
         """None for one with more than MAX_STATES states."""
         if lexeme.regex not in self._automata:
+            _look_at_the_clock(self._until)
             try:
                 self._automata[lexeme.regex] = automaton_of(lexeme.part, self._rules, self._atoms)
             except TooLarge:

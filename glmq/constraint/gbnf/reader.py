@@ -14,6 +14,7 @@ ESCAPES = {"t": "\t", "r": "\r", "n": "\n"} | {each: each for each in '\\"[]-'}
 HEXADECIMAL = {"x": 2, "u": 4, "U": 8}
 """Escapes that name a code point, and their number of digits."""
 
+MAX_LENGTH = 400_000
 MAX_DEPTH = 200
 MAX_REPETITIONS = 1_000_000
 NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
@@ -22,6 +23,8 @@ DIGITS = frozenset("0123456789")
 
 def read_gbnf(text: str) -> Grammar:
     """The rules that `root` needs. Raises UserError, which names line and column."""
+    if len(text) > MAX_LENGTH:
+        raise UserError(f"the GBNF grammar is refused: it has {len(text)} characters, more than {MAX_LENGTH}")
     return _Reader(text).grammar()
 
 
@@ -71,7 +74,7 @@ class _Reader:
         parts: list[Part] = []
         while True:
             place, character = self._at, self._next()
-            if character in ("*", "+", "?", "{") and character:
+            if character in ("*", "+", "?", "{"):
                 if not parts:
                     self._refuse(f"{character} repeats what is before it, and there is nothing")
                 parts.append(self._repeated(parts.pop()))
@@ -203,7 +206,7 @@ class _Reader:
             if (point := int(digits, 16)) > LAST:
                 self._refuse(f"there is no character U+{point:X}", begin)
             return point
-        if kind not in ESCAPES or not kind:
+        if kind not in ESCAPES:
             known = " ".join(f"\\{each}" for each in [*HEXADECIMAL, *ESCAPES])
             self._refuse(f"\\{kind} is no escape; these are: {known}", begin)
         return ord(ESCAPES[kind])
