@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -52,8 +53,10 @@ class Commands(click.Group):
             if isinstance(error, UserError):
                 click.echo(f"glmq: error: {error_line(error)}", err=True)
                 ctx.exit(USER_ERROR)
-            if isinstance(error, MemoryError):
-                click.echo("glmq: error: not enough memory; close other programs or choose --ctx", err=True)
+            if _is_lack_of_memory(error):
+                click.echo(
+                    "glmq: error: not enough memory; close other programs or choose a smaller --ctx", err=True
+                )
                 ctx.exit(USER_ERROR)
             kind = type(error).__name__
             click.echo(f"glmq: internal error: {kind}: {error} (--debug shows where)", err=True)
@@ -71,6 +74,17 @@ def _debug_option() -> click.Option:
         callback=remember,
         help="Show where an error came from.",
     )
+
+
+def _is_lack_of_memory(error: BaseException | None) -> bool:
+    """Also where it kept a library from being loaded, of which the system's loader tells only in words."""
+    while error is not None:
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+            return True
+        if isinstance(error, (ImportError, OSError)) and "failed to map segment" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _leave_quietly() -> NoReturn:
