@@ -58,8 +58,9 @@ def ask(question: str, seed: int) -> Said:
     """Ask as a user does who has set nothing."""
     done = subprocess.run(
         [sys.executable, "-m", "glmq", "chat", "demo", "--seed", str(seed)],
-        input=question + "\n", capture_output=True, text=True, check=True,
+        input=question + "\n", capture_output=True, text=True,
     )  # fmt: skip
+    assert done.returncode == 0, done.stderr
     found = re.search(r"answer (\d+) tokens", done.stderr)
     assert found, done.stderr
     n_tokens, looped = int(found[1]), "repeated itself" in done.stderr
