@@ -33,11 +33,13 @@ FILE_KEYS = {
     "xtc_threshold": "general.sampling.xtc_threshold",
     "repeat_penalty": "general.sampling.penalty_repeat",
     "penalty_last_n": "general.sampling.penalty_last_n",
+    "dry_multiplier": "glmq.sampling.dry_multiplier",
+    "dry_last_n": "glmq.sampling.dry_last_n",
     "mirostat": "general.sampling.mirostat",
     "mirostat_tau": "general.sampling.mirostat_tau",
     "mirostat_eta": "general.sampling.mirostat_eta",
 }
-"""The GGUF key of each setting that a file may recommend (gguf-py's constants.py)."""
+"""The GGUF key of each setting that a file may recommend: gguf-py's (constants.py), and two of our own."""
 
 
 def recommended(metadata: Mapping[str, Any]) -> Sampling:
