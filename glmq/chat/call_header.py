@@ -31,7 +31,7 @@ NAME = re.compile(r"[\w.:/-]+")
 
 _LONGEST_NAME = 200
 _LONGEST_TEXT = 2000
-"""Characters behind a name that may still belong to a malformed call."""
+"""Characters behind `<tool_call>` that may still belong to a malformed call's beginning."""
 _MOST_TAGS = 4
 """Of `<tool_call>`, one behind the other, that count as one."""
 
@@ -66,11 +66,13 @@ class CallHeader(PieceReader):
     """Takes the pieces behind `<tool_call>` until it is over.
 
     beginning: of the call then, whose other pieces are the leftover; None when the pieces are text.
+    looks_far: whether a `<tool_call>` inside JSON may be text of it.
     """
 
-    def __init__(self, tools: OfferedTools) -> None:
+    def __init__(self, tools: OfferedTools, *, looks_far: bool = True) -> None:
         self.beginning: Beginning | None = None
         self._tools = tools
+        self._looks_far = looks_far
         super().__init__()
 
     def push(self, piece: str) -> None:
@@ -95,7 +97,7 @@ class CallHeader(PieceReader):
                 return (yield from self._take_tag(text, piece))
             else:
                 text += piece
-                name, rest = self._named(text.strip())
+                name, rest = self._named(text.lstrip())
                 if _JSON_BEGINNING.match(text.strip()):
                     return (yield from self._read_json("", text))
                 if name in self._tools.names and _JSON_BEGINNING.match(rest.strip()):
@@ -113,6 +115,8 @@ class CallHeader(PieceReader):
 
     def _may_go_on(self, text: str) -> bool:
         """Whether a text that came so far may be a call's beginning."""
+        if len(text) > _LONGEST_TEXT:
+            return False
         space = len(text) - len(text.lstrip())
         text = text[space:]
         if not text or any(name.startswith(text.rstrip()) for name in self._tools.names):
@@ -132,7 +136,7 @@ class CallHeader(PieceReader):
         is_line = "\n" in rest[: len(rest) - len(rest.lstrip())]
         is_sign = key in ("(", "()", ":")
         before_json = _BEFORE_JSON.fullmatch(key) is not None
-        return is_key or is_sign or before_json or (is_line and len(rest) <= _LONGEST_TEXT)
+        return is_key or is_sign or before_json or is_line
 
     def _is_in_quotes(self, text: str) -> bool:
         name, rest = self._named(text)
@@ -213,20 +217,23 @@ class CallHeader(PieceReader):
         """A call as a JSON object, or the arguments of a named one. Tags in its strings are text."""
         parts = [text]
         ends: list[int] = []
+        n_read = 0
+        value, error = None, ""
         while True:
             piece = yield from self._next()
-            if piece is not None and piece != END_TOOL_CALL:
-                parts.append(piece)
-                continue
-            value, error = _json_value("".join(parts))
-            if error.startswith("Unterminated string") and piece is not None:
+            if piece == END_TOOL_CALL or piece is None or (piece == TOOL_CALL and not self._looks_far):
+                if any('"' in part for part in parts[n_read:]):  # else the same string is still open
+                    value, error = _json_value("".join(parts))
+                n_read = len(parts)
+                if piece != END_TOOL_CALL or not error.startswith("Unterminated string"):
+                    break
                 ends.append(len(parts))
-                parts.append(piece)
-                continue
-            break
+            parts.append(piece)
+        if piece == TOOL_CALL:
+            self._unread(piece)
         is_cut = piece is None
         if error and ends:  # so that one broken call takes nothing of what follows it
-            self._unread(*parts[ends[0] + 1 :], piece)
+            self._unread(*parts[ends[0] + 1 :], None if piece == TOOL_CALL else piece)
             del parts[ends[0] :]
             is_cut = False
         if not error:

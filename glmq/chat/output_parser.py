@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from itertools import islice
 from typing import Any
 
 from .answer_tags import CALL_TAGS, END_THINK, THINK, THINKING_TAGS, TOOL_CALL, TagSplitter
@@ -19,6 +20,10 @@ from .events import ContentText, Event, ReasoningText, ToolCallEnd
 from .offered_tools import OfferedTools
 from .text_run import TextRun
 from .tool_call_parser import ToolCallParser, json_call
+
+_MOST_UNCLOSED = 8
+"""Calls and their beginnings that the output's end finds open, one after another. Behind these no reading
+looks far ahead, since each of them reads all that follows it anew."""
 
 
 class _Phase(Enum):
@@ -35,17 +40,29 @@ class _Phase(Enum):
 
 @dataclass
 class _PendingCalls:
-    """Calls that count if the output ends with them. text: all of them, as they came.
+    """Calls that count if the output ends with them. pieces: all of them, as they came.
 
-    is_whole: whether those of unknown tools have the form of calls. n_open_thinks: `<think>` in them that no
+    n_reread: how many of them come once more. is_whole: whether those of unknown tools have the form of
+    calls. n_open_thinks: `<think>` in them that no
     `</think>` follows.
     """
 
-    text: str = ""
+    pieces: list[str] = field(default_factory=list)
+    n_reread: int = 0
     events: list[Event] = field(default_factory=list)
     n_calls: int = 0
     is_whole: bool = True
     n_open_thinks: int = 0
+
+    def give_back(self, end: Iterable[str]) -> None:
+        """Leave out the text at the end, which is to be read anew."""
+        self.n_reread = 0
+        n_left = sum(map(len, end))
+        while n_left > 0:
+            piece = self.pieces.pop()
+            n_left -= len(piece)
+            if n_left < 0:
+                self.pieces.append(piece[:-n_left])
 
 
 class OutputParser:
@@ -85,6 +102,7 @@ class OutputParser:
         self._reasoning = TextRun(continues and in_reasoning)
         self._content = TextRun(continues and not in_reasoning)
         self._n_calls = 0
+        self._n_unclosed = 0
         self._header = CallHeader(self._tools)
         self._header_pieces: list[str] = []
         self._call: ToolCallParser | None = None
@@ -96,6 +114,10 @@ class OutputParser:
     def is_thinking(self) -> bool:
         """Whether thinking has begun that is not closed, and no call has ended it."""
         return self._is_think_open and self._text_phase is _Phase.REASONING
+
+    @property
+    def _looks_far(self) -> bool:
+        return self._n_unclosed < _MOST_UNCLOSED
 
     def push(self, text: str) -> list[Event]:
         """The events that the output's next piece brings."""
@@ -119,6 +141,7 @@ class OutputParser:
                 self._end_call()
             else:
                 break
+            self._n_unclosed += 1
             events += self._take_queued()
         if self._pending is not None:
             events += self._settle() if self._pending.is_whole else self._release()
@@ -184,7 +207,7 @@ class OutputParser:
 
     def _open_header(self) -> None:
         self._phase = _Phase.HEADER
-        self._header = CallHeader(self._tools)
+        self._header = CallHeader(self._tools, looks_far=self._looks_far)
         self._header_pieces = []
 
     def _take_in_header(self, piece: str) -> list[Event]:
@@ -221,13 +244,14 @@ class OutputParser:
         else:
             index += self._pending.n_calls
             self._pending.n_calls += 1
-            self._pending.text += TOOL_CALL + _without_end(self._header_pieces, self._header.leftover)
+            self._pending.pieces += [TOOL_CALL, *self._header_pieces]
+            self._pending.n_reread = len(self._header.leftover)
         self._phase, self._beginning = _Phase.CALL, beginning
         if beginning.arguments is not None:
             events += self._kept(json_call(index, beginning, ended_by_model))
             self._end_call()
         else:
-            self._call = ToolCallParser(index, beginning, self._tools)
+            self._call = ToolCallParser(index, beginning, self._tools, looks_far=self._looks_far)
             events += self._kept(self._call.begin())
         return events
 
@@ -239,17 +263,20 @@ class OutputParser:
                 if self._text_phase is _Phase.REASONING:
                     return self._release() + self._take(piece)
                 self._pending.n_open_thinks = 0
-            self._pending.text += piece
+            if self._pending.n_reread:
+                self._pending.n_reread -= 1
+            else:
+                self._pending.pieces.append(piece)
         events = self._kept(self._call.push(piece))
         if self._call.is_over:
             self._end_call()
         return events
 
     def _end_call(self) -> None:
-        if self._call is not None:
-            self._queue.extendleft(reversed(self._call.leftover))
-            if self._pending is not None:
-                self._pending.text = _without_end([self._pending.text], self._call.leftover)
+        leftover = self._call.leftover if self._call is not None else []
+        if self._pending is not None:
+            self._pending.give_back([*leftover, *islice(self._queue, self._pending.n_reread)])
+        self._queue.extendleft(reversed(leftover))
         self._call = None
         if self._pending is not None:
             self._phase = _Phase.BETWEEN_CALLS
@@ -263,7 +290,7 @@ class OutputParser:
     def _take_between_calls(self, piece: str) -> list[Event]:
         assert self._pending is not None
         if piece.isspace():
-            self._pending.text += piece
+            self._pending.pieces.append(piece)
         elif piece == TOOL_CALL:
             self._open_header()
         else:
@@ -294,17 +321,12 @@ class OutputParser:
         self._call = None
         self._phase = self._text_phase
         self._last_quoted = pending.events if self._text_phase is _Phase.REASONING else []
-        return self._say(pending.text)
+        return self._say("".join(pending.pieces))
 
     def _say(self, text: str) -> list[Event]:
         if self._text_phase is _Phase.REASONING:
             return _reasoning(self._reasoning.push(text))
         return _content(self._content.push(text))
-
-
-def _without_end(pieces: list[str], end: list[str]) -> str:
-    text = "".join(pieces)
-    return text[: len(text) - sum(map(len, end))]
 
 
 def _reasoning(text: str) -> list[Event]:

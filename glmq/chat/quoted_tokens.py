@@ -86,8 +86,14 @@ def unquoted(text: str) -> str:
 
 def said_tags(text: str) -> set[int]:
     """Where tags that the model has said begin in a marked text, in bytes of the text without marks."""
-    places = (found.start() - 1 for found in re.finditer(SAID_MARK, text))
-    return {len(unquoted(text[:place]).encode()) for place in places}
+    starts: set[int] = set()
+    place = end = 0
+    for found in re.finditer(SAID_MARK, text):
+        begin = found.start() - 1
+        place += len(unquoted(text[end:begin]).encode())
+        starts.add(place)
+        end = begin
+    return starts
 
 
 def _marked(name: str, mark: str) -> str:

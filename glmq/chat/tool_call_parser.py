@@ -51,9 +51,15 @@ class ToolCallParser(PieceReader):
       `</tool_call>` or another call stands inside a value that nothing ends later.
     - `<arg_key>`, `</arg_key>` or `<arg_value>` is missing where the other tag of the pair is there.
     - Where an argument comes twice, the first value stands and the call has a problem.
+
+    looks_far: whether what ends a value is looked for up to the output's end. Else the first `</tool_call>`
+    and the first call inside a value end it.
     """
 
-    def __init__(self, index: int, beginning: Beginning, tools: OfferedTools) -> None:
+    def __init__(
+        self, index: int, beginning: Beginning, tools: OfferedTools, *, looks_far: bool = True
+    ) -> None:
+        self._looks_far = looks_far
         self._index, self._beginning, self._tools = index, beginning, tools
         self._name = beginning.name
         self._declared = tools.parameters(beginning.name)
@@ -262,8 +268,9 @@ class ToolCallParser(PieceReader):
                 if is_header(name, tag):
                     quoted = _QuotedCall(is_open=True)
                     if name.strip() in self._tools.names:
+                        is_first = next_call is None
                         next_call = len(held) if next_call is None else next_call
-                        if end is not None and not "".join(held[end + 1 :]).strip():
+                        if is_first and end is not None and not "".join(held[end + 1 :]).strip():
                             self._unread(piece)
                             break
                 held.append(piece)
@@ -275,6 +282,8 @@ class ToolCallParser(PieceReader):
             if end is None and next_call is None and not quoted.is_open:
                 self._extend_value(*held)
                 return False
+            if not self._looks_far and (end is not None or next_call is not None):
+                break
             piece = yield from self._next()
         place = f"inside the value of {_quoted(self._key)}"
         n_taken = end if end is not None else next_call if next_call is not None else len(held)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import pytest
 
+from glmq.chat.output_parser import OutputParser
+
 from .model_outputs import FORMATS, events_of, function, pieces_of, told
 
 TOOLS = [
@@ -482,3 +484,57 @@ def check(text, expected, line_break):
     text, expected = in_format(text, line_break), in_format(expected, line_break)
     for size in (1, 3, len(text)):
         assert repr(told(events_of(pieces_of(text, size), TOOLS))) == repr(expected)
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        "<tool_call>fs</arg_key><arg_value>x</arg_value></tool_call>",
+        "<tool_call>f<tool_call>s</arg_key><arg_value>x</arg_value></tool_call>",
+        "<tool_call>f<tool_call>bare</tool_call>",
+        '<tool_call>{"name": "f", "arguments": {}}</tool_call>',
+        '<tool_call>f {"s": "x</tool_call> and <tool_call>bare</tool_call>',
+    ],
+)
+@pytest.mark.parametrize("size", [1, 10**6])
+def test_malformed_calls_that_thinking_quotes_are_said_as_they_came(quoted, size):
+    events = events_of(pieces_of(f"So {quoted}, no.</think>Hi", size), TOOLS, in_reasoning=True)
+    assert told(events) == [("think", f"So {quoted}, no."), ("say", "Hi")]
+
+
+UNCLOSED = {
+    "values": "<tool_call>f<arg_key>s</arg_key><arg_value>x ",
+    "values with text behind the call": "<tool_call>f<arg_key>s</arg_key><arg_value>x</tool_call> and ",
+}
+
+
+@pytest.mark.parametrize("unclosed", UNCLOSED.values(), ids=UNCLOSED)
+def test_many_unclosed_calls_are_all_read(unclosed):
+    out = told(events_of([unclosed * 60], TOOLS))
+    calls = [part for part in out if part[0] == "call"]
+    assert [(name, arguments["s"].strip()) for _, name, arguments, _ in calls] == [("f", "x")] * 60
+
+
+@pytest.mark.parametrize(
+    "unclosed", ['<tool_call>{"', '<tool_call>{"x":1,', "<tool_call>{}", '<tool_call>{"s']
+)
+def test_many_unclosed_objects_are_text(unclosed):
+    assert told(events_of([unclosed * 60], TOOLS)) == [("say", unclosed * 60)]
+
+
+@pytest.mark.parametrize("text", ["```" + "a" * 3000, '"' * 3000, "f(" + " " * 3000, "ba" + " " * 3000])
+def test_what_goes_on_too_long_begins_no_call(text):
+    parser = OutputParser(TOOLS, in_reasoning=False)
+    events = [event for piece in pieces_of(f"<tool_call>{text}.", 1) for event in parser.push(piece)]
+    assert told(events) == [("say", f"<tool_call>{text}.")]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 10**6])
+def test_white_space_in_json_behind_a_name_stays(size):
+    text = '<tool_call>bare {"s": "x  y "} </tool_call>'
+    assert told(events_of(pieces_of(text, size), TOOLS)) == [("call", "bare", {"s": "x  y "}, None)]
+
+
+def test_white_space_where_json_is_cut_stays():
+    pieces = ['<tool_call>bare {"s": "x ', ' y"}</tool_call>']
+    assert told(events_of(pieces, TOOLS)) == [("call", "bare", {"s": "x  y"}, None)]
