@@ -16,6 +16,7 @@ from .error_line import error_line
 
 COMMANDS = ("chat", "generate", "convert", "inspect", "tokenize", "bench", "demo")
 USER_ERROR, INTERNAL_ERROR, INTERRUPTED = 2, 1, 130
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_ANSWER = 3
 """Exit code of a chat without a terminal, or with one question, in which a message got no answer."""
 
@@ -58,6 +59,9 @@ class Commands(click.Group):
                     "glmq: error: not enough memory; close other programs or choose a smaller --ctx", err=True
                 )
                 ctx.exit(USER_ERROR)
+            if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+                click.echo(f"glmq: error: what is printed cannot be written: {error.strerror}", err=True)
+                ctx.exit(USER_ERROR)
             kind = type(error).__name__
             click.echo(f"glmq: internal error: {kind}: {error} (--debug shows where)", err=True)
             ctx.exit(INTERNAL_ERROR)
@@ -99,6 +103,9 @@ def _leave_quietly() -> NoReturn:
 @click.version_option(__version__, prog_name="glmq")
 def main() -> None:
     """GLM-4.5, 4.6 and 4.7 language models on ordinary CPUs, from quantized GGUF files."""
+    # A stream that was closed before the program began takes everything and shows nothing.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")

@@ -250,3 +250,22 @@ def test_a_cache_of_eight_bits_talks_too(small_path):
     )
     assert code == 0, err
     assert out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_behind_the_output_is_told_in_one_line(small_path):
+    command = [sys.executable, "-m", "glmq", "generate", small_path, "-p", "x", "--max-tokens", "3"]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=ENVIRONMENT, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1].startswith(
+        "glmq: error: what is printed cannot be written: No space"
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+def test_a_closed_output_takes_what_is_printed(small_path):
+    command = f'"{sys.executable}" -m glmq generate "{small_path}" -p x --max-tokens 3 >&-'
+    ended = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, env=ENVIRONMENT, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert "error" not in ended.stderr
