@@ -41,6 +41,8 @@ class Commands(click.Group):
         """Run, and tell errors in one line unless --debug asks for more."""
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            _leave_with_usage_error(error)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
@@ -51,13 +53,13 @@ class Commands(click.Group):
         except Exception as error:
             if ctx.meta.get("glmq.debug"):
                 raise
-            if isinstance(error, UserError):
-                click.echo(f"glmq: error: {error_line(error)}", err=True)
-                ctx.exit(USER_ERROR)
             if _is_lack_of_memory(error):
-                click.echo(
-                    "glmq: error: not enough memory; close other programs or choose a smaller --ctx", err=True
+                error = UserError(
+                    "not enough memory; close other programs or choose a smaller context", setting="n_ctx"
                 )
+            if isinstance(error, UserError):
+                command = self.get_command(ctx, ctx.invoked_subcommand or "")
+                click.echo(f"glmq: error: {error_line(error, command)}", err=True)
                 ctx.exit(USER_ERROR)
             if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
                 click.echo(f"glmq: error: what is printed cannot be written: {error.strerror}", err=True)
@@ -65,6 +67,24 @@ class Commands(click.Group):
             kind = type(error).__name__
             click.echo(f"glmq: internal error: {kind}: {error} (--debug shows where)", err=True)
             ctx.exit(INTERNAL_ERROR)
+
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> click.Context:
+        """The context of a command line, whose errors are told in one line."""
+        is_empty = not args
+        try:
+            return super().make_context(info_name, args, *more, **extra)
+        except click.UsageError as error:
+            if is_empty:  # the help text is shown
+                raise
+            _leave_with_usage_error(error)
+
+
+def _leave_with_usage_error(error: click.UsageError) -> NoReturn:
+    """End with what is wrong with the command line, and where to find what it may be."""
+    told = error.format_message().rstrip(".")
+    path = error.ctx.command_path if error.ctx else "glmq"
+    click.echo(f"glmq: error: {told[:1].lower()}{told[1:]} ({path} --help shows what there is)", err=True)
+    sys.exit(USER_ERROR)
 
 
 def _debug_option() -> click.Option:

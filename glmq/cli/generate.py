@@ -11,6 +11,7 @@ from ..sampling.recommendations import recommended
 from ..sampling.settings import Sampling
 from ..session import trained_context
 from .constraint_options import constraint_of, constraint_options
+from .option_groups import GroupedCommand, option_group
 from .options import ModelOptions, Status, model_options, open_model
 from .sampling_options import sampling_of, sampling_options
 from .stats import stats_line
@@ -22,20 +23,26 @@ if TYPE_CHECKING:
     from ..model import Model
 
 
-@click.command(short_help="Continue a text.")
+@click.command(short_help="Continue a text.", cls=GroupedCommand)
 @click.argument("model")
 @click.argument("dash", required=False, metavar="[-]")
-@click.option("-p", "--prompt", metavar="TEXT", help="The text to continue.")
-@click.option("-f", "--file", metavar="FILE", help="Continue the content of a file; - is standard input.")
-@click.option("-n", "--max-tokens", type=click.IntRange(min=0), metavar="N", help="End after N tokens.")
-@click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; may be repeated.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object with token ids, text and timings.")
-@click.option(
-    "--stats", is_flag=True, help="Tell in the end how much was read and how fast, on standard error."
+@option_group(
+    "Text",
+    click.option("-p", "--prompt", metavar="TEXT", help="The text to continue."),
+    click.option("-f", "--file", metavar="FILE", help="Continue the content of a file; - is standard input."),
+    click.option("-n", "--max-tokens", type=click.IntRange(min=0), metavar="N", help="End after N tokens."),
+    click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; may be repeated."),
 )
-@constraint_options
-@sampling_options
-@model_options
+@option_group("Text held to a form", constraint_options)
+@option_group("Sampling", sampling_options)
+@option_group("Model and memory", model_options)
+@option_group(
+    "Output",
+    click.option("--json", "as_json", is_flag=True, help="One JSON object with token ids, text and timings."),
+    click.option(
+        "--stats", is_flag=True, help="Tell in the end how much was read and how fast, on standard error."
+    ),
+)
 def generate(
     model: str,
     dash: str | None,

@@ -27,7 +27,7 @@ class Table:
     numbers: frozenset[int] = frozenset()
 
 
-@click.command()
+@click.command(short_help="Show what a GGUF file holds.")
 @click.argument("model")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with every value in full.")
 def inspect(model: str, as_json: bool) -> None:

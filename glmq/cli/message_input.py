@@ -40,6 +40,8 @@ def messages(
         try:
             text = session.prompt([("ansigreen bold", "> ")])
         except KeyboardInterrupt:
+            if session.default_buffer.text:  # on a very simple terminal, which has no keys of its own
+                continue
             if interrupted:
                 return
             interrupted = True

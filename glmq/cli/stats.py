@@ -28,8 +28,12 @@ def memory_line(model: Model) -> str:
     """Where the model's weights are, and how well that has worked so far."""
     if model.experts is None:
         where = "in memory" if model.file.in_memory else "mapped into memory"
-        return f"All {model.file.n_bytes / 1e9:.1f} GB of the model are {where}."
+        return f"All {_size(model.file.n_bytes)} of the model are {where}."
     return f"{model.experts.placement.line()} (--ram)\n{model.experts.statistics.line()}"
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
 
 
 def why_no_answer(answer: Answer) -> str | None:

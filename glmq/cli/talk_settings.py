@@ -111,7 +111,7 @@ def _view(name: str, text: str) -> Thinking:
     for view in THINKING_VIEWS:
         if text == view:
             return view
-    raise UserError(f"{name} is {', '.join(THINKING_VIEWS)}, not {text!r}")
+    raise UserError(f"{name} is {', '.join(THINKING_VIEWS[:-1])} or {THINKING_VIEWS[-1]}, not {text!r}")
 
 
 _OWN: dict[str, Any] = {

@@ -16,6 +16,7 @@ _ENCODINGS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 """Byte order marks that some systems put before a text, and what follows them."""
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def read_text(name: str | Path) -> str:
@@ -44,11 +45,23 @@ def piped_text() -> str:
 
 
 def piped_lines() -> Iterator[str]:
-    """Line after line, as they come, without those that are blank. Raises UserError when one is no text."""
-    for number, line in enumerate(sys.stdin.buffer):
-        text = _decoded(line, STANDARD_INPUT) if number == 0 else _decoded_as(line, "utf-8", STANDARD_INPUT)
-        if text.strip():
-            yield text.rstrip()
+    """Line after line, as they come, without those that are blank. Raises UserError when one is no text.
+
+    Of a text in UTF-16 they come when all of it is there.
+    """
+    for line in _lines_of_text():
+        if line.strip():
+            yield line.rstrip()
+
+
+def _lines_of_text() -> Iterator[str]:
+    first = sys.stdin.buffer.readline()
+    if first.startswith(_UTF_16):
+        yield from _decoded(first + sys.stdin.buffer.read(), STANDARD_INPUT).split("\n")
+        return
+    yield _decoded(first, STANDARD_INPUT)
+    for line in sys.stdin.buffer:
+        yield _decoded_as(line, "utf-8", STANDARD_INPUT)
 
 
 def _decoded(data: bytes, name: str) -> str:
@@ -60,6 +73,9 @@ def _decoded(data: bytes, name: str) -> str:
 
 def _decoded_as(data: bytes, encoding: str, name: str) -> str:
     try:
-        return data.decode(encoding)
+        text = data.decode(encoding)
     except UnicodeDecodeError:
-        raise UserError(f"{name} is no text in UTF-8; the model reads text only") from None
+        text = "\0"
+    if "\0" in text:  # in no text, but in most data, and in UTF-16 that has no mark
+        raise UserError(f"{name} is no text in UTF-8; the model reads text only")
+    return text

@@ -46,6 +46,7 @@ def test_a_byte_order_mark_is_no_part_of_the_message(answer):
 
 def test_text_from_systems_that_write_utf_16(answer):
     assert answer(stdin="Grüße".encode("utf-16")) == "Grüße"
+    assert answer("--lines", stdin="\nGrüße\r\n".encode("utf-16")) == "Grüße"
 
 
 def test_one_question_is_answered(answer):
@@ -85,6 +86,9 @@ def test_files_are_read_as_standard_input_is(small_path, tmp_path):
         (("Why?", "--lines"), b"", "--lines"),
         ((), b"\xff\xff", "UTF-8"),
         (("--lines",), b"\xff\n", "UTF-8"),
+        ((), b"PK\x03\x04\x00\x00", "UTF-8"),
+        ((), "no mark".encode("utf-16-le"), "UTF-8"),
+        (("--lines",), b"zero \0 byte\n", "UTF-8"),
     ),
 )
 def test_messages_that_cannot_be_are_refused(answer, arguments, stdin, told):

@@ -140,6 +140,27 @@ def test_a_bad_path_is_refused_in_one_line(tmp_path):
     assert "text.gguf" in refused("generate", tmp_path / "text.gguf", "-p", "x")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    (
+        (("--dance",), "(glmq --help shows what there is)"),
+        (("dance",), "no such command 'dance' (glmq --help"),
+        (("chat", "--dance"), "(glmq chat --help"),
+        (("chat", "a.gguf", "why", "how"), "(how) (glmq chat --help"),
+        (("chat", "--temp", "hot"), "'--temp': 'hot' is not"),
+        (("generate",), "missing argument 'MODEL'"),
+        (("bench", "-r", 0), "'--repetitions': 0 is not"),
+    ),
+)
+def test_a_command_line_that_is_wrong_is_refused_in_one_line(arguments, told):
+    assert told in refused(*arguments).replace("python -m glmq", "glmq")
+
+
+def test_errors_name_options_that_the_command_has(small_path):
+    assert refused("generate", small_path, "-p", "Hi", "--ctx", 10**6).endswith("choose at most that (--ctx)")
+    assert refused("bench", small_path, "-p", 10**6, "-n", 0).endswith("choose at most that")
+
+
 def test_debug_shows_the_traceback(tmp_path):
     code, _, err = run("inspect", tmp_path / "no-such.gguf", "--debug")
     assert code == 1

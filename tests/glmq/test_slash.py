@@ -53,6 +53,19 @@ def test_unknown_commands(talk):
     assert contents(talk)[0] == " /dance is how I begin"
 
 
+@pytest.mark.parametrize("name", [name for name, each in slash.COMMANDS.items() if not each.arguments])
+def test_commands_without_arguments_take_none(talk, name):
+    talk.say("one")
+    assert refused(talk, f"{name} now") == f"{name} stands alone, without 'now' behind it"
+    assert contents(talk) == ["one", "answer 1"]
+
+
+def test_a_setting_is_shown_by_its_name(talk):
+    talk.say("/set temp 0.5", "/set think on")
+    assert talk.say("/set temp") == "temperature 0.5"
+    assert talk.say("/set think ") == "think on"
+
+
 def test_undo_takes_turns_back(talk):
     talk.say("one", "two\nand more")
     assert talk.say("/undo") == "Taken back: two…"
@@ -265,7 +278,7 @@ def test_settings_go_back_to_what_suits_the_model(talk):
 
 @pytest.mark.parametrize(
     "line",
-    ("/set dance 1", "/set temp", "/set temp hot", "/set temp -1", "/set max_tokens few",
+    ("/set dance 1", "/set default 5", "/set temp hot", "/set temp -1", "/set max_tokens few",
      "/set markdown maybe", "/set stats maybe", "/set think_view loud", "/set order dance",
      "/set max_tokens 0", "/set think maybe"),
 )  # fmt: skip

@@ -28,7 +28,10 @@ def run(line: str, talk: Talk) -> str:
         raise UserError(
             f"there is no command {first}; /help lists them (a space before it makes it a message)"
         )
-    return COMMANDS[first].run(talk, f"{rest} {argument}".strip())
+    argument = f"{rest} {argument}".strip()
+    if argument and not COMMANDS[first].arguments:
+        raise UserError(f"{first} stands alone, without {argument.splitlines()[0][:40]!r} behind it")
+    return COMMANDS[first].run(talk, argument)
 
 
 def completers() -> dict[str, ArgumentCompleter | None]:

@@ -22,6 +22,10 @@ def _set(talk: Talk, argument: str) -> str:
     if not typed:
         return "\n".join(f"{name} {value}" for name, value in _all_settings(talk).items())
     name = setting_name(typed)
+    if name != "default" and not value.strip():
+        return f"{name} {_all_settings(talk)[name]}"
+    if name == "default" and value.strip():
+        raise UserError("/set default takes no value; /set NAME default resets one setting")
     talk.change_settings(changed(talk.settings, name, value))
     if name == "default":
         return "Tokens are drawn as suits the model from now on; /set shows how."
@@ -89,6 +93,8 @@ def _tokens(talk: Talk, argument: str) -> str:
 
 def _tools(talk: Talk, argument: str) -> str:
     tools = [tool["function"] for tool in talk.tools]
+    if talk.toolbox.definitions and not tools:
+        return "This model's chat template tells of no tools, so none are offered to it."
     if not tools:
         return "There are no tools; start with --tools FILE or --mcp COMMAND."
     return "\n".join(f"{tool['name']}  {tool.get('description', '').split(chr(10))[0]}" for tool in tools)
@@ -97,7 +103,9 @@ def _tools(talk: Talk, argument: str) -> str:
 COMMANDS = {
     "/think": SlashCommand("[TEXT]", "have this message, or all from now on, answered with thinking", _think),
     "/nothink": SlashCommand("[TEXT]", "the same without thinking", _nothink),
-    "/set": SlashCommand("[NAME VALUE]", "show all settings, or change one", _set, words(setting_names())),
+    "/set": SlashCommand(
+        "[NAME [VALUE]]", "show all settings, or one, or change it", _set, words(setting_names())
+    ),
     "/model": SlashCommand("[FILE]", "tell which model answers, or go on with another", _model, paths),
     "/tokens": SlashCommand("[TEXT]", "count the tokens of the conversation, or of a text", _tokens),
     "/tools": SlashCommand("", "list what the model may call", _tools),
