@@ -96,7 +96,7 @@ def test_chat_answers_each_line_of_a_pipe(small_path):
     assert err.count("tokens/s") == 4
     assert err.count("[prompt") == 2
     quiet = run(*arguments, "--no-stats", stdin="Hi\n\nAnd?\n")
-    assert quiet == (0, out, "")
+    assert quiet == (0, out, 2 * "Ended after 6 tokens, as max_tokens says.\n")
 
 
 def test_chat_takes_slash_commands_from_a_pipe(small_path, tmp_path):
@@ -258,7 +258,7 @@ def test_bench_json_has_the_names_of_llama_bench(small_path):
     ("arguments", "named"),
     [
         (["-p", "0", "-n", "0"], "nothing to measure"),
-        (["-d", "100000"], "--ctx"),
+        (["-d", "100000"], "of context; choose at most that"),
     ],
 )
 def test_bench_refuses_what_cannot_be_measured(small_path, arguments, named):

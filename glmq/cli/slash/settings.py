@@ -104,7 +104,7 @@ COMMANDS = {
     "/think": SlashCommand("[TEXT]", "have this message, or all from now on, answered with thinking", _think),
     "/nothink": SlashCommand("[TEXT]", "the same without thinking", _nothink),
     "/set": SlashCommand(
-        "[NAME [VALUE]]", "show all settings, or one, or change it", _set, words(setting_names())
+        "[NAME VALUE]", "show all settings, or that of NAME, or change it", _set, words(setting_names())
     ),
     "/model": SlashCommand("[FILE]", "tell which model answers, or go on with another", _model, paths),
     "/tokens": SlashCommand("[TEXT]", "count the tokens of the conversation, or of a text", _tokens),
