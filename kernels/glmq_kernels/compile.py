@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import re
 import sys
 import traceback
@@ -64,9 +65,12 @@ def main() -> None:
     # The kernels' order of instructions keeps in registers what belongs there; LLVM's scheduler, which
     # moves loads to the front, would not (a third more instructions, and half of the speed, in products).
     llvm.set_option("glmq", "-enable-misched=false")
-    for line in sys.stdin:
-        name, path = line.rstrip("\n").split("\t", 1)
-        print(compile_to_file(name, Path(path)).replace("\n", " "), flush=True)
+    try:
+        for line in sys.stdin:
+            name, path = line.rstrip("\n").split("\t", 1)
+            print(compile_to_file(name, Path(path)).replace("\n", " "), flush=True)
+    except BrokenPipeError:  # who asked is gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":
