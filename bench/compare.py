@@ -211,8 +211,8 @@ def report(folder: Path, n_pairs: int, types: Sequence[str]) -> str:
         for name, each in speeds.items()
     ]
     others = [
-        f"| demo model: prompt of 512 | {small.cells('prompt')} |",
-        f"| demo model: decode | {small.cells('decode')} |",
+        f"| demo model with int8 activations: prompt of 512 | {small.cells('prompt')} |",
+        f"| the same: decode | {small.cells('decode')} |",
         f"| Q4_0: decode after 16384 tokens, float16 cache | {deep.cells('decode')} |",
     ]
     if narrow:

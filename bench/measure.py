@@ -34,7 +34,8 @@ def start_glmq(args: argparse.Namespace, n_ctx: int) -> Engine:
     """glmq as it is."""
     import glmq
 
-    model = glmq.load(args.file, n_ctx=n_ctx, n_threads=args.threads, ram=args.ram)
+    # Both engines round activations to 8 bits, small models' too.
+    model = glmq.load(args.file, n_ctx=n_ctx, n_threads=args.threads, ram=args.ram, activations="int8")
     if args.without and model._program.residency is not None:
         from residency_variants import leave_out
 
