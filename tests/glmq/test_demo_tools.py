@@ -7,6 +7,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+from glmq_kernels.errors import UserError
 
 import glmq
 from glmq.demo import DEMOS, TOOLS_MODEL, model_file
@@ -73,6 +74,18 @@ def test_every_command_knows_the_name(arguments):
     code, out, err = run(*arguments)
     assert code == 0, err
     assert out
+
+
+def test_activations_are_float32_for_its_size_unless_the_user_says_otherwise(model, small_path):
+    assert model.activations == "f32"
+    with glmq.load("demo-tools", activations="int8") as other:
+        assert other.activations == "int8"
+        question = [{"role": "user", "content": "What is the capital of France?"}]
+        assert other.chat(question, thinking=False, sampling=SURE).run() == "The capital of France is Paris."
+    with glmq.load(small_path) as random_one:
+        assert random_one.activations == "int8"
+    with pytest.raises(UserError, match="activations of type 'f64' are not known; choose auto, int8 or f32"):
+        glmq.load("demo-tools", activations="f64")
 
 
 def test_it_thinks_and_closes_its_thinking(model):

@@ -8,9 +8,9 @@ from glmq_kernels.slots import N_TOKENS
 from glmq_kernels.tape import Tape
 
 
-def new_tape(team, n_tokens):
+def new_tape(team, n_tokens, activations="int8"):
     """A tape for batches of exactly `n_tokens`."""
-    tape = Tape(max_tokens=n_tokens, n_threads=team.n_threads)
+    tape = Tape(max_tokens=n_tokens, n_threads=team.n_threads, activations=activations)
     tape.state[N_TOKENS] = n_tokens
     return tape
 

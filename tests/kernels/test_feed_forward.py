@@ -14,9 +14,15 @@ from .runs import fill, floats, new_tape, run
 
 
 class Network:
-    """Random gate, up and down matrices of some experts. spoilt: a value in the first's, by name."""
+    """Random gate, up and down matrices of some experts.
 
-    def __init__(self, rng, n_experts, columns, width, type_name, down_type, up_type=None, spoilt=()):
+    spoilt: a value in the first's, by name. exact: whether activations are not rounded to 8 bits.
+    """
+
+    def __init__(
+        self, rng, n_experts, columns, width, type_name, down_type, up_type=None, spoilt=(), exact=False
+    ):
+        self.exact = exact
         self.types = (type_name, up_type or type_name, down_type)
         shapes = ((width, columns), (width, columns), (columns, width))
         self.bytes = [
@@ -36,13 +42,13 @@ class Network:
         gate, up, down = (
             dequantized(stack[expert], kind) for stack, kind in zip(self.bytes, self.types, strict=True)
         )
-        g = seen_by(x, self.types[0]) @ gate.T
-        hidden = g / (1 + np.exp(-g)) * (seen_by(x, self.types[1]) @ up.T)
-        return seen_by(hidden.astype(np.float32), self.types[2]) @ down.T
+        g = self._seen_by(x, self.types[0]) @ gate.T
+        hidden = g / (1 + np.exp(-g)) * (self._seen_by(x, self.types[1]) @ up.T)
+        return self._seen_by(hidden.astype(np.float32), self.types[2]) @ down.T
 
-
-def seen_by(x, type_name):
-    return x.astype(np.float64) if FORMATS[type_name].is_float else quantized_activation(x)
+    def _seen_by(self, x, type_name):
+        exact = self.exact or FORMATS[type_name].is_float
+        return x.astype(np.float64) if exact else quantized_activation(x)
 
 
 def assert_close(actual, expected):
@@ -101,18 +107,25 @@ def test_gate_and_up_of_different_types(team, n_tokens, gate_type, up_type):
     )
 
 
+@pytest.mark.parametrize("n_tokens", (1, 4, 30))
+@pytest.mark.parametrize("type_name", ("Q4_1", "Q8_0", "F16"))
+def test_routed_with_float_activations(team, n_tokens, type_name):
+    check_routed(team, n_tokens, 64, type_name, down_type="Q4_1", n_experts=5, top_k=2, activations="f32")
+
+
 def test_all_tokens_on_one_expert(team):
     check_routed(team, 40, 64, "Q4_0", n_experts=9, top_k=1, favourite=4)
 
 
 def check_routed(
     team, n_tokens, width, type_name, *, n_experts, top_k, down_type=None, up_type=None, favourite=None,
-    columns=96,
+    columns=96, activations="int8",
 ):  # fmt: skip
     rng = np.random.default_rng(n_tokens + width)
-    network = Network(rng, n_experts, columns, width, type_name, down_type or type_name, up_type)
+    exact = activations == "f32"
+    network = Network(rng, n_experts, columns, width, type_name, down_type or type_name, up_type, exact=exact)
     x = rng.standard_normal((n_tokens, columns)).astype(np.float32)
-    tape = new_tape(team, n_tokens)
+    tape = new_tape(team, n_tokens, activations)
     routing = Routing(n_tokens, n_experts, top_k)
     tiles = routing.max_tiles(n_tokens)
     source = operations.new_activation(tape, columns)
