@@ -56,7 +56,7 @@ def activation_type(wanted: str, file: GGUFFile) -> ActivationType:
         return cast("ActivationType", wanted)
     if wanted != "auto":
         raise UserError(
-            f"activations of type {wanted!r} are not known; choose auto or {' or '.join(ACTIVATION_TYPES)}",
+            f"activations of type {wanted!r} are not known; choose auto, {' or '.join(ACTIVATION_TYPES)}",
             setting="activations",
         )
     n_parameters = sum(info.n_elements for info in file.tensors.values())
