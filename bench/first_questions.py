@@ -4,7 +4,7 @@ python bench/first_questions.py [docs/first-questions.md]
 
 Each answer is one run of `glmq chat demo --seed N` with nothing else set. It is sensible when it says what
 the question's pattern asks for (a fact, or words that an answer to this question holds), in English, without
-running into the limit and without a loop. Patterns are no readers: read the page too.
+running into the limit, without a loop and without rambling. Patterns are no readers: read the page too.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "first-questions.md"
 SEEDS = range(1, 6)
 LIMIT = 512
+MOST_REPEATS = 5
 
 QUESTIONS = {
     "What is the capital of France?": r"\bParis\b",
@@ -65,19 +67,30 @@ def ask(question: str, seed: int) -> Said:
     assert found, done.stderr
     n_tokens, looped = int(found[1]), "repeated itself" in done.stderr
     text = done.stdout.strip()
+    return Said(text, is_sensible(question, text) and not looped and n_tokens < LIMIT, n_tokens, looped)
+
+
+def is_sensible(question: str, text: str) -> bool:
+    """Whether a text says what a question asks for, in English, no two words together more than five times."""
     in_english = sum(letter.isascii() for letter in text) >= 0.98 * len(text)
-    says_it = re.search(QUESTIONS[question], text, re.DOTALL) is not None
-    return Said(text, says_it and in_english and not looped and n_tokens < LIMIT, n_tokens, looped)
+    words = re.findall(r"\w+", text.lower())
+    most = max(Counter(zip(words, words[1:], strict=False)).values(), default=0)
+    return re.search(QUESTIONS[question], text, re.DOTALL) is not None and in_english and most <= MOST_REPEATS
 
 
-def main(page: Path) -> None:
-    """Ask all, tell how it went, and write the page."""
+def ask_all() -> dict[tuple[str, int], Said]:
+    """Ask all, and tell how it goes."""
     said = {}
     for question in QUESTIONS:
         for seed in SEEDS:
             answer = said[question, seed] = ask(question, seed)
             mark = "yes" if answer.sensible else "no"
             print(f"{question} [{seed}] {mark}, {answer.n_tokens} tokens: {answer.text[:300]!r}", flush=True)
+    return said
+
+
+def page_of(said: dict[tuple[str, int], Said]) -> str:
+    """The page that keeps them."""
     per_seed = [sum(said[question, seed].sensible for question in QUESTIONS) for seed in SEEDS]
     most = sum(sum(said[question, seed].sensible for seed in SEEDS) >= 4 for question in QUESTIONS)
     n = len(QUESTIONS)
@@ -87,8 +100,8 @@ def main(page: Path) -> None:
         f"`python bench/first_questions.py`: {n} ordinary first questions, each in a chat of its own,",
         f"`glmq chat demo --seed N` with N from {SEEDS[0]} to {SEEDS[-1]} and nothing else set. An answer",
         "counts as sensible when it holds what the question asks for (a pattern in the script), in English,",
-        f"ends before {LIMIT} tokens and does not loop. The facts in long answers are not checked: many are",
-        "wrong.",
+        f"ends before {LIMIT} tokens, does not loop and does not ramble (no two words together more than",
+        f"{MOST_REPEATS} times). The facts in long answers are not checked: many are wrong.",
         "",
         f"- Sensible answers of {n}, by seed: {', '.join(map(str, per_seed))}.",
         f"- Questions with a sensible answer for at least four of the five seeds: {most} of {n}.",
@@ -102,8 +115,8 @@ def main(page: Path) -> None:
             verdict = f"{answer.n_tokens} tokens" + ("" if answer.sensible else ", **not sensible**")
             lines += ["", f"Seed {seed} ({verdict}):", ""]
             lines += [f"> {line}".rstrip() for line in answer.text.splitlines()]
-    page.write_text("\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else PAGE)
+    (Path(sys.argv[1]) if len(sys.argv) > 1 else PAGE).write_text(page_of(ask_all()))
