@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -21,6 +22,7 @@ PAGE = ROOT / "docs" / "first-questions.md"
 SEEDS = range(1, 6)
 LIMIT = 512
 MOST_REPEATS = 5
+"""How often two words may stand together before an answer counts as rambling."""
 
 QUESTIONS = {
     "What is the capital of France?": r"\bParis\b",
@@ -71,10 +73,10 @@ def ask(question: str, seed: int) -> Said:
 
 
 def is_sensible(question: str, text: str) -> bool:
-    """Whether a text says what a question asks for, in English, no two words together more than five times."""
+    """Whether a text says what a question asks for, in English and without rambling."""
     in_english = sum(letter.isascii() for letter in text) >= 0.98 * len(text)
     words = re.findall(r"\w+", text.lower())
-    most = max(Counter(zip(words, words[1:], strict=False)).values(), default=0)
+    most = max(Counter(pairwise(words)).values(), default=0)
     return re.search(QUESTIONS[question], text, re.DOTALL) is not None and in_english and most <= MOST_REPEATS
 
 
