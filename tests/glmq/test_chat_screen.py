@@ -331,9 +331,9 @@ def test_ctrl_c_in_a_summary_changes_nothing(chat, tmp_path):
 
 
 def test_the_window_may_change_while_an_answer_streams(chat):
-    terminal = chat(["a</think>" + "word " * 60], seconds=0.01)
+    terminal = chat(["a</think>" + " ".join(f"word{i}" for i in range(60))], seconds=0.01)
     terminal.type("one")
-    terminal.wait_for("word word word")
+    terminal.wait_for("word0 word1")
     terminal.resize(40, 24)
     terminal.wait_for("[prompt")
     assert terminal.text.count("word") >= 60
