@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from glmq_kernels.errors import UserError
 
@@ -61,8 +61,6 @@ def json_schema_constraint(schema: str | Mapping[str, Any]) -> Constraint:
     What llguidance knows of JSON schema and its options under "x-guidance":
     https://github.com/guidance-ai/llguidance/blob/main/docs/json_schema.md. Raises UserError.
     """
-    from llguidance import LLMatcher
-
     if isinstance(schema, str):
         _check_characters(schema, "the JSON schema")
         try:
@@ -74,17 +72,41 @@ def json_schema_constraint(schema: str | Mapping[str, Any]) -> Constraint:
     if not isinstance(schema, Mapping):
         raise UserError("the JSON schema is refused: it must be an object, such as {}")
     try:
-        form = LLMatcher.grammar_from_json_schema(dict(schema), defaults={"whitespace_pattern": WHITE_SPACE})
-        (json_grammar,) = json.loads(form)["grammars"]
-    except ValueError as error:
-        raise UserError(f"the JSON schema is refused: {one_line(str(error))}") from None
+        json_schema = _plain_schema(schema)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"the JSON schema is refused: {error}") from None
     except RecursionError:
         raise UserError("the JSON schema is refused: it is nested too deeply") from None
-    grammars = [{"lark_grammar": f"start: @schema\n{OPTIONS}\n"}, {**json_grammar, "name": "schema"}]
+    options = json_schema.get("x-guidance", {})
+    if isinstance(options, dict):
+        json_schema["x-guidance"] = {"whitespace_pattern": WHITE_SPACE, **options}
+    grammars = [
+        {"lark_grammar": f"start: @schema\n{OPTIONS}\n"},
+        {"name": "schema", "json_schema": json_schema},
+    ]
     constraint = Constraint(json.dumps({"grammars": grammars}), "the JSON schema")
     if (message := _refusal(constraint)) is not None:
         raise UserError(f"the JSON schema is refused{place_of_fault(schema, message)}: {one_line(message)}")
     return constraint
+
+
+def _plain_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of plain JSON values. llguidance gets it as text, since a Ctrl-C while it walks through Python's
+    objects would come out as an error of the schema.
+
+    Raises ValueError, TypeError or RecursionError for what is no JSON, or a number of more than 64 bits.
+    """
+
+    def refuse(value: object) -> NoReturn:
+        raise TypeError(f"{str(value)[:40]} is no JSON value, or a number of more than 64 bits")
+
+    def integer(digits: str) -> int:
+        value = int(digits)
+        return value if -(2**63) <= value < 2**64 else refuse(digits)
+
+    text = json.dumps(dict(schema), default=refuse)
+    plain: dict[str, Any] = json.loads(text, parse_int=integer, parse_constant=refuse)
+    return plain
 
 
 def grammar_constraint(text: str) -> Constraint:

@@ -9,10 +9,6 @@ EXPRESSION = re.compile(r"invalid regex .*? \(in .*?\): |invalid regex ", re.DOT
 PARSE_ERROR = re.compile(r"regex parse error:\n    (.*?)\n    ( *)\^.*?\nerror: (.*)", re.DOTALL)
 PICTURE = re.compile(r"\s*(\d+ \||\^)")
 REWORDED = (
-    (
-        r"^(?:ValueError: )?Value is not JSON serializable: (.{0,40}).*",
-        r"\1 is no JSON value, or a number of more than 64 bits",
-    ),
     (r"^failed to compile JSON schema: ", ""),
     (r"Unimplemented keys: \[(.*)\]", r"these keywords cannot be followed: \1"),
     (r"Resource '(.*?)' is not present.*", r"\1 is not in the schema itself, and nothing is fetched"),
