@@ -25,11 +25,11 @@ from typing import Any
 
 import numpy as np
 from glmq_convert.conversion import convert
-from glmq_kernels import isa
-from glmq_kernels.cache_folder import cache_folder
-from glmq_kernels.formats import FORMATS
-from glmq_kernels.limits import dot_peak, read_bandwidth
-from glmq_kernels.team import Team
+from glmq_kernels.formats.types import FORMATS
+from glmq_kernels.jit import isa
+from glmq_kernels.jit.cache_folder import cache_folder
+from glmq_kernels.ops.machine_peak.operation import dot_peak, read_bandwidth
+from glmq_kernels.threads.thread_pool import ThreadPool
 from synthetic import write_air, write_checkpoint
 
 from glmq import demo
@@ -88,19 +88,19 @@ def measure(engine: str, path: Path, *options: str, isa_name: str = "") -> dict[
 def compare(path: Path, n_pairs: int, *options: str, isa_name: str = "") -> Compared:
     """Both engines in turn, the order changing from pair to pair; the best run of a process counts."""
     found = Compared()
-    team = Team(THREADS)
+    thread_pool = ThreadPool(THREADS)
     data = np.memmap(path, np.uint8, "r")[:MEASURED_BYTES]
     options = options or ("--repeat", "2", "--decode", "48")
     measure("glmq", path, "--prompt", "8", "--decode", "1", "--repeat", "1", isa_name=isa_name)  # compiles
     for i in range(n_pairs):
-        found.bandwidth.append(read_bandwidth(team, data))
-        found.dot_peak.append(dot_peak(team))
+        found.bandwidth.append(read_bandwidth(thread_pool, data))
+        found.dot_peak.append(dot_peak(thread_pool))
         for engine in ("glmq", "llama.cpp")[:: 1 if i % 2 else -1]:
             if engine == "glmq":
                 found.glmq.append(measure(engine, path, *options, isa_name=isa_name))
             else:
                 found.llama_cpp.append(measure(engine, path, *options))
-    team.close()
+    thread_pool.close()
     return found
 
 

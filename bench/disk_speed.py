@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from glmq_kernels.memory import address_of
-from glmq_kernels.reader import DirectFile, Part, Reader, Request, aligned_memory, room_for
+from glmq_kernels.arrays import address_of
+from glmq_kernels.disk_reads.disk_reader import DirectFile, Part, Reader, Request, aligned_memory, room_for
 
 from glmq.gguf import open_gguf
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from control_group import run_limited
 from disk_speed import DEEP, SHALLOW, direct_read_speeds, layout_speeds
-from glmq_kernels.cache_folder import cache_folder
+from glmq_kernels.jit.cache_folder import cache_folder
 from synthetic import write_air
 
 HERE = Path(__file__).parent

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from glmq_kernels.tape import Tape
-from glmq_kernels.team import Team
+from glmq_kernels.threads.tape import Tape
+from glmq_kernels.threads.thread_pool import ThreadPool
 
 from glmq.experts.residency import Residency
 from glmq.experts.slab import ExpertLayer
@@ -12,7 +12,7 @@ from glmq.experts.slab import ExpertLayer
 class WithoutOverlap(Residency):
     """A token's experts are computed when all of them are there, not before."""
 
-    def _one_token(self, layer: ExpertLayer, tape: Tape, team: Team) -> int:
+    def _one_token(self, layer: ExpertLayer, tape: Tape, thread_pool: ThreadPool) -> int:
         wanted = [(layer.index, expert) for expert in layer.routing.chosen[0].tolist()]
         present = self._look_up(wanted)
         arriving = {

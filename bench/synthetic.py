@@ -13,8 +13,8 @@ import numpy as np
 from glmq_convert import glm4_moe
 from glmq_convert.config import Glm4MoeConfig
 from glmq_convert.writer import write_gguf
-from glmq_kernels.file_writing import check_target
-from glmq_kernels.formats import FORMATS
+from glmq_kernels.files.file_writing import check_target
+from glmq_kernels.formats.types import FORMATS
 
 FIELDS: dict[str, list[tuple[int, float]]] = {
     "Q4_0": [(0, 4.3e-3)], "Q4_1": [(0, 4.3e-3), (2, -3.3e-2)], "Q5_0": [(0, 2.2e-3)],

@@ -39,7 +39,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from glmq_kernels.errors import UserError
-    from glmq_kernels.file_writing import FileExists
+    from glmq_kernels.files.file_writing import FileExists
 
     from .chat.answer import Answer
     from .chat.events import ContentText, ReasoningText, ToolCallBegin, ToolCallEnd, ToolCallText

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 from glmq_kernels.errors import UserError
-from glmq_kernels.limits import dot_peak, read_bandwidth
-from glmq_kernels.team import Team
+from glmq_kernels.ops.machine_peak.operation import dot_peak, read_bandwidth
+from glmq_kernels.threads.thread_pool import ThreadPool
 
 from .memory_plan import peak_memory
 from .model import Model, load
@@ -118,12 +118,12 @@ def run(path: Path, plan: Plan, tell: Callable[[Result], None], status: Callable
 
 
 def _limits(model: Model) -> Limits:
-    team = Team(model.n_threads)
+    thread_pool = ThreadPool(model.n_threads)
     most = MEASURED_BYTES if model.experts is None else MEASURED_OF_CACHED
     try:
-        return Limits(read_bandwidth(team, model.file.first_bytes(most)), dot_peak(team))
+        return Limits(read_bandwidth(thread_pool, model.file.first_bytes(most)), dot_peak(thread_pool))
     finally:
-        team.close()
+        thread_pool.close()
 
 
 def _measure(

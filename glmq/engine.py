@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable
 
 import numpy as np
-from glmq_kernels.compilation import Progress
-from glmq_kernels.store import kernels
-from glmq_kernels.team import KERNELS as TEAM_KERNELS
-from glmq_kernels.team import Team
+from glmq_kernels.jit.compilation import Progress
+from glmq_kernels.jit.store import kernels
+from glmq_kernels.threads.thread_pool import KERNELS as POOL_KERNELS
+from glmq_kernels.threads.thread_pool import ThreadPool
 
 from .errors import LoadedBeforeFork, ModelClosed
 from .gguf import GGUFFile
@@ -42,9 +42,9 @@ class Engine:
         self._running = self._closing = False
         self._then: Callable[[], None] | None = None
         self._program: Program | None = program
-        kernels([*program.tape.kernel_names(), *TEAM_KERNELS], progress)
+        kernels([*program.tape.kernel_names(), *POOL_KERNELS], progress)
         program.tape.finish()
-        self._team = Team(n_threads)
+        self._thread_pool = ThreadPool(n_threads)
 
     @property
     def closed(self) -> bool:
@@ -73,7 +73,7 @@ class Engine:
             assert self._program is not None
             self._running = True
             try:
-                self._program.run(self._team, tokens, n_past, cache, logits, len(tokens) - len(logits))
+                self._program.run(self._thread_pool, tokens, n_past, cache, logits, len(tokens) - len(logits))
             finally:
                 self._running = False
                 self._end()
@@ -100,7 +100,7 @@ class Engine:
             return
         if self._program.residency is not None:
             self._program.residency.settle()
-        self._team.close()
+        self._thread_pool.close()
         self._program = None  # and so the weights that it keeps in memory
         then()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from glmq_kernels.compilation import Progress
+from glmq_kernels.jit.compilation import Progress
 
 from .experts.disk import Disk
 from .gguf import GGUFFile

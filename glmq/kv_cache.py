@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from glmq_kernels.cache_layout import CAPACITY_UNIT, position_bytes
+from glmq_kernels.arrays import aligned_zeros
 from glmq_kernels.errors import UserError
-from glmq_kernels.memory import aligned_zeros
+from glmq_kernels.ops.attention.cache_layout import CAPACITY_UNIT, position_bytes
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import cast
 
-from glmq_kernels.cache_layout import CACHE_TYPES
-from glmq_kernels.compilation import Progress
 from glmq_kernels.errors import UserError
-from glmq_kernels.tape import ACTIVATION_TYPES, ActivationType
+from glmq_kernels.jit.compilation import Progress
+from glmq_kernels.ops.attention.cache_layout import CACHE_TYPES
+from glmq_kernels.threads.tape import ACTIVATION_TYPES, ActivationType
 
 from .argument_checks import check_count
 from .engine import BATCH

@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-from glmq_kernels.compilation import Progress
 from glmq_kernels.errors import UserError
-from glmq_kernels.strings import prepare
-from glmq_kernels.tape import Work
-from glmq_kernels.team import usable_cores
+from glmq_kernels.files.string_offsets import prepare
+from glmq_kernels.jit.compilation import Progress
+from glmq_kernels.threads.tape import Work
+from glmq_kernels.threads.thread_pool import usable_cores
 
 from .argument_checks import (
     check_call,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from glmq_kernels.memory import address_of
-from glmq_kernels.operations import float_rows
-from glmq_kernels.slots import (
+from glmq_kernels.arrays import address_of
+from glmq_kernels.ops.batch_state import (
     CAPACITY,
     FIRST_OUTPUT,
     KEYS,
@@ -18,8 +17,9 @@ from glmq_kernels.slots import (
     TOKENS,
     VALUES,
 )
-from glmq_kernels.tape import Tape
-from glmq_kernels.team import Team
+from glmq_kernels.ops.operations import float_rows
+from glmq_kernels.threads.tape import Tape
+from glmq_kernels.threads.thread_pool import ThreadPool
 
 from .experts.residency import OnRouting, Residency
 from .experts.slab import ExpertLayer
@@ -66,7 +66,7 @@ class Program:
 
     def run(
         self,
-        team: Team,
+        thread_pool: ThreadPool,
         tokens: np.ndarray,
         n_past: int,
         cache: KVCache,
@@ -92,13 +92,13 @@ class Program:
         state[CAPACITY] = cache.capacity
         state[LOGITS], state[TOKENS] = address_of(logits), address_of(tokens)
         if self.residency is not None:
-            self.residency.run(self.tape, team, self.on_routing)
+            self.residency.run(self.tape, thread_pool, self.on_routing)
         elif self.on_routing is not None:
             first = 0
             for layer in self.expert_layers:
-                self.tape.run(team, first, layer.after_routing)
+                self.tape.run(thread_pool, first, layer.after_routing)
                 self.on_routing(layer, n)
                 first = layer.after_routing
-            self.tape.run(team, first)
+            self.tape.run(thread_pool, first)
         else:
-            self.tape.run(team)
+            self.tape.run(thread_pool)

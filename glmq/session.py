@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 import numpy as np
+from glmq_kernels.arrays import copy_of, zeros
 from glmq_kernels.errors import UserError
-from glmq_kernels.memory import copy_of, zeros
 
 from .commit_file import Commit
 from .engine import Engine

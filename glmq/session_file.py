@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from glmq_kernels.cache_layout import CAPACITY_UNIT, LAYOUT
 from glmq_kernels.errors import UserError
-from glmq_kernels.file_writing import FileExists, cannot_be_written, replacing_open
-from glmq_kernels.team import usable_cores
+from glmq_kernels.files.file_writing import FileExists, cannot_be_written, replacing_open
+from glmq_kernels.ops.attention.cache_layout import CAPACITY_UNIT, LAYOUT
+from glmq_kernels.threads.thread_pool import usable_cores
 
 from .commit_file import MAGIC, Commit, Content, Save, checksum, read_at, read_commits, read_contents
 from .errors import ContextFull, WrongSession

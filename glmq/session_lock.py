@@ -9,8 +9,8 @@ from io import FileIO
 from pathlib import Path
 
 from glmq_kernels.errors import UserError
-from glmq_kernels.file_lock import lock_owner, try_lock
-from glmq_kernels.file_writing import Target, cannot_be_written, check_unprotected, followed, status_of
+from glmq_kernels.files.file_lock import lock_owner, try_lock
+from glmq_kernels.files.file_writing import Target, cannot_be_written, check_unprotected, followed, status_of
 
 POLL_SECONDS = 0.02
 

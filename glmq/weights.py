@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from glmq_kernels.arrays import ROW_PADDING, aligned_zeros
+from glmq_kernels.disk_reads.disk_reader import Part
 from glmq_kernels.errors import UserError
-from glmq_kernels.formats import FORMATS
-from glmq_kernels.memory import ROW_PADDING, aligned_zeros
-from glmq_kernels.operands import Experts, Matrix, matrix_of
-from glmq_kernels.reader import Part
+from glmq_kernels.formats.types import FORMATS
+from glmq_kernels.ops.operands import Experts, Matrix, matrix_of
 
 from .experts.disk import Disk
 from .gguf import GET_IT_AGAIN, GGUFFile

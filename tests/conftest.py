@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from glmq_kernels import isa
+from glmq_kernels.jit import isa
 
 
 @pytest.fixture(params=isa.levels())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gguf
 from glmq_kernels.errors import UserError
-from glmq_kernels.file_writing import Target, check_target, is_being_written
+from glmq_kernels.files.file_writing import Target, check_target, is_being_written
 
 from . import glm4_moe
 from .checkpoint import Checkpoint, open_checkpoint, quantized_tensor

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from glmq_kernels.formats import FORMATS
+from glmq_kernels.formats.types import FORMATS
 
 
 class Weights(Protocol):

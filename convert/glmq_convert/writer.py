@@ -18,9 +18,9 @@ from pathlib import Path
 import gguf
 import numpy as np
 from glmq_kernels.errors import UserError
-from glmq_kernels.file_writing import Target, cannot_be_written, replacing
-from glmq_kernels.quantize import UnfitWeightError, quantize_rows
-from glmq_kernels.team import usable_cores
+from glmq_kernels.files.file_writing import Target, cannot_be_written, replacing
+from glmq_kernels.formats.quantize import UnfitWeightError, quantize_rows
+from glmq_kernels.threads.thread_pool import usable_cores
 
 from .plan import PlannedTensor, Weights
 

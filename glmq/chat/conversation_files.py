@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from glmq_kernels.errors import UserError
-from glmq_kernels.file_writing import Kind, check_target, write_file
+from glmq_kernels.files.file_writing import Kind, check_target, write_file
 
 from ..session_file import is_session_file, read_extra
 from .conversation import Conversation

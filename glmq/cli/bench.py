@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
-from glmq_kernels.cache_layout import CACHE_TYPES
+from glmq_kernels.ops.attention.cache_layout import CACHE_TYPES
 
 from .options import Status, activations_option, load_option, model_path, ram_option
 

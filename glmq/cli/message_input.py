@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from glmq_kernels.cache_folder import cache_folder
 from glmq_kernels.errors import UserError
+from glmq_kernels.jit.cache_folder import cache_folder
 
 from .terminal import note, prompt_output
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import click
 from glmq_kernels.errors import UserError
-from glmq_kernels.file_writing import FileExists
+from glmq_kernels.files.file_writing import FileExists
 
 from .terminal import ask
 

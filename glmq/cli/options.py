@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
-from glmq_kernels.cache_layout import CACHE_TYPES
-from glmq_kernels.file_writing import Target, check_target
-from glmq_kernels.tape import ACTIVATION_TYPES
+from glmq_kernels.files.file_writing import Target, check_target
+from glmq_kernels.ops.attention.cache_layout import CACHE_TYPES
+from glmq_kernels.threads.tape import ACTIVATION_TYPES
 
 from .live_region import terminal_size
 from .named_files import file_option, overwriting

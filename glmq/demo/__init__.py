@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from glmq_kernels.compilation import Progress
+from glmq_kernels.jit.compilation import Progress
 
 from . import smollm2
 

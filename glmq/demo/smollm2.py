@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from glmq_kernels.cache_folder import cache_folder
-from glmq_kernels.compilation import Progress
 from glmq_kernels.errors import UserError
-from glmq_kernels.file_writing import check_target, replacing
+from glmq_kernels.files.file_writing import check_target, replacing
+from glmq_kernels.jit.cache_folder import cache_folder
+from glmq_kernels.jit.compilation import Progress
 
 from ..chat.limits import END_LOOPS_KEY, MAX_TOKENS_KEY
 from ..gguf import GGUFFile, StringArray, open_gguf

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from glmq_kernels.arrays import address_of
+from glmq_kernels.disk_reads.disk_reader import ALIGNMENT, DirectFile, Part, Reader, aligned_memory, room_for
 from glmq_kernels.errors import UserError
-from glmq_kernels.memory import address_of
-from glmq_kernels.reader import ALIGNMENT, DirectFile, Part, Reader, aligned_memory, room_for
 
 from ..gguf.tensors import TensorInfo
 from .fetching import read_now

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from glmq_kernels.disk_reads.disk_reader import Part, Reader, Request, check
+from glmq_kernels.disk_reads.layout import DROPPED, PENDING
 from glmq_kernels.errors import UserError
-from glmq_kernels.reader import Part, Reader, Request, check
-from glmq_kernels.reader_board import DROPPED, PENDING
 
 from .policy import Expert, ExpertCache
 from .slab import ExpertLayer, Slab

@@ -8,9 +8,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-from glmq_kernels.cache_folder import cache_folder
 from glmq_kernels.errors import UserError
-from glmq_kernels.file_writing import check_target, write_file
+from glmq_kernels.files.file_writing import check_target, write_file
+from glmq_kernels.jit.cache_folder import cache_folder
 
 from .policy import Expert
 

@@ -15,9 +15,9 @@ from itertools import islice
 from typing import TypeVar
 
 import numpy as np
-from glmq_kernels.slots import N_TOKENS
-from glmq_kernels.tape import Tape
-from glmq_kernels.team import Team
+from glmq_kernels.ops.batch_state import N_TOKENS
+from glmq_kernels.threads.tape import Tape
+from glmq_kernels.threads.thread_pool import ThreadPool
 
 from .fetching import Fetch, Fetching
 from .policy import Expert, ExpertCache
@@ -50,7 +50,7 @@ class Residency:
         self._unfinished = False
         self._all_fit = cache.n_slots >= self.uses.size
 
-    def run(self, tape: Tape, team: Team, on_routing: OnRouting | None = None) -> None:
+    def run(self, tape: Tape, thread_pool: ThreadPool, on_routing: OnRouting | None = None) -> None:
         """Run the tape for the batch that its state describes.
 
         Raises UserError when experts cannot be read. Whatever ends it early, the next run puts right.
@@ -63,15 +63,15 @@ class Residency:
         read_before = self._fetching.bytes_read
         first = 0
         for layer in self._layers:
-            tape.run(team, first, layer.after_routing)
+            tape.run(thread_pool, first, layer.after_routing)
             self._fetching.free_passing()
             if on_routing is not None:
                 on_routing(layer, int(tape.state[N_TOKENS]))
             if tape.state[N_TOKENS] == 1:
-                first = self._one_token(layer, tape, team)
+                first = self._one_token(layer, tape, thread_pool)
             else:
-                first = self._many_tokens(layer, tape, team)
-        tape.run(team, first, tape.n_operations)
+                first = self._many_tokens(layer, tape, thread_pool)
+        tape.run(thread_pool, first, tape.n_operations)
         self._unfinished = False
         self.statistics.tokens += int(tape.state[N_TOKENS])
         self.statistics.bytes_read += self._fetching.bytes_read - read_before
@@ -122,7 +122,7 @@ class Residency:
         self.statistics.misses += len(wanted) - len(present)
         return present
 
-    def _one_token(self, layer: ExpertLayer, tape: Tape, team: Team) -> int:
+    def _one_token(self, layer: ExpertLayer, tape: Tape, thread_pool: ThreadPool) -> int:
         """The routed experts of one token. Gives the number of the operation to go on with."""
         routing = layer.routing
         wanted = [(layer.index, expert) for expert in routing.chosen[0].tolist()]
@@ -133,20 +133,20 @@ class Residency:
             if expert not in present
         }
         if layer.guess is not None and not self._all_fit and self._guesses.worth_it():
-            tape.run(team, layer.after_routing, layer.shared)
+            tape.run(thread_pool, layer.after_routing, layer.shared)
             self._guess(self._layers[layer.index + 1], layer.guess.chosen[0].tolist(), GUESSES)
         if not arriving:
             return layer.shared
         routing.select_choices([wanted.index(expert) for expert in present])
-        tape.run(team, layer.shared, layer.gate_up + bool(present))
+        tape.run(thread_pool, layer.shared, layer.gate_up + bool(present))
         while arriving:
             arrived = self._await_some(arriving)
             routing.select_choices(arrived)
             for choice in arrived:
                 self._fetching.arrive(arriving.pop(choice))
-            tape.run(team, layer.gate_up, layer.gate_up + 1)
+            tape.run(thread_pool, layer.gate_up, layer.gate_up + 1)
         routing.select_all()
-        tape.run(team, layer.gate_up + 1, layer.end)
+        tape.run(thread_pool, layer.gate_up + 1, layer.end)
         return layer.end
 
     def _ask(self, layer: ExpertLayer, expert: Expert, wanted: Sequence[Expert]) -> Fetch:
@@ -180,7 +180,7 @@ class Residency:
                 return arrived
             self._fetching.wait(seen)
 
-    def _many_tokens(self, layer: ExpertLayer, tape: Tape, team: Team) -> int:
+    def _many_tokens(self, layer: ExpertLayer, tape: Tape, thread_pool: ThreadPool) -> int:
         """The routed experts of a batch, in order. Gives the number of the operation to go on with."""
         routing = layer.routing
         counts = np.diff(routing.offsets)
@@ -197,8 +197,8 @@ class Residency:
         self._fetching.abandon_others([expert for _, members in groups[:2] for expert in members])
         asked = [self._ask_all(layer, groups[0][1], stay)]
         guesses = layer.guess is not None and self._guesses.worth_it()
-        tape.run(team, layer.after_routing if guesses else layer.shared, layer.gate_up)
-        tape.run(team, layer.gate_up + 1, layer.down)
+        tape.run(thread_pool, layer.after_routing if guesses else layer.shared, layer.gate_up)
+        tape.run(thread_pool, layer.gate_up + 1, layer.down)
         for i, (experts, members) in enumerate(groups):
             if i + 1 < len(groups):
                 asked.append(self._ask_all(layer, groups[i + 1][1], stay))
@@ -208,8 +208,8 @@ class Residency:
                 for expert in self._await_some(asked[i]):
                     self._fetching.arrive(asked[i].pop(expert))
             routing.select_experts(experts)
-            tape.run(team, layer.gate_up, layer.gate_up + 1)
-            tape.run(team, layer.down, layer.end)
+            tape.run(thread_pool, layer.gate_up, layer.gate_up + 1)
+            tape.run(thread_pool, layer.down, layer.end)
             self._keep_busiest(layer.index, members, experts.stop)
             self._fetching.free_passing()
         if guesses:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from glmq_kernels.memory import address_of
-from glmq_kernels.operands import Experts, Routing
-from glmq_kernels.reader import Part, aligned_memory, room_for
+from glmq_kernels.arrays import address_of
+from glmq_kernels.disk_reads.disk_reader import Part, aligned_memory, room_for
+from glmq_kernels.ops.operands import Experts, Routing
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import numpy as np
-from glmq_kernels.file_writing import Kind, cannot_be_written, check_target, replacing
+from glmq_kernels.files.file_writing import Kind, cannot_be_written, check_target, replacing
 
 from .slab import ExpertLayer
 

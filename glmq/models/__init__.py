@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 from glmq_kernels.errors import UserError
-from glmq_kernels.tape import ActivationType
+from glmq_kernels.threads.tape import ActivationType
 
 from ..gguf import GGUFFile
 from ..program import Program

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from glmq_kernels import operations as ops
 from glmq_kernels.errors import UserError
-from glmq_kernels.operands import Activation, Experts, Matrix
-from glmq_kernels.tape import ActivationType, Tape
+from glmq_kernels.ops import operations as ops
+from glmq_kernels.ops.operands import Activation, Experts, Matrix
+from glmq_kernels.threads.tape import ActivationType, Tape
 
 from ..gguf import GET_IT_AGAIN, GGUFFile, StringArray
 from ..kv_cache import CacheShape
@@ -164,11 +164,11 @@ class Decoder:
         """x += W_down (silu(W_gate normed) * W_up normed), dense."""
         self.dense(self.weights.experts(f"blk.{layer}", "", self.hidden_size, width))
 
-    def dense(self, network: Experts, *, meet: bool = True) -> None:
-        """The same for given matrices, up to the down product; with `meet` that as well."""
+    def dense(self, network: Experts, *, barrier: bool = True) -> None:
+        """The same for given matrices, up to the down product; with `barrier` that as well."""
         hidden = self.hidden(network.gate.rows)
-        ops.gate_up(self.tape, network, self.normed, self.normed, None, hidden, meet=meet)
-        if meet:
+        ops.gate_up(self.tape, network, self.normed, self.normed, None, hidden, barrier=barrier)
+        if barrier:
             ops.down(self.tape, network, hidden, None, self.x)
 
     def hidden(self, width: int) -> Activation:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from glmq_kernels import operations as ops
 from glmq_kernels.errors import UserError
-from glmq_kernels.operands import Activation, Routing
-from glmq_kernels.tape import ActivationType
+from glmq_kernels.ops import operations as ops
+from glmq_kernels.ops.operands import Activation, Routing
+from glmq_kernels.threads.tape import ActivationType
 
 from ..experts.slab import ExpertLayer
 from ..gguf import GET_IT_AGAIN, GGUFFile
@@ -206,11 +206,11 @@ class ExpertLayers:
         if config.n_shared_experts:
             width = config.shared_width
             shared = weights.experts(prefix, "_shexp", config.hidden_size, width)
-            decoder.dense(shared, meet=False)
+            decoder.dense(shared, barrier=False)
         gate_up = tape.n_operations
         ops.gate_up(tape, routed, decoder.normed, self.gathered, self.routing, self.hidden)
         if config.n_shared_experts:
-            ops.down(tape, shared, decoder.hidden(width), None, decoder.x, meet=False)
+            ops.down(tape, shared, decoder.hidden(width), None, decoder.x, barrier=False)
         down = tape.n_operations
         ops.down(tape, routed, self.hidden, self.routing, decoder.x)
         decoder.program.expert_layers.append(

@@ -6,7 +6,7 @@ GGUF files of this architecture hold q and k with their rows permuted so that ro
 from __future__ import annotations
 
 from glmq_kernels.errors import UserError
-from glmq_kernels.tape import ActivationType
+from glmq_kernels.threads.tape import ActivationType
 
 from ..gguf import GGUFFile
 from ..program import Program

@@ -15,7 +15,7 @@ from glmq_convert import writer
 from glmq_convert.conversion import convert
 from glmq_convert.general import checkpoint_name
 from glmq_kernels.errors import UserError
-from glmq_kernels.file_writing import check_target, replacing
+from glmq_kernels.files.file_writing import check_target, replacing
 
 from glmq.gguf import open_gguf
 from glmq.tokenizer import load_tokenizer

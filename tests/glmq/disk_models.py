@@ -9,8 +9,8 @@ import random
 import time
 from collections import Counter
 
-from glmq_kernels.reader import room_for
-from glmq_kernels.reader_board import (
+from glmq_kernels.disk_reads.disk_reader import room_for
+from glmq_kernels.disk_reads.layout import (
     REQUEST_ADDRESS,
     REQUEST_BYTES,
     REQUEST_FILE,

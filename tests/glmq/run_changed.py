@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from glmq_kernels.errors import UserError
-from glmq_kernels.team import usable_cores
+from glmq_kernels.threads.thread_pool import usable_cores
 
 import glmq
 from glmq.experts import placement

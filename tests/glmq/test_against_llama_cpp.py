@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from glmq_kernels.formats import FORMATS
+from glmq_kernels.formats.types import FORMATS
 
 import glmq
 

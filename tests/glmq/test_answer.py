@@ -7,8 +7,8 @@ import re
 from functools import partial
 
 import pytest
+from glmq_kernels.disk_reads.disk_reader import Reader
 from glmq_kernels.errors import UserError
-from glmq_kernels.reader import Reader
 
 import glmq
 from glmq.chat.answer import Answer

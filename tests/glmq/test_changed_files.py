@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from glmq_kernels import reader as reader_module
+from glmq_kernels.disk_reads import disk_reader as reader_module
 
 import glmq
 from glmq import file_contents

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from glmq_kernels.cache_folder import cache_folder
+from glmq_kernels.jit.cache_folder import cache_folder
 
 pytest.importorskip("pexpect")
 pytest.importorskip("pyte")

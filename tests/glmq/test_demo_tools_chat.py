@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from glmq_kernels.cache_folder import cache_folder
+from glmq_kernels.jit.cache_folder import cache_folder
 
 from .test_command_line import run
 

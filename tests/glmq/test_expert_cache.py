@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from glmq_kernels.file_writing import FileExists
+from glmq_kernels.files.file_writing import FileExists
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from glmq_kernels.reader import Reader
+from glmq_kernels.disk_reads.disk_reader import Reader
 
 import glmq
 from bench.control_group import memory_limit

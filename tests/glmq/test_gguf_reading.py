@@ -9,8 +9,8 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
-from glmq_kernels.formats import FORMATS
-from glmq_kernels.strings import string_offsets
+from glmq_kernels.files.string_offsets import string_offsets
+from glmq_kernels.formats.types import FORMATS
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from glmq_kernels import reader as reader_module
+from glmq_kernels.disk_reads import disk_reader as reader_module
 
 import glmq
 from glmq.experts import disk as disk_module

@@ -11,7 +11,7 @@ import threading
 import numpy as np
 import pytest
 from glmq_kernels.errors import UserError
-from glmq_kernels.file_writing import FileExists
+from glmq_kernels.files.file_writing import FileExists
 
 import glmq
 from glmq import commit_file, session_file

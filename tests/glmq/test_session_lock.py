@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from glmq_kernels.errors import UserError
-from glmq_kernels.file_writing import FileExists
+from glmq_kernels.files.file_writing import FileExists
 
 import glmq
 from glmq import session_file

@@ -10,14 +10,14 @@ import re
 import sys
 
 import llvmlite.binding as llvm
-from glmq_kernels import isa
+from glmq_kernels.jit import isa
 
 TRIPLE = "aarch64-unknown-linux-gnu"
 
 
 def instructions(name):
-    from glmq_kernels.compile import compile_module
-    from glmq_kernels.native.simd import FOREIGN_PREFIX
+    from glmq_kernels.jit.compile import compile_module
+    from glmq_kernels.simd.vectors import FOREIGN_PREFIX
 
     machine = isa.target_machine(isa.NEON, TRIPLE)
     text = str(compile_module(name)).replace(FOREIGN_PREFIX, "")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gguf
 import numpy as np
-from glmq_kernels.formats import FORMATS
-from glmq_kernels.tiles import FEW, takes_bfloat
+from glmq_kernels.formats.types import FORMATS
+from glmq_kernels.gemm.sizes import FEW, takes_bfloat
 
 HALF_FIELDS = {
     "Q8_0": [0], "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "IQ4_NL": [0], "MXFP4": [],

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from glmq_kernels.team import Team
+from glmq_kernels.threads.thread_pool import ThreadPool
 
 
 @pytest.fixture(autouse=True, scope="package")
@@ -13,7 +13,7 @@ def guard_pages():
 
 
 @pytest.fixture(scope="module")
-def team():
-    members = Team(2)
+def thread_pool():
+    members = ThreadPool(2)
     yield members
     members.close()

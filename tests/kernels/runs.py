@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
-from glmq_kernels.memory import ROW_PADDING, zeros
-from glmq_kernels.slots import N_TOKENS
-from glmq_kernels.tape import Tape
+from glmq_kernels.arrays import ROW_PADDING, zeros
+from glmq_kernels.ops.batch_state import N_TOKENS
+from glmq_kernels.threads.tape import Tape
 
 
-def new_tape(team, n_tokens, activations="int8"):
+def new_tape(thread_pool, n_tokens, activations="int8"):
     """A tape for batches of exactly `n_tokens`."""
-    tape = Tape(max_tokens=n_tokens, n_threads=team.n_threads, activations=activations)
+    tape = Tape(max_tokens=n_tokens, n_threads=thread_pool.n_threads, activations=activations)
     tape.state[N_TOKENS] = n_tokens
     return tape
 
 
-def run(tape, team):
+def run(tape, thread_pool):
     tape.finish()
-    tape.run(team)
+    tape.run(thread_pool)
 
 
 def fill(memory, values):

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 NEEDED = {
-    "gemv.dot_rows:Q4_K": {"sdot", "fmla", "ushr"},
-    "gemv.dot_rows:Q8_0": {"sdot", "fmla", "fcvtl"},
-    "gemv.dot_rows_4:IQ4_XS": {"sdot", "fmla", "tbl"},
-    "gemv.dot_rows:IQ2_XXS": {"sdot", "fmla"},
-    "product.multiply:Q6_K": {"sdot", "fmla", "zip1"},
-    "product.multiply:F16": {"fmla", "fcvtl"},
-    "attention.attend:4:64:Q8_0": {"fmla", "scvtf"},
-    "norm.rms": {"fmla"},
+    "gemm.gemv.dot_rows:Q4_K": {"sdot", "fmla", "ushr"},
+    "gemm.gemv.dot_rows:Q8_0": {"sdot", "fmla", "fcvtl"},
+    "gemm.gemv.dot_rows_4:IQ4_XS": {"sdot", "fmla", "tbl"},
+    "gemm.gemv.dot_rows:IQ2_XXS": {"sdot", "fmla"},
+    "gemm.gemm.multiply:Q6_K": {"sdot", "fmla", "zip1"},
+    "gemm.gemm.multiply:F16": {"fmla", "fcvtl"},
+    "ops.attention.kernel.attend:4:64:Q8_0": {"fmla", "scvtf"},
+    "ops.norm.kernel.rms": {"fmla"},
 }
 """Instructions that each kernel must contain."""
 

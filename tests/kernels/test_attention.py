@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from glmq_kernels import operations
-from glmq_kernels.cache_layout import position_bytes
-from glmq_kernels.memory import address_of, aligned_zeros
-from glmq_kernels.slots import CAPACITY, KEYS, N_PAST, N_TOKENS, VALUES
-from glmq_kernels.tape import Tape
+from glmq_kernels.arrays import address_of, aligned_zeros
+from glmq_kernels.ops import operations
+from glmq_kernels.ops.attention.cache_layout import position_bytes
+from glmq_kernels.ops.batch_state import CAPACITY, KEYS, N_PAST, N_TOKENS, VALUES
+from glmq_kernels.threads.tape import Tape
 
 from .runs import fill, floats, padded
 
@@ -74,8 +74,8 @@ class Reference:
 class Attention:
     """The same by the kernels."""
 
-    def __init__(self, team, reference, capacity, cache_layer=1):
-        self.team, self.reference = team, reference
+    def __init__(self, thread_pool, reference, capacity, cache_layer=1):
+        self.thread_pool, self.reference = thread_pool, reference
         r = reference
         size = position_bytes(r.cache_type, r.head_dim) * capacity * r.n_kv_heads * (cache_layer + 1)
         self.keys, self.values = aligned_zeros(size), aligned_zeros(size)
@@ -84,7 +84,7 @@ class Attention:
 
     def __call__(self, q, k, v, angles):
         r, n = self.reference, len(q)
-        tape = Tape(n, self.team.n_threads)
+        tape = Tape(n, self.thread_pool.n_threads)
         buffers = [operations.float_rows(tape, x.shape[1]) for x in (q, k, v)]
         cosines, sines = (operations.float_rows(tape, angles.shape[1]) for _ in range(2))
         out = operations.new_activation(tape, r.n_heads * r.head_dim)
@@ -108,19 +108,19 @@ class Attention:
             fill(memory, values)
         tape.state[N_TOKENS], tape.state[N_PAST], tape.state[CAPACITY] = n, self.n_past, self.capacity
         tape.state[KEYS], tape.state[VALUES] = address_of(self.keys), address_of(self.values)
-        tape.run(self.team)
+        tape.run(self.thread_pool)
         self.n_past += n
         return floats(out.rows, n, r.n_heads * r.head_dim)
 
 
 def compare(
-    team, batches, *, n_heads=4, n_kv_heads=2, head_dim=32, n_rotated=16, interleaved=False, norms=False,
-    cache_type="F16",
+    thread_pool, batches, *, n_heads=4, n_kv_heads=2, head_dim=32, n_rotated=16, interleaved=False,
+    norms=False, cache_type="F16",
 ):  # fmt: skip
     rng = np.random.default_rng(head_dim + n_heads)
     weights = [rng.standard_normal(head_dim).astype(np.float32) if norms else None for _ in range(2)]
     reference = Reference(n_heads, n_kv_heads, head_dim, n_rotated, interleaved, *weights, cache_type)
-    kernels = Attention(team, reference, capacity=-(-sum(batches) // 32) * 32)
+    kernels = Attention(thread_pool, reference, capacity=-(-sum(batches) // 32) * 32)
     position = 0
     for n in batches:
         q = rng.standard_normal((n, n_heads * head_dim)).astype(np.float32) * 2
@@ -131,31 +131,31 @@ def compare(
 
 
 @pytest.mark.parametrize("batches", ([1] * 20, [17, 1, 1, 3], [70, 1], [5, 64, 1, 2]))
-def test_prompts_and_single_tokens(team, any_isa, batches):
-    compare(team, batches)
+def test_prompts_and_single_tokens(thread_pool, any_isa, batches):
+    compare(thread_pool, batches)
 
 
 @pytest.mark.parametrize("batches", ([1] * 20, [70, 1, 3]))
 @pytest.mark.parametrize("head_dim", (32, 80, 128))
-def test_a_cache_of_eight_bits(team, any_isa, batches, head_dim):
-    compare(team, batches, head_dim=head_dim, cache_type="Q8_0")
+def test_a_cache_of_eight_bits(thread_pool, any_isa, batches, head_dim):
+    compare(thread_pool, batches, head_dim=head_dim, cache_type="Q8_0")
 
 
 @pytest.mark.parametrize("heads", ((1, 1), (3, 1), (9, 3), (12, 1), (24, 1), (8, 8), (96, 8)))
-def test_any_number_of_query_heads_per_key(team, heads):
-    compare(team, [19, 1, 2], n_heads=heads[0], n_kv_heads=heads[1], head_dim=16)
+def test_any_number_of_query_heads_per_key(thread_pool, heads):
+    compare(thread_pool, [19, 1, 2], n_heads=heads[0], n_kv_heads=heads[1], head_dim=16)
 
 
 @pytest.mark.parametrize("head_dim", (16, 48, 80, 128))
 @pytest.mark.parametrize("norms", (False, True))
-def test_any_head_size_with_and_without_norms(team, head_dim, norms):
-    compare(team, [6, 1, 4], head_dim=head_dim, n_rotated=head_dim, norms=norms)
+def test_any_head_size_with_and_without_norms(thread_pool, head_dim, norms):
+    compare(thread_pool, [6, 1, 4], head_dim=head_dim, n_rotated=head_dim, norms=norms)
 
 
-def test_neighbouring_pairs_rotate_for_llama(team):
-    compare(team, [5, 1], interleaved=True, n_rotated=32)
+def test_neighbouring_pairs_rotate_for_llama(thread_pool):
+    compare(thread_pool, [5, 1], interleaved=True, n_rotated=32)
 
 
 @pytest.mark.parametrize("n_heads", (3, 9))
-def test_long_contexts_are_split_over_the_threads(team, n_heads):
-    compare(team, [300, 1, 1, 3], n_heads=n_heads, n_kv_heads=n_heads // 3, head_dim=16, n_rotated=16)
+def test_long_contexts_are_split_over_the_threads(thread_pool, n_heads):
+    compare(thread_pool, [300, 1, 1, 3], n_heads=n_heads, n_kv_heads=n_heads // 3, head_dim=16, n_rotated=16)

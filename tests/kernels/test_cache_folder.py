@@ -9,11 +9,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from glmq_kernels import cache_folder as module
-from glmq_kernels import store
-from glmq_kernels.cache_folder import cache_folder, private_folder
 from glmq_kernels.errors import UserError
-from glmq_kernels.object_file import read_object, write_object
+from glmq_kernels.jit import cache_folder as module
+from glmq_kernels.jit import store
+from glmq_kernels.jit.cache_folder import cache_folder, private_folder
+from glmq_kernels.jit.object_file import read_object, write_object
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs owners and modes")
 ME = os.getuid() if hasattr(os, "getuid") else 0
@@ -164,7 +164,7 @@ def test_kernels_are_not_loaded_from_folders_that_others_can_write_to(tmp_path, 
     monkeypatch.setattr(store, "_loaded", {})
     tmp_path.chmod(0o777)
     with pytest.raises(UserError, match="can be written by others"):
-        store.kernel("strings.walk")
+        store.kernel("files.string_offsets_kernel.walk")
 
 
 def test_a_kernel_that_others_can_write_counts_as_not_there(tmp_path):

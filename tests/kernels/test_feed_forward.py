@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from glmq_kernels import operations
-from glmq_kernels.formats import FORMATS
-from glmq_kernels.operands import Experts, Routing, matrix_of
-from glmq_kernels.slots import N_TOKENS
+from glmq_kernels.formats.types import FORMATS
+from glmq_kernels.ops import operations
+from glmq_kernels.ops.operands import Experts, Routing, matrix_of
 
 from .blocks import dequantized, quantized_activation, random_weights
 from .runs import fill, floats, new_tape, run
@@ -69,71 +68,81 @@ TYPES = [
 
 @pytest.mark.parametrize(("type_name", "down_type"), TYPES)
 @pytest.mark.parametrize("n_tokens", (1, 2, 20))
-def test_dense(team, n_tokens, type_name, down_type):
+def test_dense(thread_pool, n_tokens, type_name, down_type):
     rng = np.random.default_rng(n_tokens)
     network = Network(rng, 1, 96, 160, type_name, down_type)
     x = rng.standard_normal((n_tokens, 96)).astype(np.float32)
     start = rng.standard_normal((n_tokens, 96)).astype(np.float32)
-    tape = new_tape(team, n_tokens)
+    tape = new_tape(thread_pool, n_tokens)
     source, hidden = operations.new_activation(tape, 96), operations.new_activation(tape, 160)
     out = operations.float_rows(tape, 96)
-    tape.add("activation.prepare_rows", source.address, N_TOKENS)
+    operations.prepare_rows(tape, source)
     operations.gate_up(tape, network.experts, source, source, None, hidden)
     operations.down(tape, network.experts, hidden, None, out)
     fill(source.rows, x)
     fill(out, start)
-    run(tape, team)
+    run(tape, thread_pool)
     assert_close(floats(out, n_tokens, 96), start + network(0, x))
 
 
 @pytest.mark.parametrize("width", (64, 100))
 @pytest.mark.parametrize("n_tokens", (1, 3, 50))
-def test_routed(team, any_isa, n_tokens, width):
-    check_routed(team, n_tokens, width, "F32" if width % 32 else "Q8_0", n_experts=7, top_k=3)
+def test_routed(thread_pool, any_isa, n_tokens, width):
+    check_routed(thread_pool, n_tokens, width, "F32" if width % 32 else "Q8_0", n_experts=7, top_k=3)
 
 
 @pytest.mark.parametrize(("type_name", "down_type"), TYPES)
 @pytest.mark.parametrize("n_tokens", (1, 30))
-def test_routed_with_every_kind_of_type(team, n_tokens, type_name, down_type):
-    check_routed(team, n_tokens, 64, type_name, down_type=down_type, n_experts=5, top_k=2)
+def test_routed_with_every_kind_of_type(thread_pool, n_tokens, type_name, down_type):
+    check_routed(thread_pool, n_tokens, 64, type_name, down_type=down_type, n_experts=5, top_k=2)
 
 
 @pytest.mark.parametrize("n_tokens", (1, 4, 30))
 @pytest.mark.parametrize(("gate_type", "up_type"), (("Q4_K", "Q6_K"), ("F16", "Q5_K"), ("IQ3_S", "F32")))
-def test_gate_and_up_of_different_types(team, n_tokens, gate_type, up_type):
+def test_gate_and_up_of_different_types(thread_pool, n_tokens, gate_type, up_type):
     """As in files that mix types by tensor."""
     check_routed(
-        team, n_tokens, 64, gate_type, up_type=up_type, down_type="Q8_0", n_experts=5, top_k=2, columns=256
+        thread_pool,
+        n_tokens,
+        64,
+        gate_type,
+        up_type=up_type,
+        down_type="Q8_0",
+        n_experts=5,
+        top_k=2,
+        columns=256,
     )
 
 
 @pytest.mark.parametrize("n_tokens", (1, 4, 30))
 @pytest.mark.parametrize("type_name", ("Q4_1", "Q8_0", "F16"))
-def test_routed_with_float_activations(team, n_tokens, type_name):
-    check_routed(team, n_tokens, 64, type_name, down_type="Q4_1", n_experts=5, top_k=2, activations="f32")
+def test_routed_with_float_activations(thread_pool, n_tokens, type_name):
+    check_routed(
+        thread_pool, n_tokens, 64, type_name, down_type="Q4_1", n_experts=5, top_k=2, activations="f32"
+    )
 
 
-def test_all_tokens_on_one_expert(team):
-    check_routed(team, 40, 64, "Q4_0", n_experts=9, top_k=1, favourite=4)
+def test_all_tokens_on_one_expert(thread_pool):
+    check_routed(thread_pool, 40, 64, "Q4_0", n_experts=9, top_k=1, favourite=4)
 
 
 def check_routed(
-    team, n_tokens, width, type_name, *, n_experts, top_k, down_type=None, up_type=None, favourite=None,
-    columns=96, activations="int8",
+    thread_pool, n_tokens, width, type_name, *, n_experts, top_k, down_type=None, up_type=None,
+    favourite=None, columns=96, activations="int8",
 ):  # fmt: skip
     rng = np.random.default_rng(n_tokens + width)
     exact = activations == "f32"
     network = Network(rng, n_experts, columns, width, type_name, down_type or type_name, up_type, exact=exact)
     x = rng.standard_normal((n_tokens, columns)).astype(np.float32)
-    tape = new_tape(team, n_tokens, activations)
+    tape = new_tape(thread_pool, n_tokens, activations)
     routing = Routing(n_tokens, n_experts, top_k)
     tiles = routing.max_tiles(n_tokens)
     source = operations.new_activation(tape, columns)
     gathered = operations.new_activation(tape, columns, rows=1, tiles=tiles)
     hidden = operations.new_activation(tape, width, rows=n_tokens * top_k, tiles=tiles)
     out = operations.float_rows(tape, columns)
-    tape.add("activation.prepare_rows", source.address, N_TOKENS)
-    tape.add("routing.sort", routing.address)
+    operations.prepare_rows(tape, source)
+    operations.dispatch(tape, routing)
     operations.gather_tiles(tape, source, gathered, routing)
     operations.gate_up(tape, network.experts, source, gathered, routing, hidden)
     operations.down(tape, network.experts, hidden, routing, out)
@@ -143,7 +152,7 @@ def check_routed(
     if favourite is not None:
         routing.chosen[:] = favourite
     routing.weights[:] = rng.random((n_tokens, top_k))
-    run(tape, team)
+    run(tape, thread_pool)
     expected = np.zeros((n_tokens, columns))
     for expert in range(n_experts):
         here = routing.chosen == expert

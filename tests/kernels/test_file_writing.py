@@ -15,7 +15,14 @@ from pathlib import Path
 
 import pytest
 from glmq_kernels.errors import UserError
-from glmq_kernels.file_writing import FileExists, Kind, check_target, is_being_written, replacing, write_file
+from glmq_kernels.files.file_writing import (
+    FileExists,
+    Kind,
+    check_target,
+    is_being_written,
+    replacing,
+    write_file,
+)
 
 KERNELS = Path(__file__).parents[2] / "kernels"
 NOTES = Kind("a file of notes", lambda path: path.read_bytes().startswith(b"notes"))
@@ -246,7 +253,7 @@ def as_nobody(code, *arguments):
 
 REFUSED_TO_NOBODY = """
 from glmq_kernels.errors import UserError
-from glmq_kernels.file_writing import check_target
+from glmq_kernels.files.file_writing import check_target
 os.setgid(65534); os.setuid(65534)
 try:
     check_target(Path(sys.argv[1]), force=True)
@@ -299,7 +306,7 @@ OWN_OUTPUT = """
 import sys
 from pathlib import Path
 from glmq_kernels.errors import UserError
-from glmq_kernels.file_writing import check_target
+from glmq_kernels.files.file_writing import check_target
 for name in sys.argv[1:]:
     try:
         check_target(Path(name), force=True)
@@ -375,7 +382,7 @@ def test_a_folder_that_goes_meanwhile_is_an_error_of_the_system(tmp_path):
 KILLED = """
 import sys
 from pathlib import Path
-from glmq_kernels.file_writing import check_target, write_file
+from glmq_kernels.files.file_writing import check_target, write_file
 print("ready", flush=True)
 i = 0
 while True:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import llvmlite.binding as llvm
 import pytest
-from glmq_kernels import isa
-from glmq_kernels.isa import AVX2_NEEDS, AVX512_NEEDS, AVXVNNI_NEEDS, levels_of
+from glmq_kernels.jit import isa
+from glmq_kernels.jit.isa import AVX2_NEEDS, AVX512_NEEDS, AVXVNNI_NEEDS, levels_of
 
 FEATURES = sorted({*AVX512_NEEDS, *AVXVNNI_NEEDS, "avx512bf16", "avx512vbmi", "gfni", "sha", "xsave", "sse2"})
 ON_X86 = llvm.get_default_triple().startswith("x86_64")

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from glmq_kernels import operations
-from glmq_kernels.formats import FORMATS
-from glmq_kernels.memory import address_of
-from glmq_kernels.operands import matrix_of
-from glmq_kernels.slots import N_TOKENS, TOKENS
-from glmq_kernels.tape import Tape
+from glmq_kernels.arrays import address_of
+from glmq_kernels.formats.types import FORMATS
+from glmq_kernels.ops import operations
+from glmq_kernels.ops.batch_state import N_TOKENS, TOKENS
+from glmq_kernels.ops.operands import matrix_of
+from glmq_kernels.threads.tape import Tape
 
 from .blocks import HALF_FIELDS, dequantized, expected_product, random_weights
 
 TOKEN_COUNTS = (1, 2, 4, 6, 8, 33)
 
 
-def run_matmul(team, x, weights, type_name, bias=None, start=None, activations="int8"):
+def run_matmul(thread_pool, x, weights, type_name, bias=None, start=None, activations="int8"):
     """x W^T + bias, or start + x W^T, by the kernels. Gives float32 (n, rows)."""
     n, columns = x.shape
     rows = len(weights)
-    tape = Tape(max_tokens=n, n_threads=team.n_threads, activations=activations)
+    tape = Tape(max_tokens=n, n_threads=thread_pool.n_threads, activations=activations)
     source = operations.new_activation(tape, columns)
     out = operations.float_rows(tape, rows)
     matrix = matrix_of(weights, rows, columns, type_name)
-    tape.add("activation.prepare_rows", source.address, N_TOKENS)
+    operations.prepare_rows(tape, source)
     operations.matmul(tape, source, operations.Projection(matrix, out, bias), accumulate=start is not None)
     tape.finish()
     source.rows[: x.nbytes] = x.view(np.uint8).ravel()
@@ -32,7 +32,7 @@ def run_matmul(team, x, weights, type_name, bias=None, start=None, activations="
     if start is not None:
         result[:] = start
     tape.state[N_TOKENS] = n
-    tape.run(team)
+    tape.run(thread_pool)
     return result
 
 
@@ -42,71 +42,71 @@ def assert_close(actual, expected):
 
 @pytest.mark.parametrize("n_tokens", TOKEN_COUNTS)
 @pytest.mark.parametrize("type_name", FORMATS)
-def test_equals_the_product_of_dequantized_weights(team, any_isa, type_name, n_tokens):
+def test_equals_the_product_of_dequantized_weights(thread_pool, any_isa, type_name, n_tokens):
     rng = np.random.default_rng(n_tokens)
     columns = 512 if FORMATS[type_name].block == 256 else 13 * 32  # blocks behind the last 256 too
     weights = random_weights(rng, 75, columns, type_name)
     x = rng.standard_normal((n_tokens, columns)).astype(np.float32)
-    assert_close(run_matmul(team, x, weights, type_name), expected_product(x, weights, type_name))
+    assert_close(run_matmul(thread_pool, x, weights, type_name), expected_product(x, weights, type_name))
 
 
 FLOAT_COLUMNS = (32, 224, 256, 288, 1120)
 
 
 @pytest.mark.parametrize("type_name", [name for name, kind in FORMATS.items() if not kind.is_float])
-def test_float_activations_meet_every_type(team, type_name):
+def test_float_activations_meet_every_type(thread_pool, type_name):
     """Exact products, of any number of columns and of the three forms for one, few and many tokens."""
-    check_float_activations(team, type_name)
+    check_float_activations(thread_pool, type_name)
 
 
 @pytest.mark.parametrize("type_name", ("Q8_0", "Q4_1", "Q6_K", "Q2_K", "IQ3_S", "IQ1_M"))
-def test_float_activations_on_every_level(team, any_isa, type_name):
+def test_float_activations_on_every_level(thread_pool, any_isa, type_name):
     """Types with each kind of groups, offsets and minima."""
-    check_float_activations(team, type_name)
+    check_float_activations(thread_pool, type_name)
 
 
-def check_float_activations(team, type_name):
+def check_float_activations(thread_pool, type_name):
     rng = np.random.default_rng(0)
     for columns in FLOAT_COLUMNS if FORMATS[type_name].block == 32 else (256, 768):
         weights = random_weights(rng, 75, columns, type_name)
         for n_tokens in (1, 2, 4, 5, 13):
             x = rng.standard_normal((n_tokens, columns)).astype(np.float32)
             expected = x.astype(np.float64) @ dequantized(weights, type_name).T
-            assert_close(run_matmul(team, x, weights, type_name, activations="f32"), expected)
+            assert_close(run_matmul(thread_pool, x, weights, type_name, activations="f32"), expected)
 
 
 @pytest.mark.parametrize("type_name", FORMATS)
 @pytest.mark.parametrize("n_tokens", (1, 5))
-def test_long_rows_cross_the_stretches(team, type_name, n_tokens):
+def test_long_rows_cross_the_stretches(thread_pool, type_name, n_tokens):
     rng = np.random.default_rng(0)
     weights = random_weights(rng, 33, 2304, type_name)
     x = rng.standard_normal((n_tokens, 2304)).astype(np.float32)
-    assert_close(run_matmul(team, x, weights, type_name), expected_product(x, weights, type_name))
+    assert_close(run_matmul(thread_pool, x, weights, type_name), expected_product(x, weights, type_name))
 
 
 @pytest.mark.parametrize("columns", (1, 7, 16, 63, 65, 300))
 @pytest.mark.parametrize("n_tokens", (1, 5))
 @pytest.mark.parametrize("type_name", ("F32", "F16", "BF16"))
-def test_floats_take_any_number_of_columns(team, type_name, n_tokens, columns):
+def test_floats_take_any_number_of_columns(thread_pool, type_name, n_tokens, columns):
     rng = np.random.default_rng(columns)
     weights = random_weights(rng, 17, columns, type_name)
     x = rng.standard_normal((n_tokens, columns)).astype(np.float32)
-    assert_close(run_matmul(team, x, weights, type_name), expected_product(x, weights, type_name))
+    assert_close(run_matmul(thread_pool, x, weights, type_name), expected_product(x, weights, type_name))
 
 
 @pytest.mark.parametrize("rows", (1, 15, 16, 17, 31, 32, 64))
 @pytest.mark.parametrize("n_tokens", (1, 4))
-def test_any_number_of_rows(team, rows, n_tokens):
+def test_any_number_of_rows(thread_pool, rows, n_tokens):
     rng = np.random.default_rng(rows)
     weights = random_weights(rng, rows, 96, "Q4_0")
     x = rng.standard_normal((n_tokens, 96)).astype(np.float32)
-    assert_close(run_matmul(team, x, weights, "Q4_0"), expected_product(x, weights, "Q4_0"))
+    assert_close(run_matmul(thread_pool, x, weights, "Q4_0"), expected_product(x, weights, "Q4_0"))
 
 
 @pytest.mark.parametrize("byte", (0x80, 0x7F, 0xFF, 0x00))
 @pytest.mark.parametrize("type_name", ("Q8_0", "Q4_0", "Q4_1", "Q5_K", "Q6_K", "IQ4_XS", "Q2_K", "TQ2_0"))
 @pytest.mark.parametrize("n_tokens", (1, 6))
-def test_extreme_weights_and_activations_do_not_overflow(team, any_isa, type_name, byte, n_tokens):
+def test_extreme_weights_and_activations_do_not_overflow(thread_pool, any_isa, type_name, byte, n_tokens):
     weights = random_weights(np.random.default_rng(0), 32, 256, type_name)
     kind = FORMATS[type_name]
     blocks = weights.reshape(32, 256 // kind.block, kind.block_bytes)
@@ -114,7 +114,7 @@ def test_extreme_weights_and_activations_do_not_overflow(team, any_isa, type_nam
     blocks[:, :, [i for i in range(kind.block_bytes) if i not in scales]] = byte
     x = np.ones((n_tokens, 256), np.float32)
     x[1::2] = -1.0
-    actual = run_matmul(team, x, weights, type_name)
+    actual = run_matmul(thread_pool, x, weights, type_name)
     # Offsets of up to 128 are taken off in float32: 128 * 256 columns * scale 0.02 * 2**-22.
     np.testing.assert_allclose(actual, expected_product(x, weights, type_name), atol=2e-4, rtol=1e-5)
 
@@ -122,21 +122,21 @@ def test_extreme_weights_and_activations_do_not_overflow(team, any_isa, type_nam
 @pytest.mark.parametrize("n_blocks", (1, 2, 3, 7, 9, 10, 15))
 @pytest.mark.parametrize("n_tokens", (1, 3, 7))
 @pytest.mark.parametrize("type_name", ("Q4_0", "Q5_1", "MXFP4"))
-def test_any_number_of_blocks(team, type_name, n_tokens, n_blocks):
+def test_any_number_of_blocks(thread_pool, type_name, n_tokens, n_blocks):
     rng = np.random.default_rng(n_blocks)
     weights = random_weights(rng, 21, 32 * n_blocks, type_name)
     x = rng.standard_normal((n_tokens, 32 * n_blocks)).astype(np.float32)
-    assert_close(run_matmul(team, x, weights, type_name), expected_product(x, weights, type_name))
+    assert_close(run_matmul(thread_pool, x, weights, type_name), expected_product(x, weights, type_name))
 
 
 @pytest.mark.parametrize("n_tokens", (1, 3, 9))
-def test_several_matrices_of_different_types_in_one_operation(team, n_tokens):
+def test_several_matrices_of_different_types_in_one_operation(thread_pool, n_tokens):
     """As q, k and v."""
     rng = np.random.default_rng(n_tokens)
     x = rng.standard_normal((n_tokens, 256)).astype(np.float32)
-    tape = Tape(max_tokens=n_tokens, n_threads=team.n_threads)
+    tape = Tape(max_tokens=n_tokens, n_threads=thread_pool.n_threads)
     source = operations.new_activation(tape, 256)
-    tape.add("activation.prepare_rows", source.address, N_TOKENS)
+    operations.prepare_rows(tape, source)
     parts = [(type_name, rows, random_weights(rng, rows, 256, type_name))
              for type_name, rows in (("Q4_K", 70), ("F16", 33), ("Q6_K", 8))]  # fmt: skip
     outs = [operations.float_rows(tape, rows) for _, rows, _ in parts]
@@ -151,50 +151,50 @@ def test_several_matrices_of_different_types_in_one_operation(team, n_tokens):
     tape.finish()
     source.rows[: x.nbytes] = x.view(np.uint8).ravel()
     tape.state[N_TOKENS] = n_tokens
-    tape.run(team)
+    tape.run(thread_pool)
     for (type_name, rows, data), out in zip(parts, outs, strict=True):
         actual = out[: n_tokens * rows * 4].view(np.float32).reshape(n_tokens, rows)
         assert_close(actual, expected_product(x, data, type_name))
 
 
 @pytest.mark.parametrize("type_name", FORMATS)
-def test_rows_of_the_embedding_are_the_dequantized_weights(team, any_isa, type_name):
+def test_rows_of_the_embedding_are_the_dequantized_weights(thread_pool, any_isa, type_name):
     columns = 256 + (0 if FORMATS[type_name].block == 256 else 96)
     weights = random_weights(np.random.default_rng(1), 5, columns, type_name)
     tokens = np.array([3, 0, 4], np.int64)
-    tape = Tape(max_tokens=3, n_threads=team.n_threads)
+    tape = Tape(max_tokens=3, n_threads=thread_pool.n_threads)
     out = operations.float_rows(tape, columns)
     operations.embed(tape, matrix_of(weights, 5, columns, type_name), out)
     tape.finish()
     tape.state[N_TOKENS], tape.state[TOKENS] = 3, address_of(tokens)
-    tape.run(team)
+    tape.run(thread_pool)
     actual = out[: 3 * columns * 4].view(np.float32).reshape(3, columns)
     expected = dequantized(weights, type_name)[tokens]
     np.testing.assert_allclose(actual, expected, atol=1e-6 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("n_tokens", (1, 7))
-def test_bias_is_added_and_accumulation_adds_to_what_is_there(team, n_tokens):
+def test_bias_is_added_and_accumulation_adds_to_what_is_there(thread_pool, n_tokens):
     rng = np.random.default_rng(5)
     weights = random_weights(rng, 70, 64, "Q8_0")
     x = rng.standard_normal((n_tokens, 64)).astype(np.float32)
     bias = rng.standard_normal(70).astype(np.float32)
     start = rng.standard_normal((n_tokens, 70)).astype(np.float32)
     product = expected_product(x, weights, "Q8_0")
-    assert_close(run_matmul(team, x, weights, "Q8_0", bias=bias), product + bias)
-    assert_close(run_matmul(team, x, weights, "Q8_0", start=start), start + product)
+    assert_close(run_matmul(thread_pool, x, weights, "Q8_0", bias=bias), product + bias)
+    assert_close(run_matmul(thread_pool, x, weights, "Q8_0", start=start), start + product)
 
 
 @pytest.mark.parametrize("type_name", FORMATS)
-def test_quantized_activations_cost_less_than_a_hundredth(team, type_name):
+def test_quantized_activations_cost_less_than_a_hundredth(thread_pool, type_name):
     rng = np.random.default_rng(1)
     weights = random_weights(rng, 64, 1024, type_name)
     x = rng.standard_normal((3, 1024)).astype(np.float32)
     exact = x.astype(np.float64) @ dequantized(weights, type_name).T
-    error = run_matmul(team, x, weights, type_name) - exact
+    error = run_matmul(thread_pool, x, weights, type_name) - exact
     assert np.linalg.norm(error) < 0.01 * np.linalg.norm(exact)
 
 
-def test_a_row_of_zeros_gives_zeros(team, any_isa):
+def test_a_row_of_zeros_gives_zeros(thread_pool, any_isa):
     weights = random_weights(np.random.default_rng(0), 32, 64, "Q4_0")
-    assert not run_matmul(team, np.zeros((1, 64), np.float32), weights, "Q4_0").any()
+    assert not run_matmul(thread_pool, np.zeros((1, 64), np.float32), weights, "Q4_0").any()

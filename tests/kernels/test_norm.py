@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from glmq_kernels import operations
-from glmq_kernels.slots import FIRST_OUTPUT, N_OUTPUTS
+from glmq_kernels.ops import operations
+from glmq_kernels.ops.batch_state import FIRST_OUTPUT, N_OUTPUTS
 
 from .runs import fill, floats, new_tape, padded, run
 
@@ -14,37 +14,37 @@ def rms_norm(x, weight, epsilon):
 
 @pytest.mark.parametrize("columns", (32, 48, 100, 4096))
 @pytest.mark.parametrize("n_tokens", (1, 2, 9))
-def test_rms_norm(team, any_isa, n_tokens, columns):
+def test_rms_norm(thread_pool, any_isa, n_tokens, columns):
     rng = np.random.default_rng(columns)
     x = rng.standard_normal((n_tokens, columns)).astype(np.float32) * 3
     weight = padded(rng.standard_normal(columns).astype(np.float32))
-    tape = new_tape(team, n_tokens)
+    tape = new_tape(thread_pool, n_tokens)
     source = operations.float_rows(tape, columns)
     out = operations.new_activation(tape, columns)
     operations.rms_norm(tape, source, weight, 1e-5, out)
     fill(source, x)
-    run(tape, team)
+    run(tape, thread_pool)
     np.testing.assert_allclose(
         floats(out.rows, n_tokens, columns), rms_norm(x, weight, 1e-5), rtol=2e-6, atol=1e-6
     )
 
 
-def test_only_the_rows_whose_logits_are_wanted(team):
+def test_only_the_rows_whose_logits_are_wanted(thread_pool):
     x = np.random.default_rng(0).standard_normal((7, 64)).astype(np.float32)
-    tape = new_tape(team, 7)
+    tape = new_tape(thread_pool, 7)
     tape.state[FIRST_OUTPUT], tape.state[N_OUTPUTS] = 5, 2
     source = operations.float_rows(tape, 64)
     out = operations.new_activation(tape, 64)
     operations.rms_norm(tape, source, padded(np.ones(64, np.float32)), 1e-5, out, outputs_only=True)
     fill(source, x)
-    run(tape, team)
+    run(tape, thread_pool)
     np.testing.assert_allclose(floats(out.rows, 2, 64), rms_norm(x[5:], 1, 1e-5), rtol=2e-6, atol=1e-6)
 
 
-def test_a_row_of_zeros_stays_zero(team):
-    tape = new_tape(team, 1)
+def test_a_row_of_zeros_stays_zero(thread_pool):
+    tape = new_tape(thread_pool, 1)
     source = operations.float_rows(tape, 64)
     out = operations.new_activation(tape, 64)
     operations.rms_norm(tape, source, padded(np.ones(64, np.float32)), 1e-5, out)
-    run(tape, team)
+    run(tape, thread_pool)
     assert not floats(out.rows, 64).any()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from glmq_kernels import operations
-from glmq_kernels.formats import FORMATS
-from glmq_kernels.operands import Routing
-from glmq_kernels.slots import N_TOKENS
+from glmq_kernels.formats.types import FORMATS
+from glmq_kernels.ops import operations
+from glmq_kernels.ops.operands import Routing
 
 from .blocks import HALF_FIELDS, random_weights
 from .runs import fill, floats, new_tape, padded, run
@@ -27,53 +26,53 @@ def some_rows(n, columns):
 
 @pytest.mark.parametrize("type_name", ("Q8_0", "Q4_1", "Q6_K", "F32", "F16", "BF16"))
 @pytest.mark.parametrize("n_tokens", (1, 3, 6))
-def test_a_product_with_a_spoilt_token(team, any_isa, type_name, n_tokens):
+def test_a_product_with_a_spoilt_token(thread_pool, any_isa, type_name, n_tokens):
     weights = random_weights(np.random.default_rng(0), 40, 512, type_name)
     for value in SPOILT:
         for column in (0, 200, 511):
             x = some_rows(n_tokens, 512)
             x[n_tokens // 2, column] = value
-            found = run_matmul(team, x, weights, type_name)
+            found = run_matmul(thread_pool, x, weights, type_name)
             assert not np.isfinite(found[n_tokens // 2]).any(), (value, column)
             assert np.isfinite(np.delete(found, n_tokens // 2, 0)).all()
 
 
 @pytest.mark.parametrize("type_name", [name for name in FORMATS if HALF_FIELDS.get(name)])
 @pytest.mark.parametrize("bits", (0x7E00, 0xFFFF, 0x7C00, 0xFC00))
-def test_a_product_with_a_spoilt_scale(team, any_isa, type_name, bits):
+def test_a_product_with_a_spoilt_scale(thread_pool, any_isa, type_name, bits):
     for n_tokens in (1, 3, 6):
         weights = random_weights(np.random.default_rng(0), 40, 512, type_name)
         kind = FORMATS[type_name]
         at = HALF_FIELDS[type_name][0] + kind.block_bytes * (512 // kind.block - 1)
         weights[7, at : at + 2] = np.array([bits], np.uint16).view(np.uint8)
-        found = run_matmul(team, some_rows(n_tokens, 512), weights, type_name)
+        found = run_matmul(thread_pool, some_rows(n_tokens, 512), weights, type_name)
         assert not np.isfinite(found[:, 7]).any()
         assert np.isfinite(np.delete(found, 7, 1)).all()
 
 
 @pytest.mark.parametrize("bits", (0x7E00, 0xFFFF, 0x7C00, 0xFC00))
 @pytest.mark.parametrize("type_name", ("F16", "BF16"))
-def test_a_spoilt_weight(team, any_isa, type_name, bits):
+def test_a_spoilt_weight(thread_pool, any_isa, type_name, bits):
     if type_name == "BF16":
         bits = (0x7FC0, 0xFFFF, 0x7F80, 0xFF80)[(0x7E00, 0xFFFF, 0x7C00, 0xFC00).index(bits)]
     for n_tokens in (1, 3, 6):
         weights = random_weights(np.random.default_rng(0), 40, 100, type_name)
         weights[7, 2 * 99 :] = np.array([bits], np.uint16).view(np.uint8)
-        found = run_matmul(team, some_rows(n_tokens, 100), weights, type_name)
+        found = run_matmul(thread_pool, some_rows(n_tokens, 100), weights, type_name)
         assert not np.isfinite(found[:, 7]).any()
 
 
 @pytest.mark.parametrize("value", [*SPOILT, np.float32(3e38)])
 @pytest.mark.parametrize("n_tokens", (1, 3))
-def test_norm(team, any_isa, n_tokens, value):
+def test_norm(thread_pool, any_isa, n_tokens, value):
     """3e38 squared is infinite: divided by the root of that everything would be 0."""
     x = some_rows(n_tokens, 100)
     x[-1, 99] = value
-    tape = new_tape(team, n_tokens)
+    tape = new_tape(thread_pool, n_tokens)
     source, out = operations.float_rows(tape, 100), operations.new_activation(tape, 100)
     operations.rms_norm(tape, source, padded(np.ones(100, np.float32)), 1e-5, out)
     fill(source, x)
-    run(tape, team)
+    run(tape, thread_pool)
     found = floats(out.rows, n_tokens, 100)
     assert np.isnan(found[-1]).all()
     assert np.isfinite(found[:-1]).all()
@@ -82,12 +81,12 @@ def test_norm(team, any_isa, n_tokens, value):
 @pytest.mark.parametrize("cache_type", ("F16", "Q8_0"))
 @pytest.mark.parametrize("part", (0, 1, 2))
 @pytest.mark.parametrize("n_tokens", (1, 9))
-def test_attention(team, any_isa, n_tokens, part, cache_type):
+def test_attention(thread_pool, any_isa, n_tokens, part, cache_type):
     """Of q, k or v; also with so many positions that several threads share them."""
     rng = np.random.default_rng(3)
     for value in SPOILT:
         for n_past in (0, 300):
-            attention = Attention(team, Reference(4, 2, 48, 48, False, None, None, cache_type), 320)
+            attention = Attention(thread_pool, Reference(4, 2, 48, 48, False, None, None, cache_type), 320)
             attention.n_past = n_past
             attention.keys[:], attention.values[:] = 0, 0
             q, k, v = (rng.standard_normal((n_tokens, heads * 48)).astype(np.float32) for heads in (4, 2, 2))
@@ -99,25 +98,25 @@ def test_attention(team, any_isa, n_tokens, part, cache_type):
 
 @pytest.mark.parametrize("n_tokens", (1, 3, 9))
 @pytest.mark.parametrize("spoilt", ("gate", "up"))
-def test_gated_network(team, any_isa, n_tokens, spoilt):
+def test_gated_network(thread_pool, any_isa, n_tokens, spoilt):
     for value in SPOILT:
         network = Network(np.random.default_rng(1), 1, 64, 64, "F32", "Q8_0", spoilt={spoilt: value})
-        tape = new_tape(team, n_tokens)
+        tape = new_tape(thread_pool, n_tokens)
         source, hidden = operations.new_activation(tape, 64), operations.new_activation(tape, 64)
         out = operations.float_rows(tape, 64)
-        tape.add("activation.prepare_rows", source.address, N_TOKENS)
+        operations.prepare_rows(tape, source)
         operations.gate_up(tape, network.experts, source, source, None, hidden)
         operations.down(tape, network.experts, hidden, None, out)
         fill(source.rows, np.abs(some_rows(n_tokens, 64)))
-        run(tape, team)
+        run(tape, thread_pool)
         found = floats(out, n_tokens, 64)
         assert not np.isfinite(found).any(), value
 
 
 @pytest.mark.parametrize("n_past", (0, 300))
-def test_attention_tells_scores_apart_however_low(team, any_isa, n_past):
+def test_attention_tells_scores_apart_however_low(thread_pool, any_isa, n_past):
     """All scores are about -1e33 but for the first position's, which is half of that."""
-    attention = Attention(team, Reference(4, 2, 48, 48, False, None, None, "F16"), 320)
+    attention = Attention(thread_pool, Reference(4, 2, 48, 48, False, None, None, "F16"), 320)
     attention.n_past = n_past
     n = n_past + 1
     attention.keys[:] = np.float16(0)
@@ -131,8 +130,8 @@ def test_attention_tells_scores_apart_however_low(team, any_isa, n_past):
 
 
 @pytest.mark.parametrize("n_tokens", (1, 9))
-def test_attention_with_scores_below_all_numbers(team, any_isa, n_tokens):
-    attention = Attention(team, Reference(4, 2, 48, 48, False, None, None, "F16"), 320)
+def test_attention_with_scores_below_all_numbers(thread_pool, any_isa, n_tokens):
+    attention = Attention(thread_pool, Reference(4, 2, 48, 48, False, None, None, "F16"), 320)
     attention.keys[:], attention.values[:] = 0, 0
     rows = np.ones((n_tokens, 2 * 48), np.float32)
     q = np.full((n_tokens, 4 * 48), 3e38, np.float32)
@@ -146,7 +145,7 @@ EXTREMES = [*SPOILT, *(np.float32(x) for x in (-3.4e38, 3.4e38, -3e38, 1e-42, 0)
 @pytest.mark.parametrize("where", ("logits", "bias"))
 @pytest.mark.parametrize("n_tokens", (1, 7))
 def test_a_token_gets_different_experts_whatever_the_numbers(
-    team, any_isa, n_groups, kept_groups, where, n_tokens
+    thread_pool, any_isa, n_groups, kept_groups, where, n_tokens
 ):
     rng = np.random.default_rng(0)
     for case in range(60):
@@ -157,7 +156,7 @@ def test_a_token_gets_different_experts_whatever_the_numbers(
         target[some] = rng.choice(EXTREMES, some.sum())
         top_k = int(rng.integers(1, 17))
         routing = Routing(n_tokens, 16, top_k)
-        route(team, logits, routing, bias=bias, n_groups=n_groups, kept_groups=kept_groups)
+        route(thread_pool, logits, routing, bias=bias, n_groups=n_groups, kept_groups=kept_groups)
         assert all(len(set(row)) == top_k for row in routing.chosen.tolist()), case
         assert routing.chosen.min() >= 0 and routing.chosen.max() < 16
         finite = (

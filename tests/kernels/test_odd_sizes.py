@@ -9,12 +9,12 @@ import sys
 
 import numpy as np
 import pytest
-from glmq_kernels import operations
-from glmq_kernels.formats import FORMATS
-from glmq_kernels.memory import address_of, aligned_zeros, copy_of, zeros
-from glmq_kernels.operands import matrix_of
-from glmq_kernels.slots import N_TOKENS, TOKENS
-from glmq_kernels.tape import Tape
+from glmq_kernels.arrays import address_of, aligned_zeros, copy_of, zeros
+from glmq_kernels.formats.types import FORMATS
+from glmq_kernels.ops import operations
+from glmq_kernels.ops.batch_state import N_TOKENS, TOKENS
+from glmq_kernels.ops.operands import matrix_of
+from glmq_kernels.threads.tape import Tape
 
 from .blocks import dequantized, expected_product, random_weights
 from .runs import floats, run
@@ -52,7 +52,7 @@ def test_arrays_are_what_is_asked_for():
 
 
 @pytest.mark.parametrize("type_name", FORMATS)
-def test_products(team, any_isa, type_name):
+def test_products(thread_pool, any_isa, type_name):
     rng = np.random.default_rng(0)
     for columns in column_counts(type_name):
         for rows, n_tokens in ROWS_AND_TOKENS:
@@ -60,29 +60,29 @@ def test_products(team, any_isa, type_name):
             x = rng.standard_normal((n_tokens, columns)).astype(np.float32)
             bias = copy_of(rng.standard_normal(rows), np.float32)
             expected = expected_product(x, weights, type_name) + bias
-            found = run_matmul(team, x, weights, type_name, bias=bias)
+            found = run_matmul(thread_pool, x, weights, type_name, bias=bias)
             size = np.abs(x) @ np.abs(dequantized(weights, type_name)).T + np.abs(bias)
             assert (np.abs(found - expected) < 3e-6 * size + 1e-12).all(), (columns, rows, n_tokens)
 
 
 @pytest.mark.parametrize("type_name", FORMATS)
-def test_rows_of_an_embedding(team, any_isa, type_name):
+def test_rows_of_an_embedding(thread_pool, any_isa, type_name):
     rng = np.random.default_rng(0)
     for columns in column_counts(type_name):
         weights = random_weights(rng, 5, columns, type_name)
         tokens = copy_of([4, 0, 4], np.int64)
-        tape = Tape(max_tokens=3, n_threads=team.n_threads)
+        tape = Tape(max_tokens=3, n_threads=thread_pool.n_threads)
         out = aligned_zeros(3 * columns * 4)
         operations.embed(tape, matrix_of(weights, 5, columns, type_name), out)
         tape.state[N_TOKENS], tape.state[TOKENS] = 3, address_of(tokens)
-        run(tape, team)
+        run(tape, thread_pool)
         expected = dequantized(weights, type_name)[[4, 0, 4]]
         np.testing.assert_allclose(floats(out, 3, columns), expected, rtol=2e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("n_tokens", (1, 2, 3, 7, 30))
-def test_routed_experts(team, any_isa, n_tokens):
+def test_routed_experts(thread_pool, any_isa, n_tokens):
     for columns, width in ((33, 17), (47, 50), (96, 1)):
-        check_routed(team, n_tokens, width, "F32", n_experts=3, top_k=2, columns=columns)
+        check_routed(thread_pool, n_tokens, width, "F32", n_experts=3, top_k=2, columns=columns)
     for columns, width in ((32, 96), (288, 32)):
-        check_routed(team, n_tokens, width, "Q8_0", n_experts=3, top_k=2, columns=columns)
+        check_routed(thread_pool, n_tokens, width, "Q8_0", n_experts=3, top_k=2, columns=columns)

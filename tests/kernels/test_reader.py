@@ -10,9 +10,17 @@ import weakref
 
 import numpy as np
 import pytest
-from glmq_kernels.memory import address_of
-from glmq_kernels.reader import ALIGNMENT, DirectFile, Part, Reader, aligned_memory, check, room_for
-from glmq_kernels.reader_board import DROPPED, REQUEST_BYTES, REQUEST_RESULT
+from glmq_kernels.arrays import address_of
+from glmq_kernels.disk_reads.disk_reader import (
+    ALIGNMENT,
+    DirectFile,
+    Part,
+    Reader,
+    aligned_memory,
+    check,
+    room_for,
+)
+from glmq_kernels.disk_reads.layout import DROPPED, REQUEST_BYTES, REQUEST_RESULT
 
 SIZE = 300_001
 FULFIL = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from glmq_kernels import isa, operations
-from glmq_kernels.operands import Routing
+from glmq_kernels.jit import isa
+from glmq_kernels.ops import operations
+from glmq_kernels.ops.operands import Routing
 
 from .runs import fill, new_tape, padded, run
 
@@ -28,16 +29,16 @@ def choose(logits, bias, top_k, n_groups, kept_groups, normalize, factor):
     return chosen, weights * factor
 
 
-def route(team, logits, routing, *, bias=None, n_groups=1, kept_groups=1, normalize=True, factor=1.0):
+def route(thread_pool, logits, routing, *, bias=None, n_groups=1, kept_groups=1, normalize=True, factor=1.0):
     """Fill a routing for router logits (n, n_experts), by the kernels."""
-    tape = new_tape(team, len(logits))
+    tape = new_tape(thread_pool, len(logits))
     buffer = operations.float_rows(tape, routing.n_experts)
     operations.route(
         tape, buffer, routing, bias=None if bias is None else padded(bias), n_groups=n_groups,
         kept_groups=kept_groups, normalize=normalize, factor=factor,
     )  # fmt: skip
     fill(buffer, logits)
-    run(tape, team)
+    run(tape, thread_pool)
 
 
 @pytest.mark.parametrize(
@@ -47,15 +48,15 @@ def route(team, logits, routing, *, bias=None, n_groups=1, kept_groups=1, normal
 @pytest.mark.parametrize("normalize", (False, True))
 @pytest.mark.parametrize("n_tokens", (1, 6, 40))
 def test_chooses_as_the_reference(
-    team, any_isa, n_experts, top_k, n_groups, kept_groups, normalize, n_tokens
+    thread_pool, any_isa, n_experts, top_k, n_groups, kept_groups, normalize, n_tokens
 ):
     rng = np.random.default_rng(n_experts)
     logits = rng.standard_normal((n_tokens, n_experts)).astype(np.float32) * 2
     bias = rng.standard_normal(n_experts).astype(np.float32) * 0.3
     routing = Routing(n_tokens, n_experts, top_k)
     route(
-        team, logits, routing, bias=bias, n_groups=n_groups, kept_groups=kept_groups, normalize=normalize,
-        factor=2.5,
+        thread_pool, logits, routing, bias=bias, n_groups=n_groups, kept_groups=kept_groups,
+        normalize=normalize, factor=2.5,
     )  # fmt: skip
     chosen, weights = choose(logits, bias, top_k, n_groups, kept_groups, normalize, 2.5)
     np.testing.assert_array_equal(routing.chosen, chosen)
@@ -74,7 +75,7 @@ def assert_sorted(routing, chosen):
     assert routing.tile_offsets[-1] <= routing.max_tiles(len(chosen))
 
 
-def test_without_bias_the_largest_logits_win(team):
+def test_without_bias_the_largest_logits_win(thread_pool):
     routing = Routing(1, 6, 2)
-    route(team, np.array([[0, 5, -1, 4, 2, 1]], np.float32), routing)
+    route(thread_pool, np.array([[0, 5, -1, 4, 2, 1]], np.float32), routing)
     assert routing.chosen.tolist() == [[1, 3]]

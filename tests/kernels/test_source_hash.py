@@ -10,8 +10,8 @@ from dataclasses import replace
 from importlib import metadata
 
 import pytest
-from glmq_kernels import isa, source_hash, store
-from glmq_kernels.source_hash import PACKAGE, sources
+from glmq_kernels.jit import isa, source_hash, store
+from glmq_kernels.jit.source_hash import PACKAGE, sources
 
 LIST_IMPORTS = """
 import importlib, json, sys
@@ -28,8 +28,8 @@ json.dump(found, sys.stdout)
 """
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
-    for path in (PACKAGE / "native").rglob("*.py")
-    if path.name != "__init__.py"
+    for path in PACKAGE.rglob("*.py")
+    if path.name != "__init__.py" and path.parent.name != "jit"
 )
 
 
@@ -53,20 +53,20 @@ def test_everything_that_a_kernel_imports_is_in_its_hash(imported, module):
 
 
 def test_kernels_of_formats_depend_on_all_formats_and_on_the_package_of_the_code_books():
-    for module in ("gemv", "product", "embedding"):
-        found = sources(PACKAGE / "native" / f"{module}.py")
-        assert {*(PACKAGE / "native" / "formats").glob("*.py")} <= found.files
+    for module in ("gemm/gemv.py", "gemm/gemm.py", "ops/embedding/kernel.py"):
+        found = sources(PACKAGE / module)
+        assert {*(PACKAGE / "formats" / "unpack").glob("*.py")} <= found.files
         assert "gguf" in found.packages
 
 
 @pytest.fixture
 def package(tmp_path):
     """A folder of kernels in a package."""
-    native = tmp_path / "native"
-    native.mkdir()
-    for folder in (tmp_path, native):
+    kernels = tmp_path / "kernels"
+    kernels.mkdir()
+    for folder in (tmp_path, kernels):
         (folder / "__init__.py").touch()
-    return native
+    return kernels
 
 
 @pytest.mark.parametrize(
@@ -105,11 +105,11 @@ def test_modules_above_and_packages_around_count(package):
 
 @pytest.mark.parametrize(
     "statement",
-    ("import glmq_kernels.tiles", "from glmq_kernels import tiles", "import os, glmq_kernels.tiles as t"),
+    ("import glmq_kernels.arrays", "from glmq_kernels import arrays", "import os, glmq_kernels.tiles as t"),
 )
 def test_imports_by_the_whole_name_count(package, statement):
     (package / "one.py").write_text(f"{statement}\n")
-    assert PACKAGE / "tiles.py" in sources(package / "one.py").files
+    assert PACKAGE / "arrays.py" in sources(package / "one.py").files
 
 
 def test_modules_that_import_each_other_are_no_trouble(package):
@@ -125,7 +125,12 @@ def test_sentences_that_begin_like_imports_are_no_trouble(package):
 
 @pytest.mark.parametrize(
     ("package_name", "kernel"),
-    (("gguf", "gemv.x"), ("numpy", "gemv.x"), ("numba", "strings.walk"), ("llvmlite", "strings.walk")),
+    (
+        ("gguf", "gemv.x"),
+        ("numpy", "gemv.x"),
+        ("numba", "files.string_offsets_kernel.walk"),
+        ("llvmlite", "files.string_offsets_kernel.walk"),
+    ),
 )
 def test_the_hash_covers_the_versions_of_packages(monkeypatch, package_name, kernel):
     before = store.object_path(kernel, isa.current())
@@ -138,18 +143,20 @@ def test_the_hash_covers_the_versions_of_packages(monkeypatch, package_name, ker
 
 
 def test_the_hash_covers_how_kernels_are_compiled(monkeypatch):
-    before = store.object_path("strings.walk", isa.current())
+    before = store.object_path("files.string_offsets_kernel.walk", isa.current())
     hashed = store.source_hash
     monkeypatch.setattr(
         store, "source_hash", lambda path, **how: "" if path.name == "compile.py" else hashed(path, **how)
     )
-    assert store.object_path("strings.walk", isa.current()) != before
+    assert store.object_path("files.string_offsets_kernel.walk", isa.current()) != before
 
 
 def test_the_hash_covers_every_field_of_the_level():
     level = isa.current()
     others = [replace(level, panels=level.panels + 1), replace(level, features=level.features + ",-sha")]
-    assert len({store.object_path("strings.walk", each) for each in (level, *others)}) == 3
+    assert (
+        len({store.object_path("files.string_offsets_kernel.walk", each) for each in (level, *others)}) == 3
+    )
 
 
 def assert_hash_depends_on(module, other):

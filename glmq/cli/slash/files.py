@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from glmq_kernels.errors import UserError
-from glmq_kernels.file_writing import FileExists
+from glmq_kernels.files.file_writing import FileExists
 
 from ...chat.conversation_files import export_conversation, load_conversation, save_conversation
 from ..completion import paths

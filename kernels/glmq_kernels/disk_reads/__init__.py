@@ -1,0 +1,1 @@
+"""Reads of files in the background, past the system's cache."""

@@ -1,0 +1,1 @@
+"""Tensor types: their blocks, and the way from floats and back."""

@@ -1,0 +1,46 @@
+"""IQ2_S: 256 weights in 82 bytes, `scale * (a + 1/2) / 4 * signed entry`, a of four bits for every 16.
+
+0        2                   34            66                   74             82
+| scale  | 32 numbers of     | 256 signs   | 2 high bits of       | 16 times a   |
+| f16    | entries, low byte | 32 bytes    | the numbers, 8 bytes | low, high    |
+"""
+
+from __future__ import annotations
+
+from gguf.quants import IQ2_S
+
+from ...simd.addresses import inline, load_half, load_i64
+from ...simd.conversions import bytes_to_words
+from ...simd.vectors import i16x32, load_i8x8, load_i8x32, make_constant, make_shuffle, splat_i16x32
+from .code_books import OFFSET as OFFSET
+from .code_books import CodeBook, make_weights, with_signs
+from .iq2_xs import scales_from_nibbles
+
+FLOAT = False
+GROUP = 16
+CENTER = OFFSET
+LARGEST = 63
+HAS_MINIMUM = False
+BYTES = 82
+
+magnitudes = make_weights(CodeBook(IQ2_S))
+each_four_times = make_shuffle([lane // 4 for lane in range(32)])
+places = make_constant(i16x32, [0, 2, 4, 6] * 8)
+
+
+@inline
+def unpack(p):
+    scales = scales_from_nibbles(load_i64(p + 74), 0.25 * load_half(p))
+    high = bytes_to_words(load_i8x8(p + 66))
+    high = (each_four_times(high, high) >> places()) & splat_i16x32(3)
+    a, b, c, d = magnitudes(bytes_to_words(load_i8x32(p + 2)) | (high << splat_i16x32(8)))
+    weights = (
+        with_signs(a, load_i64(p + 34)),
+        with_signs(b, load_i64(p + 42)),
+        with_signs(c, load_i64(p + 50)),
+        with_signs(d, load_i64(p + 58)),
+    )
+    return weights, scales, scales
+
+
+unpack_block = None

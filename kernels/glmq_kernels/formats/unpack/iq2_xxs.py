@@ -1,0 +1,57 @@
+"""IQ2_XXS: 256 weights in 66 bytes, `scale * (a + 1/2) / 4 * signed entry`, a of four bits for every 32.
+
+0        2
+| scale  | 8 times: 4 numbers of entries of 8 weights (bytes), |
+| f16    | 28 bits of signs with a above them (32 bits)        |
+"""
+
+from __future__ import annotations
+
+from gguf.quants import IQ2_XXS
+
+from ...simd.addresses import inline, load_half, load_i64
+from ...simd.conversions import bytes_to_words, to_float
+from ...simd.vectors import bitcast_i8x32, load_i32x16, make_shuffle, splat_f32x8, splat_i32x8
+from .code_books import OFFSET as OFFSET
+from .code_books import CodeBook, complete_signs, make_weights, spread_sevens, with_signs
+
+FLOAT = False
+GROUP = 32
+CENTER = OFFSET
+LARGEST = 63
+HAS_MINIMUM = False
+BYTES = 66
+
+magnitudes = make_weights(CodeBook(IQ2_XXS))
+even_lanes = make_shuffle([2 * i for i in range(8)])
+odd_lanes = make_shuffle([2 * i + 1 for i in range(8)])
+
+
+@inline
+def _signs(p):
+    signs = ((load_i64(p) >> 32) & 0xFFFFFFF) | (load_i64(p + 8) & 0x0FFFFFFF00000000)
+    return complete_signs(spread_sevens(signs))
+
+
+@inline
+def _scales(p):
+    words = load_i32x16(p + 2)
+    a = to_float(odd_lanes(words, words) >> splat_i32x8(28))
+    return (a + splat_f32x8(0.5)) * splat_f32x8(0.25 * load_half(p))
+
+
+@inline
+def unpack(p):
+    scales = _scales(p)
+    words = load_i32x16(p + 2)
+    a, b, c, d = magnitudes(bytes_to_words(bitcast_i8x32(even_lanes(words, words))))
+    weights = (
+        with_signs(a, _signs(p + 2)),
+        with_signs(b, _signs(p + 18)),
+        with_signs(c, _signs(p + 34)),
+        with_signs(d, _signs(p + 50)),
+    )
+    return weights, scales, scales
+
+
+unpack_block = None

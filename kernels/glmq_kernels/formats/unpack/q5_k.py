@@ -1,0 +1,39 @@
+"""Q5_K: 256 weights in 176 bytes, `scale * a * u - minimum * b`, a and b as in Q4_K.
+
+    0        2         4             16             48                                176
+    | scale  | minimum | a and b     | 32 bytes     | 4 times 32 bytes: low nibbles   |
+    | f16    | f16     | 12 bytes    | of fifth bits| are 32 weights, high the next   |
+
+Bit i of a byte of fifth bits belongs to the i-th run of 32 weights.
+"""
+
+from __future__ import annotations
+
+from ...simd.addresses import inline
+from .q4_k import nibbles, unpack_scales
+from .runs_of_32 import load_twice, make_bits
+
+FLOAT = False
+GROUP = 32
+OFFSET = 0
+CENTER = LARGEST = 16
+HAS_MINIMUM = True
+BYTES = 176
+
+fifth_0, fifth_1, fifth_2, fifth_3 = (make_bits(2 * i - 4, 2 * i - 3, 16) for i in range(4))
+
+
+@inline
+def unpack(p):
+    scales, minima = unpack_scales(p)
+    high = load_twice(p + 16)
+    weights = (
+        nibbles(load_twice(p + 48)) | fifth_0(high),
+        nibbles(load_twice(p + 80)) | fifth_1(high),
+        nibbles(load_twice(p + 112)) | fifth_2(high),
+        nibbles(load_twice(p + 144)) | fifth_3(high),
+    )
+    return weights, scales, minima
+
+
+unpack_block = None

@@ -1,0 +1,43 @@
+"""Q6_K: 256 weights in 210 bytes, `scale * a * (u - 32)`, a signed byte a for every 16.
+
+    0                128              192                208      210
+    | low 4 bits     | high 2 bits    | 16 times a       | scale  |
+    | 128 bytes      | 64 bytes       | int8             | f16    |
+
+Each half of the block (128 weights: 64 low bytes, 32 high bytes) holds four runs of 32 weights: the
+low nibbles of low bytes 0..31 and 32..63, then their high nibbles; run r has bits 2r and 2r + 1 of the
+high bytes on top.
+"""
+
+from __future__ import annotations
+
+from ...simd.addresses import inline, load_half
+from ...simd.conversions import to_float, widen_to_i32
+from ...simd.vectors import load_i8x16, load_i8x64, splat_f32x16
+from .runs_of_32 import load_twice, make_bits
+
+FLOAT = False
+GROUP = 16
+OFFSET = CENTER = LARGEST = 32
+HAS_MINIMUM = False
+BYTES = 210
+
+low_nibbles, high_nibbles = make_bits(0, 0, 15), make_bits(4, 4, 15)
+top_of_first_runs, top_of_last_runs = make_bits(-4, -2, 0x30), make_bits(0, 2, 0x30)
+
+
+@inline
+def unpack(p):
+    scales = to_float(widen_to_i32(load_i8x16(p + 192))) * splat_f32x16(load_half(p + 208))
+    low_0, low_1 = load_i8x64(p), load_i8x64(p + 64)
+    high_0, high_1 = load_twice(p + 128), load_twice(p + 160)
+    weights = (
+        low_nibbles(low_0) | top_of_first_runs(high_0),
+        high_nibbles(low_0) | top_of_last_runs(high_0),
+        low_nibbles(low_1) | top_of_first_runs(high_1),
+        high_nibbles(low_1) | top_of_last_runs(high_1),
+    )
+    return weights, scales, scales
+
+
+unpack_block = None

@@ -1,0 +1,33 @@
+"""Q8_0: 32 weights in 34 bytes, `scale * q`; u is q + 128.
+
+0        2                      34
+| scale  | 32 signed bytes      |
+| f16    |                      |
+"""
+
+from __future__ import annotations
+
+from ...simd.addresses import inline
+from ...simd.vectors import join_i8x32, load_i8x32, splat_i8x32, splat_i8x64
+from .blocks_of_32 import make_unpack, make_unpack_block
+
+FLOAT = False
+GROUP = 32
+OFFSET = CENTER = LARGEST = 128
+HAS_MINIMUM = False
+SIZE = 34
+BYTES = 8 * SIZE
+
+
+@inline
+def _weights(p):
+    return load_i8x32(p + 2) ^ splat_i8x32(128)
+
+
+@inline
+def _weights_of_two(p, q):
+    return join_i8x32(load_i8x32(p + 2), load_i8x32(q + 2)) ^ splat_i8x64(128)
+
+
+unpack = make_unpack(SIZE, _weights_of_two, 0)
+unpack_block = make_unpack_block(_weights, 0)

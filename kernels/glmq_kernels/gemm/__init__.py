@@ -1,0 +1,1 @@
+"""Products of weight matrices with tokens, few (rows) and many (panels)."""

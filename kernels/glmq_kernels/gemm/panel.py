@@ -1,0 +1,197 @@
+"""Building panels (`tile.py` draws them): 16 weight rows brought side by side, one row per lane.
+
+256 columns at a time: each row is unpacked into a buffer, then the buffer is turned:
+
+    buffer   16 rows x 256 bytes              u
+             16 rows x 16 float32             scales of groups (8 scales and 8 minima where GROUP is 32)
+             16 rows x 16 float32             minima where GROUP is 16
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from ..simd.addresses import inline, store_f32
+from ..simd.dot import sum_of_weights
+from ..simd.vectors import (
+    I64,
+    Vector,
+    constant,
+    f32x16,
+    fma,
+    i8x64,
+    i32x16,
+    load_value,
+    make_constant,
+    shuffle_value,
+    store,
+)
+from .sizes import PANEL_BUFFER_MINIMA, PANEL_BUFFER_SCALES
+from .tile import group_bytes
+
+
+def _turned(builder: Any, vectors: list[Any]) -> list[Any]:
+    """Sixteen vectors of 16 lanes as a matrix turned over its diagonal.
+
+    Rows are interleaved by two, then by four within quarters of the vectors; then quarters change places.
+    """
+    quarters = range(0, 16, 4)
+
+    def interleave(a: Any, b: Any, lanes: tuple[int, ...]) -> Any:
+        return shuffle_value(builder, a, b, [q + 16 * (n // 4) + n % 4 for q in quarters for n in lanes])
+
+    def bring_together(a: Any, b: Any, first: int) -> Any:
+        return shuffle_value(
+            builder, a, b, [16 * v + 4 * q + i for v in (0, 1) for q in (first, first + 2) for i in range(4)]
+        )
+
+    v = vectors
+    v = [interleave(v[i], v[i + 1], lanes) for i in range(0, 16, 2) for lanes in ((0, 4, 1, 5), (2, 6, 3, 7))]
+    v = [
+        interleave(v[i + half], v[i + half + 2], lanes)
+        for i in range(0, 16, 4)
+        for half in (0, 1)
+        for lanes in ((0, 1, 4, 5), (2, 3, 6, 7))
+    ]
+    # v[4 i + c] holds, quarter q, column 4 q + c of rows 4 i to 4 i + 3.
+    out: list[Any] = [None] * 16
+    for c in range(4):
+        for first in (0, 1):
+            upper = bring_together(v[c], v[4 + c], first)
+            lower = bring_together(v[8 + c], v[12 + c], first)
+            out[4 * first + c] = bring_together(upper, lower, 0)
+            out[4 * first + 8 + c] = bring_together(upper, lower, 1)
+    return out
+
+
+def _load_rows(builder: Any, address: Any, kind: Any, stride: int) -> list[Any]:
+    return [load_value(builder, builder.add(address, I64(stride * r)), kind.llvm) for r in range(16)]
+
+
+def _store(builder: Any, address: Any, offset: int, vector: Any) -> None:
+    at = builder.inttoptr(builder.add(address, I64(offset)), vector.type.as_pointer())
+    builder.store(vector, at).align = 1
+
+
+def _make_turn_64(kind: Any) -> Any:
+    """`turn(buffer, panel_0, panel_1)`: 64 columns of the buffer to the panels of two blocks."""
+    group, size = kind.GROUP, group_bytes(kind.HAS_MINIMUM)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        center = constant(i8x64, [kind.CENTER - 256 if kind.CENTER > 127 else kind.CENTER] * 64)
+        columns = [
+            builder.sub(builder.bitcast(v, i8x64.llvm), center)
+            for v in _turned(builder, _load_rows(builder, args[0], i32x16, 256))
+        ]
+        for panel, vectors in ((args[1], columns[:8]), (args[2], columns[8:])):
+            for j, vector in enumerate(vectors):
+                _store(builder, panel, 64 * j, vector)
+            for g in range(32 // group):
+                start = sum_of_weights(builder, vectors[g * group // 4 : (g + 1) * group // 4])
+                start = builder.sub(ir.Constant(start.type, [0] * 16), start)
+                _store(builder, panel, 512 + g * size + 64, start)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def turn(typing: Any, buffer: Any, panel_0: Any, panel_1: Any) -> Any:
+        return types.none(types.int64, types.int64, types.int64), codegen
+
+    return turn
+
+
+def _make_turn_scales(kind: Any) -> Any:
+    """`turn(buffer, panel, block_stride)`: scales and minima of 8 blocks to their panels."""
+    group, size = kind.GROUP, group_bytes(kind.HAS_MINIMUM)
+    per_block = 32 // group
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        buffer, panel, stride = args
+
+        def put(vectors: list[Any], field: int) -> None:
+            for g in range(256 // group):
+                block = builder.add(panel, builder.mul(stride, I64(g // per_block)))
+                _store(builder, block, 512 + g % per_block * size + field, vectors[g])
+
+        scales = _turned(
+            builder, _load_rows(builder, builder.add(buffer, I64(PANEL_BUFFER_SCALES)), f32x16, 64)
+        )
+        put(scales, 0)
+        if kind.HAS_MINIMUM:
+            if group == 16:
+                at = builder.add(buffer, I64(PANEL_BUFFER_MINIMA))
+                put(_turned(builder, _load_rows(builder, at, f32x16, 64)), 128)
+            else:
+                put(scales[8:], 128)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def turn(typing: Any, buffer: Any, panel: Any, stride: Any) -> Any:
+        return types.none(types.int64, types.int64, types.int64), codegen
+
+    return turn
+
+
+def make_unpack_panel(kind: Any) -> Any:
+    """`unpack_panel(rows, stride, first, blocks, panel, block_stride, buffer)` of an integer format.
+
+    Brings up to 8 blocks of 32 columns of 16 rows, from block `first` (a multiple of 8) on, into panels
+    `block_stride` bytes apart. For an odd number one more panel is written.
+    """
+    unpack, unpack_block, size = kind.unpack, kind.unpack_block, kind.BYTES
+    in_blocks, has_minimum = unpack_block is not None, kind.HAS_MINIMUM
+    minima_at = PANEL_BUFFER_MINIMA if kind.GROUP == 16 else PANEL_BUFFER_SCALES + 32
+    turn_64, turn_scales = _make_turn_64(kind), _make_turn_scales(kind)
+    # Minima belong to u; panels hold u - CENTER.
+    lanes = 256 // kind.GROUP
+
+    centers = make_constant(Vector("f32", lanes), [float(kind.CENTER - kind.OFFSET)] * lanes)
+    center = float(kind.CENTER - kind.OFFSET)
+
+    @inline
+    def unpack_rows(rows, stride, buffer, skipped):
+        # The first `skipped` groups' scales fall on lanes, and weights, that are not there yet or unused.
+        for r in range(16):
+            weights, scales, minima = unpack(rows + r * stride)
+            out = buffer + 256 * r
+            at = buffer + 64 * r - 4 * skipped
+            store(at + PANEL_BUFFER_SCALES, scales)
+            if has_minimum:
+                store(at + minima_at, fma(scales, centers(), minima))
+            store(out, weights[0])
+            store(out + 64, weights[1])
+            store(out + 128, weights[2])
+            store(out + 192, weights[3])
+
+    @inline
+    def unpack_blocks(rows, stride, blocks, buffer):
+        for r in range(16):
+            for b in range(blocks):
+                weights, scale, minimum = unpack_block(rows + r * stride + b * (size // 8))
+                store(buffer + 256 * r + 32 * b, weights)
+                store_f32(buffer + PANEL_BUFFER_SCALES + 64 * r + 4 * b, scale)
+                if has_minimum:
+                    store_f32(buffer + minima_at + 64 * r + 4 * b, minimum + center * scale)
+
+    @inline
+    def unpack_panel(rows, stride, first, blocks, panel, block_stride, buffer):
+        at = rows + first // 8 * size
+        skipped = 0
+        if in_blocks and blocks < 8:
+            if first:
+                # A row's last blocks are unpacked together with those before them.
+                skipped = 8 - blocks
+                unpack_rows(at - skipped * (size // 8), stride, buffer, skipped)
+            else:
+                unpack_blocks(at, stride, blocks, buffer)
+        else:
+            unpack_rows(at, stride, buffer, 0)
+        for b in range(0, blocks, 2):
+            columns = buffer + 32 * (skipped + b)
+            turn_64(columns, panel + b * block_stride, panel + (b + 1) * block_stride)
+        turn_scales(buffer, panel, block_stride)
+
+    return unpack_panel

@@ -1,0 +1,51 @@
+"""Sizes that the kernels and their callers agree on for products of many tokens."""
+
+from __future__ import annotations
+
+from ..jit import isa
+
+STRETCH = 512
+"""Columns of a panel that are unpacked at a time."""
+
+FLOAT_STRETCH_BYTES = 1024
+"""Bytes of the columns of a float matrix that are brought near at a time."""
+
+ROWS = 32
+"""Weight rows that are multiplied together; threads share rows out in these units."""
+
+FEW = 4
+"""Up to so many tokens are multiplied row by row, more by panels and tiles."""
+
+PANEL_BUFFER_SCALES = 16 * 256
+PANEL_BUFFER_MINIMA = PANEL_BUFFER_SCALES + 16 * 64
+PANEL_BUFFER_BYTES = PANEL_BUFFER_MINIMA + 16 * 64
+"""The buffer through which rows become panels (drawn in `gemm/panel.py`)."""
+
+PANEL_SCRATCH_BYTES = max(2 * (STRETCH // 32 + 1) * (512 + 2 * 3 * 64), FLOAT_STRETCH_BYTES * ROWS)
+"""Room for a stretch of unpacked weights of any format."""
+
+ATTENTION_CHUNK = 64
+"""Positions between two corrections of the sums of attention, a multiple of 32."""
+
+ATTENTION_RUN = 4
+"""Groups of query rows that meet a chunk of positions one after the other."""
+
+
+def record_bytes(tile: int) -> int:
+    """Bytes of a tile's record for one block of 32 columns (drawn in `gemm/tile.py`)."""
+    return 48 * tile
+
+
+def takes_bfloat(type_name: str) -> bool:
+    """Whether products of many tokens with a tensor type want them as bfloat16."""
+    return type_name == "BF16" and isa.current().bfloat
+
+
+def float_tile_bytes(columns: int, bfloat: bool) -> int:
+    """Bytes of a float tile (drawn in `gemm/float_gemm.py`)."""
+    return -(-columns // (32 if bfloat else 16)) * 64 * isa.current().tile
+
+
+def tile_count(n_tokens: int) -> int:
+    """Tiles that hold `n_tokens`."""
+    return -(-n_tokens // isa.current().tile)

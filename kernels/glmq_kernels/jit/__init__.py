@@ -1,0 +1,1 @@
+"""Compiling kernels to machine code, once, and loading it."""

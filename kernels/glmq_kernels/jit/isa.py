@@ -1,0 +1,158 @@
+"""Which instructions the kernels may use: found once, forced lower with `GLMQ_ISA`."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..errors import UserError
+
+
+@dataclass(frozen=True)
+class Isa:
+    """One level of instructions.
+
+    dot             the int8 dot product: `vnni`, `maddubs`, `sdot` or `generic`
+    dot_lanes       most 32-bit lanes that its instruction takes at once
+    shuffle         the byte shuffle: `avx512`, `avx2`, `neon` or `` for none
+    bias            added to the bytes of activations in tiles, for a dot product that wants them unsigned
+    half            whether the CPU converts float16 by itself
+    bfloat          whether the CPU multiplies bfloat16 (AVX-512)
+    bit_shuffle     whether the CPU has AVX-512's shuffles of bits (VBMI)
+    panels, tile    a matrix product of many tokens works on `panels` times 16 weight rows and `tile`
+                    tokens at once, as many as the registers hold
+    foreign         whether this machine cannot run it, but its code is to be looked at
+    attention_rows, attention_vectors
+                    query rows that attention works on at once (sizes to choose from), and vectors of 16
+                    positions, as many as the registers hold
+    cpu, features   go to the code generator
+    """
+
+    name: str
+    cpu: str
+    features: str
+    dot: str
+    dot_lanes: int
+    shuffle: str
+    bias: int
+    half: bool
+    panels: int
+    tile: int
+    attention_rows: tuple[int, ...] = (4,)
+    attention_vectors: int = 1
+    bfloat: bool = False
+    bit_shuffle: bool = False
+    foreign: bool = False
+
+
+_SSE = ("sse3", "ssse3", "sse4.1", "sse4.2")
+AVX2_NEEDS = (*_SSE, "avx", "avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "movbe", "popcnt")
+"""x86-64-v3: what the code generator takes for granted with it."""
+AVXVNNI_NEEDS = (*AVX2_NEEDS, "avxvnni")
+AVX512_NEEDS = (
+    *_SSE, "avx", "avx2", "f16c", "fma", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni"
+)  # fmt: skip
+NEON_NEEDS = ("neon", "dotprod")
+LEVELS = ("avx512", "avxvnni", "avx2", "neon", "generic")
+
+X86 = ("x86_64", "amd64")
+ARM = ("arm64", "aarch64")
+NEON = Isa("neon", "generic", "+neon,+dotprod,+fullfp16", "sdot", 4, "neon", 0, True, 1, 4, foreign=True)
+"""64-bit Arm, for any such machine, seen from another."""
+
+
+def _host() -> tuple[str, dict[str, bool]]:
+    import llvmlite.binding as llvm
+
+    return llvm.get_host_cpu_name(), dict(llvm.get_host_cpu_features())
+
+
+@functools.cache
+def levels() -> dict[str, Isa]:
+    """Every level this machine can run, best first."""
+    return levels_of(*_host(), platform.machine().lower())
+
+
+def levels_of(cpu: str, have: Mapping[str, bool], machine: str) -> dict[str, Isa]:
+    """Every level that a processor can run, best first.
+
+    cpu: LLVM's name of it. have: whether it, and the system, have each feature. machine: as
+    `platform.machine` says, in small letters.
+    """
+    found: dict[str, Isa] = {}
+    every = _features(have, [name for name, on in have.items() if on])
+    if machine in X86:
+        if _has(have, AVX512_NEEDS):
+            more = {"bfloat": bool(have.get("avx512bf16")), "bit_shuffle": bool(have.get("avx512vbmi"))}
+            found["avx512"] = Isa(
+                "avx512", cpu, every, "vnni", 16, "avx512", 128, True, 2, 6, (4, 8, 12), 2, **more
+            )
+        if _has(have, AVXVNNI_NEEDS):
+            features = _features(have, AVXVNNI_NEEDS)
+            found["avxvnni"] = Isa("avxvnni", "x86-64-v3", features, "vnni", 8, "avx2", 128, True, 1, 4)
+        if _has(have, AVX2_NEEDS):
+            features = _features(have, AVX2_NEEDS)
+            found["avx2"] = Isa("avx2", "x86-64-v3", features, "maddubs", 8, "avx2", 128, True, 1, 4)
+        found["generic"] = Isa("generic", "x86-64", "", "generic", 16, "", 0, False, 1, 4)
+    elif machine in ARM:
+        if _has(have, NEON_NEEDS):
+            found["neon"] = replace(NEON, cpu=cpu, features=every, foreign=False)
+        found["generic"] = Isa("generic", "generic", "", "generic", 16, "", 0, False, 1, 4)
+    else:
+        found["generic"] = Isa("generic", cpu, every, "generic", 16, "", 0, False, 1, 4)
+    return found
+
+
+def _has(have: Mapping[str, bool], needs: Sequence[str]) -> bool:
+    return all(have.get(name, False) for name in needs)
+
+
+def _features(have: Mapping[str, bool], wanted: Iterable[str]) -> str:
+    """Features for the code generator: those wanted, and without all that the processor has not.
+
+    A processor's name stands for everything of its kind, also for what a hypervisor or the system hides. The
+    code generator goes from left to right and lets a feature that is switched on bring those it stands on,
+    so what is switched off comes last.
+    """
+    on = [f"+{name}" for name in sorted(wanted)]
+    return ",".join([*on, *(f"-{name}" for name in sorted(have) if not have[name])])
+
+
+def current() -> Isa:
+    """The level in use: the best of the machine, or the one that `GLMQ_ISA` names."""
+    found = levels()
+    wanted = os.environ.get("GLMQ_ISA", "").strip().lower()
+    if not wanted:
+        return next(iter(found.values()))
+    if wanted not in LEVELS:
+        raise UserError(f"GLMQ_ISA={wanted} is not known; choose one of {', '.join(LEVELS)}")
+    if wanted not in found:
+        raise UserError(f"GLMQ_ISA={wanted} needs instructions this CPU lacks; it can run {', '.join(found)}")
+    return found[wanted]
+
+
+@functools.cache
+def _initialize_code_generator() -> None:
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    llvm.initialize_native_asmparser()
+
+
+def target_machine(level: Isa, triple: str | None = None) -> Any:
+    """LLVM's code generator for a level of instructions (an llvmlite TargetMachine).
+
+    triple: another machine's than this one's; its target must have been initialized.
+    """
+    import llvmlite.binding as llvm
+
+    _initialize_code_generator()
+    target = llvm.Target.from_triple(triple) if triple else llvm.Target.from_default_triple()
+    return target.create_target_machine(
+        cpu=level.cpu, features=level.features, opt=3, reloc="pic", codemodel="jitdefault", jit=True
+    )

@@ -1,1 +1,0 @@
-"""What is compiled. Only the compiler process imports this package, and with it Numba."""

@@ -1,0 +1,39 @@
+"""What the machine can do at most: reading memory, and int8 dot products."""
+
+from __future__ import annotations
+
+from ...simd.addresses import argument, prefetch
+from ...simd.dot import make_dot
+from ...simd.vectors import load_i8x64, load_i64x8, splat_i8x64, store, zero_i32x16, zero_i64x8
+from .arguments import MultiplyBytes, ReadMemory
+
+PREFETCH_BYTES = 1024
+dot = make_dot(wide=False)
+
+
+def read_memory(args, thread, threads):
+    """Kernel: read every byte of a region once. Arguments: state, address, bytes (a multiple of 256), out."""
+    start, lines = argument(args, ReadMemory.ADDRESS), argument(args, ReadMemory.N_BYTES) // 256
+    a, b, c, d = zero_i64x8(), zero_i64x8(), zero_i64x8(), zero_i64x8()
+    for line in range(lines * thread // threads, lines * (thread + 1) // threads):
+        p = start + 256 * line
+        prefetch(p + PREFETCH_BYTES)
+        prefetch(p + PREFETCH_BYTES + 64)
+        prefetch(p + PREFETCH_BYTES + 128)
+        prefetch(p + PREFETCH_BYTES + 192)
+        a = a ^ load_i64x8(p)
+        b = b ^ load_i64x8(p + 64)
+        c = c ^ load_i64x8(p + 128)
+        d = d ^ load_i64x8(p + 192)
+    store(argument(args, ReadMemory.OUT) + 64 * thread, (a ^ b) ^ (c ^ d))
+
+
+def multiply_bytes(args, thread, threads):
+    """Kernel: 8 chains of dot products. Arguments: state, repetitions, factors (64 bytes), out."""
+    u, s = splat_i8x64(1), load_i8x64(argument(args, MultiplyBytes.FACTORS))
+    a, b, c, d = zero_i32x16(), zero_i32x16(), zero_i32x16(), zero_i32x16()
+    e, f, g, h = zero_i32x16(), zero_i32x16(), zero_i32x16(), zero_i32x16()
+    for _ in range(argument(args, MultiplyBytes.REPETITIONS)):
+        a, b, c, d = dot(a, u, s), dot(b, u, s), dot(c, u, s), dot(d, u, s)
+        e, f, g, h = dot(e, u, s), dot(f, u, s), dot(g, u, s), dot(h, u, s)
+    store(argument(args, MultiplyBytes.OUT) + 64 * thread, ((a + b) + (c + d)) + ((e + f) + (g + h)))

@@ -1,0 +1,182 @@
+"""What operations work on: weight matrices, activations and routings, as kernels see them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..arrays import address_of, aligned_zeros, copy_of, guarded, zeros
+from ..formats.types import FORMATS
+from ..gemm.activation_record import (
+    ACTIVATION_BFLOAT_TILES,
+    ACTIVATION_COLUMNS,
+    ACTIVATION_FLOAT_TILES,
+    ACTIVATION_Q,
+    ACTIVATION_ROWS,
+    ACTIVATION_SCALE,
+    ACTIVATION_SLOTS,
+    ACTIVATION_SUM16,
+    ACTIVATION_SUM32,
+    ACTIVATION_TILES,
+)
+from ..gemm.sizes import float_tile_bytes, record_bytes, takes_bfloat
+from ..jit import isa
+from ..threads.tape import ActivationType
+from .routing.record import (
+    ROUTING_CHOICES,
+    ROUTING_CHOSEN,
+    ROUTING_FIRST_EXPERT,
+    ROUTING_LAST_EXPERT,
+    ROUTING_N_CHOICES,
+    ROUTING_N_EXPERTS,
+    ROUTING_OFFSETS,
+    ROUTING_ORDER,
+    ROUTING_SLOTS,
+    ROUTING_TILE_OFFSETS,
+    ROUTING_TOP_K,
+    ROUTING_WEIGHTS,
+)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A weight matrix (rows, columns) of a tensor type, where it lies. `memory` keeps it there."""
+
+    address: int
+    rows: int
+    columns: int
+    type: str
+    memory: object = None
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes from a row to the next."""
+        return FORMATS[self.type].row_bytes(self.columns)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all rows."""
+        return self.rows * self.row_bytes
+
+
+def matrix_of(data: np.ndarray, rows: int, columns: int, type_name: str) -> Matrix:
+    """A matrix over the bytes of an array."""
+    data = guarded(data)
+    return Matrix(address_of(data), rows, columns, type_name, data)
+
+
+class Activation:
+    """Rows of float32, and the other forms in which the products that read them want them.
+
+    precision: in which quantized matrices meet them; float matrices always meet floats.
+    A form's memory exists once a product of its kind has asked for it with `serve`.
+    """
+
+    def __init__(
+        self, max_rows: int, columns: int, max_tiles: int, precision: ActivationType = "int8"
+    ) -> None:
+        self.columns, self.precision = columns, precision
+        self._max_rows, self._max_tiles = max_rows, max_tiles
+        self._memory: list[np.ndarray] = []
+        self.slots = zeros(ACTIVATION_SLOTS, np.int64)
+        self.slots[ACTIVATION_COLUMNS] = columns
+        self.rows = self._allocate(ACTIVATION_ROWS, max_rows * columns * 4)
+
+    @property
+    def address(self) -> int:
+        """Address of the record that kernels read."""
+        return address_of(self.slots)
+
+    def _allocate(self, slot: int, n_bytes: int) -> np.ndarray:
+        memory = aligned_zeros(n_bytes)
+        self._memory.append(memory)
+        self.slots[slot] = address_of(memory)
+        return memory
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all forms."""
+        return sum(memory.nbytes for memory in self._memory)
+
+    def serve(self, type_name: str) -> None:
+        """Have the rows prepared for products with matrices of a tensor type."""
+        if FORMATS[type_name].is_float or self.precision == "f32":
+            bfloat = takes_bfloat(type_name)
+            slot = ACTIVATION_BFLOAT_TILES if bfloat else ACTIVATION_FLOAT_TILES
+            if not self.slots[slot]:
+                self._allocate(slot, self._max_tiles * float_tile_bytes(self.columns, bfloat))
+        elif not self.slots[ACTIVATION_Q]:
+            size = self._max_rows * self.columns
+            self._allocate(ACTIVATION_Q, size)
+            self._allocate(ACTIVATION_SCALE, size // 8)
+            self._allocate(ACTIVATION_SUM16, size // 4)
+            self._allocate(ACTIVATION_SUM32, size // 8)
+            tile_bytes = self.columns // 32 * record_bytes(isa.current().tile)
+            self._allocate(ACTIVATION_TILES, self._max_tiles * tile_bytes)
+
+
+class Routing:
+    """Which experts a batch's tokens go to, with what weights."""
+
+    def __init__(self, max_tokens: int, n_experts: int, top_k: int) -> None:
+        self.n_experts, self.top_k = n_experts, top_k
+        n = max_tokens * top_k
+        self.chosen = zeros((max_tokens, top_k), np.int64)
+        self.weights = zeros((max_tokens, top_k), np.float32)
+        self.offsets = zeros(n_experts + 1, np.int64)
+        self.tile_offsets = zeros(n_experts + 1, np.int64)
+        self.order = zeros(n, np.int64)
+        self._choices = zeros(top_k, np.int64)
+        self.slots = zeros(ROUTING_SLOTS, np.int64)
+        self.slots[ROUTING_N_EXPERTS], self.slots[ROUTING_TOP_K] = n_experts, top_k
+        for slot, array in (
+            (ROUTING_CHOSEN, self.chosen),
+            (ROUTING_WEIGHTS, self.weights),
+            (ROUTING_OFFSETS, self.offsets),
+            (ROUTING_TILE_OFFSETS, self.tile_offsets),
+            (ROUTING_ORDER, self.order),
+            (ROUTING_CHOICES, self._choices),
+        ):
+            self.slots[slot] = address_of(array)
+        self.select_all()
+
+    @property
+    def address(self) -> int:
+        """Address of the record that kernels read."""
+        return address_of(self.slots)
+
+    def select_all(self) -> None:
+        """Let the products work on all experts."""
+        self.select_choices(range(self.top_k))
+        self.select_experts(range(self.n_experts))
+
+    def select_choices(self, choices: Sequence[int]) -> None:
+        """Of a single token, let the gate and up product work on some of its choices."""
+        self._choices[: len(choices)] = choices
+        self.slots[ROUTING_N_CHOICES] = len(choices)
+
+    def select_experts(self, experts: range) -> None:
+        """Of several tokens, let the products work on some experts."""
+        self.slots[ROUTING_FIRST_EXPERT], self.slots[ROUTING_LAST_EXPERT] = experts.start, experts.stop
+
+    def max_tiles(self, max_tokens: int) -> int:
+        """Tiles that all experts' tokens can need: each expert's last tile may be part empty."""
+        n = max_tokens * self.top_k
+        return n // isa.current().tile + min(self.n_experts, n)
+
+
+class Experts:
+    """The gate, up and down matrices of a set of experts, and the table of their addresses."""
+
+    def __init__(self, gate: list[Matrix], up: list[Matrix], down: list[Matrix]) -> None:
+        self.gate, self.up, self.down = gate[0], up[0], down[0]
+        self._matrices = (gate, up, down)
+        rows = zip(gate, up, down, strict=True)
+        self.table = copy_of([[m.address for m in row] for row in rows], np.int64)
+
+    @property
+    def address(self) -> int:
+        """Address of the record that kernels read."""
+        return address_of(self.table)

@@ -1,0 +1,33 @@
+"""The operations that a forward pass is built from. Each appends kernels to a tape.
+
+Operands are described in `operands.py`. n_tokens is the batch of a run.
+"""
+
+from __future__ import annotations
+
+from .activation.operation import gather_tiles, prepare_rows
+from .attention.operation import attend
+from .buffers import float_rows, new_activation
+from .embedding.operation import embed
+from .feed_forward.operation import down, gate_up
+from .matmul.operation import Projection, matmul
+from .norm.operation import rms_norm
+from .rope.operation import rotate_and_store
+from .routing.operation import dispatch, route
+
+__all__ = [
+    "Projection",
+    "attend",
+    "dispatch",
+    "down",
+    "embed",
+    "float_rows",
+    "gate_up",
+    "gather_tiles",
+    "matmul",
+    "new_activation",
+    "prepare_rows",
+    "rms_norm",
+    "rotate_and_store",
+    "route",
+]

@@ -1,0 +1,1 @@
+"""Vector types and instructions for Numba, and scalars at addresses."""

@@ -1,0 +1,1 @@
+"""The tape of a forward pass and the threads that run it."""

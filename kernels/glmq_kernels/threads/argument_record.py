@@ -1,0 +1,64 @@
+"""What a kernel on a tape is told: a record of 64-bit integers and floats, declared once for both sides.
+
+An operation declares its record as a class, and its builder fills it by names, in small letters, through
+`Tape.add`. Its kernel reads the same names, as `argument(args, RmsNorm.SOURCE)`.
+
+    0   address of the state of the tape's run (`ops/batch_state.py`)
+    1   units of work that threads have taken in this run
+    2.. the members of the class, in their order
+    then, where the operation has several of something, a part for each, with names of its own from 0 on
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import Any
+
+STATE = 0
+TAKEN = 1
+FIRST = 2
+
+
+class ArgumentRecord(IntEnum):
+    """Base of records. Members are declared with `auto()`."""
+
+    @staticmethod
+    def _generate_next_value_(name: str, start: int, count: int, last_values: list[Any]) -> int:
+        return FIRST + count
+
+
+class ArgumentPart(IntEnum):
+    """Base of the parts behind a record."""
+
+    @staticmethod
+    def _generate_next_value_(name: str, start: int, count: int, last_values: list[Any]) -> int:
+        return count
+
+
+def record_size(record: type[ArgumentRecord]) -> int:
+    """Entries of a record, and so where its parts begin."""
+    return FIRST + len(record)
+
+
+def in_order(record: type[IntEnum], fields: Mapping[str, object]) -> list[object]:
+    """Values in the order of their names. Raises TypeError when one is missing or unknown."""
+    names = [member.name.lower() for member in record]
+    if fields.keys() != set(names):
+        wrong = fields.keys() ^ set(names)
+        raise TypeError(f"{record.__name__} is given wrong names: {', '.join(sorted(wrong))}")
+    return [fields[name] for name in names]
+
+
+def with_parts(
+    record: type[ArgumentRecord],
+    fields: Mapping[str, object],
+    parts: tuple[type[ArgumentPart], Sequence[Mapping[str, object]]] | None,
+) -> list[object]:
+    """A record's values behind `TAKEN`, and those of its parts."""
+    values = in_order(record, fields)
+    if parts is not None:
+        kind, each_fields = parts
+        for each in each_fields:
+            values += in_order(kind, each)
+    return values

@@ -1,0 +1,156 @@
+"""A tape: the operations of a forward pass with their operands resolved, ready for a thread pool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import numpy as np
+
+from ..arrays import address_of, aligned_zeros, copy_of, zeros
+from ..gemm.sizes import tile_count
+from ..jit.store import Kernel, arguments, kernels
+from ..ops.batch_state import STATE_SLOTS
+from .argument_record import ArgumentPart, ArgumentRecord, with_parts
+from .thread_pool import ThreadPool
+
+ActivationType = Literal["int8", "f32"]
+ACTIVATION_TYPES = get_args(ActivationType)
+
+
+class Scratch:
+    """Stands for the address of the scratch memory (and `ScratchBytes` for a thread's share of it)."""
+
+
+class ScratchBytes:
+    """See `Scratch`."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """Stands for the address of a kernel that an operation's kernel calls."""
+
+    kernel_name: str
+
+
+@dataclass
+class Work:
+    """Of the products on a tape, for one token: bytes of weights read, and multiply-adds.
+
+    Those of matrices that only the tokens with wanted logits meet are counted apart.
+    """
+
+    weight_bytes: int = 0
+    multiply_adds: int = 0
+    output_bytes: int = 0
+    output_multiply_adds: int = 0
+
+
+@dataclass
+class Tape:
+    """Operations for batches of up to `max_tokens`, built once by `operations.py`, run many times.
+
+    `activations`: what tokens are in products with quantized matrices (float matrices always meet floats).
+    `state` is the record that every operation reads (`slots.py`). A tape works on memory of its own,
+    so one tape is run by one caller at a time.
+    """
+
+    max_tokens: int
+    n_threads: int
+    activations: ActivationType = "int8"
+    state: np.ndarray = field(default_factory=lambda: zeros(STATE_SLOTS, np.int64))
+    work: Work = field(default_factory=Work)
+    _steps: list[tuple[str, tuple[object, ...], bool]] = field(default_factory=list)
+    _alive: list[object] = field(default_factory=list)
+    _scratch_bytes: int = 0
+    _scratch: np.ndarray | None = None
+    _operations: np.ndarray | None = None
+    _sections: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
+
+    @property
+    def max_tiles(self) -> int:
+        """Tiles that the largest batch fills."""
+        return tile_count(self.max_tokens)
+
+    def add(
+        self,
+        kernel_name: str,
+        record: type[ArgumentRecord],
+        *,
+        barrier: bool = True,
+        parts: tuple[type[ArgumentPart], Sequence[Mapping[str, object]]] | None = None,
+        **fields: object,
+    ) -> None:
+        """Append an operation: a kernel and the fields of its argument record, by names in small letters.
+
+        barrier: the threads wait for each other after it. parts: records of what it has several of.
+        """
+        self._steps.append((kernel_name, tuple(with_parts(record, fields, parts)), barrier))
+
+    def keep(self, operand: object) -> None:
+        """Hold an operand's memory for the life of the tape."""
+        self._alive.append(operand)
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory that the tape works on, beside weights that are mapped."""
+        kept = sum(getattr(operand, "nbytes", 0) for operand in self._alive)
+        return int(kept + self._scratch_bytes * self.n_threads)
+
+    def reserve_scratch(self, n_bytes: int) -> None:
+        """Make a thread's scratch at least so large."""
+        self._scratch_bytes = max(self._scratch_bytes, -(-n_bytes // 64) * 64)
+
+    def kernel_names(self) -> Iterator[str]:
+        """The kernels that the tape calls, and those that they call."""
+        called = [
+            value.kernel_name for _, values, _ in self._steps for value in values if isinstance(value, Code)
+        ]
+        return iter(dict.fromkeys([*(name for name, _, _ in self._steps), *called]))
+
+    def finish(self) -> None:
+        """Load (and compile, once) the kernels and fix every operand's address."""
+        loaded = kernels(self.kernel_names())
+        scratch = aligned_zeros(self._scratch_bytes * self.n_threads)
+        self._scratch = scratch
+        operations = zeros((len(self._steps), 3), np.int64)
+        for i, (name, values, barrier) in enumerate(self._steps):
+            resolved = [self._resolve(value, scratch, loaded) for value in values]
+            packed = arguments(address_of(self.state), 0, *resolved)
+            self.keep(packed)
+            operations[i] = loaded[name].address, address_of(packed), barrier
+        self.keep(loaded)
+        self._operations = operations
+
+    def _resolve(self, value: object, scratch: np.ndarray, loaded: dict[str, Kernel]) -> int | float:
+        if isinstance(value, Code):
+            return loaded[value.kernel_name].address
+        if value is Scratch:
+            return address_of(scratch)
+        if value is ScratchBytes:
+            return self._scratch_bytes
+        assert isinstance(value, int | float | np.integer), value
+        return float(value) if isinstance(value, float) else int(value)
+
+    @property
+    def n_operations(self) -> int:
+        """Operations that have been added."""
+        return len(self._steps)
+
+    def run(self, thread_pool: ThreadPool, first: int = 0, last: int | None = None) -> None:
+        """Run operations `first` to `last` (all) once, for what `state` says."""
+        assert self._operations is not None, "finish() the tape first"
+        last = len(self._operations) if last is None else last
+        if first < last:
+            thread_pool.run(self._section(first, last))
+
+    def _section(self, first: int, last: int) -> np.ndarray:
+        """Some of the operations, with a barrier after the last."""
+        assert self._operations is not None
+        section = self._sections.get((first, last))
+        if section is None:
+            section = copy_of(self._operations[first:last], np.int64)
+            section[-1, 2] = 1
+            self._sections[first, last] = section
+        return section

@@ -1,0 +1,86 @@
+"""A thread_pool of threads that run tapes together. Each model has its own; nothing is global."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+
+import numpy as np
+
+from ..arrays import address_of, aligned_zeros
+from ..jit.store import Kernel, arguments, kernels
+from .layout import BOARD_BYTES, N_OPERATIONS, OPERATIONS, STOPPED
+
+KERNELS = ("threads.kernel.initialize", "threads.kernel.lead", "threads.kernel.serve", "threads.kernel.stop")
+
+
+def usable_cores() -> int:
+    """Processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class ThreadPool:
+    """`n_threads` threads, of which the caller of `run` is the first.
+
+    In a copy of the process that fork has made the threads do not exist: there it neither runs nor waits for
+    anything.
+    """
+
+    def __init__(self, n_threads: int) -> None:
+        self.n_threads = n_threads
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._board = aligned_zeros(BOARD_BYTES)
+        self._slots = self._board.view(np.int64)
+        self._arguments = arguments(address_of(self._board))
+        loaded = kernels(KERNELS)
+        initialize, self._lead, serve, stop = (loaded[name] for name in KERNELS)
+        initialize(address_of(self._arguments))
+        memory = (self._board, self._arguments)
+        helpers = [
+            threading.Thread(
+                target=_help, args=(serve, memory, thread, n_threads), name=f"glmq-{thread}", daemon=True
+            )
+            for thread in range(1, n_threads)
+        ]
+        for helper in helpers:
+            helper.start()
+        self._finalizer = weakref.finalize(self, _stop, stop, memory, helpers, self._process)
+
+    def run(self, operations: np.ndarray) -> None:
+        """Run a tape: int64 (n, 3) of kernel address, argument address, whether to meet after it."""
+        if os.getpid() != self._process:
+            raise RuntimeError("the thread pool was made before fork, and its threads are not here")
+        with self._lock:
+            if self._slots[STOPPED // 8]:
+                raise RuntimeError("the thread pool is closed")
+            self._slots[OPERATIONS // 8] = address_of(operations)
+            self._slots[N_OPERATIONS // 8] = len(operations)
+            self._lead(address_of(self._arguments), 0, self.n_threads)
+
+    def close(self) -> None:
+        """End the helper threads."""
+        if os.getpid() == self._process:
+            with self._lock:
+                self._finalizer()
+
+
+Memory = tuple[np.ndarray, np.ndarray]
+"""The board and the argument array that holds its address."""
+
+
+def _help(serve: Kernel, memory: Memory, thread: int, n_threads: int) -> None:
+    """The life of a helper thread. It holds the memory it works on, not the pool, which can thus end."""
+    serve(address_of(memory[1]), thread, n_threads)
+
+
+def _stop(stop: Kernel, memory: Memory, helpers: list[threading.Thread], process: int) -> None:
+    if os.getpid() != process:
+        return
+    stop(address_of(memory[1]))
+    for helper in helpers:
+        if helper is not threading.current_thread():
+            helper.join()
