@@ -91,7 +91,7 @@ def options_of(name: str) -> list[click.Option]:
 
 def recorded_chat() -> str:
     """A chat as an 80 columns wide terminal shows it."""
-    from glmq_kernels.cache_folder import cache_folder
+    from glmq_kernels.jit.cache_folder import cache_folder
 
     from tests.glmq.emulated_terminal import EmulatedTerminal
     from tests.glmq.small_models import write_glm4moe

@@ -61,7 +61,7 @@ _HOMES = {
     "SessionBusy": "glmq.errors",
     "WrongSession": "glmq.errors",
     "Restored": "glmq.session_file",
-    "FileExists": "glmq_kernels.file_writing",
+    "FileExists": "glmq_kernels.files.file_writing",
     "Generation": "glmq.generation",
     "Timings": "glmq.generation",
     "Sampling": "glmq.sampling",

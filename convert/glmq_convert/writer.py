@@ -2,7 +2,7 @@
 
 Every portion has its place in the file from the start, so threads need not wait for each other and the
 memory used is one portion a thread, whatever the size of the model. The file has another name until it
-is complete (`glmq_kernels.file_writing`).
+is complete (`glmq_kernels.files.file_writing`).
 """
 
 from __future__ import annotations

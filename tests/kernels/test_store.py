@@ -20,14 +20,14 @@ def test_a_program_with_a_warm_store_does_not_import_numba():
     kernel = "files.string_offsets_kernel.walk"
     store.kernel(kernel)
     code = (
-        f"import sys; from glmq_kernels.store import kernel; kernel({kernel!r});"
+        f"import sys; from glmq_kernels.jit.store import kernel; kernel({kernel!r});"
         " assert 'numba' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env=environment())
 
 
 def environment():
-    return os.environ | {"PYTHONPATH": str(store.NATIVE.parents[1])}
+    return os.environ | {"PYTHONPATH": str(store.PACKAGE.parent)}
 
 
 def test_kernels_are_compiled_into_the_cache_folder_once(tmp_path, monkeypatch):
@@ -181,7 +181,7 @@ def test_an_interrupted_write_leaves_the_file_as_it_was(tmp_path, monkeypatch):
 
 def test_processes_that_compile_the_same_at_once_all_get_whole_kernels(tmp_path):
     code = (
-        "from glmq_kernels.strings import string_offsets; import numpy as np;"
+        "from glmq_kernels.files.string_offsets import string_offsets; import numpy as np;"
         " assert string_offsets(np.zeros(16, np.uint8), 0, 2).tolist() == [0, 8, 16]"
     )
     cache = environment() | {"GLMQ_CACHE": str(tmp_path)}
@@ -223,7 +223,7 @@ def test_a_disk_that_gives_back_something_else_is_told(empty_cache, monkeypatch)
 
 def test_a_compiler_that_is_killed_is_told(empty_cache, monkeypatch):
     monkeypatch.setattr(Compiler, "compile", lambda self, name, path: "the compiler ended with signal 9")
-    with pytest.raises(UserError, match=r"signal 9.*strings\.walk.*too little memory"):
+    with pytest.raises(UserError, match=r"signal 9.*string_offsets_kernel\.walk.*too little memory"):
         store.kernel("files.string_offsets_kernel.walk")
 
 

@@ -31,7 +31,7 @@ from .layout import (
 )
 
 KERNELS = tuple(
-    f"reading.{name}" for name in ("read", "initialize", "serve", "post", "drop_idle", "wait", "stop")
+    f"disk_reads.kernel.{name}" for name in ("read", "initialize", "serve", "post", "drop_idle", "wait", "stop")
 )
 ALIGNMENT = 4096
 """Of places in files, of lengths and of memory, for reads past the system's file cache."""

@@ -200,7 +200,7 @@ def yield_thread(typing: Any) -> Any:
 
 @intrinsic
 def call_kernel(typing: Any, address: Any, args: Any, thread: Any, threads: Any) -> Any:
-    """Call a kernel (see `glmq_kernels.store`) at an address."""
+    """Call a kernel (see `glmq_kernels.jit.store`) at an address."""
 
     def codegen(context: Any, builder: Any, sig: Any, values: Any) -> Any:
         signature = ir.FunctionType(ir.VoidType(), [I64, I64, I64])
