@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 from glmq_convert.conversion import convert
-from glmq_kernels.formats.types import FORMATS
+from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 from glmq_kernels.jit import isa
 from glmq_kernels.jit.cache_folder import cache_folder
 from glmq_kernels.ops.machine_peak.operation import dot_peak, read_bandwidth
@@ -38,7 +38,7 @@ HERE = Path(__file__).parent
 NUMBERS = HERE.parent / "docs" / "numbers.md"
 THREADS = 2
 MEASURED_BYTES = 2_000_000_000
-TYPES = [name for name in FORMATS if name != "F32"] + ["F32"]
+TYPES = [name for name in KERNEL_TYPES if name != "F32"] + ["F32"]
 CONVERTED = ("bf16", "q8_0", "q4_0")
 
 

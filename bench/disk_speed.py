@@ -11,7 +11,14 @@ from pathlib import Path
 
 import numpy as np
 from glmq_kernels.arrays import address_of
-from glmq_kernels.disk_reads.disk_reader import DirectFile, Part, Reader, Request, aligned_memory, room_for
+from glmq_kernels.disk_reads.disk_reader import (
+    DirectFile,
+    DiskReader,
+    Part,
+    Request,
+    aligned_memory,
+    room_for,
+)
 
 from glmq.gguf import open_gguf
 
@@ -51,7 +58,7 @@ class _Place:
             ]
         self._size = self._tensors[0].n_bytes // self._tensors[0].shape[0]
         self._rng = np.random.default_rng(time.time_ns())
-        self._file, self._reader = DirectFile(path), Reader()
+        self._file, self._reader = DirectFile(path), DiskReader()
         self._memory = aligned_memory(DEEP * 3 * room_for(self._size))
         self._memory[:] = 1  # the system gives memory when it is first written to
 

@@ -12,9 +12,9 @@ import gguf
 import numpy as np
 from glmq_convert import glm4_moe
 from glmq_convert.config import Glm4MoeConfig
-from glmq_convert.writer import write_gguf
+from glmq_convert.gguf_writer import write_gguf
 from glmq_kernels.files.file_writing import check_target
-from glmq_kernels.formats.types import FORMATS
+from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 
 FIELDS: dict[str, list[tuple[int, float]]] = {
     "Q4_0": [(0, 4.3e-3)], "Q4_1": [(0, 4.3e-3), (2, -3.3e-2)], "Q5_0": [(0, 2.2e-3)],
@@ -46,7 +46,7 @@ def matrix_type(name: str, columns: int, type_name: str) -> str:
     if type_name == "Q4_K_M":
         wants_more = any(part in name for part in ("lm_head", "v_proj", "down_proj"))
         type_name = "Q6_K" if wants_more else "Q4_K"
-    return type_name if columns % FORMATS[type_name].block == 0 else NARROW[type_name]
+    return type_name if columns % KERNEL_TYPES[type_name].block == 0 else NARROW[type_name]
 
 
 def air_config(n_layers: int, vocab_size: int) -> Glm4MoeConfig:
@@ -148,12 +148,12 @@ class RandomWeights:
             size = n_rows * columns
             return (norm + 0.05 * np.resize(self._floats, size)).reshape(n_rows, columns).astype(np.float32)
         type_name = matrix_type(name, columns, self._type)
-        if FORMATS[type_name].is_float:
+        if KERNEL_TYPES[type_name].is_float:
             return (0.02 * np.resize(self._floats, n_rows * columns)).reshape(n_rows, columns)
         return self._blocks(type_name, name, first_row, n_rows, columns)
 
     def _blocks(self, type_name: str, name: str, first_row: int, n_rows: int, columns: int) -> np.ndarray:
-        kind = FORMATS[type_name]
+        kind = KERNEL_TYPES[type_name]
         row_bytes = kind.row_bytes(columns)
         start = crc32(f"{name} {first_row}".encode()) % (len(self._bytes) - n_rows * row_bytes)
         blocks = self._bytes[start : start + n_rows * row_bytes].copy().reshape(-1, kind.block_bytes)

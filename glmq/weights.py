@@ -8,7 +8,7 @@ import numpy as np
 from glmq_kernels.arrays import ROW_PADDING, aligned_zeros
 from glmq_kernels.disk_reads.disk_reader import Part
 from glmq_kernels.errors import UserError
-from glmq_kernels.formats.types import FORMATS
+from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 from glmq_kernels.ops.operands import Experts, Matrix, matrix_of
 
 from .experts.disk import Disk
@@ -39,10 +39,10 @@ class Weights:
         tensor = self._file.tensors.get(name)
         if tensor is None:
             raise UserError(f"{self._file.path}: tensor {name} is missing; the file is damaged or incomplete")
-        if tensor.type not in FORMATS:
+        if tensor.type not in KERNEL_TYPES:
             raise UserError(
                 f"{self._file.path}: tensor {name} has type {tensor.type}, which glmq cannot run yet;"
-                f" choose a file with {', '.join(FORMATS)}"
+                f" choose a file with {', '.join(KERNEL_TYPES)}"
             )
         if tuple(tensor.shape) != shape:
             raise UserError(

@@ -13,10 +13,10 @@ from . import glm4_moe
 from .checkpoint import Checkpoint, open_checkpoint, quantized_tensor
 from .config import read_config, read_quantization
 from .general import add_general, checkpoint_name
+from .gguf_writer import Progress, write_gguf
 from .mtp import count_to_convert
 from .plan import PlannedTensor
 from .tokenizer import add_tokenizer
-from .writer import Progress, write_gguf
 
 FILE_TYPES = {
     "f32": gguf.LlamaFileType.ALL_F32,

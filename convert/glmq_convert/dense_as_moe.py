@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from glmq_kernels.formats.types import FORMATS
+from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 
 from .config import Glm4MoeConfig
 
@@ -144,7 +144,7 @@ class DenseAsMoe(Mapping[str, Cut | np.ndarray]):
         found = self._tensors[name]
         if isinstance(found, np.ndarray):
             return found.reshape(-1, found.shape[-1])[first_row : first_row + n_rows]
-        kind = FORMATS[self._source.tensor_type(found.tensor)]
+        kind = KERNEL_TYPES[self._source.tensor_type(found.tensor)]
         first = kind.row_bytes(found.first_column)
         last = first + kind.row_bytes(found.n_columns)
         raw = self._source.rows(found.tensor)[found.rows[first_row : first_row + n_rows], first:last]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from glmq_kernels.formats.types import FORMATS
+from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 
 
 class Weights(Protocol):
@@ -54,7 +54,7 @@ class PlannedTensor:
     @property
     def row_bytes(self) -> int:
         """Bytes of a row in the file."""
-        return FORMATS[self.type].row_bytes(self.columns)
+        return KERNEL_TYPES[self.type].row_bytes(self.columns)
 
     @property
     def n_bytes(self) -> int:
@@ -78,4 +78,4 @@ def tensor_type(name: str, shape: tuple[int, ...], type_name: str) -> str:
     always_float = len(shape) == 1 or name.endswith("_norm.weight") or not name.endswith(".weight")
     if always_float or name.endswith("ffn_gate_inp.weight"):
         return "F32"
-    return type_name if shape[-1] % FORMATS[type_name].block == 0 else "F16"
+    return type_name if shape[-1] % KERNEL_TYPES[type_name].block == 0 else "F16"

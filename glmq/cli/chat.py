@@ -11,7 +11,7 @@ import click
 from glmq_kernels.errors import UserError
 
 from .. import __version__
-from ..chat.limits import recommended_limits
+from ..chat.answer_limits import recommended_limits
 from ..demo import named_demo
 from ..sampling.recommendations import recommended
 from ..sampling.settings import Sampling

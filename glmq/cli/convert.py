@@ -12,7 +12,7 @@ import click
 from .named_files import file_option, telling_of_force
 
 if TYPE_CHECKING:
-    from glmq_convert.writer import Progress
+    from glmq_convert.gguf_writer import Progress
 
 TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0")
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from glmq_kernels.errors import UserError
 
+from ..chat.answer_limits import recommended_limits
 from ..chat.conversation import Conversation
-from ..chat.limits import recommended_limits
 from ..chat.messages import Message, check_messages
 from ..chat.thinking import render_turn
 from ..chat.tool_definitions import knows_tools

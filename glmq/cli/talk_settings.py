@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from glmq_kernels.errors import UserError
 
-from ..chat.limits import AnswerLimits
+from ..chat.answer_limits import AnswerLimits
 from ..sampling.from_text import NAMES, set_sampling
 from ..sampling.settings import Sampling
 from .answer_view import Thinking

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from glmq_kernels.errors import UserError
 
-from .messages import one_line, with_column, with_place
+from .error_messages import one_line, with_column, with_place
 from .schema_places import place_of_fault
 
 if TYPE_CHECKING:
@@ -173,6 +173,6 @@ def _check_characters(text: str, what: str) -> None:
 
 
 def _refusal(constraint: Constraint) -> str | None:
-    from .compilation import check_grammar
+    from .grammar_compilation import check_grammar
 
     return check_grammar(constraint.grammar, constraint.what)

@@ -9,8 +9,8 @@ from glmq_kernels.errors import UserError
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 
 from ..tokenizer import Tokenizer
-from .compilation import compiled_matcher
-from .messages import one_line
+from .error_messages import one_line
+from .grammar_compilation import compiled_matcher
 from .token_table import llguidance_tokenizer, token_bytes, token_table
 
 MAX_FORCED_BYTES = 1024

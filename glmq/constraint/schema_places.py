@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .compilation import check_grammar
-from .messages import one_line
+from .error_messages import one_line
+from .grammar_compilation import check_grammar
 
 OF_NAMES = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 """Keywords with an object of schemas."""

@@ -11,9 +11,9 @@ from typing import Any
 from glmq_kernels.errors import UserError
 
 from ..tokenizer import Tokenizer
-from .compilation import check_grammar, compiled_matcher
 from .constraint import OPTIONS
-from .messages import one_line
+from .error_messages import one_line
+from .grammar_compilation import check_grammar, compiled_matcher
 from .token_table import llguidance_tokenizer
 from .tool_parameters import Parameters, parameters_of, resolved, types_of
 from .tool_patterns import search

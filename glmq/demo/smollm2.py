@@ -22,7 +22,7 @@ from glmq_kernels.files.file_writing import check_target, replacing
 from glmq_kernels.jit.cache_folder import cache_folder
 from glmq_kernels.jit.compilation import Progress
 
-from ..chat.limits import END_LOOPS_KEY, MAX_TOKENS_KEY
+from ..chat.answer_limits import END_LOOPS_KEY, MAX_TOKENS_KEY
 from ..gguf import GGUFFile, StringArray, open_gguf
 from ..sampling.recommendations import FILE_KEYS
 
@@ -95,7 +95,7 @@ def arrange_as_moe(file: GGUFFile, path: Path, progress: Progress | None = None)
     """
     from glmq_convert import glm4_moe
     from glmq_convert.dense_as_moe import DenseAsMoe, moe_config
-    from glmq_convert.writer import write_gguf
+    from glmq_convert.gguf_writer import write_gguf
 
     def report(done: int, total: int) -> None:
         if progress:

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import numpy as np
 from glmq_kernels.arrays import address_of
-from glmq_kernels.disk_reads.disk_reader import ALIGNMENT, DirectFile, Part, Reader, aligned_memory, room_for
+from glmq_kernels.disk_reads.disk_reader import (
+    ALIGNMENT,
+    DirectFile,
+    DiskReader,
+    Part,
+    aligned_memory,
+    room_for,
+)
 from glmq_kernels.errors import UserError
 
 from ..gguf.tensors import TensorInfo
@@ -24,8 +31,8 @@ CHUNKS_AT_ONCE = 32
 class Disk:
     """The files of a model, read past the system's file cache."""
 
-    def __init__(self, paths: Sequence[Path], reader: Reader | None = None) -> None:
-        self.reader = reader or Reader()
+    def __init__(self, paths: Sequence[Path], reader: DiskReader | None = None) -> None:
+        self.reader = reader or DiskReader()
         self.files: list[DirectFile] = []
         self._loaded: dict[str, np.ndarray] = {}
         try:

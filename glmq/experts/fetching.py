@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from glmq_kernels.disk_reads.disk_reader import Part, Reader, Request, check
+from glmq_kernels.disk_reads.disk_reader import DiskReader, Part, Request, check
 from glmq_kernels.disk_reads.layout import DROPPED, PENDING
 from glmq_kernels.errors import UserError
 
@@ -41,7 +41,7 @@ class Fetching:
     has struck.
     """
 
-    def __init__(self, reader: Reader, slab: Slab, cache: ExpertCache) -> None:
+    def __init__(self, reader: DiskReader, slab: Slab, cache: ExpertCache) -> None:
         self.pending: dict[Expert, Fetch] = {}
         self.passing: dict[Expert, int] = {}
         self.bytes_read = 0
@@ -201,7 +201,7 @@ def failure(request: Request, result: int) -> UserError:
     )
 
 
-def read_now(reader: Reader, parts: Sequence[tuple[Part, int]]) -> None:
+def read_now(reader: DiskReader, parts: Sequence[tuple[Part, int]]) -> None:
     """Read parts and wait for them. Raises UserError when one has failed too often."""
     for _ in range(TRIES):
         asked = reader.post(parts)

@@ -22,9 +22,9 @@ from glmq_kernels.files.string_offsets import string_offsets
 
 from . import fields
 from .errors import GGUFError
+from .header_reader import HeaderReader
 from .not_gguf import what_it_is, what_joined_is
-from .reader import Reader
-from .strings import StringArray
+from .string_array import StringArray
 from .tensors import TensorInfo, check_layout, read_tensor
 
 MAGIC = b"GGUF"
@@ -71,7 +71,7 @@ def read_header(data: np.ndarray, path: Path, file_index: int = 0) -> Header:
     Tensor offsets become positions in `data`. Raises GGUFError for everything that is not a sound,
     little-endian GGUF file of version 2 or 3.
     """
-    reader = Reader(data, path)
+    reader = HeaderReader(data, path)
     start = bytes(data[:512])
     if not start.startswith(MAGIC):
         raise GGUFError(f"{path}: {what_it_is(start)}")
@@ -92,14 +92,14 @@ def read_header(data: np.ndarray, path: Path, file_index: int = 0) -> Header:
     return Header(version, metadata, value_types, tensors)
 
 
-def _check_end(reader: Reader, end: int, alignment: int) -> None:
+def _check_end(reader: HeaderReader, end: int, alignment: int) -> None:
     """Refuse a file in which another GGUF file follows the first."""
     padded = -(-end // alignment) * alignment
     if any(bytes(reader.data[at : at + len(MAGIC)]) == MAGIC for at in (end, padded)):
         raise GGUFError(f"{reader.path}: {what_joined_is(reader.path)}")
 
 
-def _version(reader: Reader) -> int:
+def _version(reader: HeaderReader) -> int:
     (version,) = reader.unpack("<I", "the header")
     if version in (2, 3):
         return int(version)
@@ -118,14 +118,14 @@ def _version(reader: Reader) -> int:
     )
 
 
-def _alignment(reader: Reader, metadata: dict[str, Any]) -> int:
+def _alignment(reader: HeaderReader, metadata: dict[str, Any]) -> int:
     alignment = fields.integer(metadata, reader.path, "general.alignment", DEFAULT_ALIGNMENT)
     if not 8 <= alignment <= LARGEST_ALIGNMENT or alignment & (alignment - 1):
         raise reader.damaged(f"general.alignment is {alignment}, not a power of two from 8 to 1048576")
     return alignment
 
 
-def _read_metadata(reader: Reader, count: int) -> tuple[dict[str, Any], dict[str, str]]:
+def _read_metadata(reader: HeaderReader, count: int) -> tuple[dict[str, Any], dict[str, str]]:
     metadata: dict[str, Any] = {}
     value_types: dict[str, str] = {}
     for i in range(count):
@@ -137,7 +137,7 @@ def _read_metadata(reader: Reader, count: int) -> tuple[dict[str, Any], dict[str
     return metadata, value_types
 
 
-def _read_value(reader: Reader, value_type: int, key: str) -> tuple[Any, str]:
+def _read_value(reader: HeaderReader, value_type: int, key: str) -> tuple[Any, str]:
     """A metadata value and GGUF's name of its type."""
     what = f"the value of {key!r}"
     if value_type == STRING:
@@ -151,7 +151,7 @@ def _read_value(reader: Reader, value_type: int, key: str) -> tuple[Any, str]:
     return (bool(value) if value_type == BOOL else value), type_name
 
 
-def _read_array(reader: Reader, what: str) -> tuple[np.ndarray | StringArray, str]:
+def _read_array(reader: HeaderReader, what: str) -> tuple[np.ndarray | StringArray, str]:
     element_type, count = reader.unpack("<IQ", what)
     if element_type == ARRAY:
         raise GGUFError(f"{reader.path}: {what} is an array of arrays, which no known model needs")
@@ -171,7 +171,7 @@ def _read_array(reader: Reader, what: str) -> tuple[np.ndarray | StringArray, st
     return numbers, f"array of {type_name}"
 
 
-def _read_strings(reader: Reader, count: int, what: str) -> StringArray:
+def _read_strings(reader: HeaderReader, count: int, what: str) -> StringArray:
     if count > reader.left // 8:
         raise reader.damaged(f"{what} claims {count} strings")
     try:

@@ -6,9 +6,11 @@ import itertools
 import math
 from dataclasses import dataclass, replace
 
+from glmq_kernels.formats.tensor_types import TENSOR_TYPES, TYPE_NAMES
+
 from .errors import GGUFError
-from .reader import Reader
-from .types import TENSOR_TYPES, why_refused
+from .header_reader import HeaderReader
+from .refused_types import why_refused
 
 MOST_DIMENSIONS = 4  # ggml's own limit
 
@@ -17,7 +19,7 @@ MOST_DIMENSIONS = 4  # ggml's own limit
 class TensorInfo:
     """Where a tensor lies and what it is.
 
-    type: the name in `TENSOR_TYPES`. shape: as numpy has it, the contiguous dimension (a row's columns)
+    type: a name in `TENSOR_TYPES`. shape: as numpy has it, the contiguous dimension (a row's columns)
     last, which is the reverse of the order in the file. offset: position of the first byte in its file.
     n_bytes: size. file_index: which part of a split model holds it, from 0.
     """
@@ -35,7 +37,7 @@ class TensorInfo:
         return math.prod(self.shape)
 
 
-def read_tensor(reader: Reader, index: int, file_index: int) -> TensorInfo:
+def read_tensor(reader: HeaderReader, index: int, file_index: int) -> TensorInfo:
     """Read one entry of the list; its `offset` still counts from the start of the tensor data."""
     name = reader.name(f"the name of tensor {index}")
     what = f"tensor {name!r}"
@@ -46,20 +48,20 @@ def read_tensor(reader: Reader, index: int, file_index: int) -> TensorInfo:
     shape = tuple(reversed(dimensions))
     if 0 in shape:
         raise reader.damaged(f"{what} has no elements, its shape is {shape}")
-    tensor_type = TENSOR_TYPES.get(type_number)
-    if tensor_type is None:
+    if type_number not in TYPE_NAMES:
         raise GGUFError(f"{reader.path}: {what} has the {why_refused(type_number)}")
-    if (shape[-1] if shape else 1) % tensor_type.block_size:
+    tensor_type = TENSOR_TYPES[TYPE_NAMES[type_number]]
+    if (shape[-1] if shape else 1) % tensor_type.block:
         raise reader.damaged(
             f"{what} of type {tensor_type.name} has rows of {shape[-1] if shape else 1},"
-            f" not a multiple of {tensor_type.block_size}"
+            f" not a multiple of {tensor_type.block}"
         )
-    n_bytes = math.prod(shape) // tensor_type.block_size * tensor_type.block_bytes
+    n_bytes = tensor_type.row_bytes(math.prod(shape))
     return TensorInfo(name, tensor_type.name, shape, offset, n_bytes, file_index)
 
 
 def check_layout(
-    reader: Reader, infos: list[TensorInfo], data_start: int, alignment: int
+    reader: HeaderReader, infos: list[TensorInfo], data_start: int, alignment: int
 ) -> dict[str, TensorInfo]:
     """The tensors by name, in the order of the file, `offset` counted from the start of the file.
 

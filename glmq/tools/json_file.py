@@ -28,7 +28,7 @@ from typing import Any
 
 from glmq_kernels.errors import UserError
 
-from .arguments import schema_problem
+from .call_arguments import schema_problem
 from .command import Command, placeholders
 from .tool import Tool, ToolSource
 

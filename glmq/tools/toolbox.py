@@ -12,7 +12,7 @@ from typing import Any
 
 from glmq_kernels.errors import UserError
 
-from .arguments import arguments_problem, unchecked_reason
+from .call_arguments import arguments_problem, unchecked_reason
 from .tool import Tool, ToolFailed, ToolResult, ToolSource
 
 TIME_LIMIT = 60.0

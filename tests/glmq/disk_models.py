@@ -53,7 +53,7 @@ def load_from_disk(monkeypatch, path, n_slots, **options):
 class UnreliableDisk:
     """Takes its time at random, and fails the first `failures` times that a place is read.
 
-    `address`: of a function that a `Reader` takes for `read`.
+    `address`: of a function that a `DiskReader` takes for `read`.
     """
 
     def __init__(self, failures: int = 1, seconds: float = 0.0, seed: int = 0) -> None:

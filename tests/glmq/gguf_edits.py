@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from glmq_kernels.formats.tensor_types import TENSOR_TYPES
 
 from glmq.gguf import open_gguf
 from glmq.gguf.header import ARRAY, BOOL, NUMBERS, STRING
@@ -60,13 +61,10 @@ class GGUFParts:
 
 def read_parts(path: Path) -> GGUFParts:
     """Take a sound file apart."""
-    from glmq.gguf.types import TENSOR_TYPES
-
-    type_numbers = {each.name: number for number, each in TENSOR_TYPES.items()}
     with open_gguf(path) as file:
         keys = {name: _packed(value, file.value_types[name]) for name, value in file.metadata.items()}
         tensors = {
-            name: (type_numbers[info.type], info.shape, file.data(name).copy())
+            name: (TENSOR_TYPES[info.type].number, info.shape, file.data(name).copy())
             for name, info in file.tensors.items()
         }
     return GGUFParts(keys, tensors)

@@ -12,7 +12,7 @@ from pathlib import Path
 from glmq_kernels.errors import UserError
 
 from glmq.constraint import (
-    compilation,
+    grammar_compilation,
     grammar_constraint,
     json_schema_constraint,
     regex_constraint,
@@ -91,7 +91,7 @@ MAKERS = {
 def main() -> None:
     """Prints `name: followed`, or `name: refused, MESSAGE`."""
     kind, seconds = sys.argv[1], float(sys.argv[2])
-    compilation.SECONDS = seconds
+    grammar_compilation.SECONDS = seconds
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = small_tokenizer(Path(folder))
     if kind == "tools":

@@ -7,7 +7,7 @@ import json
 from glmq.chat.events import ContentText, ReasoningText, ToolCallBegin, ToolCallEnd, ToolCallText
 from glmq.chat.output_parser import OutputParser
 
-FORMATS = {"GLM-4.5/4.6": "\n", "GLM-4.7": ""}
+LINE_BREAKS = {"GLM-4.5/4.6": "\n", "GLM-4.7": ""}
 """What the models put between the tags of a call."""
 
 

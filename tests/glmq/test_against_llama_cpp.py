@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from glmq_kernels.formats.types import FORMATS
+from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 
 import glmq
 
@@ -22,7 +22,7 @@ KEPT = slice(1, None, 2)
 """Tokens after which the logits are compared."""
 
 MODELS = {
-    **{f"glm4moe {name}": partial(write_glm4moe, type_name=name) for name in FORMATS},
+    **{f"glm4moe {name}": partial(write_glm4moe, type_name=name) for name in KERNEL_TYPES},
     "glm4moe with q and k norm Q8_0": partial(write_glm4moe, type_name="Q8_0", qk_norm=True),
     "llama F32": partial(write_llama, type_name="F32"),
     "llama Q4_0": partial(write_llama, type_name="Q4_0"),

@@ -7,7 +7,7 @@ import re
 from functools import partial
 
 import pytest
-from glmq_kernels.disk_reads.disk_reader import Reader
+from glmq_kernels.disk_reads.disk_reader import DiskReader
 from glmq_kernels.errors import UserError
 
 import glmq
@@ -386,7 +386,7 @@ def test_sessions_are_apart(glm_4_7, script):
 def test_a_failing_disk_keeps_the_text_so_far(monkeypatch, tmp_path, glm_4_7_path):
     monkeypatch.setattr("glmq.experts.profile.cache_folder", lambda: tmp_path / "profiles")
     disk = UnreliableDisk(failures=0)
-    monkeypatch.setattr(disk_module, "Reader", partial(Reader, read=disk.address))
+    monkeypatch.setattr(disk_module, "DiskReader", partial(DiskReader, read=disk.address))
     with load_from_disk(monkeypatch, glm_4_7_path, 2, n_ctx=256) as model:
         talk = new_talk(
             monkeypatch, model, ["Hm.</think>All is well, as far as I can see.", "</think>Again."]

@@ -213,7 +213,7 @@ def test_an_unknown_way_to_load_is_refused(path):
 
 def test_a_disk_that_fails_is_told(path, monkeypatch):
     broken = UnreliableDisk(failures=10**6)
-    monkeypatch.setattr(disk_module, "Reader", partial(reader_module.Reader, read=broken.address))
+    monkeypatch.setattr(disk_module, "DiskReader", partial(reader_module.DiskReader, read=broken.address))
     with pytest.raises(glmq.UserError, match=r"own\.gguf cannot be read at byte 0: .*check the disk"):
         glmq.load(path, load="read")
 

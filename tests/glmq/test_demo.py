@@ -14,7 +14,7 @@ import pytest
 from glmq_kernels.errors import UserError
 
 import glmq
-from glmq.chat.limits import AnswerLimits, recommended_limits
+from glmq.chat.answer_limits import AnswerLimits, recommended_limits
 from glmq.demo import smollm2 as demo
 from glmq.gguf import open_gguf
 from glmq.sampling.recommendations import recommended

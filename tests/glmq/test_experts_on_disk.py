@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from glmq_kernels.disk_reads.disk_reader import Reader
+from glmq_kernels.disk_reads.disk_reader import DiskReader
 
 import glmq
 from bench.control_group import memory_limit
@@ -76,7 +76,7 @@ def test_slow_reads_that_fail_once_change_nothing(monkeypatch, small_path, seed)
     with glmq.load(small_path, n_ctx=128) as mapped:
         tokens = answer(mapped)
     unreliable = UnreliableDisk(failures=1, seconds=0.002, seed=seed)
-    monkeypatch.setattr(disk_module, "Reader", partial(Reader, read=unreliable.address))
+    monkeypatch.setattr(disk_module, "DiskReader", partial(DiskReader, read=unreliable.address))
     with load_from_disk(monkeypatch, small_path, 5, n_ctx=128) as model:
         assert answer(model) == tokens
     assert max(unreliable.reads.values()) > 1
@@ -84,7 +84,7 @@ def test_slow_reads_that_fail_once_change_nothing(monkeypatch, small_path, seed)
 
 def test_a_disk_that_keeps_failing_ends_the_answer_but_not_the_model(monkeypatch, small_path):
     unreliable = UnreliableDisk(failures=0)
-    monkeypatch.setattr(disk_module, "Reader", partial(Reader, read=unreliable.address))
+    monkeypatch.setattr(disk_module, "DiskReader", partial(DiskReader, read=unreliable.address))
     with load_from_disk(monkeypatch, small_path, 2, n_ctx=128) as model:
         tokens = answer(model)
         unreliable.failures = 10**9
@@ -100,7 +100,7 @@ def test_a_disk_that_keeps_failing_ends_the_answer_but_not_the_model(monkeypatch
 
 def test_dense_weights_that_cannot_be_read_are_told(monkeypatch, small_path):
     broken = UnreliableDisk(failures=10**9)
-    monkeypatch.setattr(disk_module, "Reader", partial(Reader, read=broken.address))
+    monkeypatch.setattr(disk_module, "DiskReader", partial(DiskReader, read=broken.address))
     with pytest.raises(glmq.UserError, match=r"small\.gguf cannot be read at byte \d+: Input/output error"):
         load_from_disk(monkeypatch, small_path, 2, n_ctx=128)
     assert set(broken.reads.values()) == {TRIES}
@@ -193,7 +193,7 @@ def test_statistics_tell_where_experts_were_found(monkeypatch, small_path):
 
 def test_a_prompt_reads_each_expert_that_it_needs_once(monkeypatch, small_path):
     counted = UnreliableDisk(failures=0)
-    monkeypatch.setattr(disk_module, "Reader", partial(Reader, read=counted.address))
+    monkeypatch.setattr(disk_module, "DiskReader", partial(DiskReader, read=counted.address))
     with load_from_disk(monkeypatch, small_path, 3, n_ctx=128) as model:
         counted.reads.clear()
         model.session().evaluate(PROMPT)
@@ -227,7 +227,7 @@ def test_500_tokens_of_the_demo_model_with_a_third_of_its_experts(monkeypatch, u
         answers.append(mapped._own_session().tokens)
     if unreliable:
         flaky = UnreliableDisk(failures=0, seconds=0.0005)
-        monkeypatch.setattr(disk_module, "Reader", partial(Reader, read=flaky.address))
+        monkeypatch.setattr(disk_module, "DiskReader", partial(DiskReader, read=flaky.address))
     with load_from_disk(monkeypatch, path, expert_sizes(path)[0] // 3, n_ctx=640) as model:
         if unreliable:
             flaky.failures = 1

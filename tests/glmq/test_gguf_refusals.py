@@ -6,9 +6,10 @@ import struct
 import numpy as np
 import pytest
 from glmq_kernels.errors import UserError
+from glmq_kernels.formats.tensor_types import TENSOR_TYPES
 
 from glmq.gguf import GGUFError, open_gguf
-from glmq.gguf.types import PRIVATE_TYPES, TENSOR_TYPES, WITHDRAWN_TYPES
+from glmq.gguf.refused_types import PRIVATE_TYPES, WITHDRAWN_TYPES
 
 from .gguf_files import (
     ARRAY,
@@ -180,12 +181,11 @@ def test_unknown_types_are_refused_by_number(tmp_path, number):
     assert f"tensor 'ffn' has the unknown type {number}" in message
 
 
-@pytest.mark.parametrize("number", TENSOR_TYPES)
-def test_every_standard_type_is_read(tmp_path, number):
+@pytest.mark.parametrize("known", TENSOR_TYPES.values(), ids=TENSOR_TYPES)
+def test_every_standard_type_is_read(tmp_path, known):
     path = tmp_path / "model.gguf"
-    known = TENSOR_TYPES[number]
-    n_bytes = 512 // known.block_size * known.block_bytes
-    path.write_bytes(gguf_bytes([], [tensor("ffn", (256, 2), number)], bytes(n_bytes)))
+    n_bytes = 2 * known.row_bytes(256)
+    path.write_bytes(gguf_bytes([], [tensor("ffn", (256, 2), known.number)], bytes(n_bytes)))
     with open_gguf(path) as file:
         assert file.tensor("ffn").type == known.name
         assert file.data("ffn").shape == (n_bytes,)

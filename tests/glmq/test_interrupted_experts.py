@@ -53,7 +53,7 @@ def test_an_interrupt_at_any_line_changes_no_answer(monkeypatch, tmp_path, small
     with glmq.load(small_path, n_ctx=128) as mapped:
         expected = mapped.logits(PROMPT)
     slow = UnreliableDisk(failures=0, seconds=0.001)
-    monkeypatch.setattr(disk_module, "Reader", partial(reader_module.Reader, read=slow.address))
+    monkeypatch.setattr(disk_module, "DiskReader", partial(reader_module.DiskReader, read=slow.address))
     rng = random.Random(n_tokens)
     with load_from_disk(monkeypatch, small_path, 5, n_ctx=128) as model:
         for i in range(60):

@@ -7,7 +7,7 @@ import pytest
 
 from glmq.chat.output_parser import OutputParser
 
-from .model_outputs import FORMATS, events_of, function, pieces_of, told
+from .model_outputs import LINE_BREAKS, events_of, function, pieces_of, told
 
 TOOLS = [
     function(
@@ -456,25 +456,25 @@ def in_format(value, line_break):
     )
 
 
-@pytest.mark.parametrize("line_break", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize("line_break", LINE_BREAKS.values(), ids=LINE_BREAKS)
 @pytest.mark.parametrize(("text", "expected"), WELL_FORMED.values(), ids=WELL_FORMED)
 def test_calls(text, expected, line_break):
     check(text, expected, line_break)
 
 
-@pytest.mark.parametrize("line_break", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize("line_break", LINE_BREAKS.values(), ids=LINE_BREAKS)
 @pytest.mark.parametrize(("text", "expected"), REPAIRED.values(), ids=REPAIRED)
 def test_what_is_missing_is_repaired_where_one_reading_is_possible(text, expected, line_break):
     check(text, expected, line_break)
 
 
-@pytest.mark.parametrize("line_break", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize("line_break", LINE_BREAKS.values(), ids=LINE_BREAKS)
 @pytest.mark.parametrize(("text", "expected"), UNREPAIRED.values(), ids=UNREPAIRED)
 def test_what_may_be_read_in_two_ways_is_a_problem(text, expected, line_break):
     check(text, expected, line_break)
 
 
-@pytest.mark.parametrize("line_break", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize("line_break", LINE_BREAKS.values(), ids=LINE_BREAKS)
 @pytest.mark.parametrize(("text", "expected"), MALFORMED.values(), ids=MALFORMED)
 def test_malformed_calls_are_told_with_what_is_wrong(text, expected, line_break):
     check(text, expected, line_break)

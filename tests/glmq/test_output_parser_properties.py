@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from glmq.chat.template import ChatTemplate
 from glmq.tokenizer import ANSWER_TAGS
 
-from .model_outputs import FORMATS, call_text, events_of, function, joined, told
+from .model_outputs import LINE_BREAKS, call_text, events_of, function, joined, told
 
 SHARED = Path(__file__).parents[3] / "shared" / "templates"
 SCRAPS = (
@@ -95,7 +95,7 @@ SENTENCES = st.text().map(lambda text: text.replace("<", ">").strip()).filter(bo
 @st.composite
 def outputs(draw):
     """An output as the models write it, and what it tells."""
-    line_break = draw(st.sampled_from(list(FORMATS.values())))
+    line_break = draw(st.sampled_from(list(LINE_BREAKS.values())))
     reasoning = draw(st.none() | SENTENCES)
     content = draw(st.none() | SENTENCES)
     calls = draw(st.lists(ARGUMENTS, max_size=3))
@@ -153,7 +153,7 @@ def are_same(found, said):
 @settings(deadline=None)
 @given(
     st.lists(st.fixed_dictionaries({}, optional={"s": WORDS, "t": WORDS, "n": st.integers()}), min_size=1),
-    st.sampled_from(list(FORMATS.values())),
+    st.sampled_from(list(LINE_BREAKS.values())),
     st.booleans(),
     st.data(),
 )

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import glmq
-from glmq.chat.limits import AnswerLimits, recommended_limits
+from glmq.chat.answer_limits import AnswerLimits, recommended_limits
 from glmq.cli.talk_settings import TalkSettings, changed
 from glmq.cli.terminal_answer import TerminalAnswer
 from glmq.repetition import Repetition

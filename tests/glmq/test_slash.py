@@ -478,7 +478,7 @@ def test_stats_and_tools(talk):
 
 
 def test_models_without_a_switch_say_so(talk, monkeypatch, glm_4_7):
-    monkeypatch.setattr("glmq.cli.slash.settings.thinking_format", lambda template: NoSwitch)
+    monkeypatch.setattr("glmq.cli.slash.settings_commands.thinking_format", lambda template: NoSwitch)
     assert "no switch" in refused(talk, "/nothink")
     assert "no switch" in refused(talk, "/think hello")
     assert contents(talk) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gguf
 import numpy as np
-from glmq_kernels.formats.types import FORMATS
+from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 from glmq_kernels.gemm.sizes import FEW, takes_bfloat
 
 HALF_FIELDS = {
@@ -18,7 +18,7 @@ HALF_FIELDS = {
 
 def random_weights(rng: np.random.Generator, rows: int, columns: int, type_name: str) -> np.ndarray:
     """Any bytes that are a valid matrix of the type: uint8 (rows, row bytes)."""
-    kind = FORMATS[type_name]
+    kind = KERNEL_TYPES[type_name]
     if kind.is_float:
         return gguf.quants.quantize(
             rng.standard_normal((rows, columns)).astype(np.float32), gguf.GGMLQuantizationType[type_name]
@@ -51,7 +51,7 @@ def weights_of_deviation(
 ) -> np.ndarray:
     """Random weights around 0 of about a standard deviation, for types in blocks of 256."""
     data = random_weights(rng, rows, columns, type_name)
-    blocks = data.reshape(rows, -1, FORMATS[type_name].block_bytes)
+    blocks = data.reshape(rows, -1, KERNEL_TYPES[type_name].block_bytes)
 
     def set_scales(scale: float) -> None:
         values = scale * rng.uniform(0.5, 1.5, blocks.shape[:2])
@@ -86,7 +86,7 @@ def quantized_activation(x: np.ndarray) -> np.ndarray:
 
 def expected_product(x: np.ndarray, weights: np.ndarray, type_name: str) -> np.ndarray:
     """x W^T in float64 with the activation as the kernels round it."""
-    if not FORMATS[type_name].is_float:
+    if not KERNEL_TYPES[type_name].is_float:
         seen = quantized_activation(x)
     elif takes_bfloat(type_name) and len(x) > FEW:
         seen = rounded_to_bfloat(x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from glmq_kernels.formats.types import FORMATS
+from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 from glmq_kernels.ops import operations
 from glmq_kernels.ops.operands import Experts, Routing, matrix_of
 
@@ -46,7 +46,7 @@ class Network:
         return self._seen_by(hidden.astype(np.float32), self.types[2]) @ down.T
 
     def _seen_by(self, x, type_name):
-        exact = self.exact or FORMATS[type_name].is_float
+        exact = self.exact or KERNEL_TYPES[type_name].is_float
         return x.astype(np.float64) if exact else quantized_activation(x)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from glmq_kernels.arrays import address_of
-from glmq_kernels.formats.types import FORMATS
+from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 from glmq_kernels.ops import operations
 from glmq_kernels.ops.batch_state import N_TOKENS, TOKENS
 from glmq_kernels.ops.operands import matrix_of
@@ -41,10 +41,10 @@ def assert_close(actual, expected):
 
 
 @pytest.mark.parametrize("n_tokens", TOKEN_COUNTS)
-@pytest.mark.parametrize("type_name", FORMATS)
+@pytest.mark.parametrize("type_name", KERNEL_TYPES)
 def test_equals_the_product_of_dequantized_weights(thread_pool, any_isa, type_name, n_tokens):
     rng = np.random.default_rng(n_tokens)
-    columns = 512 if FORMATS[type_name].block == 256 else 13 * 32  # blocks behind the last 256 too
+    columns = 512 if KERNEL_TYPES[type_name].block == 256 else 13 * 32  # blocks behind the last 256 too
     weights = random_weights(rng, 75, columns, type_name)
     x = rng.standard_normal((n_tokens, columns)).astype(np.float32)
     assert_close(run_matmul(thread_pool, x, weights, type_name), expected_product(x, weights, type_name))
@@ -53,7 +53,7 @@ def test_equals_the_product_of_dequantized_weights(thread_pool, any_isa, type_na
 FLOAT_COLUMNS = (32, 224, 256, 288, 1120)
 
 
-@pytest.mark.parametrize("type_name", [name for name, kind in FORMATS.items() if not kind.is_float])
+@pytest.mark.parametrize("type_name", [name for name, kind in KERNEL_TYPES.items() if not kind.is_float])
 def test_float_activations_meet_every_type(thread_pool, type_name):
     """Exact products, of any number of columns and of the three forms for one, few and many tokens."""
     check_float_activations(thread_pool, type_name)
@@ -67,7 +67,7 @@ def test_float_activations_on_every_level(thread_pool, any_isa, type_name):
 
 def check_float_activations(thread_pool, type_name):
     rng = np.random.default_rng(0)
-    for columns in FLOAT_COLUMNS if FORMATS[type_name].block == 32 else (256, 768):
+    for columns in FLOAT_COLUMNS if KERNEL_TYPES[type_name].block == 32 else (256, 768):
         weights = random_weights(rng, 75, columns, type_name)
         for n_tokens in (1, 2, 4, 5, 13):
             x = rng.standard_normal((n_tokens, columns)).astype(np.float32)
@@ -75,7 +75,7 @@ def check_float_activations(thread_pool, type_name):
             assert_close(run_matmul(thread_pool, x, weights, type_name, activations="f32"), expected)
 
 
-@pytest.mark.parametrize("type_name", FORMATS)
+@pytest.mark.parametrize("type_name", KERNEL_TYPES)
 @pytest.mark.parametrize("n_tokens", (1, 5))
 def test_long_rows_cross_the_stretches(thread_pool, type_name, n_tokens):
     rng = np.random.default_rng(0)
@@ -108,7 +108,7 @@ def test_any_number_of_rows(thread_pool, rows, n_tokens):
 @pytest.mark.parametrize("n_tokens", (1, 6))
 def test_extreme_weights_and_activations_do_not_overflow(thread_pool, any_isa, type_name, byte, n_tokens):
     weights = random_weights(np.random.default_rng(0), 32, 256, type_name)
-    kind = FORMATS[type_name]
+    kind = KERNEL_TYPES[type_name]
     blocks = weights.reshape(32, 256 // kind.block, kind.block_bytes)
     scales = [at + i for at in HALF_FIELDS[type_name] for i in range(2)]
     blocks[:, :, [i for i in range(kind.block_bytes) if i not in scales]] = byte
@@ -157,9 +157,9 @@ def test_several_matrices_of_different_types_in_one_operation(thread_pool, n_tok
         assert_close(actual, expected_product(x, data, type_name))
 
 
-@pytest.mark.parametrize("type_name", FORMATS)
+@pytest.mark.parametrize("type_name", KERNEL_TYPES)
 def test_rows_of_the_embedding_are_the_dequantized_weights(thread_pool, any_isa, type_name):
-    columns = 256 + (0 if FORMATS[type_name].block == 256 else 96)
+    columns = 256 + (0 if KERNEL_TYPES[type_name].block == 256 else 96)
     weights = random_weights(np.random.default_rng(1), 5, columns, type_name)
     tokens = np.array([3, 0, 4], np.int64)
     tape = Tape(max_tokens=3, n_threads=thread_pool.n_threads)
@@ -185,7 +185,7 @@ def test_bias_is_added_and_accumulation_adds_to_what_is_there(thread_pool, n_tok
     assert_close(run_matmul(thread_pool, x, weights, "Q8_0", start=start), start + product)
 
 
-@pytest.mark.parametrize("type_name", FORMATS)
+@pytest.mark.parametrize("type_name", KERNEL_TYPES)
 def test_quantized_activations_cost_less_than_a_hundredth(thread_pool, type_name):
     rng = np.random.default_rng(1)
     weights = random_weights(rng, 64, 1024, type_name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from glmq_kernels.formats.types import FORMATS
+from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 from glmq_kernels.ops import operations
 from glmq_kernels.ops.operands import Routing
 
@@ -37,12 +37,12 @@ def test_a_product_with_a_spoilt_token(thread_pool, any_isa, type_name, n_tokens
             assert np.isfinite(np.delete(found, n_tokens // 2, 0)).all()
 
 
-@pytest.mark.parametrize("type_name", [name for name in FORMATS if HALF_FIELDS.get(name)])
+@pytest.mark.parametrize("type_name", [name for name in KERNEL_TYPES if HALF_FIELDS.get(name)])
 @pytest.mark.parametrize("bits", (0x7E00, 0xFFFF, 0x7C00, 0xFC00))
 def test_a_product_with_a_spoilt_scale(thread_pool, any_isa, type_name, bits):
     for n_tokens in (1, 3, 6):
         weights = random_weights(np.random.default_rng(0), 40, 512, type_name)
-        kind = FORMATS[type_name]
+        kind = KERNEL_TYPES[type_name]
         at = HALF_FIELDS[type_name][0] + kind.block_bytes * (512 // kind.block - 1)
         weights[7, at : at + 2] = np.array([bits], np.uint16).view(np.uint8)
         found = run_matmul(thread_pool, some_rows(n_tokens, 512), weights, type_name)

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 from glmq_kernels.arrays import address_of, aligned_zeros, copy_of, zeros
-from glmq_kernels.formats.types import FORMATS
+from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 from glmq_kernels.ops import operations
 from glmq_kernels.ops.batch_state import N_TOKENS, TOKENS
 from glmq_kernels.ops.operands import matrix_of
@@ -26,7 +26,7 @@ ROWS_AND_TOKENS = ((1, 1), (17, 3), (33, 5), (3, 13), (47, 7))
 
 def column_counts(type_name):
     """Widths that a tensor type can have."""
-    kind = FORMATS[type_name]
+    kind = KERNEL_TYPES[type_name]
     if kind.is_float:
         return (1, 3, 15, 16, 17, 31, 33, 63, 65, 100, 257)
     return (32, 64, 224, 256, 288, 544) if kind.block == 32 else (256, 512, 768)
@@ -51,7 +51,7 @@ def test_arrays_are_what_is_asked_for():
     assert zeros((2, 3), np.float32).shape == (2, 3)
 
 
-@pytest.mark.parametrize("type_name", FORMATS)
+@pytest.mark.parametrize("type_name", KERNEL_TYPES)
 def test_products(thread_pool, any_isa, type_name):
     rng = np.random.default_rng(0)
     for columns in column_counts(type_name):
@@ -65,7 +65,7 @@ def test_products(thread_pool, any_isa, type_name):
             assert (np.abs(found - expected) < 3e-6 * size + 1e-12).all(), (columns, rows, n_tokens)
 
 
-@pytest.mark.parametrize("type_name", FORMATS)
+@pytest.mark.parametrize("type_name", KERNEL_TYPES)
 def test_rows_of_an_embedding(thread_pool, any_isa, type_name):
     rng = np.random.default_rng(0)
     for columns in column_counts(type_name):

@@ -1,8 +1,8 @@
 """The commands of a chat that begin with a slash.
 
-conversation  what was said: undo, retry, edit, compact
-files         from and to files
-settings      how answers are made, and by which model
+conversation_commands  what was said: undo, retry, edit, compact
+file_commands          from and to files
+settings_commands      how answers are made, and by which model
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from glmq_kernels.errors import UserError
 
 from ..completion import ArgumentCompleter
 from ..talk import Talk
-from . import conversation, files, settings
-from .command import Quit, SlashCommand
+from . import conversation_commands, file_commands, settings_commands
+from .slash_command import Quit, SlashCommand
 
 __all__ = ["COMMANDS", "Quit", "completers", "run"]
 
@@ -58,8 +58,8 @@ def _quit(talk: Talk, argument: str) -> str:
 
 COMMANDS = {
     "/help": SlashCommand("", "list the commands", _help),
-    **conversation.COMMANDS,
-    **files.COMMANDS,
-    **settings.COMMANDS,
+    **conversation_commands.COMMANDS,
+    **file_commands.COMMANDS,
+    **settings_commands.COMMANDS,
     "/quit": SlashCommand("", "leave", _quit),
 }

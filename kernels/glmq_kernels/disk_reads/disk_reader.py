@@ -31,7 +31,8 @@ from .layout import (
 )
 
 KERNELS = tuple(
-    f"disk_reads.kernel.{name}" for name in ("read", "initialize", "serve", "post", "drop_idle", "wait", "stop")
+    f"disk_reads.kernel.{name}"
+    for name in ("read", "initialize", "serve", "post", "drop_idle", "wait", "stop")
 )
 ALIGNMENT = 4096
 """Of places in files, of lengths and of memory, for reads past the system's file cache."""
@@ -123,7 +124,7 @@ class Request:
     slot: int
 
 
-class Reader:
+class DiskReader:
     """Reading threads and what was asked of them. Used by one thread at a time.
 
     In a copy of the process that fork has made the threads do not exist; `close` then waits for nothing.

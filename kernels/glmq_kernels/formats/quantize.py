@@ -6,7 +6,7 @@ import numpy as np
 
 from ..arrays import address_of, zeros
 from ..jit.store import arguments, kernel
-from .types import FORMATS
+from .tensor_types import KERNEL_TYPES
 
 BLOCK = 32  # weights that the kernels take at once, whatever the type
 SOURCE_KINDS = {"F32": 0, "F16": 1, "BF16": 2}
@@ -38,9 +38,9 @@ def quantize_rows(source: np.ndarray, type_name: str, out: np.ndarray | None = N
     kind = _source_kind(source)
     if type_name not in TARGET_TYPES:
         raise ValueError(f"cannot quantize to {type_name}")
-    if columns % FORMATS[type_name].block or not source.flags.c_contiguous:
+    if columns % KERNEL_TYPES[type_name].block or not source.flags.c_contiguous:
         raise ValueError(f"rows of {columns} do not divide into {type_name} blocks, or are not contiguous")
-    row_bytes = FORMATS[type_name].row_bytes(columns)
+    row_bytes = KERNEL_TYPES[type_name].row_bytes(columns)
     if out is None:
         out = zeros((rows, row_bytes), np.uint8)
     if out.nbytes != rows * row_bytes or out.dtype != np.uint8 or not out.flags.c_contiguous:
@@ -50,9 +50,9 @@ def quantize_rows(source: np.ndarray, type_name: str, out: np.ndarray | None = N
     if whole < source.size:  # a last part of a block: only the float types get here
         rest = zeros(BLOCK, source.dtype)
         rest[: source.size - whole] = source.reshape(-1)[whole:]
-        converted = zeros(FORMATS[type_name].row_bytes(BLOCK), np.uint8)
+        converted = zeros(KERNEL_TYPES[type_name].row_bytes(BLOCK), np.uint8)
         largest = max(largest, _run(rest, kind, 1, converted, type_name))
-        target = out.reshape(-1)[FORMATS[type_name].row_bytes(whole) :]
+        target = out.reshape(-1)[KERNEL_TYPES[type_name].row_bytes(whole) :]
         target[:] = converted[: target.size]
     _check(largest, kind, type_name)
     return out.reshape(rows, row_bytes)

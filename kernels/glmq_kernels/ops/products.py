@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..formats.types import FORMATS
+from ..formats.tensor_types import KERNEL_TYPES
 from ..gemm.sizes import PANEL_BUFFER_BYTES, PANEL_SCRATCH_BYTES, ROWS
 from ..jit import isa
 from ..threads.tape import Code, Tape
@@ -17,7 +17,7 @@ def count_work(tape: Tape, matrix: Matrix, n_choices: int = 1) -> None:
 
 def kernels_of(matrix: Matrix, activation: Activation) -> dict[str, Code]:
     """The products of a matrix with one token, with four, and with many."""
-    if activation.precision == "f32" and not FORMATS[matrix.type].is_float:
+    if activation.precision == "f32" and not KERNEL_TYPES[matrix.type].is_float:
         few, many = "gemm.dequantized", "gemm.dequantized"
     else:
         few, many = "gemm.gemv", "gemm.gemm"

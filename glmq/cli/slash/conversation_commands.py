@@ -9,7 +9,7 @@ from glmq_kernels.errors import UserError
 from ...chat.messages import text_of
 from ..talk import Talk
 from ..terminal import counted, edit_text
-from .command import SlashCommand
+from .slash_command import SlashCommand
 
 
 def _clear(talk: Talk, argument: str) -> str:

@@ -13,7 +13,7 @@ from ..named_files import named_file, overwriting
 from ..talk import Talk
 from ..terminal import counted
 from ..text_input import read_text
-from .command import SlashCommand
+from .slash_command import SlashCommand
 
 FORCE = "--force"
 

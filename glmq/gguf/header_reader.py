@@ -14,7 +14,7 @@ LONGEST_NAME = 1024  # the format allows keys of 65535 bytes, real ones have doz
 MOST_ARRAY_ELEMENTS = 1 << 24  # of all arrays of a file together
 
 
-class Reader:
+class HeaderReader:
     """A position in the bytes of a file; no step goes past their end."""
 
     def __init__(self, data: np.ndarray, path: Path) -> None:

@@ -14,8 +14,8 @@ from glmq_kernels.arrays import address_of
 from glmq_kernels.disk_reads.disk_reader import (
     ALIGNMENT,
     DirectFile,
+    DiskReader,
     Part,
-    Reader,
     aligned_memory,
     check,
     room_for,
@@ -41,7 +41,7 @@ def file(tmp_path, content):
 
 @pytest.fixture
 def reader():
-    reader = Reader(n_threads=3)
+    reader = DiskReader(n_threads=3)
     yield reader
     reader.close()
 
@@ -141,7 +141,7 @@ def test_memory_to_read_into_lives_until_the_threads_end(reader):
 
 def test_draining_waits_for_what_is_read_and_forgets_all(file):
     disk = Held()
-    reader = Reader(n_threads=1, read=disk.address)
+    reader = DiskReader(n_threads=1, read=disk.address)
     memory = aligned_memory(room_for(100))
     part = [(Part(file, 0, 100), address_of(memory))]
     (urgent,) = reader.post(part)
@@ -155,7 +155,7 @@ def test_draining_waits_for_what_is_read_and_forgets_all(file):
 
 def test_idle_requests_wait_for_urgent_ones_and_can_be_taken_back(file):
     disk = Held()
-    reader = Reader(n_threads=2, read=disk.address)
+    reader = DiskReader(n_threads=2, read=disk.address)
     memory = aligned_memory(room_for(100))
     part = [(Part(file, 0, 100), address_of(memory))]
     (urgent,) = reader.post(part)

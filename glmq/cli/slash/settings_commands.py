@@ -12,7 +12,7 @@ from ..completion import paths, words
 from ..talk import Talk
 from ..talk_settings import LIMITS, changed, setting_name, setting_names
 from ..terminal import counted
-from .command import SlashCommand
+from .slash_command import SlashCommand
 
 _ESCAPED = str.maketrans({"\\": r"\\", "\n": r"\n", "\t": r"\t", "\r": r"\r", " ": r"\x20"})
 

@@ -1,65 +1,9 @@
-"""Tensor types: their numbers in GGUF files, their names and their blocks.
+"""Tensor types that GGUF no longer has or never had: why files that hold them are refused.
 
-The numbers and block layouts are those of `enum ggml_type` and `ggml-common.h` in llama.cpp. Other
-engines have numbered types of their own into free ranges; those are listed here by name so that a
-file that holds them is refused with a reason.
+Other engines have numbered types of their own into free ranges of `enum ggml_type`.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class TensorType:
-    """A standard type: every `block_size` weights of a row are stored in `block_bytes` bytes."""
-
-    number: int
-    name: str
-    block_size: int
-    block_bytes: int
-
-
-TENSOR_TYPES: dict[int, TensorType] = {
-    known.number: known
-    for known in (
-        TensorType(0, "F32", 1, 4),
-        TensorType(1, "F16", 1, 2),
-        TensorType(2, "Q4_0", 32, 18),
-        TensorType(3, "Q4_1", 32, 20),
-        TensorType(6, "Q5_0", 32, 22),
-        TensorType(7, "Q5_1", 32, 24),
-        TensorType(8, "Q8_0", 32, 34),
-        TensorType(9, "Q8_1", 32, 36),
-        TensorType(10, "Q2_K", 256, 84),
-        TensorType(11, "Q3_K", 256, 110),
-        TensorType(12, "Q4_K", 256, 144),
-        TensorType(13, "Q5_K", 256, 176),
-        TensorType(14, "Q6_K", 256, 210),
-        TensorType(15, "Q8_K", 256, 292),
-        TensorType(16, "IQ2_XXS", 256, 66),
-        TensorType(17, "IQ2_XS", 256, 74),
-        TensorType(18, "IQ3_XXS", 256, 98),
-        TensorType(19, "IQ1_S", 256, 50),
-        TensorType(20, "IQ4_NL", 32, 18),
-        TensorType(21, "IQ3_S", 256, 110),
-        TensorType(22, "IQ2_S", 256, 82),
-        TensorType(23, "IQ4_XS", 256, 136),
-        TensorType(24, "I8", 1, 1),
-        TensorType(25, "I16", 1, 2),
-        TensorType(26, "I32", 1, 4),
-        TensorType(27, "I64", 1, 8),
-        TensorType(28, "F64", 1, 8),
-        TensorType(29, "IQ1_M", 256, 56),
-        TensorType(30, "BF16", 1, 2),
-        TensorType(34, "TQ1_0", 256, 54),
-        TensorType(35, "TQ2_0", 256, 66),
-        TensorType(39, "MXFP4", 32, 17),
-        TensorType(40, "NVFP4", 64, 36),
-        TensorType(41, "Q1_0", 128, 18),
-        TensorType(42, "Q2_0", 64, 18),
-    )
-}
 
 # Types that llama.cpp once wrote and no longer reads.
 WITHDRAWN_TYPES: dict[int, str] = {
@@ -142,7 +86,7 @@ PRIVATE_TYPES: dict[int, str] = {
 
 
 def why_refused(number: int) -> str:
-    """What a type is that is not in `TENSOR_TYPES`, and what to do: the end of an error message."""
+    """What a type is whose number is not in `TYPE_NAMES`, and what to do: the end of an error message."""
     way_out = "download a standard quant of this model (such as Q4_K_M) or make one with llama-quantize"
     if number in PRIVATE_TYPES:
         return f"type {PRIVATE_TYPES[number]}, which only ik_llama.cpp and other forks read: {way_out}"

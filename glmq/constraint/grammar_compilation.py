@@ -11,7 +11,7 @@ from typing import TypeVar
 from glmq_kernels.errors import UserError
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
-from .messages import one_line
+from .error_messages import one_line
 
 Result = TypeVar("Result")
 
