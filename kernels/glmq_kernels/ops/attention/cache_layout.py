@@ -1,14 +1,90 @@
-"""Sizes of the KV cache that kernels and their callers agree on (drawn in `ops/attention/kv_cache.py`)."""
+"""What a page of the KV cache holds, which kernels and their callers agree on.
+
+A page has room for `POSITIONS_PER_PAGE` positions of one sequence, with all that a model keeps of them:
+
+    for each layer, for each kv head:   keys of all positions | values of all positions
+
+How keys and values lie inside these parts is drawn in `ops/attention/kv_cache.py`. A sequence's *page table*
+is int64: the address of each of its pages. Position p is in page p // P, at place p % P.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 CACHE_TYPES = ("F16", "Q8_0")
 LAYOUT = 1
 """Raised with any change of how keys and values lie or are computed, because session files keep them."""
+POSITIONS_PER_PAGE = 64
+"""A multiple of 32."""
 CAPACITY_UNIT = 32
 """The capacity is a multiple of so many positions."""
 
 
 def position_bytes(cache_type: str, head_dim: int) -> int:
     """Bytes of the key, and of the value, of one position and kv head."""
-    return 2 * head_dim if cache_type == "F16" else head_dim + 2 * (-(-head_dim // 32))
+    return row_bytes(cache_type, head_dim)
+
+
+def row_bytes(cache_type: str, columns: int) -> int:
+    """Bytes of one position's key, or value, of `columns` numbers."""
+    return {"F32": 4 * columns, "F16": 2 * columns, "Q8_0": columns + 2 * (-(-columns // 32))}[cache_type]
+
+
+@dataclass(frozen=True)
+class CacheShape:
+    """What a model keeps of each position: for each layer and kv head a key and a value.
+
+    key_dim, value_dim: numbers of each. values_in_keys: a value is the first `value_dim` numbers of its key
+    and has no memory of its own. type: one of `CACHE_TYPES`.
+    """
+
+    n_layers: int
+    n_kv_heads: int
+    key_dim: int
+    value_dim: int
+    values_in_keys: bool = False
+    type: str = "F16"
+
+    @property
+    def key_bytes(self) -> int:
+        """Of one position and kv head."""
+        return row_bytes(self.type, self.key_dim)
+
+    @property
+    def value_bytes(self) -> int:
+        """Of one position and kv head; 0 for values in keys."""
+        return 0 if self.values_in_keys else row_bytes(self.type, self.value_dim)
+
+    @property
+    def position_bytes(self) -> int:
+        """Of one position, all layers."""
+        return self.n_layers * self.n_kv_heads * (self.key_bytes + self.value_bytes)
+
+    @property
+    def head_bytes(self) -> int:
+        """Of a page's part of one layer and kv head."""
+        return POSITIONS_PER_PAGE * (self.key_bytes + self.value_bytes)
+
+    @property
+    def page_bytes(self) -> int:
+        """Of a whole page."""
+        return POSITIONS_PER_PAGE * self.position_bytes
+
+    def keys_at(self, layer: int, kv_head: int) -> int:
+        """Where in a page the keys of a layer and kv head begin, in bytes."""
+        return (layer * self.n_kv_heads + kv_head) * self.head_bytes
+
+    def values_at(self, layer: int, kv_head: int) -> int:
+        """Where in a page the values of a layer and kv head begin, in bytes."""
+        return self.keys_at(layer, kv_head) + (
+            0 if self.values_in_keys else POSITIONS_PER_PAGE * self.key_bytes
+        )
+
+    def n_pages(self, n_positions: int) -> int:
+        """Pages that so many positions fill."""
+        return -(-n_positions // POSITIONS_PER_PAGE)
+
+    def n_bytes(self, n_positions: int) -> int:
+        """Memory of the pages of so many positions."""
+        return self.n_pages(n_positions) * self.page_bytes
