@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from glmq_kernels.disk_reads.disk_reader import DiskReader, Part, Request, check
-from glmq_kernels.disk_reads.layout import DROPPED, PENDING
+from glmq_kernels.disk_reads.reader_state import DROPPED, PENDING
 from glmq_kernels.errors import UserError
 
 from .policy import Expert, ExpertCache

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 
 from glmq_kernels.disk_reads.disk_reader import room_for
-from glmq_kernels.disk_reads.layout import (
+from glmq_kernels.disk_reads.reader_state import (
     REQUEST_ADDRESS,
     REQUEST_BYTES,
     REQUEST_FILE,

@@ -20,7 +20,7 @@ from glmq_kernels.disk_reads.disk_reader import (
     check,
     room_for,
 )
-from glmq_kernels.disk_reads.layout import DROPPED, REQUEST_BYTES, REQUEST_RESULT
+from glmq_kernels.disk_reads.reader_state import DROPPED, REQUEST_BYTES, REQUEST_RESULT
 
 SIZE = 300_001
 FULFIL = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)

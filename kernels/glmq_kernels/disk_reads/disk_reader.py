@@ -15,15 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ..arrays import address_of, aligned_zeros
-from ..jit.store import Kernel, arguments, kernels
-from .layout import (
+from ..arrays import address_of, aligned_zeros, zeros
+from ..jit.store import Kernel, kernels, packed
+from .arguments import Post, ReaderCall, Wait
+from .reader_state import (
     DROPPED,
     FINISHED,
     IDLE_TAIL,
     PENDING,
     READ,
-    READER_BOARD_BYTES,
+    READER_BYTES,
     REQUEST_RESULT,
     REQUEST_SLOTS,
     RING_LENGTH,
@@ -31,7 +32,7 @@ from .layout import (
 )
 
 KERNELS = tuple(
-    f"disk_reads.kernel.{name}"
+    f"disk_reads.reader_kernel.{name}"
     for name in ("read", "initialize", "serve", "post", "drop_idle", "wait", "stop")
 )
 ALIGNMENT = 4096
@@ -131,10 +132,10 @@ class DiskReader:
     """
 
     def __init__(self, n_threads: int = N_THREADS, read: int = 0) -> None:
-        """`read`: address of a function to use instead of the kernel `reading.read`, for tests."""
+        """`read`: address of a function to use instead of the kernel `read`, for tests."""
         self._process = os.getpid()
-        self._board = aligned_zeros(READER_BOARD_BYTES)
-        self._slots = self._board.view(np.int64)
+        self._shared = aligned_zeros(READER_BYTES)
+        self._slots = self._shared.view(np.int64)
         self._requests = aligned_zeros(RING_LENGTH * REQUEST_SLOTS * 8).view(np.int64)
         self._requests = self._requests.reshape(RING_LENGTH, REQUEST_SLOTS)
         self._free = list(range(RING_LENGTH))
@@ -143,10 +144,10 @@ class DiskReader:
             loaded[name] for name in KERNELS
         )
         self._slots[READ // 8] = read or fulfil.address
-        self._board_argument = arguments(address_of(self._board))
-        initialize(address_of(self._board_argument))
+        self._call = packed(ReaderCall, shared=address_of(self._shared))
+        initialize(address_of(self._call))
         self._targets: list[np.ndarray] = []
-        memory = (self._board, self._requests, self._board_argument, self._targets)
+        memory = (self._shared, self._requests, self._call, self._targets)
         self._threads = [
             threading.Thread(target=_serve, args=(serve, memory), name=f"glmq-read-{i}", daemon=True)
             for i in range(n_threads)
@@ -165,16 +166,22 @@ class DiskReader:
         idle: to be read only while nothing else is.
         """
         asked = []
-        values = [address_of(self._board), len(parts), int(idle)]
-        for part, room in parts:
+        addresses = zeros(len(parts), np.int64)
+        for i, (part, room) in enumerate(parts):
             first = part.offset // ALIGNMENT * ALIGNMENT
             last = -(-(part.offset + part.n_bytes) // ALIGNMENT) * ALIGNMENT
             slot = self._free.pop()
             self._requests[slot] = part.file.handle, first, last - first, room, PENDING, 0, 0, 0
             asked.append(Request(part, room + part.offset - first, slot))
-            values.append(address_of(self._requests) + slot * REQUEST_SLOTS * 8)
-        packed = arguments(*values)
-        self._post(address_of(packed))
+            addresses[i] = address_of(self._requests) + slot * REQUEST_SLOTS * 8
+        call = packed(
+            Post,
+            shared=address_of(self._shared),
+            requests=address_of(addresses),
+            n_requests=len(parts),
+            idle=int(idle),
+        )
+        self._post(address_of(call))
         return asked
 
     def result(self, request: Request) -> int:
@@ -196,12 +203,12 @@ class DiskReader:
 
     def wait(self, n_finished: int) -> None:
         """Sleep until `n_finished` is another number."""
-        packed = arguments(address_of(self._board), n_finished)
-        self._wait(address_of(packed))
+        call = packed(Wait, shared=address_of(self._shared), n_finished=n_finished)
+        self._wait(address_of(call))
 
     def drop_idle(self) -> None:
         """Take back the idle requests that have not been begun; their result becomes DROPPED."""
-        self._drop_idle(address_of(self._board_argument))
+        self._drop_idle(address_of(self._call))
 
     def await_result(self, request: Request) -> None:
         """Sleep until a request is not pending."""
@@ -237,7 +244,7 @@ def check(request: Request, result: int) -> None:
 
 
 Memory = tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]
-"""The board, the requests, the argument array that holds the board's address, and where parts go."""
+"""The shared state, the requests, the argument array that holds the former's address, and where parts go."""
 
 
 def _serve(serve: Kernel, memory: Memory) -> None:

@@ -34,6 +34,7 @@ from ..arrays import zeros
 from ..errors import UserError
 from . import isa
 from .cache_folder import private_folder
+from .call_record import CallRecord, in_order
 from .compilation import Progress, compile_kernels
 from .object_file import read_object
 from .source_hash import PACKAGE, source_hash
@@ -78,6 +79,11 @@ def arguments(*values: int | float) -> np.ndarray:
         else:
             packed[i] = value
     return packed
+
+
+def packed(record: type[CallRecord], **fields: int | float) -> np.ndarray:
+    """The argument array of a kernel that is called on its own: its fields by names in small letters."""
+    return arguments(*in_order(record, fields))
 
 
 def kernel(name: str) -> Kernel:

@@ -4,7 +4,7 @@ An operation declares its record as a class, and its builder fills it by names, 
 `Tape.add`. Its kernel reads the same names, as `argument(args, RmsNorm.SOURCE)`.
 
     0   address of the state of the tape's run (`ops/batch_state.py`)
-    1   units of work that threads have taken in this run
+    1   address of the counter of chunks of work that threads have taken in this run (`work_units.py`)
     2.. the members of the class, in their order
     then, where the operation has several of something, a part for each, with names of its own from 0 on
 """
@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any
+
+from ..jit.call_record import CallRecord, in_order
 
 STATE = 0
 TAKEN = 1
@@ -28,26 +30,13 @@ class ArgumentRecord(IntEnum):
         return FIRST + count
 
 
-class ArgumentPart(IntEnum):
+class ArgumentPart(CallRecord):
     """Base of the parts behind a record."""
-
-    @staticmethod
-    def _generate_next_value_(name: str, start: int, count: int, last_values: list[Any]) -> int:
-        return count
 
 
 def record_size(record: type[ArgumentRecord]) -> int:
     """Entries of a record, and so where its parts begin."""
     return FIRST + len(record)
-
-
-def in_order(record: type[IntEnum], fields: Mapping[str, object]) -> list[object]:
-    """Values in the order of their names. Raises TypeError when one is missing or unknown."""
-    names = [member.name.lower() for member in record]
-    if fields.keys() != set(names):
-        wrong = fields.keys() ^ set(names)
-        raise TypeError(f"{record.__name__} is given wrong names: {', '.join(sorted(wrong))}")
-    return [fields[name] for name in names]
 
 
 def with_parts(

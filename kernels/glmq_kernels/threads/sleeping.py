@@ -1,4 +1,4 @@
-"""Threads that sleep until there is work, by the system's own lock and condition on the pool's board.
+"""Threads that sleep until there is work, by the system's own lock and condition in the pool's shared state.
 
 POSIX: pthread_mutex_t and pthread_cond_t. Windows: SRWLOCK and CONDITION_VARIABLE, for which zeros are
 the initial state.
@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 
 from ..simd.addresses import inline
 from ..simd.vectors import I32, call_llvm
-from .layout import CONDITION, LOCK
+from .shared_state import CONDITION, LOCK
 
 ON_WINDOWS = sys.platform == "win32"
 FOREVER = 0xFFFFFFFF
@@ -58,7 +58,7 @@ if ON_WINDOWS:
     _wake_all = _call_with_one("WakeAllConditionVariable")
 
     @inline
-    def initialize(board):
+    def initialize(shared):
         """Nothing: zeros will do."""
 
     @inline
@@ -73,10 +73,10 @@ else:
     _initialize_condition = _call_with_two("pthread_cond_init")
 
     @inline
-    def initialize(board):
-        """Make the lock and the condition of a new board."""
-        _initialize_lock(board + LOCK, 0)
-        _initialize_condition(board + CONDITION, 0)
+    def initialize(shared):
+        """Make the lock and the condition of a new shared state."""
+        _initialize_lock(shared + LOCK, 0)
+        _initialize_condition(shared + CONDITION, 0)
 
     @inline
     def initialize_condition(condition):
@@ -85,27 +85,27 @@ else:
 
 
 @inline
-def lock(board):
+def lock(shared):
     """Wait until no other thread holds the lock, and take it."""
-    _lock(board + LOCK)
+    _lock(shared + LOCK)
 
 
 @inline
-def unlock(board):
+def unlock(shared):
     """Give the lock back."""
-    _unlock(board + LOCK)
+    _unlock(shared + LOCK)
 
 
 @inline
-def sleep_on(board, condition):
-    """The same with another condition than the board's own."""
-    _wait(condition, board + LOCK)
+def sleep_on(shared, condition):
+    """The same with another condition than the shared state's own."""
+    _wait(condition, shared + LOCK)
 
 
 @inline
-def sleep(board):
+def sleep(shared):
     """Give the lock back and sleep until woken (perhaps for no reason); then take the lock again."""
-    sleep_on(board, board + CONDITION)
+    sleep_on(shared, shared + CONDITION)
 
 
 @inline
@@ -115,6 +115,6 @@ def wake_all_on(condition):
 
 
 @inline
-def wake_all(board):
+def wake_all(shared):
     """Wake every sleeping thread."""
-    wake_all_on(board + CONDITION)
+    wake_all_on(shared + CONDITION)

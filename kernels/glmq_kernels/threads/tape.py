@@ -17,6 +17,8 @@ from .thread_pool import ThreadPool
 
 ActivationType = Literal["int8", "f32"]
 ACTIVATION_TYPES = get_args(ActivationType)
+CACHE_LINE = 64
+"""Bytes that threads fight for at once: counters of different operations are so far from each other."""
 
 
 class Scratch:
@@ -115,9 +117,11 @@ class Tape:
         scratch = aligned_zeros(self._scratch_bytes * self.n_threads)
         self._scratch = scratch
         operations = zeros((len(self._steps), 3), np.int64)
+        taken = zeros((len(self._steps), CACHE_LINE // 8), np.int64)
+        self.keep(taken)
         for i, (name, values, barrier) in enumerate(self._steps):
             resolved = [self._resolve(value, scratch, loaded) for value in values]
-            packed = arguments(address_of(self.state), 0, *resolved)
+            packed = arguments(address_of(self.state), address_of(taken[i]), *resolved)
             self.keep(packed)
             operations[i] = loaded[name].address, address_of(packed), barrier
         self.keep(loaded)

@@ -1,4 +1,4 @@
-"""A thread_pool of threads that run tapes together. Each model has its own; nothing is global."""
+"""A pool of threads that run tapes together. Each model has its own; nothing is global."""
 
 from __future__ import annotations
 
@@ -9,10 +9,18 @@ import weakref
 import numpy as np
 
 from ..arrays import address_of, aligned_zeros
-from ..jit.store import Kernel, arguments, kernels
-from .layout import BOARD_BYTES, N_OPERATIONS, OPERATIONS, STOPPED
+from ..jit.store import Kernel, kernels, packed
+from .arguments import PoolCall
+from .shared_state import N_OPERATIONS, OPERATIONS, SHARED_BYTES, SPINS, STOPPED, YIELDS
 
-KERNELS = ("threads.kernel.initialize", "threads.kernel.lead", "threads.kernel.serve", "threads.kernel.stop")
+SPINS_BEFORE_YIELD = 2000
+YIELDS_BEFORE_SLEEP = 300
+KERNELS = (
+    "threads.pool_kernel.initialize",
+    "threads.pool_kernel.lead",
+    "threads.pool_kernel.serve",
+    "threads.pool_kernel.stop",
+)
 
 
 def usable_cores() -> int:
@@ -29,17 +37,21 @@ class ThreadPool:
     anything.
     """
 
-    def __init__(self, n_threads: int) -> None:
+    def __init__(
+        self, n_threads: int, patience: tuple[int, int] = (SPINS_BEFORE_YIELD, YIELDS_BEFORE_SLEEP)
+    ) -> None:
+        """patience: how often a waiting thread spins, and then yields its core, before it sleeps."""
         self.n_threads = n_threads
         self._process = os.getpid()
         self._lock = threading.Lock()
-        self._board = aligned_zeros(BOARD_BYTES)
-        self._slots = self._board.view(np.int64)
-        self._arguments = arguments(address_of(self._board))
+        self._shared = aligned_zeros(SHARED_BYTES)
+        self._slots = self._shared.view(np.int64)
+        self._slots[SPINS // 8], self._slots[YIELDS // 8] = patience
+        self._arguments = packed(PoolCall, shared=address_of(self._shared))
         loaded = kernels(KERNELS)
         initialize, self._lead, serve, stop = (loaded[name] for name in KERNELS)
         initialize(address_of(self._arguments))
-        memory = (self._board, self._arguments)
+        memory = (self._shared, self._arguments)
         helpers = [
             threading.Thread(
                 target=_help, args=(serve, memory, thread, n_threads), name=f"glmq-{thread}", daemon=True
@@ -51,7 +63,7 @@ class ThreadPool:
         self._finalizer = weakref.finalize(self, _stop, stop, memory, helpers, self._process)
 
     def run(self, operations: np.ndarray) -> None:
-        """Run a tape: int64 (n, 3) of kernel address, argument address, whether to meet after it."""
+        """Run operations: int64 (n, 3) of the addresses of kernel and argument record, and barrier or not."""
         if os.getpid() != self._process:
             raise RuntimeError("the thread pool was made before fork, and its threads are not here")
         with self._lock:
@@ -69,7 +81,7 @@ class ThreadPool:
 
 
 Memory = tuple[np.ndarray, np.ndarray]
-"""The board and the argument array that holds its address."""
+"""The shared state and the argument array that holds its address."""
 
 
 def _help(serve: Kernel, memory: Memory, thread: int, n_threads: int) -> None:

@@ -5,31 +5,38 @@ from __future__ import annotations
 from ...simd.addresses import argument, prefetch
 from ...simd.dot import make_dot
 from ...simd.vectors import load_i8x64, load_i64x8, splat_i8x64, store, zero_i32x16, zero_i64x8
+from ...threads.work_units import take
 from .arguments import MultiplyBytes, ReadMemory
 
 PREFETCH_BYTES = 1024
+LINES = 256
+"""Of a unit of work, 256 bytes each."""
 dot = make_dot(wide=False)
 
 
 def read_memory(args, thread, threads):
-    """Kernel: read every byte of a region once. Arguments: state, address, bytes (a multiple of 256), out."""
+    """Kernel: read every byte of a region once, in pieces that threads take as they get free."""
     start, lines = argument(args, ReadMemory.ADDRESS), argument(args, ReadMemory.N_BYTES) // 256
     a, b, c, d = zero_i64x8(), zero_i64x8(), zero_i64x8(), zero_i64x8()
-    for line in range(lines * thread // threads, lines * (thread + 1) // threads):
-        p = start + 256 * line
-        prefetch(p + PREFETCH_BYTES)
-        prefetch(p + PREFETCH_BYTES + 64)
-        prefetch(p + PREFETCH_BYTES + 128)
-        prefetch(p + PREFETCH_BYTES + 192)
-        a = a ^ load_i64x8(p)
-        b = b ^ load_i64x8(p + 64)
-        c = c ^ load_i64x8(p + 128)
-        d = d ^ load_i64x8(p + 192)
+    n_units = (lines + LINES - 1) // LINES
+    first, last = take(args, n_units, threads)
+    while first < last:
+        for line in range(first * LINES, min(last * LINES, lines)):
+            p = start + 256 * line
+            prefetch(p + PREFETCH_BYTES)
+            prefetch(p + PREFETCH_BYTES + 64)
+            prefetch(p + PREFETCH_BYTES + 128)
+            prefetch(p + PREFETCH_BYTES + 192)
+            a = a ^ load_i64x8(p)
+            b = b ^ load_i64x8(p + 64)
+            c = c ^ load_i64x8(p + 128)
+            d = d ^ load_i64x8(p + 192)
+        first, last = take(args, n_units, threads)
     store(argument(args, ReadMemory.OUT) + 64 * thread, (a ^ b) ^ (c ^ d))
 
 
 def multiply_bytes(args, thread, threads):
-    """Kernel: 8 chains of dot products. Arguments: state, repetitions, factors (64 bytes), out."""
+    """Kernel: 8 chains of dot products."""
     u, s = splat_i8x64(1), load_i8x64(argument(args, MultiplyBytes.FACTORS))
     a, b, c, d = zero_i32x16(), zero_i32x16(), zero_i32x16(), zero_i32x16()
     e, f, g, h = zero_i32x16(), zero_i32x16(), zero_i32x16(), zero_i32x16()

@@ -1,6 +1,6 @@
 """Threads that read parts of files into memory, on their own, for whoever posts requests to them.
 
-Requests wait in two rings on the readers' board (`reader_board.py`): urgent ones, and idle ones, of
+Requests wait in two rings in the readers' shared state (`reader_state.py`): urgent ones, and idle ones, of
 which one is begun only while no urgent one waits or is being read. POSIX: pread. Windows: ReadFile, whose
 position is in the record that it takes.
 """
@@ -16,8 +16,9 @@ from numba.extending import intrinsic
 
 from ..simd.addresses import argument, atomic_load, atomic_store, call_kernel, inline, load_i64, store_i64
 from ..simd.vectors import I32, I64, call_llvm
-from ..threads import sleeping as parking
-from .layout import (
+from ..threads import sleeping
+from .arguments import Post, ReaderCall, Wait
+from .reader_state import (
     ACTIVE,
     DROPPED,
     FINISHED,
@@ -110,10 +111,10 @@ def read(args, thread, threads):
 
 
 def initialize(args, thread, threads):
-    """Prepare a board of zeros. Arguments: board."""
-    board = argument(args, 0)
-    parking.initialize(board)
-    parking.initialize_condition(board + WORK)
+    """Prepare a shared state of zeros."""
+    shared = argument(args, ReaderCall.SHARED)
+    sleeping.initialize(shared)
+    sleeping.initialize_condition(shared + WORK)
 
 
 @inline
@@ -127,88 +128,88 @@ def _take(ring, head, tail):
 
 
 @inline
-def _next_request(board):
-    request = _take(board + URGENT_RING, board + URGENT_HEAD, board + URGENT_TAIL)
-    if request == 0 and load_i64(board + ACTIVE) == 0:
-        request = _take(board + IDLE_RING, board + IDLE_HEAD, board + IDLE_TAIL)
+def _next_request(shared):
+    request = _take(shared + URGENT_RING, shared + URGENT_HEAD, shared + URGENT_TAIL)
+    if request == 0 and load_i64(shared + ACTIVE) == 0:
+        request = _take(shared + IDLE_RING, shared + IDLE_HEAD, shared + IDLE_TAIL)
         if request:
             store_i64(request + REQUEST_IDLE, 1)
     elif request:
-        store_i64(board + ACTIVE, load_i64(board + ACTIVE) + 1)
+        store_i64(shared + ACTIVE, load_i64(shared + ACTIVE) + 1)
         store_i64(request + REQUEST_IDLE, 0)
     return request
 
 
 @inline
-def _tell_finished(board):
-    atomic_store(board + FINISHED, load_i64(board + FINISHED) + 1)
-    parking.wake_all(board)
+def _tell_finished(shared):
+    atomic_store(shared + FINISHED, load_i64(shared + FINISHED) + 1)
+    sleeping.wake_all(shared)
 
 
 def serve(args, thread, threads):
-    """The life of a reading thread. Arguments: board."""
-    board = argument(args, 0)
-    parking.lock(board)
+    """The life of a reading thread."""
+    shared = argument(args, ReaderCall.SHARED)
+    sleeping.lock(shared)
     while True:
         request = 0
-        while request == 0 and load_i64(board + STOPPED) == 0:
-            request = _next_request(board)
+        while request == 0 and load_i64(shared + STOPPED) == 0:
+            request = _next_request(shared)
             if request == 0:
-                parking.sleep_on(board, board + WORK)
-        if load_i64(board + STOPPED):
+                sleeping.sleep_on(shared, shared + WORK)
+        if load_i64(shared + STOPPED):
             break
-        parking.unlock(board)
-        call_kernel(load_i64(board + READ), request, 0, 1)
-        parking.lock(board)
+        sleeping.unlock(shared)
+        call_kernel(load_i64(shared + READ), request, 0, 1)
+        sleeping.lock(shared)
         if load_i64(request + REQUEST_IDLE) == 0:
-            active = load_i64(board + ACTIVE) - 1
-            store_i64(board + ACTIVE, active)
-            if active == 0 and load_i64(board + IDLE_HEAD) != load_i64(board + IDLE_TAIL):
-                parking.wake_all_on(board + WORK)
-        _tell_finished(board)
-    parking.unlock(board)
+            active = load_i64(shared + ACTIVE) - 1
+            store_i64(shared + ACTIVE, active)
+            if active == 0 and load_i64(shared + IDLE_HEAD) != load_i64(shared + IDLE_TAIL):
+                sleeping.wake_all_on(shared + WORK)
+        _tell_finished(shared)
+    sleeping.unlock(shared)
 
 
 def post(args, thread, threads):
-    """Append requests. Arguments: board, number, whether they are idle, then the addresses."""
-    board, count = argument(args, 0), argument(args, 1)
-    ring, tail_at = board + URGENT_RING, board + URGENT_TAIL
-    if argument(args, 2):
-        ring, tail_at = board + IDLE_RING, board + IDLE_TAIL
-    parking.lock(board)
+    """Append requests to one of the rings."""
+    shared, count = argument(args, Post.SHARED), argument(args, Post.N_REQUESTS)
+    ring, tail_at = shared + URGENT_RING, shared + URGENT_TAIL
+    if argument(args, Post.IDLE):
+        ring, tail_at = shared + IDLE_RING, shared + IDLE_TAIL
+    sleeping.lock(shared)
     tail = load_i64(tail_at)
     for i in range(count):
-        store_i64(ring + (tail + i) % RING_LENGTH * 8, argument(args, 3 + i))
+        store_i64(ring + (tail + i) % RING_LENGTH * 8, load_i64(argument(args, Post.REQUESTS) + 8 * i))
     store_i64(tail_at, tail + count)
-    parking.wake_all_on(board + WORK)
-    parking.unlock(board)
+    sleeping.wake_all_on(shared + WORK)
+    sleeping.unlock(shared)
 
 
 def drop_idle(args, thread, threads):
-    """Take back idle requests that have not been begun; their result becomes DROPPED. Arguments: board."""
-    board = argument(args, 0)
-    parking.lock(board)
-    request = _take(board + IDLE_RING, board + IDLE_HEAD, board + IDLE_TAIL)
+    """Take back idle requests that have not been begun; their result becomes DROPPED."""
+    shared = argument(args, ReaderCall.SHARED)
+    sleeping.lock(shared)
+    request = _take(shared + IDLE_RING, shared + IDLE_HEAD, shared + IDLE_TAIL)
     while request:
         atomic_store(request + REQUEST_RESULT, DROPPED)
-        _tell_finished(board)
-        request = _take(board + IDLE_RING, board + IDLE_HEAD, board + IDLE_TAIL)
-    parking.unlock(board)
+        _tell_finished(shared)
+        request = _take(shared + IDLE_RING, shared + IDLE_HEAD, shared + IDLE_TAIL)
+    sleeping.unlock(shared)
 
 
 def wait(args, thread, threads):
-    """Sleep until another number than the given one of requests has finished. Arguments: board, number."""
-    board = argument(args, 0)
-    parking.lock(board)
-    while atomic_load(board + FINISHED) == argument(args, 1):
-        parking.sleep(board)
-    parking.unlock(board)
+    """Sleep until another number than the given one of requests has finished."""
+    shared = argument(args, Wait.SHARED)
+    sleeping.lock(shared)
+    while atomic_load(shared + FINISHED) == argument(args, Wait.N_FINISHED):
+        sleeping.sleep(shared)
+    sleeping.unlock(shared)
 
 
 def stop(args, thread, threads):
-    """Let the reading threads end when they have finished what they read. Arguments: board."""
-    board = argument(args, 0)
-    parking.lock(board)
-    store_i64(board + STOPPED, 1)
-    parking.wake_all_on(board + WORK)
-    parking.unlock(board)
+    """Let the reading threads end when they have finished what they read."""
+    shared = argument(args, ReaderCall.SHARED)
+    sleeping.lock(shared)
+    store_i64(shared + STOPPED, 1)
+    sleeping.wake_all_on(shared + WORK)
+    sleeping.unlock(shared)
