@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glmq.experts.policy import Expert, ExpertCache
+from glmq.experts.expert_cache import Expert, ExpertCache
 
 N_LAYERS, N_EXPERTS, TOP_K, N_TOKENS = 45, 128, 8, 200
 SYNTHETIC = ((0.0, 0.0), (0.6, 0.0), (0.6, 0.3), (1.0, 0.3))

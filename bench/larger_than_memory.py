@@ -27,7 +27,11 @@ TIMES_THE_LIMIT = (3.0, 1.5, 1.1)
 WORKS = ("prompt", "decode")
 PROMPT = 512
 FITTING_RUNS, FITTING_DECODE = 4, 96
-VARIANTS = {"all of it": (), "no overlap": ("--without", "overlap"), "no guesses": ("--without", "guesses")}
+VARIANTS = {
+    "all of it": (),
+    "no overlap": ("--without", "overlap"),
+    "no prefetching": ("--without", "prefetching"),
+}
 MODES = {"experts from disk": (), "mapped": ("--ram", "1T")}
 Result = dict[str, Any]
 
@@ -100,7 +104,7 @@ def variant_rows(path: Path, n_runs: int, decode: int) -> list[list[str]]:
     whole = speed(found["all of it"], "decode")
     return [
         [name, f"{speed(each, 'decode'):.2f}", f"{speed(each, 'decode') / whole:.2f}",
-         f"{bytes_read(each, 'decode') / decode / 1e9:.2f} GB", *_guesses(each)]
+         f"{bytes_read(each, 'decode') / decode / 1e9:.2f} GB", *_prefetching(each)]
         for name, each in found.items()
     ]  # fmt: skip
 
@@ -111,15 +115,15 @@ def mode_rows(path: Path, n_runs: int, decode: int) -> list[list[str]]:
     return [[name, *(f"{speed(each, work):.2f}" for work in WORKS)] for name, each in found.items()]
 
 
-def _guesses(results: Sequence[Result | None]) -> list[str]:
+def _prefetching(results: Sequence[Result | None]) -> list[str]:
     counts = [each["experts"]["decode"][0] for each in results if each]
-    guessed, right, in_time, misses = (
+    prefetched, right, in_time, misses = (
         sum(count[name] for count in counts)
-        for name in ("guessed", "guessed_rightly", "guessed_in_time", "misses")
+        for name in ("prefetched", "prefetched_rightly", "prefetched_in_time", "misses")
     )
     return (
-        [f"{part:.0%}" for part in (right / guessed, right / misses, in_time / misses)]
-        if guessed
+        [f"{part:.0%}" for part in (right / prefetched, right / misses, in_time / misses)]
+        if prefetched
         else [""] * 3
     )
 
@@ -158,7 +162,7 @@ def report(path: Path, layers: int, runs: int, decode: int, times: Sequence[floa
         [row for each in times for row in rows_of(path, each, runs, decode)],
     )
     variants = table(
-        ["", "decode", "beside all of it", "read", "guesses right", "asked early", "there early"],
+        ["", "decode", "beside all of it", "read", "prefetched rightly", "asked early", "there early"],
         variant_rows(path, runs, decode),
     )
     layouts = table(
@@ -186,12 +190,12 @@ Read: from disk, for the whole prompt, or for each token of an answer. Of the di
 of the whole time, in the faster of the two speeds measured just before with nothing else going on. Peak
 memory: of the process, in the limit.
 
-## What overlap and guesses are worth
+## What overlap and prefetching are worth
 
 Answers at {TIMES_THE_LIMIT[0]} × the limit. No overlap: a layer's experts are computed when all are there. No
-guesses: the next layer's experts are not asked for before its own router has spoken. Asked, there early:
-share of the missing experts that a guess had asked for, or that were even there by then. Random weights are
-easier to guess than a real model's.
+prefetching: the next layer's experts are not asked for before its own router has spoken. Asked, there early:
+share of the missing experts that prefetching had asked for, or that were even there by then. Random weights
+are easier to predict than a real model's.
 
 {variants}
 

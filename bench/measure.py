@@ -36,10 +36,10 @@ def start_glmq(args: argparse.Namespace, n_ctx: int) -> Engine:
 
     # Both engines round activations to 8 bits, small models' too.
     model = glmq.load(args.file, n_ctx=n_ctx, n_threads=args.threads, ram=args.ram, activations="int8")
-    if args.without and model._program.residency is not None:
-        from residency_variants import leave_out
+    if args.without and model._program.offload is not None:
+        from offload_variants import leave_out
 
-        leave_out(args.without, model._program.residency)
+        leave_out(args.without, model._program.offload)
     session = model.session()
     work = {
         "weight_bytes": model.work.weight_bytes + model.work.output_bytes,
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--ram", help="glmq's memory")
     parser.add_argument(
-        "--without", choices=("overlap", "guesses"), help="glmq without a part of how it reads experts"
+        "--without", choices=("overlap", "prefetching"), help="glmq without a part of how it reads experts"
     )
     parser.add_argument(
         "--mapped", action="store_true", help="llama.cpp with all weights where they are mapped"

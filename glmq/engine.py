@@ -98,8 +98,8 @@ class Engine:
         then, self._then = self._then, None
         if then is None or self._program is None:
             return
-        if self._program.residency is not None:
-            self._program.residency.settle()
+        if self._program.offload is not None:
+            self._program.offload.settle()
         self._thread_pool.close()
         self._program = None  # and so the weights that it keeps in memory
         then()

@@ -11,7 +11,7 @@ from glmq_kernels.threads.tape import ACTIVATION_TYPES, ActivationType
 
 from .argument_checks import check_count
 from .engine import BATCH
-from .experts.memory import ExpertMemory, needs_of
+from .experts.offloaded_experts import OffloadedExperts, needs_of
 from .file_contents import hold_in_memory
 from .gguf import GGUFFile
 from .memory_plan import Needs, cannot_read_all, plan_memory
@@ -72,7 +72,7 @@ def prepare_program(
     ram: int | None,
     load: str,
     progress: Progress | None,
-) -> tuple[Program, ExpertMemory | None]:
+) -> tuple[Program, OffloadedExperts | None]:
     """The model's program, and what keeps experts on disk where not all weights fit into memory.
 
     The other arguments are those of `glmq.load`. Raises UserError for what cannot be.
@@ -108,7 +108,7 @@ def prepare_program(
         needs = mapped(batch)[1]
         if needs.work <= plan.budget * WORK_SHARE:
             break
-    experts = ExpertMemory(file, plan.budget, needs)
+    experts = OffloadedExperts(file, plan.budget, needs)
     try:
         return build(file, Weights(file, experts.disk), batch, n_threads, cache_type, activations), experts
     except BaseException:

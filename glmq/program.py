@@ -21,8 +21,8 @@ from glmq_kernels.ops.operations import float_rows
 from glmq_kernels.threads.tape import Tape
 from glmq_kernels.threads.thread_pool import ThreadPool
 
-from .experts.residency import OnRouting, Residency
-from .experts.slab import ExpertLayer
+from .experts.expert_layer import ExpertLayer
+from .experts.offload import ExpertOffload, OnRouting
 from .kv_cache import CacheShape, KVCache
 
 
@@ -47,7 +47,7 @@ class Rotary:
 class Program:
     """What an architecture's `build` function fills: the tape, and what a run of it needs to know.
 
-    expert_layers: the layers with routed experts. residency: set where these are not all in memory.
+    expert_layers: the layers with routed experts. offload: set where these are not all in memory.
     on_routing: called after each such layer's routing with the layer and the number of tokens.
     """
 
@@ -57,7 +57,7 @@ class Program:
         self.rotary = rotary
         self.n_vocab = n_vocab
         self.expert_layers: list[ExpertLayer] = []
-        self.residency: Residency | None = None
+        self.offload: ExpertOffload | None = None
         self.on_routing: OnRouting | None = None
         pairs = len(rotary.frequencies)
         self.cosines, self.sines = (
@@ -91,14 +91,14 @@ class Program:
         state[KEYS], state[VALUES] = address_of(cache.keys), address_of(cache.values)
         state[CAPACITY] = cache.capacity
         state[LOGITS], state[TOKENS] = address_of(logits), address_of(tokens)
-        if self.residency is not None:
-            self.residency.run(self.tape, thread_pool, self.on_routing)
+        if self.offload is not None:
+            self.offload.run(self.tape, thread_pool, self.on_routing)
         elif self.on_routing is not None:
-            first = 0
+            start = None
             for layer in self.expert_layers:
-                self.tape.run(thread_pool, first, layer.after_routing)
+                self.tape.run(thread_pool, start, layer.sections.prefetch)
                 self.on_routing(layer, n)
-                first = layer.after_routing
-            self.tape.run(thread_pool, first)
+                start = layer.sections.prefetch
+            self.tape.run(thread_pool, start)
         else:
             self.tape.run(thread_pool)

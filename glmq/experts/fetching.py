@@ -9,8 +9,9 @@ from glmq_kernels.disk_reads.disk_reader import DiskReader, Part, Request, check
 from glmq_kernels.disk_reads.reader_state import DROPPED, PENDING
 from glmq_kernels.errors import UserError
 
-from .policy import Expert, ExpertCache
-from .slab import ExpertLayer, Slab
+from .expert_cache import Expert, ExpertCache
+from .expert_layer import ExpertLayer
+from .slab import Slab
 
 TRIES = 3
 """Times that a part is read before its failure is final."""
@@ -20,7 +21,7 @@ TRIES = 3
 class Fetch:
     """An expert on its way into a slot.
 
-    staged: the slot is not the cache's, the expert only passes through. guessed: nobody has asked for the
+    staged: the slot is not the cache's, the expert only passes through. prefetched: nobody has asked for the
     expert yet. tries: of each part so far.
     """
 
@@ -30,7 +31,7 @@ class Fetch:
     requests: list[Request]
     tries: list[int]
     staged: bool
-    guessed: bool
+    prefetched: bool
 
 
 class Fetching:
@@ -67,7 +68,7 @@ class Fetching:
         slot: int | None,
         *,
         idle: bool = False,
-        guessed: bool = False,
+        prefetched: bool = False,
     ) -> Fetch:
         """Ask for an expert, in a slot of the cache or (None) in one through which it passes."""
         staged = slot is None
@@ -75,7 +76,7 @@ class Fetching:
             slot = self._take_staging()
         self._whole[slot] = None
         requests = self._reader.post(self._slab.parts(layer, expert[1], slot), idle=idle)
-        fetch = Fetch(layer, expert, slot, requests, [1] * len(requests), staged, guessed)
+        fetch = Fetch(layer, expert, slot, requests, [1] * len(requests), staged, prefetched)
         self.pending[expert] = fetch
         return fetch
 
@@ -140,7 +141,7 @@ class Fetching:
             self._reader.release(request)
 
     def abandon(self, fetch: Fetch) -> None:
-        """Let a guess go that was wrong, as soon as it is not being read any more."""
+        """Let a prefetched expert go that nobody wants, as soon as it is not being read any more."""
         self._abandoned.append(self.pending.pop(fetch.expert))
         self._reap()
 

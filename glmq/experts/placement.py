@@ -9,10 +9,11 @@ from glmq_kernels.errors import UserError
 
 from ..memory_plan import Needs, resident_memory, show_size
 from .disk import Disk
+from .expert_cache import ExpertCache
+from .expert_layer import ExpertLayer
 from .fetching import Fetching
-from .policy import ExpertCache
-from .residency import GUESSES, Residency
-from .slab import ExpertLayer, Slab
+from .offload import PREFETCHED, ExpertOffload
+from .slab import Slab
 
 RESERVE = 150_000_000
 """Bytes left for what comes later: tokenizer, templates, logits."""
@@ -62,14 +63,14 @@ def show_budget(n_bytes: float) -> str:
 
 def place_experts(
     layers: Sequence[ExpertLayer], disk: Disk, budget: int, needs: Needs
-) -> tuple[Residency, Placement]:
+) -> tuple[ExpertOffload, Placement]:
     """Spend what the budget leaves on slots for experts.
 
     Raises UserError when not even one layer's active experts would fit.
     """
     routing = layers[0].routing
     slot_bytes = max(layer.room for layer in layers)
-    staging = max(LEAST_STAGING, routing.top_k + GUESSES)
+    staging = max(LEAST_STAGING, routing.top_k + PREFETCHED)
     resident = resident_memory()
     if resident is None:
         resident = INTERPRETER + disk.loaded_bytes
@@ -87,4 +88,4 @@ def place_experts(
     cache = ExpertCache(len(layers), routing.n_experts, n_slots)
     fetching = Fetching(disk.reader, Slab(n_slots + staging, slot_bytes), cache)
     placement = Placement(budget, needs.total, needs.weights, slot_bytes, n_slots, n_experts, cycle)
-    return Residency(layers, fetching, cache), placement
+    return ExpertOffload(layers, fetching, cache), placement

@@ -12,7 +12,7 @@ from glmq_kernels.errors import UserError
 from glmq_kernels.files.file_writing import check_target, write_file
 from glmq_kernels.jit.cache_folder import cache_folder
 
-from .policy import Expert
+from .expert_cache import Expert
 
 FADING = 0.5
 """What earlier sessions' counts are worth beside this one's."""

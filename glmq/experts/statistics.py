@@ -9,18 +9,18 @@ from dataclasses import asdict, dataclass
 class ExpertStatistics:
     """Counts since the model was loaded, or between two moments (`since`).
 
-    hits, misses: uses of an expert by a batch that found it in memory, or did not. guessed: experts that
-    were asked for because the next layer was likely to want them; guessed_rightly: of these, chosen then;
-    guessed_in_time: of these, there by then. bytes_read: of experts' weights. wait_seconds: in which no
+    hits, misses: uses of an expert by a batch that found it in memory, or did not. prefetched: experts that
+    were asked for because the next layer was likely to want them; prefetched_rightly: of these, chosen then;
+    prefetched_in_time: of these, there by then. bytes_read: of experts' weights. wait_seconds: in which no
     expert could be computed; run_seconds: of all batches.
     """
 
     tokens: int = 0
     hits: int = 0
     misses: int = 0
-    guessed: int = 0
-    guessed_rightly: int = 0
-    guessed_in_time: int = 0
+    prefetched: int = 0
+    prefetched_rightly: int = 0
+    prefetched_in_time: int = 0
     bytes_read: int = 0
     wait_seconds: float = 0.0
     run_seconds: float = 0.0
@@ -40,9 +40,9 @@ class ExpertStatistics:
         return _ratio(self.hits, self.hits + self.misses)
 
     @property
-    def guess_rate(self) -> float:
-        """Share of the guesses that were right."""
-        return _ratio(self.guessed_rightly, self.guessed)
+    def prefetch_accuracy(self) -> float:
+        """Share of the prefetched experts that were chosen then."""
+        return _ratio(self.prefetched_rightly, self.prefetched)
 
     @property
     def bytes_per_token(self) -> float:
@@ -61,12 +61,14 @@ class ExpertStatistics:
 
     def line(self) -> str:
         """All of it for people to read."""
-        guesses = "no guesses"
-        if self.guessed:
-            early = _ratio(self.guessed_rightly, self.misses)
-            guesses = f"guesses right {self.guess_rate:.0%}, early for {early:.0%} of the others"
+        prefetches = "nothing prefetched"
+        if self.prefetched:
+            early = _ratio(self.prefetched_rightly, self.misses)
+            prefetches = (
+                f"prefetched rightly {self.prefetch_accuracy:.0%}, early for {early:.0%} of the others"
+            )
         return (
-            f"experts found in memory {self.hit_rate:.0%} · {guesses}"
+            f"experts found in memory {self.hit_rate:.0%} · {prefetches}"
             f" · {self.bytes_per_token / 1e6:.0f} MB read per token · waiting {self.wait_share:.0%}"
             f" · {self.tokens_per_second:.2f} tokens/s"
         )

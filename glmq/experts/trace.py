@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from glmq_kernels.files.file_writing import Kind, cannot_be_written, check_target, replacing
 
-from .slab import ExpertLayer
+from .expert_layer import ExpertLayer
 
 
 def _is_trace(path: Path) -> bool:

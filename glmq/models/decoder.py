@@ -17,6 +17,9 @@ from ..kv_cache import CacheShape
 from ..program import Program, Rotary
 from ..weights import Weights
 
+HEAD = "head"
+"""The tape's section of the final norm and the logits."""
+
 
 @dataclass(frozen=True)
 class AttentionShape:
@@ -179,6 +182,7 @@ class Decoder:
 
     def head(self, tied: Matrix) -> None:
         """logits = W_head RMSNorm(x) of the wanted tokens."""
+        self.tape.section(HEAD)
         ops.rms_norm(
             self.tape,
             self.x,

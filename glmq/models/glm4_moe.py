@@ -14,11 +14,11 @@ from glmq_kernels.ops import operations as ops
 from glmq_kernels.ops.operands import Activation, Routing
 from glmq_kernels.threads.tape import ActivationType
 
-from ..experts.slab import ExpertLayer
+from ..experts.expert_layer import ExpertLayer, ExpertSections
 from ..gguf import GET_IT_AGAIN, GGUFFile
 from ..program import Program
 from ..weights import Weights
-from .decoder import AttentionShape, Decoder, vocabulary_size
+from .decoder import HEAD, AttentionShape, Decoder, vocabulary_size
 from .metadata import EXPERTS, ROPE, SIZES, check_metadata
 from .rotary import read_rotary
 
@@ -155,6 +155,7 @@ def build(
     experts = ExpertLayers(decoder, config) if config.n_layers > config.n_dense_layers else None
     embedding = decoder.embed()
     for layer in range(config.n_layers):
+        decoder.tape.section(f"blk.{layer}")
         decoder.norm(f"blk.{layer}.attn_norm.weight")
         decoder.attention(layer)
         decoder.norm(f"blk.{layer}.post_attention_norm.weight")
@@ -187,7 +188,7 @@ class ExpertLayers:
         self.hidden: Activation = ops.new_activation(
             tape, config.expert_width, rows=tape.max_tokens * config.top_k, tiles=tiles
         )
-        self.guess = Routing(tape.max_tokens, config.n_experts, config.top_k)
+        self.prefetch_routing = Routing(tape.max_tokens, config.n_experts, config.top_k)
 
     def layer(self, layer: int) -> None:
         """One layer's routing, routed experts and shared experts."""
@@ -196,22 +197,26 @@ class ExpertLayers:
         self._route(layer, self.routing)
         routed = weights.experts(prefix, "_exps", config.hidden_size, config.expert_width, config.n_experts)
         ops.gather_tiles(tape, decoder.normed, self.gathered, self.routing)
-        parts, after_routing = weights.parts(prefix, config.n_experts), tape.n_operations
-        guesses = bool(parts) and layer + 1 < config.n_layers
-        if guesses:
-            self._route(layer + 1, self.guess)
-        before_products = tape.n_operations
+        parts = weights.parts(prefix, config.n_experts)
+        is_last = layer + 1 == config.n_layers
+        sections = ExpertSections.of(prefix, HEAD if is_last else f"blk.{layer + 1}")
+        tape.section(sections.prefetch)
+        prefetches = bool(parts) and not is_last
+        if prefetches:
+            self._route(layer + 1, self.prefetch_routing)
+        tape.section(sections.shared_gate_up)
         # The products of shared and routed experts need not wait for each other: a thread adds to the
         # same rows of x in both.
         if config.n_shared_experts:
             width = config.shared_width
             shared = weights.experts(prefix, "_shexp", config.hidden_size, width)
             decoder.dense(shared, barrier=False)
-        gate_up = tape.n_operations
+        tape.section(sections.routed_gate_up)
         ops.gate_up(tape, routed, decoder.normed, self.gathered, self.routing, self.hidden)
+        tape.section(sections.shared_down)
         if config.n_shared_experts:
             ops.down(tape, shared, decoder.hidden(width), None, decoder.x, barrier=False)
-        down = tape.n_operations
+        tape.section(sections.routed_down)
         ops.down(tape, routed, self.hidden, self.routing, decoder.x)
         decoder.program.expert_layers.append(
             ExpertLayer(
@@ -219,12 +224,8 @@ class ExpertLayers:
                 parts=parts,
                 experts=routed,
                 routing=self.routing,
-                guess=self.guess if guesses else None,
-                after_routing=after_routing,
-                shared=before_products,
-                gate_up=gate_up,
-                down=down,
-                end=tape.n_operations,
+                prefetch_routing=self.prefetch_routing if prefetches else None,
+                sections=sections,
             )
         )
 

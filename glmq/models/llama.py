@@ -44,6 +44,7 @@ def build(
     )
     embedding = decoder.embed()
     for layer in range(n_layers):
+        decoder.tape.section(f"blk.{layer}")
         decoder.norm(f"blk.{layer}.attn_norm.weight")
         decoder.attention(layer)
         decoder.norm(f"blk.{layer}.ffn_norm.weight")

@@ -20,7 +20,7 @@ from glmq_kernels.disk_reads.reader_state import (
 
 import glmq
 from glmq.experts import placement
-from glmq.experts.memory import STACKED, needs_of
+from glmq.experts.offloaded_experts import STACKED, needs_of
 from glmq.gguf import open_gguf
 from glmq.memory_plan import MemoryPlan
 
@@ -41,7 +41,7 @@ def load_from_disk(monkeypatch, path, n_slots, **options):
         top_k = mapped._program.expert_layers[0].routing.top_k
     monkeypatch.setattr(placement, "RESERVE", 0)
     monkeypatch.setattr(placement, "resident_memory", lambda: 0)
-    staging = max(placement.LEAST_STAGING, top_k + placement.GUESSES)
+    staging = max(placement.LEAST_STAGING, top_k + placement.PREFETCHED)
     budget = needs.work + needs.kv_cache + (staging + n_slots) * expert_sizes(path)[1]
     # Small models are smaller than the memory through which experts pass.
     monkeypatch.setattr("glmq.loading.plan_memory", lambda needs, ram: MemoryPlan(ram, in_memory=ram is None))

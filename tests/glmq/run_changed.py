@@ -22,7 +22,7 @@ from glmq_kernels.threads.thread_pool import usable_cores
 
 import glmq
 from glmq.experts import placement
-from glmq.experts.memory import needs_of
+from glmq.experts.offloaded_experts import needs_of
 from glmq.memory_plan import MemoryPlan
 from glmq.sampling import Sampling
 
@@ -50,7 +50,7 @@ def load_from_disk(path: Path, n_threads: int) -> glmq.Model:
         return glmq.load(path, n_threads=n_threads)
     placement.RESERVE, placement.resident_memory = 0, lambda: 0  # this is a process of its own
     glmq.loading.plan_memory = lambda needs, ram: MemoryPlan(ram, in_memory=False)
-    staging = max(placement.LEAST_STAGING, top_k + placement.GUESSES)
+    staging = max(placement.LEAST_STAGING, top_k + placement.PREFETCHED)
     budget = needs.work + needs.kv_cache + (staging + SLOTS) * expert_sizes(path)[1]
     return glmq.load(path, n_threads=n_threads, ram=budget)
 

@@ -8,7 +8,7 @@ from glmq_kernels.files.file_writing import FileExists
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glmq.experts.policy import HALF_LIFE, ExpertCache
+from glmq.experts.expert_cache import HALF_LIFE, ExpertCache
 from glmq.experts.profile import likeliest, load_profile, save_profile
 from glmq.experts.trace import RoutingTrace
 

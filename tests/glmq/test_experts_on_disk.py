@@ -24,8 +24,8 @@ from glmq.experts import disk as disk_module
 from glmq.experts import placement
 from glmq.experts.disk import Disk
 from glmq.experts.fetching import TRIES
+from glmq.experts.offload import PrefetchScore
 from glmq.experts.profile import load_profile
-from glmq.experts.residency import GuessScore
 from glmq.gguf.tensors import TensorInfo
 
 from .disk_models import UnreliableDisk, expert_sizes, load_from_disk
@@ -144,9 +144,9 @@ def test_sessions_at_the_same_time_both_leave_what_they_used(monkeypatch, small_
         path = one.experts._profile
         with load_from_disk(monkeypatch, small_path, 2, n_ctx=128) as other:
             other.session().evaluate(PROMPT)
-            uses = other._program.residency.uses.copy()
+            uses = other._program.offload.uses.copy()
         one.session().evaluate(PROMPT[:1])
-        uses = 0.5 * uses + one._program.residency.uses
+        uses = 0.5 * uses + one._program.offload.uses
     np.testing.assert_array_equal(load_profile(path, *uses.shape), uses)
 
 
@@ -160,15 +160,15 @@ def test_weights_count_where_the_system_does_not_tell_what_is_taken(monkeypatch,
         assert model.experts.placement.n_slots == 12 - -(-dense // placed.slot_bytes)
 
 
-def test_wrong_guesses_are_given_up_for_a_while():
-    score = GuessScore()
+def test_prefetching_pauses_where_it_is_mostly_wrong():
+    score = PrefetchScore()
     for _ in range(30):
-        score.count(right=False)
-        score.count(right=True)
+        score.count(wanted=False)
+        score.count(wanted=True)
     assert score.worth_it(), "half of them right is enough"
     n_wrong = 0
     while score.worth_it():
-        score.count(right=False)
+        score.count(wanted=False)
         n_wrong += 1
     assert n_wrong < 100
     assert sum(not score.worth_it() for _ in range(2 * score.PAUSE)) < score.PAUSE
@@ -185,7 +185,7 @@ def test_statistics_tell_where_experts_were_found(monkeypatch, small_path):
         found = model.experts.statistics.since(before)
     assert found.tokens == len(PROMPT)
     assert found.hits + found.misses == len(PROMPT) * LAYERS * TOP_K
-    assert 0 < found.bytes_read <= slot * (found.misses + found.guessed)
+    assert 0 < found.bytes_read <= slot * (found.misses + found.prefetched)
     assert 0 <= found.wait_share <= 1
     assert f"{found.hit_rate:.0%}" in found.line()
     assert n_experts == 16

@@ -12,13 +12,13 @@ from glmq_kernels.disk_reads import disk_reader as reader_module
 
 import glmq
 from glmq.experts import disk as disk_module
-from glmq.experts import fetching, policy, residency
+from glmq.experts import expert_cache, fetching, offload
 
 from .disk_models import UnreliableDisk, load_from_disk
 from .small_models import N_VOCAB
 
 PROMPT = np.random.default_rng(5).integers(0, N_VOCAB, 40).tolist()
-INTERRUPTED = {module.__file__ for module in (fetching, policy, residency, reader_module)}
+INTERRUPTED = {module.__file__ for module in (fetching, expert_cache, offload, reader_module)}
 
 
 class Interrupt:

@@ -68,7 +68,8 @@ class Tape:
     _scratch_bytes: int = 0
     _scratch: np.ndarray | None = None
     _operations: np.ndarray | None = None
-    _sections: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
+    _section_starts: dict[str, int] = field(default_factory=dict)
+    _excerpts: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
 
     @property
     def max_tiles(self) -> int:
@@ -89,6 +90,11 @@ class Tape:
         barrier: the threads wait for each other after it. parts: records of what it has several of.
         """
         self._steps.append((kernel_name, tuple(with_parts(record, fields, parts)), barrier))
+
+    def section(self, name: str) -> None:
+        """Begin a section, which lasts until the next one begins. It may stay empty."""
+        assert name not in self._section_starts, name
+        self._section_starts[name] = len(self._steps)
 
     def keep(self, operand: object) -> None:
         """Hold an operand's memory for the life of the tape."""
@@ -138,23 +144,32 @@ class Tape:
         return float(value) if isinstance(value, float) else int(value)
 
     @property
-    def n_operations(self) -> int:
-        """Operations that have been added."""
-        return len(self._steps)
+    def sections(self) -> tuple[str, ...]:
+        """Names of the sections, in their order."""
+        return tuple(self._section_starts)
 
-    def run(self, thread_pool: ThreadPool, first: int = 0, last: int | None = None) -> None:
-        """Run operations `first` to `last` (all) once, for what `state` says."""
-        assert self._operations is not None, "finish() the tape first"
-        last = len(self._operations) if last is None else last
+    def run(self, thread_pool: ThreadPool, start: str | None = None, end: str | None = None) -> None:
+        """Run the tape once, for what `state` says.
+
+        start: the section to begin with, the whole tape's beginning for None. end: the section before which
+        to stop, the whole tape's end for None.
+        """
+        first = 0 if start is None else self._section_starts[start]
+        last = len(self._steps) if end is None else self._section_starts[end]
         if first < last:
-            thread_pool.run(self._section(first, last))
+            thread_pool.run(self._excerpt(first, last))
 
-    def _section(self, first: int, last: int) -> np.ndarray:
+    def run_section(self, thread_pool: ThreadPool, name: str) -> None:
+        """Run one section."""
+        after = self.sections[self.sections.index(name) + 1 :]
+        self.run(thread_pool, name, after[0] if after else None)
+
+    def _excerpt(self, first: int, last: int) -> np.ndarray:
         """Some of the operations, with a barrier after the last."""
-        assert self._operations is not None
-        section = self._sections.get((first, last))
-        if section is None:
-            section = copy_of(self._operations[first:last], np.int64)
-            section[-1, 2] = 1
-            self._sections[first, last] = section
-        return section
+        assert self._operations is not None, "finish() the tape first"
+        excerpt = self._excerpts.get((first, last))
+        if excerpt is None:
+            excerpt = copy_of(self._operations[first:last], np.int64)
+            excerpt[-1, 2] = 1
+            self._excerpts[first, last] = excerpt
+        return excerpt

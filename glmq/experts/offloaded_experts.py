@@ -8,9 +8,9 @@ from ..gguf import GGUFFile
 from ..memory_plan import Needs
 from ..program import Program
 from .disk import Disk
+from .offload import ExpertOffload
 from .placement import Placement, place_experts
 from .profile import likeliest, load_profile, profile_path, save_profile
-from .residency import Residency
 from .statistics import ExpertStatistics
 
 STACKED = re.compile(r"blk\.\d+\.ffn_(gate|up|down)_exps\.weight")
@@ -29,7 +29,7 @@ def needs_of(file: GGUFFile, program: Program, n_ctx: int) -> Needs:
     )
 
 
-class ExpertMemory:
+class OffloadedExperts:
     """The experts of a model of which not all are in memory.
 
     disk: where the weights are read from.
@@ -39,7 +39,7 @@ class ExpertMemory:
         self.disk = Disk(file.paths)
         self._budget, self._needs = budget, needs
         self._profile = profile_path(file.identity)
-        self._residency: Residency | None = None
+        self._offload: ExpertOffload | None = None
         self._placement: Placement | None = None
 
     def place(self, program: Program) -> None:
@@ -47,11 +47,9 @@ class ExpertMemory:
 
         Raises UserError when the budget is too small.
         """
-        residency, self._placement = place_experts(
-            program.expert_layers, self.disk, self._budget, self._needs
-        )
-        self._residency = program.residency = residency
-        residency.warm(likeliest(load_profile(self._profile, *residency.uses.shape)))
+        offload, self._placement = place_experts(program.expert_layers, self.disk, self._budget, self._needs)
+        self._offload = program.offload = offload
+        offload.warm(likeliest(load_profile(self._profile, *offload.uses.shape)))
 
     @property
     def placement(self) -> Placement:
@@ -62,18 +60,18 @@ class ExpertMemory:
     @property
     def statistics(self) -> ExpertStatistics:
         """Counts since the model was loaded."""
-        assert self._residency is not None, "place a program first"
-        return self._residency.statistics
+        assert self._offload is not None, "place a program first"
+        return self._offload.statistics
 
     @property
     def n_arriving(self) -> int:
         """Experts that are on their way to memory now."""
-        return 0 if self._residency is None else self._residency.n_arriving
+        return 0 if self._offload is None else self._offload.n_arriving
 
     def close(self) -> None:
         """End reading, and keep for the next start what was used."""
-        if self._residency is not None:
+        if self._offload is not None:
             # Another process may have written a profile meanwhile.
-            earlier = load_profile(self._profile, *self._residency.uses.shape)
-            save_profile(self._profile, earlier, self._residency.uses)
+            earlier = load_profile(self._profile, *self._offload.uses.shape)
+            save_profile(self._profile, earlier, self._offload.uses)
         self.disk.close()

@@ -19,9 +19,9 @@ from glmq_kernels.ops.batch_state import N_TOKENS
 from glmq_kernels.threads.tape import Tape
 from glmq_kernels.threads.thread_pool import ThreadPool
 
+from .expert_cache import Expert, ExpertCache
+from .expert_layer import ExpertLayer
 from .fetching import Fetch, Fetching
-from .policy import Expert, ExpertCache
-from .slab import ExpertLayer
 from .statistics import ExpertStatistics
 
 Key = TypeVar("Key", bound=Hashable)
@@ -31,11 +31,11 @@ OnRouting = Callable[[ExpertLayer, int], None]
 MOST_WARMED = 16384
 """Experts that can be on their way at once."""
 
-GUESSES = 2
+PREFETCHED = 2
 """Experts of the next layer that one token asks for at most before it is known which it wants."""
 
 
-class Residency:
+class ExpertOffload:
     """Which experts are in memory, for the program that runs with them.
 
     cache: who has which of the slots. uses: of each expert so far, int64 (n_layers, n_experts).
@@ -46,7 +46,7 @@ class Residency:
         self.cache = cache
         self.uses = np.zeros((len(layers), layers[0].routing.n_experts), np.int64)
         self._layers, self._fetching = layers, fetching
-        self._guesses = GuessScore()
+        self._prefetch_score = PrefetchScore()
         self._unfinished = False
         self._all_fit = cache.n_slots >= self.uses.size
 
@@ -61,17 +61,17 @@ class Residency:
             self.settle()
         self._unfinished = True
         read_before = self._fetching.bytes_read
-        first = 0
+        start = None
         for layer in self._layers:
-            tape.run(thread_pool, first, layer.after_routing)
+            tape.run(thread_pool, start, layer.sections.prefetch)
             self._fetching.free_passing()
             if on_routing is not None:
                 on_routing(layer, int(tape.state[N_TOKENS]))
             if tape.state[N_TOKENS] == 1:
-                first = self._one_token(layer, tape, thread_pool)
+                start = self._one_token(layer, tape, thread_pool)
             else:
-                first = self._many_tokens(layer, tape, thread_pool)
-        tape.run(thread_pool, first, tape.n_operations)
+                start = self._many_tokens(layer, tape, thread_pool)
+        tape.run(thread_pool, start)
         self._unfinished = False
         self.statistics.tokens += int(tape.state[N_TOKENS])
         self.statistics.bytes_read += self._fetching.bytes_read - read_before
@@ -100,31 +100,31 @@ class Residency:
     def _look_up(self, wanted: Sequence[Expert], shares: Sequence[float] = ()) -> list[Expert]:
         """Those of one layer's experts that are there. All count as used, by `shares` (all) of the tokens.
 
-        Guesses that were right are pending, wrong ones are given up.
+        Of the prefetched ones those that are wanted stay pending, the others are given up.
         """
         self._fetching.drop_idle()
         present = []
         for i, expert in enumerate(wanted):
             self.uses[expert] += 1
             slot = self.cache.use(expert, shares[i] if shares else 1.0)
-            guess = self._fetching.pending.get(expert)
-            if guess is not None:
-                guess.guessed = False
-                self.statistics.guessed_rightly += 1
-                self.statistics.guessed_in_time += self._fetching.is_there(guess)
-                self._guesses.count(right=True)
+            early = self._fetching.pending.get(expert)
+            if early is not None:
+                early.prefetched = False
+                self.statistics.prefetched_rightly += 1
+                self.statistics.prefetched_in_time += self._fetching.is_there(early)
+                self._prefetch_score.count(wanted=True)
             if slot is not None:
                 present.append(expert)
-        for fetch in [fetch for fetch in self._fetching.pending.values() if fetch.guessed]:
-            self._guesses.count(right=False)
+        for fetch in [fetch for fetch in self._fetching.pending.values() if fetch.prefetched]:
+            self._prefetch_score.count(wanted=False)
             self._fetching.abandon(fetch)
         self.statistics.hits += len(present)
         self.statistics.misses += len(wanted) - len(present)
         return present
 
-    def _one_token(self, layer: ExpertLayer, tape: Tape, thread_pool: ThreadPool) -> int:
-        """The routed experts of one token. Gives the number of the operation to go on with."""
-        routing = layer.routing
+    def _one_token(self, layer: ExpertLayer, tape: Tape, thread_pool: ThreadPool) -> str:
+        """The routed experts of one token. Gives the section to go on with."""
+        routing, sections = layer.routing, layer.sections
         wanted = [(layer.index, expert) for expert in routing.chosen[0].tolist()]
         present = self._look_up(wanted)
         arriving = {
@@ -132,22 +132,27 @@ class Residency:
             for choice, expert in enumerate(wanted)
             if expert not in present
         }
-        if layer.guess is not None and not self._all_fit and self._guesses.worth_it():
-            tape.run(thread_pool, layer.after_routing, layer.shared)
-            self._guess(self._layers[layer.index + 1], layer.guess.chosen[0].tolist(), GUESSES)
+        if layer.prefetch_routing is not None and not self._all_fit and self._prefetch_score.worth_it():
+            tape.run_section(thread_pool, sections.prefetch)
+            self._prefetch(
+                self._layers[layer.index + 1], layer.prefetch_routing.chosen[0].tolist(), PREFETCHED
+            )
         if not arriving:
-            return layer.shared
+            return sections.shared_gate_up
         routing.select_choices([wanted.index(expert) for expert in present])
-        tape.run(thread_pool, layer.shared, layer.gate_up + bool(present))
+        tape.run(
+            thread_pool,
+            sections.shared_gate_up,
+            sections.shared_down if present else sections.routed_gate_up,
+        )
         while arriving:
             arrived = self._await_some(arriving)
             routing.select_choices(arrived)
             for choice in arrived:
                 self._fetching.arrive(arriving.pop(choice))
-            tape.run(thread_pool, layer.gate_up, layer.gate_up + 1)
+            tape.run_section(thread_pool, sections.routed_gate_up)
         routing.select_all()
-        tape.run(thread_pool, layer.gate_up + 1, layer.end)
-        return layer.end
+        return sections.shared_down
 
     def _ask(self, layer: ExpertLayer, expert: Expert, wanted: Sequence[Expert]) -> Fetch:
         """Ask for an expert; it stays unless all slots it could have are wanted now."""
@@ -157,7 +162,7 @@ class Residency:
             return pending
         return self._fetching.begin(layer, expert, self.cache.admit(expert, wanted))
 
-    def _guess(self, layer: ExpertLayer, experts: Iterable[int], most: int) -> None:
+    def _prefetch(self, layer: ExpertLayer, experts: Iterable[int], most: int) -> None:
         """Ask for experts that the next layer is likely to want, once the disk has nothing else to do."""
         absent = [
             (layer.index, expert)
@@ -166,8 +171,8 @@ class Residency:
             and (layer.index, expert) not in self._fetching.pending
         ]
         for expert in absent[: min(most, self._fetching.n_spare)]:
-            self._fetching.begin(layer, expert, None, idle=True, guessed=True)
-            self.statistics.guessed += 1
+            self._fetching.begin(layer, expert, None, idle=True, prefetched=True)
+            self.statistics.prefetched += 1
 
     def _await_some(self, arriving: Mapping[Key, Fetch]) -> list[Key]:
         """Wait until at least one is there; gives all that are."""
@@ -180,15 +185,15 @@ class Residency:
                 return arrived
             self._fetching.wait(seen)
 
-    def _many_tokens(self, layer: ExpertLayer, tape: Tape, thread_pool: ThreadPool) -> int:
-        """The routed experts of a batch, in order. Gives the number of the operation to go on with."""
-        routing = layer.routing
+    def _many_tokens(self, layer: ExpertLayer, tape: Tape, thread_pool: ThreadPool) -> str:
+        """The routed experts of a batch, in order. Gives the section to go on with."""
+        routing, sections = layer.routing, layer.sections
         counts = np.diff(routing.offsets)
         wanted = [(layer.index, expert) for expert in np.flatnonzero(counts).tolist()]
         n_tokens = int(tape.state[N_TOKENS])
         present = set(self._look_up(wanted, [counts[expert] / n_tokens for _, expert in wanted]))
         if len(present) == len(wanted):
-            return layer.shared
+            return sections.shared_gate_up
         missing = [expert for expert in wanted if expert not in present]
         busiest = sorted(missing, key=self.cache.uses, reverse=True)
         stay = set(busiest[: self.cache.room(layer.index)])
@@ -196,32 +201,34 @@ class Residency:
         groups = list(_groups(missing, half, routing.n_experts))
         self._fetching.abandon_others([expert for _, members in groups[:2] for expert in members])
         asked = [self._ask_all(layer, groups[0][1], stay)]
-        guesses = layer.guess is not None and self._guesses.worth_it()
-        tape.run(thread_pool, layer.after_routing if guesses else layer.shared, layer.gate_up)
-        tape.run(thread_pool, layer.gate_up + 1, layer.down)
+        prefetches = layer.prefetch_routing is not None and self._prefetch_score.worth_it()
+        if prefetches:
+            tape.run_section(thread_pool, sections.prefetch)
+        tape.run_section(thread_pool, sections.shared_gate_up)
+        tape.run_section(thread_pool, sections.shared_down)
         for i, (experts, members) in enumerate(groups):
             if i + 1 < len(groups):
                 asked.append(self._ask_all(layer, groups[i + 1][1], stay))
-            elif guesses:
-                self._guess_group(layer)
+            elif prefetches:
+                self._prefetch_group(layer)
             while asked[i]:
                 for expert in self._await_some(asked[i]):
                     self._fetching.arrive(asked[i].pop(expert))
             routing.select_experts(experts)
-            tape.run(thread_pool, layer.gate_up, layer.gate_up + 1)
-            tape.run(thread_pool, layer.down, layer.end)
+            tape.run_section(thread_pool, sections.routed_gate_up)
+            tape.run_section(thread_pool, sections.routed_down)
             self._keep_busiest(layer.index, members, experts.stop)
             self._fetching.free_passing()
-        if guesses:
-            self._guess_group(layer)
+        if prefetches:
+            self._prefetch_group(layer)
         routing.select_all()
-        return layer.end
+        return sections.after
 
-    def _guess_group(self, layer: ExpertLayer) -> None:
+    def _prefetch_group(self, layer: ExpertLayer) -> None:
         """Ask for as many experts as a group has that the next layer is likely to want of a batch."""
-        if layer.guess is not None:
-            likely = np.flatnonzero(np.diff(layer.guess.offsets)).tolist()
-            self._guess(self._layers[layer.index + 1], likely, self._fetching.n_staging // 2)
+        if layer.prefetch_routing is not None:
+            likely = np.flatnonzero(np.diff(layer.prefetch_routing.offsets)).tolist()
+            self._prefetch(self._layers[layer.index + 1], likely, self._fetching.n_staging // 2)
 
     def _ask_all(
         self, layer: ExpertLayer, members: Sequence[Expert], stay: Container[Expert]
@@ -261,8 +268,8 @@ def _groups(missing: Sequence[Expert], size: int, n_experts: int) -> Iterator[tu
         first = last
 
 
-class GuessScore:
-    """Whether guesses have been right often enough to go on with them."""
+class PrefetchScore:
+    """Whether what was prefetched has been wanted often enough to go on with it."""
 
     WANTED = 0.5
     PAUSE = 2000
@@ -271,13 +278,13 @@ class GuessScore:
         self._rate = 1.0
         self._pause = 0
 
-    def count(self, *, right: bool) -> None:
-        """Take note of a guess's outcome."""
-        self._rate += 0.01 * (right - self._rate)
+    def count(self, *, wanted: bool) -> None:
+        """Take note of a prefetched expert's fate."""
+        self._rate += 0.01 * (wanted - self._rate)
         if self._rate < self.WANTED:
             self._rate, self._pause = 0.75, self.PAUSE
 
     def worth_it(self) -> bool:
-        """Whether to guess for the next layer; after a bad time not for as many layers as PAUSE says."""
+        """Whether to prefetch for the next layer; after a bad time not for as many layers as PAUSE says."""
         self._pause = max(0, self._pause - 1)
         return self._pause == 0
