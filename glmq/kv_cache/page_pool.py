@@ -1,0 +1,235 @@
+"""The memory of a model's KV cache: pages of a fixed size, taken as sequences grow and given back.
+
+A page is used by any number of sequences and may be kept by the prefix tree besides; it is free when it is
+neither. Memory comes from the system in chunks, one page each where pages are large, and goes back when no
+page of a chunk is used or kept.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import threading
+from collections import deque
+from contextlib import suppress
+from typing import Protocol
+
+import numpy as np
+from glmq_kernels.arrays import ALIGNMENT, address_of, aligned_zeros, guards_pages
+from glmq_kernels.ops.attention.cache_layout import POSITIONS_PER_PAGE, CacheShape
+
+from ..errors import NoRoom
+from ..memory_plan import show_size
+
+CHUNK_BYTES = 4 << 20
+"""Memory taken from the system at once, where a page is not larger than this."""
+
+HUGE_PAGE_BYTES = 2 << 20
+
+POSITIONS_PER_BLOCK = 16
+"""Keys of so many positions lie interleaved."""
+
+
+class Page:
+    """A page of the pool.
+
+    bytes: uint8 (page_bytes,), at `address`. n_users: sequences that hold it. is_kept: whether the prefix
+    tree holds it.
+    """
+
+    __slots__ = ("_chunk", "address", "bytes", "is_kept", "n_users")
+
+    def __init__(self, chunk: _Chunk, memory: np.ndarray) -> None:
+        self._chunk = chunk
+        self.bytes = memory
+        self.address = address_of(memory)
+        self.n_users = 0
+        self.is_kept = False
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether others than one sequence hold it, so that this one must not write to it."""
+        return self.is_kept or self.n_users > 1
+
+
+class _Chunk:
+    """Memory of `n_pages` pages. free: those that nobody holds."""
+
+    def __init__(self, n_pages: int, stride: int, page_bytes: int) -> None:
+        memory = _memory(n_pages * stride)
+        starts = range((n_pages - 1) * stride, -1, -stride)
+        self.n_pages = n_pages
+        self.free = [Page(self, memory[start : start + page_bytes]) for start in starts]
+
+
+class PrefixCache(Protocol):
+    """What keeps pages that no sequence uses."""
+
+    def became_idle(self, page: Page) -> None:
+        """A kept page has lost its last user."""
+
+    def reclaim(self) -> Page | None:
+        """Let go of the idle page that was used least recently; None where there is none."""
+
+
+class PoolLock:
+    """Held while the pool, its prefix tree or a sequence changes. Not reentrant.
+
+    What garbage collection finds, perhaps in the middle of such a change, waits in `abandoned`.
+    """
+
+    def __init__(self, pool: PagePool) -> None:
+        self._pool, self._lock = pool, threading.Lock()
+        self.abandoned: deque[list[Page]] = deque()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+        self.drop_abandoned()
+
+    def drop_abandoned(self) -> None:
+        """Drop abandoned pages unless somebody holds the lock, who does it afterwards."""
+        while self.abandoned and self._lock.acquire(blocking=False):
+            try:
+                while self.abandoned:
+                    self._pool.drop_all(self.abandoned.popleft())
+            finally:
+                self._lock.release()
+
+
+class PagePool:
+    """Pages of one model, at most `max_pages` at any time.
+
+    All methods but `abandon` are called with `lock` held. n_used: pages that sequences hold. n_idle: pages
+    that only the prefix tree holds. n_taken: pages for which memory is taken.
+    """
+
+    def __init__(self, shape: CacheShape, max_bytes: int) -> None:
+        self.shape = shape
+        self._stride = -(-shape.page_bytes // ALIGNMENT) * ALIGNMENT
+        self.max_pages = max_bytes // self._stride
+        self.n_used = self.n_idle = self.n_taken = 0
+        self.lock = PoolLock(self)
+        self.prefix_cache: PrefixCache | None = None
+        self._chunk_pages = 1 if guards_pages() else max(1, CHUNK_BYTES // self._stride)
+        self._open: dict[_Chunk, None] = {}  # chunks with free pages, in the order in which they became so
+
+    @property
+    def n_available(self) -> int:
+        """Pages that can be taken now: free ones, and idle ones of the prefix tree."""
+        return self.max_pages - self.n_used
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory that is taken from the system."""
+        return self.n_taken * self._stride
+
+    def take(self) -> Page:
+        """A page for one sequence; what is in it is not defined.
+
+        Raises NoRoom when all pages are used, or the system gives no memory.
+        """
+        page = self._free_page()
+        page.n_users = 1
+        self.n_used += 1
+        return page
+
+    def use(self, page: Page) -> None:
+        """One more sequence holds a page."""
+        if page.n_users == 0:
+            self.n_used += 1
+            self.n_idle -= 1
+        page.n_users += 1
+
+    def drop(self, page: Page) -> None:
+        """One sequence less holds a page."""
+        page.n_users -= 1
+        if page.n_users:
+            return
+        self.n_used -= 1
+        if not page.is_kept:
+            self._free(page)
+            return
+        self.n_idle += 1
+        assert self.prefix_cache is not None, "it keeps the page"
+        self.prefix_cache.became_idle(page)
+
+    def drop_all(self, pages: list[Page]) -> None:
+        """Drop pages of a sequence, the last first, so that it is the first to be reclaimed."""
+        while pages:
+            self.drop(pages.pop())
+
+    def keep(self, page: Page) -> None:
+        """The prefix tree holds a page that a sequence uses."""
+        page.is_kept = True
+
+    def let_go(self, page: Page) -> None:
+        """The prefix tree does not hold a page any more."""
+        page.is_kept = False
+        if not page.n_users:
+            self.n_idle -= 1
+            self._free(page)
+
+    def abandon(self, pages: list[Page]) -> None:
+        """Drop pages of a sequence that nobody has any more; at any time, in any thread."""
+        self.lock.abandoned.append(pages)
+        self.lock.drop_abandoned()
+
+    def _free_page(self) -> Page:
+        lack = f"all {show_size(self.max_pages * self._stride)} of the KV cache are in use"
+        if not self._open and self.n_taken < self.max_pages:
+            try:
+                self._open_chunk(min(self._chunk_pages, self.max_pages - self.n_taken))
+            except MemoryError:
+                lack = "the system gives no more memory for the KV cache"
+        if self._open:
+            chunk = next(iter(self._open))
+            page = chunk.free.pop()
+            if not chunk.free:
+                del self._open[chunk]
+            return page
+        idle = self.prefix_cache.reclaim() if self.prefix_cache else None
+        if idle is None:
+            raise NoRoom(f"{lack}; end other answers, or give the model more memory", setting="ram")
+        idle.is_kept = False
+        self.n_idle -= 1
+        return idle
+
+    def _open_chunk(self, n_pages: int) -> None:
+        self._open[_Chunk(n_pages, self._stride, self.shape.page_bytes)] = None
+        self.n_taken += n_pages
+
+    def _free(self, page: Page) -> None:
+        chunk = page._chunk
+        chunk.free.append(page)
+        self._open[chunk] = None
+        if len(chunk.free) == chunk.n_pages:
+            del self._open[chunk]
+            chunk.free.clear()  # ends the circle of references, and so the memory
+            self.n_taken -= chunk.n_pages
+
+
+def copy_positions(shape: CacheShape, source: Page, target: Page, n: int) -> None:
+    """Copy the first `n` positions of a page, of all layers, to another."""
+    n_keys = POSITIONS_PER_PAGE * shape.key_bytes
+    keys = -(-n // POSITIONS_PER_BLOCK) * POSITIONS_PER_BLOCK * shape.key_bytes
+    values = n * shape.value_bytes
+    old, new = (page.bytes.reshape(-1, shape.head_bytes) for page in (source, target))
+    new[:, :keys] = old[:, :keys]
+    new[:, n_keys : n_keys + values] = old[:, n_keys : n_keys + values]
+
+
+def _memory(n_bytes: int) -> np.ndarray:
+    """Zeroed uint8 memory of its own, which goes back to the system as soon as it is let go of."""
+    if guards_pages() or os.name != "posix":
+        return aligned_zeros(n_bytes)
+    try:
+        mapping = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except (OSError, OverflowError):
+        raise MemoryError(f"{n_bytes} bytes") from None
+    if n_bytes >= HUGE_PAGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):
+            mapping.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(mapping, np.uint8)

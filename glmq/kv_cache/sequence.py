@@ -1,0 +1,208 @@
+"""A sequence: its tokens, and the pages of the KV cache that hold what is kept of them."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence as Tokens
+
+import numpy as np
+from glmq_kernels.arrays import address_of, zeros
+from glmq_kernels.ops.attention.cache_layout import POSITIONS_PER_PAGE
+
+from ..errors import NoRoom
+from .page_pool import Page, PagePool, copy_positions
+from .prefix_tree import PrefixTree, common_prefix
+
+FIRST_TABLE = 8
+"""Entries of a page table to begin with."""
+
+
+class Sequence:
+    """Tokens that are evaluated, with their pages. It grows by `reserve`, a run, and `extend`.
+
+    Pages may belong to other sequences and the prefix tree too; before a run writes to the last one it is
+    copied. Used by one thread at a time; what it shares with others is protected by the pool's lock. Whoever
+    lets go of a sequence without `release` gives its pages back too.
+
+    tokens: those whose keys and values the pages hold. To be changed by the methods here only.
+    """
+
+    def __init__(self, tree: PrefixTree) -> None:
+        self.tokens: list[int] = []
+        self._tree, self._pool = tree, tree.pool
+        self._pages: list[Page] = []
+        self._table = zeros(FIRST_TABLE, np.int64)
+        self._n_published = 0  # the first so many pages are those of the prefix tree
+        self._is_private = False  # its pages differ from those that the tree has for these tokens
+        weakref.finalize(self, PagePool.abandon, self._pool, self._pages).atexit = False
+
+    @property
+    def pages(self) -> Tokens[Page]:
+        """The pages, of `POSITIONS_PER_PAGE` positions each; the last ones may be reserved and not filled."""
+        return self._pages
+
+    @property
+    def table_address(self) -> int:
+        """Where the page table is: int64, the address of each page. It may move when the sequence grows."""
+        return address_of(self._table)
+
+    def n_new_pages(self, n: int) -> int:
+        """Pages of the pool that `reserve(n)` would take."""
+        n_wanted = self._pool.shape.n_pages(len(self.tokens) + n)
+        must_copy = n > 0 and len(self.tokens) % POSITIONS_PER_PAGE and self._pages[self._n_full].is_shared
+        return max(0, n_wanted - len(self._pages)) + bool(must_copy)
+
+    def reserve(self, n: int) -> None:
+        """Have room for `n` more tokens, in pages that nobody else reads.
+
+        Pages that nobody uses go from the prefix tree for it, if need be. Raises NoRoom, with nothing
+        changed, when there are too few.
+        """
+        with self._pool.lock:
+            taken: list[Page] = []
+            n_wanted = self._pool.shape.n_pages(len(self.tokens) + n)
+            try:
+                while len(self._pages) + len(taken) < n_wanted:
+                    taken.append(self._pool.take())
+                if n:
+                    self._make_last_writable()
+            except BaseException:
+                self._pool.drop_all(taken)
+                raise
+            self._append(taken)
+
+    def extend(self, tokens: Tokens[int]) -> None:
+        """Append tokens whose keys and values a run has written to the reserved pages."""
+        assert len(self.tokens) + len(tokens) <= len(self._pages) * POSITIONS_PER_PAGE, "reserve room first"
+        self.tokens.extend(tokens)
+
+    def rewind(self, n: int, *, unpublish: bool = False) -> None:
+        """Keep the first `n` tokens and give back the pages of the rest.
+
+        unpublish: the prefix tree forgets them too.
+        """
+        if not 0 <= n <= len(self.tokens):
+            raise ValueError(f"cannot rewind {len(self.tokens)} tokens to {n}")
+        with self._pool.lock:
+            if unpublish:
+                for page in self._pages[n // POSITIONS_PER_PAGE :]:
+                    self._tree.forget(page)
+            self._rewind(n)
+
+    def adopt(self, tokens: Tokens[int]) -> int:
+        """Hold as many leading tokens of these as it or the prefix tree has pages of; gives how many.
+
+        Tokens of its own that differ are forgotten.
+        """
+        with self._pool.lock:
+            n_own = common_prefix(self.tokens, tokens)
+            self._rewind(n_own)
+            if n_own < len(tokens) and not (self._is_private and n_own):
+                pages, n = self._tree.match(tokens)
+                if n > n_own:
+                    self._take_over(pages, tokens[:n])
+            return len(self.tokens)
+
+    def publish(self, *, partly: bool = False, exact: bool = False) -> None:
+        """Let other sequences find the full pages in the prefix tree.
+
+        partly: the last page too, as far as it is filled; this sequence copies it if it goes on. Where the
+        tree has pages of the same tokens they take the place of those here, which go back to the pool.
+        exact: only if they are the same to the last bit.
+        """
+        with self._pool.lock:
+            self._publish(partly, exact)
+
+    def fork(self) -> Sequence:
+        """Another sequence that holds the same tokens, in the same pages."""
+        other = Sequence(self._tree)
+        with self._pool.lock:
+            other._take_over(self._pages[: self._pool.shape.n_pages(len(self.tokens))], self.tokens)
+            other._n_published, other._is_private = self._n_published, self._is_private
+        return other
+
+    def release(self, *, publish: bool = True) -> None:
+        """Give all pages back and be empty.
+
+        publish: the prefix tree keeps them while there is room.
+        """
+        with self._pool.lock:
+            if publish:
+                self._publish(partly=True, exact=False)
+            self._rewind(0)
+
+    @property
+    def _n_full(self) -> int:
+        """Pages that are filled."""
+        return len(self.tokens) // POSITIONS_PER_PAGE
+
+    def _rewind(self, n: int) -> None:
+        del self.tokens[n:]
+        kept = self._pool.shape.n_pages(n)
+        while len(self._pages) > kept:
+            self._pool.drop(self._pages.pop())
+        self._n_published = min(self._n_published, n // POSITIONS_PER_PAGE)
+        self._is_private = self._is_private and n > 0
+
+    def _take_over(self, pages: Tokens[Page], tokens: Tokens[int]) -> None:
+        """Hold these pages and tokens instead of what it holds."""
+        for page in pages:
+            self._pool.use(page)
+        self._rewind(0)
+        self._append(pages)
+        self.tokens.extend(tokens)
+        self._n_published = self._n_full
+
+    def _append(self, pages: Tokens[Page]) -> None:
+        n = len(self._pages)
+        self._pages.extend(pages)
+        if len(self._pages) > len(self._table):
+            table = zeros(2 * len(self._pages), np.int64)
+            table[:n] = self._table[:n]
+            self._table = table
+        self._table[n : len(self._pages)] = [page.address for page in pages]
+
+    def _replace(self, i: int, page: Page) -> None:
+        """Hold another page, which is used for it already, instead of the i-th."""
+        old, self._pages[i] = self._pages[i], page
+        self._table[i] = page.address
+        self._pool.drop(old)
+
+    def _make_last_writable(self) -> None:
+        """Have the page that is written next, if it is filled in part, for itself alone."""
+        n_filled = len(self.tokens) % POSITIONS_PER_PAGE
+        if not n_filled or not self._pages[self._n_full].is_shared:
+            return
+        shared = self._pages[self._n_full]
+        try:
+            own = self._pool.take()
+        except NoRoom:
+            if shared.n_users > 1:
+                raise
+            self._tree.forget(shared)
+            return
+        copy_positions(self._pool.shape, shared, own, n_filled)
+        self._replace(self._n_full, own)
+
+    def _publish(self, partly: bool, exact: bool) -> None:
+        n_pages = self._pool.shape.n_pages(len(self.tokens)) if partly else self._n_full
+        while self._n_published < n_pages and not self._is_private:
+            i, page = self._n_published, self._pages[self._n_published]
+            first = i * POSITIONS_PER_PAGE
+            tokens = tuple(self.tokens[first : first + POSITIONS_PER_PAGE])
+            known = self._tree.insert(self._pages[i - 1] if i else None, tokens, page)
+            if known is None and i:  # the tree has let go of the page before
+                self._n_published = 0
+                continue
+            if len(tokens) < POSITIONS_PER_PAGE:
+                break
+            if known is None or (exact and known is not page and not _equal(known, page)):
+                self._is_private = True
+            elif known is not page:
+                self._pool.use(known)
+                self._replace(i, known)
+            self._n_published = i + 1
+
+
+def _equal(a: Page, b: Page) -> bool:
+    return np.array_equal(a.bytes, b.bytes)

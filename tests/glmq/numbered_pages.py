@@ -1,0 +1,61 @@
+"""Pages whose contents tell which tokens they were written for, in place of keys and values."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+import numpy as np
+from glmq_kernels.ops.attention.cache_layout import POSITIONS_PER_PAGE, CacheShape
+
+P = POSITIONS_PER_PAGE
+SHAPE = CacheShape(n_layers=2, n_kv_heads=1, key_dim=2, value_dim=3, type="F32")
+PAGE_BYTES = SHAPE.page_bytes
+
+
+def numbers_of(tokens):
+    """For each position a number that stands for all tokens up to it: int32 (n_tokens,)."""
+    return np.array(
+        list(accumulate(tokens, lambda so_far, token: (31 * so_far + token + 1) % 1_000_003, initial=7))[1:],
+        np.int32,
+    )
+
+
+def evaluate(sequence, tokens, n_accepted=None):
+    """What a run does: room, keys and values of all tokens, of which the first `n_accepted` stay."""
+    sequence.reserve(len(tokens))
+    written = numbers_of([*sequence.tokens, *tokens])
+    for position in range(len(sequence.tokens), len(written)):
+        keys, values = _parts(sequence.pages[position // P])
+        place = position % P
+        keys[:, place // 16, :, place % 16] = written[position]
+        values[:, place] = -written[position]
+    sequence.extend(tokens[:n_accepted])
+
+
+def assert_holds_its_tokens(sequence):
+    """Every position of all layers is what was written for these tokens, as a kernel would read it."""
+    expected = numbers_of(sequence.tokens)
+    table = np.ctypeslib.as_array(_int64s(sequence.table_address), (len(sequence.pages),))
+    assert table.tolist() == [page.address for page in sequence.pages]
+    for i, page in enumerate(sequence.pages):
+        here = expected[i * P : (i + 1) * P]
+        keys, values = _parts(page)
+        found = keys.swapaxes(2, 3).reshape(SHAPE.n_layers, P, -1)[:, : len(here)]
+        assert (found == here[None, :, None]).all()
+        assert (values[:, : len(here)] == -here[None, :, None]).all()
+
+
+def _parts(page):
+    """Keys (n_layers, P / 16, key_dim, 16) and values (n_layers, P, value_dim)."""
+    heads = page.bytes.view(np.int32).reshape(SHAPE.n_layers, -1)
+    n_keys = P * SHAPE.key_dim
+    return (
+        heads[:, :n_keys].reshape(SHAPE.n_layers, -1, SHAPE.key_dim, 16),
+        heads[:, n_keys:].reshape(SHAPE.n_layers, P, -1),
+    )
+
+
+def _int64s(address):
+    import ctypes
+
+    return ctypes.cast(address, ctypes.POINTER(ctypes.c_int64))
