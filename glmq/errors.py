@@ -25,6 +25,10 @@ class NotFinite(UserError):
     """Logits that are NaN or infinite: the weights are damaged, or their numbers outgrow float32."""
 
 
+class OutOfPages(UserError):
+    """Other sequences have the memory for keys and values, and do not give it back."""
+
+
 class SessionBusy(UserError):
     """The session is answering already, or is being evaluated, saved or rewound."""
 
