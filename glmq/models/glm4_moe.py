@@ -205,8 +205,7 @@ class ExpertLayers:
         if prefetches:
             self._route(layer + 1, self.prefetch_routing)
         tape.section(sections.shared_gate_up)
-        # The products of shared and routed experts need not wait for each other: a thread adds to the
-        # same rows of x in both.
+        # Shared and routed experts need not wait for each other until they add to x.
         if config.n_shared_experts:
             width = config.shared_width
             shared = weights.experts(prefix, "_shexp", config.hidden_size, width)
@@ -215,7 +214,7 @@ class ExpertLayers:
         ops.gate_up(tape, routed, decoder.normed, self.gathered, self.routing, self.hidden)
         tape.section(sections.shared_down)
         if config.n_shared_experts:
-            ops.down(tape, shared, decoder.hidden(width), None, decoder.x, barrier=False)
+            ops.down(tape, shared, decoder.hidden(width), None, decoder.x)
         tape.section(sections.routed_down)
         ops.down(tape, routed, self.hidden, self.routing, decoder.x)
         decoder.program.expert_layers.append(

@@ -2,9 +2,9 @@
 
 A dense network is one expert that takes every token with weight 1 (`routing` 0). The experts' matrices
 are found through a table of addresses, int64 (n_experts, 3): gate, up, down. A run may be for some only
-of the routed experts (`Routing.select_choices`, `select_experts`). One token's experts are
-shared out over the threads by rows, so that none waits; with more tokens each expert takes all its
-tokens at once, and the threads share the work of all experts evenly.
+of the routed experts (`Routing.select_choices`, `select_experts`). An expert takes all its tokens at once.
+A unit of work is 32 rows of one expert, or in the down product of all experts, and threads take units as
+they get free.
 
 A matrix is described by four arguments: bytes of a row, and the addresses of `gemv.dot_rows`,
 `gemv.dot_rows_4` and `product.multiply` of its type.
@@ -29,8 +29,9 @@ from ...simd.addresses import (
 from ...simd.mathematics import silu
 from ...simd.vectors import fma, load_f32x16, splat_f32x16, store
 from ...threads.argument_record import STATE, record_size
+from ...threads.work_units import take
 from ..batch_state import N_TOKENS
-from ..matmul.kernel import share_rows, sums_of_token
+from ..matmul.kernel import sums_of_token
 from ..routing.record import (
     ROUTING_CHOICES,
     ROUTING_CHOSEN,
@@ -145,43 +146,39 @@ def _gated(gate, up, out, count):
 
 
 @inline
-def _one_token(args, thread, threads, scratch):
-    routing, activation, table = (
+def _one_token_unit(args, choice, r, scratch):
+    """32 rows of one expert for the only token."""
+    routing, activation, hidden = (
         argument(args, GateUp.ROUTING),
         argument(args, GateUp.ACTIVATION),
-        argument(args, GateUp.TABLE),
+        argument(args, GateUp.HIDDEN),
     )
-    gate, up = args + GATE, args + UP
-    n_rows, hidden = argument(args, GateUp.ROWS), argument(args, GateUp.HIDDEN)
+    gate, up, n_rows = args + GATE, args + UP, argument(args, GateUp.ROWS)
+    if routing:
+        choice = load_i64(argument(routing, ROUTING_CHOICES) + 8 * choice)
+    matrices = argument(args, GateUp.TABLE) + 24 * _expert_of_choice(routing, choice)
+    count = min(ROWS, n_rows - r)
+    at = argument(matrices, 0) + r * argument(gate, NetworkMatrix.ROW_BYTES)
+    _dot(gate, at, count, activation, 0, scratch)
+    at = argument(matrices, 1) + r * argument(up, NetworkMatrix.ROW_BYTES)
+    _dot(up, at, count, activation, 0, scratch + 4 * ROWS)
+    out = argument(hidden, ACTIVATION_ROWS) + 4 * (choice * n_rows + r)
+    _gated(scratch, scratch + 4 * ROWS, out, count)
+    _gated(scratch + 64, scratch + 4 * ROWS + 64, out + 64, count - 16)
+    prepare(hidden, choice, -1, 0, r, r + count)
+
+
+@inline
+def _one_token(args, threads, scratch):
+    routing = argument(args, GateUp.ROUTING)
     n_choices = argument(routing, ROUTING_N_CHOICES) if routing else 1
-    per_choice = (n_rows + ROWS - 1) // ROWS
+    per_choice = (argument(args, GateUp.ROWS) + ROWS - 1) // ROWS
     units = per_choice * n_choices
-    for unit in range(units * thread // threads, units * (thread + 1) // threads):
-        choice, r = unit // per_choice, unit % per_choice * ROWS
-        if routing:
-            choice = load_i64(argument(routing, ROUTING_CHOICES) + 8 * choice)
-        matrices = table + 24 * _expert_of_choice(routing, choice)
-        count = min(ROWS, n_rows - r)
-        _dot(
-            gate,
-            argument(matrices, 0) + r * argument(gate, NetworkMatrix.ROW_BYTES),
-            count,
-            activation,
-            0,
-            scratch,
-        )
-        _dot(
-            up,
-            argument(matrices, 1) + r * argument(up, NetworkMatrix.ROW_BYTES),
-            count,
-            activation,
-            0,
-            scratch + 4 * ROWS,
-        )
-        out = argument(hidden, ACTIVATION_ROWS) + 4 * (choice * n_rows + r)
-        _gated(scratch, scratch + 4 * ROWS, out, count)
-        _gated(scratch + 64, scratch + 4 * ROWS + 64, out + 64, count - 16)
-        prepare(hidden, choice, -1, 0, r, r + count)
+    first, last = take(args, units, threads)
+    while first < last:
+        for unit in range(first, last):
+            _one_token_unit(args, unit // per_choice, unit % per_choice * ROWS, scratch)
+        first, last = take(args, units, threads)
 
 
 @inline
@@ -239,29 +236,40 @@ def _many_tokens(args, expert, r, first, count, tile, scratch):
 
 
 @inline
-def _all_experts(args, n, thread, threads, scratch):
+def _all_experts(args, n, threads, scratch):
     routing, n_rows = argument(args, GateUp.ROUTING), argument(args, GateUp.ROWS)
-    units = (n_rows + ROWS - 1) // ROWS
-    total = 0
+    per_expert = (n_rows + ROWS - 1) // ROWS
+    work, units = 0, 0
     first_expert, last_expert = _selected_experts(routing)
     for expert in range(first_expert, last_expert):
         _, count, _ = _tokens_of(routing, expert, n)
-        total += units * _work_of(count)
-    begin, end = total * thread // threads, total * (thread + 1) // threads
+        work += per_expert * _work_of(count)
+        units += per_expert if count else 0
+    first, last = take(args, units, threads)
+    while first < last:
+        _part_of_experts(args, n, work * first // units, work * last // units, scratch)
+        first, last = take(args, units, threads)
+
+
+@inline
+def _part_of_experts(args, n, begin, end, scratch):
+    """The units whose work begins at `begin` up to `end` of all experts' work."""
+    routing, n_rows = argument(args, GateUp.ROUTING), argument(args, GateUp.ROWS)
+    per_expert = (n_rows + ROWS - 1) // ROWS
     done = 0
+    first_expert, last_expert = _selected_experts(routing)
     for expert in range(first_expert, last_expert):
         first, count, tile = _tokens_of(routing, expert, n)
         work = _work_of(count)
         if work:
-            # A unit belongs to the thread in whose share its work begins.
             from_unit = max(0, (begin - done + work - 1) // work)
-            to_unit = min(units, (end - done + work - 1) // work)
+            to_unit = min(per_expert, (end - done + work - 1) // work)
             for unit in range(from_unit, to_unit):
                 if count <= FEW:
                     _few_tokens(args, expert, unit * ROWS, first, count, tile, scratch)
                 else:
                     _many_tokens(args, expert, unit * ROWS, first, count, tile, scratch)
-            done += units * work
+            done += per_expert * work
 
 
 def gate_up(args, thread, threads):
@@ -275,9 +283,9 @@ def gate_up(args, thread, threads):
     n = argument(argument(args, STATE), N_TOKENS)
     scratch = argument(args, GateUp.SCRATCH) + thread * argument(args, GateUp.SCRATCH_BYTES)
     if n == 1:
-        _one_token(args, thread, threads, scratch)
+        _one_token(args, threads, scratch)
     else:
-        _all_experts(args, n, thread, threads, scratch)
+        _all_experts(args, n, threads, scratch)
 
 
 @inline
@@ -341,22 +349,33 @@ def _down_unit(args, matrix, r, left, first, count, tile, scratch):
         _add_scaled(second, weight, target + 64, left - 16)
 
 
+@inline
+def _down_rows(args, n, first_row, last_row, scratch):
+    """Rows of all experts for their tokens."""
+    routing = argument(args, Down.ROUTING)
+    first_expert, last_expert = _selected_experts(routing)
+    for expert in range(first_expert, last_expert):
+        first, count, tile = _tokens_of(routing, expert, n)
+        matrix = argument(argument(args, Down.TABLE), 3 * expert + 2)
+        for r in range(first_row, last_row if count else first_row, ROWS):
+            _down_unit(args, matrix, r, last_row - r, first, count, tile, scratch)
+
+
 def down(args, thread, threads):
     """Kernel: out += weight of the choice * down hidden, over all choices.
 
     Arguments: state, routing (0: dense), hidden activation, table, rows, out (float32 (n, rows)),
-    scratch, scratch bytes of a thread, offset of the sums in it, then down's four. A thread has the same
-    rows of every expert, so no two add to one place.
+    scratch, scratch bytes of a thread, offset of the sums in it, then down's four. Who takes rows takes them
+    of every expert, so no two threads add to one place.
     """
-    n, routing = argument(argument(args, STATE), N_TOKENS), argument(args, Down.ROUTING)
+    n = argument(argument(args, STATE), N_TOKENS)
     scratch = argument(args, Down.SCRATCH) + thread * argument(args, Down.SCRATCH_BYTES)
-    first_row, last_row = share_rows(argument(args, Down.ROWS), thread, threads)
-    if n == 1:
-        _down_one_token(args, first_row, last_row, scratch)
-    else:
-        first_expert, last_expert = _selected_experts(routing)
-        for expert in range(first_expert, last_expert):
-            first, count, tile = _tokens_of(routing, expert, n)
-            matrix = argument(argument(args, Down.TABLE), 3 * expert + 2)
-            for r in range(first_row, last_row if count else first_row, ROWS):
-                _down_unit(args, matrix, r, last_row - r, first, count, tile, scratch)
+    n_rows = argument(args, Down.ROWS)
+    units = (n_rows + ROWS - 1) // ROWS
+    first, last = take(args, units, threads)
+    while first < last:
+        if n == 1:
+            _down_one_token(args, first * ROWS, min(last * ROWS, n_rows), scratch)
+        else:
+            _down_rows(args, n, first * ROWS, min(last * ROWS, n_rows), scratch)
+        first, last = take(args, units, threads)

@@ -11,6 +11,7 @@ from ...jit import isa
 from ...simd.addresses import argument, call_6, call_7, call_8, inline, load_f32, store_f32, store_i64
 from ...simd.vectors import load_f32x16, store
 from ...threads.argument_record import STATE, record_size
+from ...threads.work_units import take
 from ..batch_state import LOGITS
 from .arguments import Matmul, MatmulMatrix
 
@@ -23,13 +24,6 @@ MATRICES, MATRIX = 8 * record_size(Matmul), 8 * len(MatmulMatrix)
 def sums_of_token(sums, i):
     """Where token i's sums with the first 16 of 32 rows are; the others' are TILE * 64 bytes on."""
     return sums + (i // TILE * 2 * TILE + i % TILE) * 64
-
-
-@inline
-def share_rows(n_rows, thread, threads):
-    """The rows of one thread, in units of 32. The same for every product with as many rows."""
-    units = (n_rows + ROWS - 1) // ROWS
-    return units * thread // threads * ROWS, min(units * (thread + 1) // threads * ROWS, n_rows)
 
 
 @inline
@@ -126,12 +120,13 @@ def matmul(args, thread, threads):
     units = 0
     for m in range(n_matrices):
         units += (argument(args + MATRICES + MATRIX * m, MatmulMatrix.ROWS) + ROWS - 1) // ROWS
-    begin, end = units * thread // threads, units * (thread + 1) // threads
-    done = 0
-    for m in range(n_matrices):
-        matrix = args + MATRICES + MATRIX * m
-        here = (argument(matrix, MatmulMatrix.ROWS) + ROWS - 1) // ROWS
-        if n > 0:
-            for unit in range(max(begin - done, 0), min(end - done, here)):
+    first, last = take(args, units if n > 0 else 0, threads)
+    while first < last:
+        done = 0
+        for m in range(n_matrices):
+            matrix = args + MATRICES + MATRIX * m
+            here = (argument(matrix, MatmulMatrix.ROWS) + ROWS - 1) // ROWS
+            for unit in range(max(first - done, 0), min(last - done, here)):
                 _unit(args, matrix, n, unit * ROWS, scratch, sums)
-        done += here
+            done += here
+        first, last = take(args, units, threads)
