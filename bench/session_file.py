@@ -17,14 +17,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from glmq_kernels.ops.attention.cache_layout import CacheShape
 
 import glmq
 from glmq.demo import model_file
-from glmq.kv_cache import CacheShape
+from glmq.kv_cache import BLOCK_POSITIONS
 from glmq.session import Session
 from glmq.session_file import restore_session
 
-AIR = CacheShape(n_layers=46, n_kv_heads=8, head_dim=128)
+AIR = CacheShape(n_layers=46, n_kv_heads=8, key_dim=128, value_dim=128)
 BLOCK = 4 << 20
 
 
@@ -75,8 +76,8 @@ def measure_cache(n_tokens: int, path: Path) -> None:
     """A large cache of random bytes."""
     session = session_of(AIR, n_tokens + 64)
     rng = np.random.default_rng(0)
-    for half in session.cache.pages():
-        for part in half:
+    for number in range(n_tokens // BLOCK_POSITIONS):
+        for part in session.cache.block(number):
             part[:] = rng.integers(0, 256, part.shape, np.uint8)
     session.tokens = list(range(n_tokens - 100))
     n_bytes = AIR.n_bytes(n_tokens)

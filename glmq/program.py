@@ -5,17 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from glmq_kernels.arrays import address_of
+from glmq_kernels.arrays import address_of, zeros
+from glmq_kernels.gemm.sizes import FEW
+from glmq_kernels.ops.attention.plan import AttentionPlanner
 from glmq_kernels.ops.batch_state import (
-    CAPACITY,
     FIRST_OUTPUT,
-    KEYS,
     LOGITS,
+    N_LOGITS,
     N_OUTPUTS,
-    N_PAST,
+    N_ROW_OUTPUTS,
+    N_ROW_TOKENS,
     N_TOKENS,
+    OUTPUTS,
+    PAGE_TABLES,
+    POSITIONS,
     TOKENS,
-    VALUES,
 )
 from glmq_kernels.ops.operations import float_rows
 from glmq_kernels.threads.tape import Tape
@@ -23,7 +27,7 @@ from glmq_kernels.threads.thread_pool import ThreadPool
 
 from .experts.expert_layer import ExpertLayer
 from .experts.offload import ExpertOffload, OnRouting
-from .kv_cache import CacheShape, KVCache
+from .kv_cache import KVCache
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,10 @@ class Program:
     on_routing: called after each such layer's routing with the layer and the number of tokens.
     """
 
-    def __init__(self, tape: Tape, cache_shape: CacheShape, rotary: Rotary, n_vocab: int) -> None:
+    def __init__(self, tape: Tape, planner: AttentionPlanner, rotary: Rotary, n_vocab: int) -> None:
         self.tape = tape
-        self.cache_shape = cache_shape
+        self.planner = planner
+        self.cache_shape = planner.shape
         self.rotary = rotary
         self.n_vocab = n_vocab
         self.expert_layers: list[ExpertLayer] = []
@@ -62,6 +67,9 @@ class Program:
         pairs = len(rotary.frequencies)
         self.cosines, self.sines = (
             float_rows(tape, pairs).view(np.float32)[: tape.max_tokens * pairs] for _ in range(2)
+        )
+        self._positions, self._page_tables, self._outputs = (
+            zeros(tape.max_tokens, np.int64) for _ in range(3)
         )
 
     def run(
@@ -81,16 +89,24 @@ class Program:
         """
         n = len(tokens)
         assert logits.flags.c_contiguous and logits.shape == (n - first_output, self.n_vocab)
-        angles = np.outer(np.arange(n_past, n_past + n, dtype=np.float64), self.rotary.frequencies)
+        positions, page_tables = self._positions[:n], self._page_tables[:n]
+        positions[:] = np.arange(n_past, n_past + n)
+        page_tables[:] = address_of(cache.page_table)
+        outputs = self._outputs[: n - first_output]
+        outputs[:] = np.arange(first_output, n)
+        angles = np.outer(positions, self.rotary.frequencies)
         amplitude = self.rotary.amplitude
         self.cosines[: angles.size] = amplitude * np.cos(angles).ravel()
         self.sines[: angles.size] = amplitude * np.sin(angles).ravel()
         state = self.tape.state
-        state[N_TOKENS], state[N_PAST] = n, n_past
-        state[FIRST_OUTPUT], state[N_OUTPUTS] = first_output, n - first_output
-        state[KEYS], state[VALUES] = address_of(cache.keys), address_of(cache.values)
-        state[CAPACITY] = cache.capacity
-        state[LOGITS], state[TOKENS] = address_of(logits), address_of(tokens)
+        state[N_TOKENS], state[N_ROW_TOKENS] = n, n if n <= FEW else 0
+        state[TOKENS] = address_of(tokens)
+        state[POSITIONS], state[PAGE_TABLES] = address_of(positions), address_of(page_tables)
+        state[FIRST_OUTPUT], state[OUTPUTS] = first_output, address_of(outputs)
+        state[N_OUTPUTS], state[N_LOGITS] = len(outputs), len(outputs)
+        state[N_ROW_OUTPUTS] = len(outputs) if len(outputs) <= FEW else 0
+        state[LOGITS] = address_of(logits)
+        self.planner.plan(state, positions, page_tables)
         if self.offload is not None:
             self.offload.run(self.tape, thread_pool, self.on_routing)
         elif self.on_routing is not None:

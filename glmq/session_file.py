@@ -29,12 +29,12 @@ from typing import Any, TypeVar
 import numpy as np
 from glmq_kernels.errors import UserError
 from glmq_kernels.files.file_writing import FileExists, cannot_be_written, replacing_open
-from glmq_kernels.ops.attention.cache_layout import CAPACITY_UNIT, LAYOUT
+from glmq_kernels.ops.attention.cache_layout import LAYOUT, CacheShape
 from glmq_kernels.threads.thread_pool import usable_cores
 
 from .commit_file import MAGIC, Commit, Content, Save, checksum, read_at, read_commits, read_contents
 from .errors import ContextFull, WrongSession
-from .kv_cache import CacheShape, KVCache
+from .kv_cache import BLOCK_POSITIONS, KVCache
 from .session import Session
 from .session_lock import SessionLock, duplicate
 
@@ -174,7 +174,7 @@ class SessionFile:
         needed = _pages(len(session.tokens)) * page_bytes + len(text)
         if size > 2 * needed + SPARE * page_bytes and self._lock.n_names == 1:
             return False
-        n_kept = session.n_saved // CAPACITY_UNIT
+        n_kept = session.n_saved // BLOCK_POSITIONS
         save = Save(self._lock.file, page_bytes, last, n_kept)
         try:
             self._write(save, n_kept, session, text, state)
@@ -194,11 +194,9 @@ class SessionFile:
         self._lock.go_on_with(kept)
 
     def _write(self, save: Save, n_kept: int, session: Session, text: bytes, state: State) -> None:
-        halves = session.cache.pages()
-        buffer = _page_buffer(session.cache)
+        buffer, keys, values = _page_buffer(session.cache.shape)
         for page in range(n_kept, _pages(len(session.tokens))):
-            for part, half in zip(buffer, halves, strict=True):
-                part[:] = half[:, page]
+            keys[:], values[:] = session.cache.block(page)
             save.add_page(buffer.data)
         commit = save.record(text, json.dumps(vars(state) | {"cache": vars(state.cache)}).encode())
         session.saves.add(commit)  # before it is in the file, so that Ctrl-C cannot come between
@@ -255,7 +253,7 @@ def _restore(file: FileIO, path: Path, session: Session) -> Restored:
             f"{path} holds {n_tokens} tokens, more than the context of {session.n_ctx}; choose a larger one",
             setting="n_ctx",
         )
-    n_sound = min(_read_pages(path, content, session.cache, _pages(n_tokens)) * CAPACITY_UNIT, n_tokens)
+    n_sound = min(_read_pages(path, content, session.cache, _pages(n_tokens)) * BLOCK_POSITIONS, n_tokens)
     session.tokens, session.saved_as, session.n_saved = state.tokens[:n_sound], state.id, n_sound
     if n_sound < n_tokens:
         return Restored(session, extra, f"{path} is damaged after {n_sound} tokens; the rest is read again")
@@ -267,18 +265,18 @@ def _read_pages(path: Path, content: Content, cache: KVCache, n_pages: int) -> i
     """Read the first pages into a cache; gives how many are sound before the first that is not."""
     pages = content.pages[:n_pages]
     n_readers = min(usable_cores(), MOST_READERS)
-    keys, values = cache.pages()
 
     def read_from(first: int) -> int:
         """Every n_readers-th page; gives the first that is not sound."""
-        buffer = _page_buffer(cache)
+        buffer, *parts = _page_buffer(cache.shape)
         with open(path, "rb", buffering=0) as file:
             for page in range(first, len(pages), n_readers):
                 unit, expected = pages[page]
                 read = read_at(file, content.commit.position(unit), buffer.data)
                 if not read or checksum(buffer.data) != expected:
                     return page
-                keys[:, page], values[:, page] = buffer
+                for part, target in zip(parts, cache.block(page), strict=True):
+                    target[:] = part
         return len(pages)
 
     with ThreadPoolExecutor(n_readers) as pool:
@@ -346,24 +344,31 @@ def _parse_state(content: Content) -> State | None:
     """The state that was saved; None when it is damaged."""
     fields = _parse(content.state)
     try:
-        return State(**fields | {"cache": CacheShape(**fields["cache"])}) if fields else None
+        return State(**fields | {"cache": _shape_of(fields["cache"])}) if fields else None
     except (KeyError, TypeError):
         return None
 
 
+def _shape_of(fields: dict[str, Any]) -> CacheShape:
+    """The shape of a saved cache. Older files say `head_dim` for the width of keys and values alike."""
+    head_dim = fields.pop("head_dim", None)
+    return CacheShape(**fields if head_dim is None else fields | {"key_dim": head_dim, "value_dim": head_dim})
+
+
 def _pages(n_tokens: int) -> int:
-    return -(-n_tokens // CAPACITY_UNIT)
+    return -(-n_tokens // BLOCK_POSITIONS)
 
 
 def _page_bytes(cache: KVCache) -> int:
-    return cache.shape.n_bytes(CAPACITY_UNIT)
+    return BLOCK_POSITIONS * cache.shape.position_bytes
 
 
-def _page_buffer(cache: KVCache) -> np.ndarray:
-    """Room for a page: uint8 (2, n_layers * n_kv_heads, bytes of 32 positions)."""
-    return np.empty(_page_bytes(cache), np.uint8).reshape(
-        2, cache.shape.n_layers * cache.shape.n_kv_heads, -1
-    )
+def _page_buffer(shape: CacheShape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Room for a page, and its keys and values: uint8 (n_layers * n_kv_heads, bytes of 32 positions)."""
+    n_heads = shape.n_layers * shape.n_kv_heads
+    buffer = np.empty(BLOCK_POSITIONS * shape.position_bytes, np.uint8)
+    n_keys = BLOCK_POSITIONS * shape.key_bytes * n_heads
+    return buffer, buffer[:n_keys].reshape(n_heads, -1), buffer[n_keys:].reshape(n_heads, -1)
 
 
 def _misfit(state: State | None, session: Session) -> str | None:

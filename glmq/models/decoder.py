@@ -5,15 +5,16 @@ Names in comments: n tokens in the batch, h hidden size, d head_dim.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from glmq_kernels.errors import UserError
 from glmq_kernels.ops import operations as ops
+from glmq_kernels.ops.attention.cache_layout import CacheShape
 from glmq_kernels.ops.operands import Activation, Experts, Matrix
 from glmq_kernels.threads.tape import ActivationType, Tape
 
 from ..gguf import GET_IT_AGAIN, GGUFFile, StringArray
-from ..kv_cache import CacheShape
 from ..program import Program, Rotary
 from ..weights import Weights
 
@@ -91,8 +92,11 @@ class Decoder:
         self.weights, self.shape, self.epsilon = weights, shape, epsilon
         self.hidden_size, self.n_vocab = hidden_size, n_vocab
         self.tape = Tape(max_tokens, n_threads, activations)
-        cache_shape = CacheShape(n_layers, shape.n_kv_heads, shape.head_dim, cache_type)
-        self.program = Program(self.tape, cache_shape, rotary, n_vocab)
+        cache_shape = CacheShape(
+            n_layers, shape.n_kv_heads, key_dim=shape.head_dim, value_dim=shape.head_dim, type=cache_type
+        )
+        planner = ops.attention_planner(self.tape, cache_shape, shape.n_heads)
+        self.program = Program(self.tape, planner, rotary, n_vocab)
         self.x = ops.float_rows(self.tape, hidden_size)
         self.normed = ops.new_activation(self.tape, hidden_size)
         self._q = ops.float_rows(self.tape, shape.n_heads * shape.head_dim)
@@ -134,8 +138,8 @@ class Decoder:
             self._k,
             self._v,
             n_heads=shape.n_heads,
-            n_kv_heads=shape.n_kv_heads,
-            head_dim=shape.head_dim,
+            shape=self.program.cache_shape,
+            layer=layer,
             n_rotated=self.program.rotary.n_rotated,
             interleaved=self.program.rotary.interleaved,
             cosines=self.program.cosines,
@@ -143,19 +147,9 @@ class Decoder:
             q_norm=weights.optional_vector(f"{prefix}.attn_q_norm.weight", shape.head_dim),
             k_norm=weights.optional_vector(f"{prefix}.attn_k_norm.weight", shape.head_dim),
             epsilon=self.epsilon,
-            cache_layer=layer,
-            cache_type=self.program.cache_shape.type,
+            scale=1 / math.sqrt(shape.head_dim),
         )
-        ops.attend(
-            self.tape,
-            self._q,
-            self._attended,
-            n_heads=shape.n_heads,
-            n_kv_heads=shape.n_kv_heads,
-            head_dim=shape.head_dim,
-            cache_layer=layer,
-            cache_type=self.program.cache_shape.type,
-        )
+        ops.attend(self.tape, self._q, self._attended, self.program.planner, layer)
         output = weights.matrix(
             f"{prefix}.attn_output.weight", self.hidden_size, shape.n_heads * shape.head_dim
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
-from glmq_kernels.arrays import address_of, aligned_zeros
+from glmq_kernels.arrays import address_of, aligned_zeros, copy_of, zeros
 from glmq_kernels.ops import operations
-from glmq_kernels.ops.attention.cache_layout import position_bytes
-from glmq_kernels.ops.batch_state import CAPACITY, KEYS, N_PAST, N_TOKENS, VALUES
+from glmq_kernels.ops.attention.cache_layout import CacheShape
+from glmq_kernels.ops.batch_state import N_TOKENS, PAGE_TABLES, POSITIONS
 from glmq_kernels.threads.tape import Tape
 
 from .runs import fill, floats, padded
@@ -29,6 +31,10 @@ def norm(x, weight):
     return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + 1e-5) * weight
 
 
+def single(x):
+    return x.astype(np.float32).astype(np.float64)
+
+
 def half(x):
     return x.astype(np.float16).astype(np.float64)
 
@@ -43,91 +49,149 @@ def eight_bits(x):
     return kept
 
 
-class Reference:
-    """Attention of one layer with a cache of everything so far, in float64 over float16 keys and values."""
+KEPT = {"F32": single, "F16": half, "Q8_0": eight_bits}
+TOLERANCE = {"F32": 2e-5, "F16": 2e-3, "Q8_0": 2e-3}
 
-    def __init__(self, n_heads, n_kv_heads, head_dim, n_rotated, interleaved, q_norm, k_norm, cache_type):
-        self.__dict__.update(locals())
-        self.keys = np.zeros((0, n_kv_heads, head_dim))
-        self.values = np.zeros((0, n_kv_heads, head_dim))
 
-    def __call__(self, q, k, v, angles):
-        n, d = len(q), self.head_dim
-        q, k, v = (x.astype(np.float64).reshape(n, -1, d) for x in (q, k, v))
-        if self.q_norm is not None:
-            q, k = norm(q, self.q_norm), norm(k, self.k_norm)
-        q, k = rotate(q, angles, self.interleaved), rotate(k, angles, self.interleaved)
-        kept = half if self.cache_type == "F16" else eight_bits
-        self.keys = np.concatenate([self.keys, kept(k)])
-        self.values = np.concatenate([self.values, kept(v)])
-        past = len(self.keys) - n
-        out = np.empty((n, self.n_heads, d))
-        for t in range(n):
-            for head in range(self.n_heads):
-                kv = head // (self.n_heads // self.n_kv_heads)
-                scores = self.keys[: past + t + 1, kv] @ q[t, head] / np.sqrt(d)
-                weights = np.exp(scores - scores.max())
-                out[t, head] = weights @ self.values[: past + t + 1, kv] / weights.sum()
+@dataclass(frozen=True)
+class Case:
+    """Sizes of one layer's attention."""
+
+    n_heads: int = 4
+    n_kv_heads: int = 2
+    key_dim: int = 32
+    value_dim: int = 32
+    in_keys: bool = False
+    cache_type: str = "F16"
+    n_rotated: int = 16
+    rotated_from: int = 0
+    interleaved: bool = False
+    norms: bool = False
+
+    @property
+    def shape(self):
+        return CacheShape(2, self.n_kv_heads, self.key_dim, self.value_dim, self.in_keys, self.cache_type)
+
+    @property
+    def weights(self):
+        rng = np.random.default_rng(self.key_dim)
+        return [rng.standard_normal(self.key_dim).astype(np.float32) if self.norms else None for _ in "qk"]
+
+    def angles(self, positions):
+        return np.outer(positions, 100.0 ** -np.linspace(0, 1, self.n_rotated // 2))
+
+
+class Sequence:
+    """A sequence's tokens, with its pages scattered in memory, and its attention in float64.
+
+    Each page is memory of its own and begins as numbers that are not finite where nothing was stored.
+    """
+
+    def __init__(self, case, seed, n_positions):
+        self.case, self.length = case, 0
+        rng = np.random.default_rng(seed)
+        self.q, self.k, self.v = (
+            rng.standard_normal((n_positions, heads * size)).astype(np.float32) * factor
+            for heads, size, factor in (
+                (case.n_heads, case.key_dim, 2),
+                (case.n_kv_heads, case.key_dim, 1),
+                (case.n_kv_heads, case.value_dim, 1),
+            )
+        )
+        self.pages = [aligned_zeros(case.shape.page_bytes) for _ in range(case.shape.n_pages(n_positions))]
+        for page in self.pages:
+            page[:] = 0xFF
+        self.page_table = copy_of([address_of(page) for page in self.pages], np.int64)
+
+    def expected(self):
+        """The outputs of all positions, float64 (n_positions, n_heads * value_dim)."""
+        case, n = self.case, len(self.q)
+        q, k, v = (
+            x.astype(np.float64).reshape(n, -1, d)
+            for x, d in ((self.q, case.key_dim), (self.k, case.key_dim), (self.v, case.value_dim))
+        )
+        if case.norms:
+            q, k = (norm(x, weight) for x, weight in zip((q, k), case.weights, strict=True))
+        angles, turned = case.angles(np.arange(n)), np.s_[..., case.rotated_from :]
+        for x in q, k:
+            x[turned] = rotate(x[turned], angles, case.interleaved)
+        keys = KEPT[case.cache_type](k)
+        values = keys[..., : case.value_dim] if case.in_keys else KEPT[case.cache_type](v)
+        out = np.empty((n, case.n_heads, case.value_dim))
+        for head in range(case.n_heads):
+            kv = head // (case.n_heads // case.n_kv_heads)
+            scores = q[:, head] @ keys[:, kv].T / np.sqrt(case.key_dim)
+            scores[np.triu_indices(n, 1)] = -np.inf
+            weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+            out[:, head] = weights @ values[:, kv] / weights.sum(axis=1, keepdims=True)
         return out.reshape(n, -1)
 
 
 class Attention:
-    """The same by the kernels."""
+    """Runs the kernels on any mix of sequences."""
 
-    def __init__(self, thread_pool, reference, capacity, cache_layer=1):
-        self.thread_pool, self.reference = thread_pool, reference
-        r = reference
-        size = position_bytes(r.cache_type, r.head_dim) * capacity * r.n_kv_heads * (cache_layer + 1)
-        self.keys, self.values = aligned_zeros(size), aligned_zeros(size)
-        self.keys[:], self.values[:] = 0x7B, 0x7B
-        self.capacity, self.cache_layer, self.n_past = capacity, cache_layer, 0
-
-    def __call__(self, q, k, v, angles):
-        r, n = self.reference, len(q)
-        tape = Tape(n, self.thread_pool.n_threads)
-        buffers = [operations.float_rows(tape, x.shape[1]) for x in (q, k, v)]
-        cosines, sines = (operations.float_rows(tape, angles.shape[1]) for _ in range(2))
-        out = operations.new_activation(tape, r.n_heads * r.head_dim)
+    def __init__(self, thread_pool, case, max_tokens):
+        self.thread_pool, self.case = thread_pool, case
+        self.tape = tape = Tape(max_tokens, thread_pool.n_threads)
+        self.q, self.k, self.v, self.cosines, self.sines = self.buffers = [
+            operations.float_rows(tape, columns)
+            for columns in (
+                case.n_heads * case.key_dim,
+                case.n_kv_heads * case.key_dim,
+                case.n_kv_heads * case.value_dim,
+                case.n_rotated // 2,
+                case.n_rotated // 2,
+            )
+        ]
+        self.out = operations.new_activation(tape, case.n_heads * case.value_dim)
+        self.planner = operations.attention_planner(tape, case.shape, case.n_heads)
+        q_norm, k_norm = (None if weight is None else padded(weight) for weight in case.weights)
         operations.rotate_and_store(
-            tape, *buffers, n_heads=r.n_heads, n_kv_heads=r.n_kv_heads, head_dim=r.head_dim,
-            n_rotated=2 * angles.shape[1], interleaved=r.interleaved, cosines=cosines, sines=sines,
-            q_norm=None if r.q_norm is None else padded(r.q_norm),
-            k_norm=None if r.k_norm is None else padded(r.k_norm), epsilon=1e-5, cache_layer=self.cache_layer,
-            cache_type=r.cache_type,
+            tape, self.q, self.k, None if case.in_keys else self.v, n_heads=case.n_heads, shape=case.shape,
+            layer=1, n_rotated=case.n_rotated, rotated_from=case.rotated_from, interleaved=case.interleaved,
+            cosines=self.cosines, sines=self.sines, q_norm=q_norm, k_norm=k_norm, epsilon=1e-5,
+            scale=1 / np.sqrt(case.key_dim),
         )  # fmt: skip
-        operations.attend(
-            tape, buffers[0], out, n_heads=r.n_heads, n_kv_heads=r.n_kv_heads, head_dim=r.head_dim,
-            cache_layer=self.cache_layer, cache_type=r.cache_type,
-        )  # fmt: skip
+        operations.attend(tape, self.q, self.out, self.planner, 1)
         tape.finish()
-        for memory, values in zip(
-            [*buffers, cosines, sines],
-            [q, k, v, np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)],
-            strict=True,
-        ):
+        self.positions, self.page_tables = (zeros(max_tokens, np.int64) for _ in range(2))
+
+    def __call__(self, *segments):
+        """Evaluate the next so many tokens of each sequence; gives the outputs of each."""
+        sizes = [count for _, count in segments]
+        n, places = sum(sizes), [range(s.length, s.length + count) for s, count in segments]
+        positions = np.concatenate(places)
+        rows = [
+            np.concatenate([x[place] for (s, _), place in zip(segments, places, strict=True)
+                            for x in [getattr(s, name)]])
+            for name in "qkv"
+        ]  # fmt: skip
+        angles = self.case.angles(positions)
+        turned = [np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)]
+        for memory, values in zip(self.buffers, rows + turned, strict=True):
             fill(memory, values)
-        tape.state[N_TOKENS], tape.state[N_PAST], tape.state[CAPACITY] = n, self.n_past, self.capacity
-        tape.state[KEYS], tape.state[VALUES] = address_of(self.keys), address_of(self.values)
-        tape.run(self.thread_pool)
-        self.n_past += n
-        return floats(out.rows, n, r.n_heads * r.head_dim)
+        state = self.tape.state
+        self.positions[:n] = positions
+        self.page_tables[:n] = np.repeat([address_of(s.page_table) for s, _ in segments], sizes)
+        state[N_TOKENS] = n
+        state[POSITIONS], state[PAGE_TABLES] = address_of(self.positions), address_of(self.page_tables)
+        self.planner.plan(state, self.positions[:n], self.page_tables[:n])
+        self.tape.run(self.thread_pool)
+        for s, count in segments:
+            s.length += count
+        out = floats(self.out.rows, n, self.case.n_heads * self.case.value_dim).copy()
+        return np.split(out, np.cumsum(sizes)[:-1])
 
 
-def compare(
-    thread_pool, batches, *, n_heads=4, n_kv_heads=2, head_dim=32, n_rotated=16, interleaved=False,
-    norms=False, cache_type="F16",
-):  # fmt: skip
-    rng = np.random.default_rng(head_dim + n_heads)
-    weights = [rng.standard_normal(head_dim).astype(np.float32) if norms else None for _ in range(2)]
-    reference = Reference(n_heads, n_kv_heads, head_dim, n_rotated, interleaved, *weights, cache_type)
-    kernels = Attention(thread_pool, reference, capacity=-(-sum(batches) // 32) * 32)
-    position = 0
-    for n in batches:
-        q = rng.standard_normal((n, n_heads * head_dim)).astype(np.float32) * 2
-        k, v = rng.standard_normal((2, n, n_kv_heads * head_dim)).astype(np.float32)
-        angles = np.outer(np.arange(position, position + n), 100.0 ** -np.linspace(0, 1, n_rotated // 2))
-        np.testing.assert_allclose(kernels(q, k, v, angles), reference(q, k, v, angles), atol=2e-3, rtol=2e-3)
-        position += n
+def compare(thread_pool, batches, *, head_dim=None, **sizes):
+    if head_dim is not None:
+        sizes |= {"key_dim": head_dim, "value_dim": head_dim}
+    case = Case(**sizes)
+    sequence = Sequence(case, case.n_heads, sum(batches))
+    kernels = Attention(thread_pool, case, max(batches))
+    found = np.concatenate([kernels((sequence, n))[0] for n in batches])
+    tolerance = TOLERANCE[case.cache_type]
+    np.testing.assert_allclose(found, sequence.expected(), atol=tolerance, rtol=tolerance)
 
 
 @pytest.mark.parametrize("batches", ([1] * 20, [17, 1, 1, 3], [70, 1], [5, 64, 1, 2]))

@@ -6,7 +6,7 @@ Operands are described in `operands.py`. n_tokens is the batch of a run.
 from __future__ import annotations
 
 from .activation.operation import gather_tiles, prepare_rows
-from .attention.operation import attend
+from .attention.operation import attend, attention_planner
 from .buffers import float_rows, new_activation
 from .embedding.operation import embed
 from .feed_forward.operation import down, gate_up
@@ -18,6 +18,7 @@ from .routing.operation import dispatch, route
 __all__ = [
     "Projection",
     "attend",
+    "attention_planner",
     "dispatch",
     "down",
     "embed",

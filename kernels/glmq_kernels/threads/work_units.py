@@ -41,3 +41,9 @@ def take(args, n_units, threads):
             first, last = take(args, n_units, threads)
     """
     return chunk_borders(atomic_add(argument(args, TAKEN), 1), n_units, threads)
+
+
+@inline
+def take_one(args):
+    """The number of the next unit, for units of very different sizes that are in order, the largest first."""
+    return atomic_add(argument(args, TAKEN), 1)

@@ -10,13 +10,13 @@ from ...threads.argument_record import ArgumentRecord
 class Attend(ArgumentRecord):
     """Out = softmax(q k^T) v, or partial results of it."""
 
-    Q = auto()  # float32 (n, n_heads * head_dim), scaled
-    OUT = auto()  # float32, the same shape
+    Q = auto()  # float32 (n, n_heads * key_dim), scaled
+    OUT = auto()  # float32 (n, n_heads * value_dim)
     N_HEADS = auto()
     N_KV_HEADS = auto()
-    CACHE_LAYER = auto()
-    POSITION_BYTES = auto()  # of a kv head's key, or value
-    PARTIAL = auto()  # float32 (splits, FEW * n_heads, head_dim + 2)
+    LAYER_AT = auto()  # bytes from a page's begin to the keys of this layer's first kv head
+    HEAD_BYTES = auto()  # from a kv head's keys to the next one's
+    PARTIAL = auto()  # float32 (PARTIAL_SLOTS, n_heads, 2 + value_dim)
     SCRATCH = auto()
     SCRATCH_BYTES = auto()  # of a thread
 
@@ -26,8 +26,6 @@ class Finish(ArgumentRecord):
 
     ACTIVATION = auto()  # its rows are the output
     N_HEADS = auto()
-    N_KV_HEADS = auto()
-    HEAD_DIM = auto()
+    VALUE_DIM = auto()
     PARTIAL = auto()
-    GROUP_ROWS = auto()
     HEADS_IN_BLOCKS = auto()  # heads that make whole blocks of 32 columns

@@ -4,7 +4,7 @@ A page has room for `POSITIONS_PER_PAGE` positions of one sequence, with all tha
 
     for each layer, for each kv head:   keys of all positions | values of all positions
 
-How keys and values lie inside these parts is drawn in `ops/attention/kv_cache.py`. A sequence's *page table*
+How keys and values lie inside these parts is drawn in `ops/attention/rows.py`. A sequence's *page table*
 is int64: the address of each of its pages. Position p is in page p // P, at place p % P.
 """
 
@@ -12,18 +12,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-CACHE_TYPES = ("F16", "Q8_0")
+CACHE_TYPES = ("F16", "Q8_0", "F32")
 LAYOUT = 1
 """Raised with any change of how keys and values lie or are computed, because session files keep them."""
 POSITIONS_PER_PAGE = 64
 """A multiple of 32."""
-CAPACITY_UNIT = 32
-"""The capacity is a multiple of so many positions."""
-
-
-def position_bytes(cache_type: str, head_dim: int) -> int:
-    """Bytes of the key, and of the value, of one position and kv head."""
-    return row_bytes(cache_type, head_dim)
 
 
 def row_bytes(cache_type: str, columns: int) -> int:

@@ -1,14 +1,15 @@
-"""Causal attention over the KV cache by online softmax (Milakov and Gimelshein, arXiv:1805.02867).
+"""Causal attention over the pages of the KV cache by online softmax (Milakov, Gimelshein, arXiv:1805.02867).
 
-The query rows of a kv head are its query heads of one token after the other. A *group* is `rows` of
-them, so that each key and value is read once for all. A unit of work is a run of groups over one part of
-the positions: a chunk of positions stays in the nearest cache while it meets every group of the run.
+A *group* is `rows` query rows of a kv head (`work_list.py`), so that each key and value is read once for
+all. An item of work is a few groups of one sequence over a range of parts: a chunk of positions stays in the
+nearest cache while it meets every group.
 
-    for each chunk of positions that the run's last token sees
-        for each group: scores = q k^T, probabilities = softmax of the scores, out = factor * out + p v
+    for each part
+        for each chunk of positions that the item's last row sees
+            for each group: scores = q k^T, weights = softmax of the scores, out = factor * out + p v
+        for each group: the part's out joins the result, or goes to the partial results
 
-Where there are too few units for the threads, positions are split too, and `finish` brings the parts
-together.
+`finish` brings partial results together. Rows past an item's last repeat it.
 """
 
 from __future__ import annotations
@@ -17,316 +18,248 @@ from typing import Any
 
 from ...gemm.activation import TILE, prepare
 from ...gemm.activation_record import ACTIVATION_ROWS
-from ...gemm.sizes import ATTENTION_CHUNK as CHUNK
-from ...gemm.sizes import ATTENTION_RUN as RUN
-from ...gemm.sizes import FEW
-from ...jit import isa
-from ...simd.addresses import argument, inline, load_f32, store_f32
-from ...simd.mathematics import exp, nan_unless_finite
-from ...simd.vectors import (
-    first_lane,
-    fma,
-    keep_lanes,
-    load_f32x16,
-    max_lane,
-    maximum,
-    splat_f32x16,
-    store,
-    sum_lanes,
-    zero_f32x16,
-)
+from ...simd.addresses import argument, inline, load_i64, store_i64
+from ...simd.vectors import load_f32x16, store
 from ...threads.argument_record import STATE
-from ..batch_state import CAPACITY, KEYS, N_PAST, N_TOKENS, VALUES
+from ...threads.work_units import take_one
+from ..batch_state import (
+    ATTENTION_SLOTS,
+    ATTENTION_WORK,
+    N_ATTENTION_WORK,
+    N_TOKENS,
+    PAGE_TABLES,
+    POSITIONS,
+)
 from .arguments import Attend, Finish
-from .kv_cache import make_loads
-from .outer import make_outer
+from .cache_layout import POSITIONS_PER_PAGE as PAGE
+from .cache_layout import row_bytes
+from .products import make_add_values, make_scores, make_turn
+from .softmax import add_chunk, begin_part, copy_part, divided, merge_part
+from .work_list import CHUNK, ITEM_BYTES, WorkItem, groups_of_item
+from .work_list import part_positions as count_part_positions
 
-LEAST_SPLIT = 256
-"""Fewer positions than this are not worth splitting."""
-NOTHING = -3.4028234663852886e38
-"""Less than every score: the lowest float32."""
+part_positions = inline(count_part_positions)
 
-
-@inline
-def groups_of_run(n, heads, rows):
-    """Of how many groups a run is: for few tokens those of one."""
-    return RUN if n > FEW else min(RUN, (heads + rows - 1) // rows)
+SPAN = min(CHUNK, PAGE)
+"""Positions of a chunk that lie in one page."""
 
 
 @inline
-def count_splits(n, heads, n_kv_heads, rows, n_positions, threads):
-    """Into how many parts the positions are split."""
-    run, groups = groups_of_run(n, heads, rows), (n * heads + rows - 1) // rows
-    n_units = (groups + run - 1) // run * n_kv_heads
-    if n > FEW or n_units % threads == 0 or n_positions < LEAST_SPLIT:
-        return 1
-    return threads
-
-
-def _make_scores(rows: int, head_dim: int, cache_type: str) -> Any:
-    """`score_32(queries, block, next_block, scores)`: 32 positions' products with all rows."""
-    if isa.current().attention_vectors == 1:
-        return _make_scores_in_halves(rows, head_dim, cache_type)
-    zero, add, _, save = make_outer(2, rows, 4 * head_dim, 4 * CHUNK)
-    key_scales, load_keys, _, _ = make_loads(cache_type, head_dim)
-
-    @inline
-    def score_32(queries, block, next_block, scores):
-        sums = zero()
-        for d in range(0, head_dim, 32):
-            scales, next_scales = key_scales(block, d // 32), key_scales(next_block, d // 32)
-            for i in range(d, min(d + 32, head_dim)):
-                keys = load_keys(block, i, scales), load_keys(next_block, i, next_scales)
-                sums = add(sums, keys, queries + 4 * i)
-        save(scores, sums)
-
-    return score_32
-
-
-def _make_scores_in_halves(rows: int, head_dim: int, cache_type: str) -> Any:
-    zero, add, _, save = make_outer(1, rows, 4 * head_dim, 4 * CHUNK)
-    key_scales, load_keys, _, _ = make_loads(cache_type, head_dim)
-
-    @inline
-    def score_16(queries, block, scores):
-        sums = zero()
-        for d in range(0, head_dim, 32):
-            scales = key_scales(block, d // 32)
-            for i in range(d, min(d + 32, head_dim)):
-                sums = add(sums, (load_keys(block, i, scales),), queries + 4 * i)
-        save(scores, sums)
-
-    @inline
-    def score_32(queries, block, next_block, scores):
-        score_16(queries, block, scores)
-        score_16(queries, next_block, scores + 64)
-
-    return score_32
-
-
-def _make_values(rows: int, head_dim: int, cache_type: str) -> Any:
-    """`add_values(values, row_bytes, probabilities, count, out)`: out += probabilities x values."""
-    _, add_2, load_2, save_2 = make_outer(2, rows, 4 * CHUNK, 4 * head_dim)
-    _, add_1, load_1, save_1 = make_outer(1, rows, 4 * CHUNK, 4 * head_dim)
-    _, _, value_scale, load_values = make_loads(cache_type, head_dim)
-    in_pairs = head_dim // 32 * 32 if isa.current().attention_vectors == 2 else 0
-
-    @inline
-    def add_values(values, row_bytes, probabilities, count, out):
-        for d in range(0, in_pairs, 32):
-            sums = load_2(out + 4 * d)
-            for j in range(count):
-                row = values + j * row_bytes
-                scale = value_scale(row, d // 32)
-                both = load_values(row, d, scale), load_values(row, d + 16, scale)
-                sums = add_2(sums, both, probabilities + 4 * j)
-            save_2(out + 4 * d, sums)
-        for d in range(in_pairs, head_dim, 16):
-            sum_1 = load_1(out + 4 * d)
-            for j in range(count):
-                row = values + j * row_bytes
-                one = load_values(row, d, value_scale(row, d // 32))
-                sum_1 = add_1(sum_1, (one,), probabilities + 4 * j)
-            save_1(out + 4 * d, sum_1)
-
-    return add_values
+def _positions_seen(state, token):
+    return load_i64(argument(state, POSITIONS) + 8 * token) + 1
 
 
 @inline
-def _softmax_chunk(scores, out, head_dim, limit, position, count, row_state):
-    """A row's scores of a chunk to probabilities in place; its out is scaled to the new largest score.
+def _slot_of(state, token):
+    """Where a token's partial results begin; -1: it has none."""
+    return load_i64(argument(state, ATTENTION_SLOTS) + 8 * token)
 
-    limit: positions that the row sees. row_state: its largest score and the sum of probabilities so far.
+
+def attend(row_count: str, key_size: str, value_size: str, cache_type: str, values_place: str) -> Any:
+    """Kernel: an item's attention, in groups of `row_count` rows.
+
+    values_place: `apart`, or `in_keys` where a value is the beginning of its key. Takes `Attend`.
     """
-    largest = splat_f32x16(NOTHING)
-    for b in range(0, count, 16):
-        block = nan_unless_finite(load_f32x16(scores + 4 * b))
-        block = keep_lanes(block, limit - position - b, splat_f32x16(NOTHING))
-        store(scores + 4 * b, block)
-        largest = maximum(largest, block)
-    before = load_f32(row_state)
-    now = max(before, max_lane(largest))
-    total = zero_f32x16()
-    for b in range(0, count, 16):
-        p = exp(load_f32x16(scores + 4 * b) - splat_f32x16(now))
-        p = keep_lanes(p, limit - position - b, zero_f32x16())
-        total = total + p
-        store(scores + 4 * b, p)
-    factor = exp(splat_f32x16(before - now))
-    store_f32(row_state, now)
-    store_f32(row_state + 4, load_f32(row_state + 4) * first_lane(factor) + sum_lanes(total))
-    if now > before:
-        for d in range(0, head_dim, 16):
-            store(out + 4 * d, load_f32x16(out + 4 * d) * factor)
-
-
-def attend(row_count: str, head_size: str, cache_type: str) -> Any:
-    """Kernel: attention of a batch, in groups of `row_count` rows.
-
-    Arguments: state, q (float32 (n, n_heads * head_dim), scaled), out (float32, the same shape),
-    n_heads, n_kv_heads, number of this layer in the cache, bytes of a position there, partial results
-    (float32 (splits, FEW * n_heads, head_dim + 2)), scratch, scratch bytes of a thread.
-    """
-    rows, head_dim = int(row_count), int(head_size)
-    score_32 = _make_scores(rows, head_dim, cache_type)
-    add_values = _make_values(rows, head_dim, cache_type)
-    # Of each group in scratch: queries, out, and each row's state, all [row][...].
-    out_at, state_at = 4 * rows * head_dim, 8 * rows * head_dim
-    group_bytes = state_at + 16 * rows
-    row_bytes = 4 * head_dim
+    rows, key_dim, value_dim = int(row_count), int(key_size), int(value_size)
+    in_keys = values_place == "in_keys"
+    n_groups_most = groups_of_item(in_keys)
+    key_bytes = row_bytes(cache_type, key_dim)
+    value_bytes = key_bytes if in_keys else row_bytes(cache_type, value_dim)
+    values_at = 0 if in_keys else PAGE * key_bytes
+    # Keys in rows are turned to float32 first.
+    score_32 = make_scores(rows, key_dim, "F32" if in_keys else cache_type)
+    block_bytes = 64 * key_dim if in_keys else 16 * key_bytes
+    turn = make_turn(key_dim, cache_type)
+    add_values = make_add_values(rows, value_dim, key_dim if in_keys else value_dim, cache_type)
+    # Of each group in scratch: queries, out of the part, out so far, each [row][...], and of each row the
+    # softmax of the part, the softmax so far and the positions it sees.
+    query_bytes, out_bytes = 4 * key_dim, 4 * value_dim
+    part_at = rows * query_bytes
+    out_at = part_at + rows * out_bytes
+    state_at = out_at + rows * out_bytes
+    group_bytes = state_at + 32 * rows
+    so_far, seen = 8, 16
+    scores_at = n_groups_most * group_bytes
+    turned_at = scores_at + 4 * rows * CHUNK
 
     @inline
-    def row_of(args, array, kv_head, flat):
-        """Address of query row `flat` of a kv head in an array of the shape of q."""
-        n_heads, n_kv_heads = argument(args, Attend.N_HEADS), argument(args, Attend.N_KV_HEADS)
-        heads = n_heads // n_kv_heads
-        return array + row_bytes * (flat // heads * n_heads + kv_head * heads + flat % heads)
-
-    @inline
-    def begin_group(args, kv_head, first, n_flat, group):
-        """Bring a group's queries together; rows past the last repeat it."""
-        for i in range(rows):
-            source = row_of(args, argument(args, Attend.Q), kv_head, min(first + i, n_flat - 1))
-            for d in range(0, row_bytes, 64):
-                store(group + row_bytes * i + d, load_f32x16(source + d))
-                store(group + out_at + row_bytes * i + d, zero_f32x16())
-            store_f32(group + state_at + 16 * i, NOTHING)
-            store_f32(group + state_at + 16 * i + 4, 0.0)
-
-    @inline
-    def one_chunk(args, group, scores, keys, values, first, n_flat, position, count):
-        size = argument(args, Attend.POSITION_BYTES)
-        heads = argument(args, Attend.N_HEADS) // argument(args, Attend.N_KV_HEADS)
-        n_past = argument(argument(args, STATE), N_PAST)
-        for b in range(0, count, 32):
-            block = keys + size * (position + b)
-            score_32(group, block, block + 16 * size, scores + 4 * b)
-        for i in range(rows):
-            limit = n_past + min(first + i, n_flat - 1) // heads + 1
-            out, row_state = group + out_at + row_bytes * i, group + state_at + 16 * i
-            _softmax_chunk(scores + 4 * CHUNK * i, out, head_dim, limit, position, count, row_state)
-        add_values(values + size * position, size, scores, count, group + out_at)
-
-    @inline
-    def end_group(args, kv_head, first, n_flat, split, splits, group):
+    def row_number(args, kv_head, row):
+        """Number of a kv head's query row among those of all heads."""
         n_heads = argument(args, Attend.N_HEADS)
-        for i in range(min(rows, n_flat - first)):
-            out, row_state = group + out_at + row_bytes * i, group + state_at + 16 * i
-            if splits == 1:
-                row = row_of(args, argument(args, Attend.OUT), kv_head, first + i)
-                factor = splat_f32x16(1 / load_f32(row_state + 4))
-            else:
-                number = (row_of(args, 0, kv_head, first + i)) // row_bytes
-                row = argument(args, Attend.PARTIAL) + (row_bytes + 8) * (split * FEW * n_heads + number) + 8
-                store_f32(row - 8, load_f32(row_state))
-                store_f32(row - 4, load_f32(row_state + 4))
-                factor = splat_f32x16(1.0)
-            for d in range(0, row_bytes, 64):
-                store(row + d, load_f32x16(out + d) * factor)
+        heads = n_heads // argument(args, Attend.N_KV_HEADS)
+        return row // heads * n_heads + kv_head * heads + row % heads
 
     @inline
-    def last_position(args, first, n_flat):
-        """Positions that a group's last row sees."""
-        heads = argument(args, Attend.N_HEADS) // argument(args, Attend.N_KV_HEADS)
-        return argument(argument(args, STATE), N_PAST) + (min(first + rows, n_flat) - 1) // heads + 1
-
-    @inline
-    def one_unit(args, kv_head, first_group, n_groups, n_flat, split, splits, scratch):
+    def begin_group(args, kv_head, first, last, group):
+        """Bring a group's queries together."""
         state = argument(args, STATE)
-        head = (
-            argument(state, CAPACITY)
-            * argument(args, Attend.POSITION_BYTES)
-            * (argument(args, Attend.CACHE_LAYER) * argument(args, Attend.N_KV_HEADS) + kv_head)
+        heads = argument(args, Attend.N_HEADS) // argument(args, Attend.N_KV_HEADS)
+        for i in range(rows):
+            row = min(first + i, last - 1)
+            source = argument(args, Attend.Q) + query_bytes * row_number(args, kv_head, row)
+            for d in range(0, query_bytes, 64):
+                store(group + query_bytes * i + d, load_f32x16(source + d))
+            store_i64(group + state_at + 32 * i + seen, _positions_seen(state, row // heads))
+
+    @inline
+    def seen_by(group, i):
+        return load_i64(group + state_at + 32 * i + seen)
+
+    @inline
+    def page_at(args, table, kv_head, position):
+        """Where the keys of a kv head begin in a position's page."""
+        return (
+            load_i64(table + 8 * (position // PAGE))
+            + argument(args, Attend.LAYER_AT)
+            + argument(args, Attend.HEAD_BYTES) * kv_head
         )
-        keys, values = argument(state, KEYS) + head, argument(state, VALUES) + head
-        scores = scratch + RUN * group_bytes
+
+    @inline
+    def score_chunk(args, table, kv_head, position, count, group, scratch):
+        scores = scratch + scores_at
+        for b in range(0, count, 32):
+            if in_keys:
+                block = scratch + turned_at + b // 16 * block_bytes
+            else:
+                place = (position + b) % PAGE
+                block = page_at(args, table, kv_head, position + b) + place // 16 * block_bytes
+            score_32(group, block, block + block_bytes, scores + 4 * b)
+
+    @inline
+    def one_chunk(args, table, kv_head, position, count, group, scratch):
+        scores = scratch + scores_at
+        score_chunk(args, table, kv_head, position, count, group, scratch)
+        for i in range(rows):
+            n_seen = seen_by(group, i) - position
+            out, row_state = group + part_at + out_bytes * i, group + state_at + 32 * i
+            add_chunk(scores + 4 * CHUNK * i, out, value_dim, n_seen, count, row_state)
+        for b in range(0, count, SPAN):
+            values = page_at(args, table, kv_head, position + b) + values_at
+            values += (position + b) % PAGE * value_bytes
+            add_values(values, value_bytes, scores + 4 * b, min(SPAN, count - b), group + part_at)
+
+    @inline
+    def turn_chunk(args, table, kv_head, position, count, scratch):
+        """Keys in rows to blocks of 16, two at a time."""
+        for b in range(0, (count + 31) // 32 * 32, 16):
+            keys = page_at(args, table, kv_head, position + b) + (position + b) % PAGE * key_bytes
+            turn(keys, key_bytes, scratch + turned_at + b // 16 * block_bytes)
+
+    @inline
+    def end_part(args, kv_head, first, last, part, begin, group):
+        """A part's results to where they are wanted, of the rows that see some of it."""
+        state = argument(args, STATE)
+        heads = argument(args, Attend.N_HEADS) // argument(args, Attend.N_KV_HEADS)
+        for i in range(min(rows, last - first)):
+            if seen_by(group, i) > begin:
+                out, row_state = group + part_at + out_bytes * i, group + state_at + 32 * i
+                slot = _slot_of(state, (first + i) // heads)
+                if slot >= 0:
+                    # Slots of neighbouring tokens are apart; within one lie the heads of one token.
+                    head = kv_head * heads + (first + i) % heads
+                    number = (slot + part) * argument(args, Attend.N_HEADS) + head
+                    partial = argument(args, Attend.PARTIAL) + (out_bytes + 8) * number
+                    copy_part(out, row_state, partial + 8, partial, value_dim)
+                elif part == 0:
+                    copy_part(out, row_state, group + out_at + out_bytes * i, row_state + so_far, value_dim)
+                else:
+                    merge_part(out, row_state, group + out_at + out_bytes * i, row_state + so_far, value_dim)
+
+    @inline
+    def end_group(args, kv_head, first, last, group):
+        for i in range(min(rows, last - first)):
+            out = argument(args, Attend.OUT) + out_bytes * row_number(args, kv_head, first + i)
+            row_state = group + state_at + 32 * i + so_far
+            divided(group + out_at + out_bytes * i, row_state, out, value_dim)
+
+    @inline
+    def one_part(args, table, kv_head, first, last, begin, end, scratch):
+        """All chunks of a part from `begin` to `end`."""
+        n_groups = (last - first + rows - 1) // rows
         for g in range(n_groups):
-            begin_group(args, kv_head, (first_group + g) * rows, n_flat, scratch + g * group_bytes)
-        end = last_position(args, (first_group + n_groups - 1) * rows, n_flat)
-        blocks = (end + 31) // 32
-        begin = blocks * split // splits * 32
-        end = min(end, blocks * (split + 1) // splits * 32)
+            group = scratch + g * group_bytes
+            for i in range(rows):
+                begin_part(group + part_at + out_bytes * i, value_dim, group + state_at + 32 * i)
         for position in range(begin, end, CHUNK):
+            if in_keys:
+                turn_chunk(args, table, kv_head, position, min(CHUNK, end - position), scratch)
             for g in range(n_groups):
-                first = (first_group + g) * rows
-                count = min(CHUNK, min(end, last_position(args, first, n_flat)) - position)
+                group = scratch + g * group_bytes
+                count = min(CHUNK, min(end, seen_by(group, rows - 1)) - position)
                 if count > 0:
-                    group = scratch + g * group_bytes
-                    one_chunk(args, group, scores, keys, values, first, n_flat, position, count)
+                    one_chunk(args, table, kv_head, position, count, group, scratch)
+
+    @inline
+    def one_unit(args, item, kv_head, scratch):
+        state = argument(args, STATE)
+        heads = argument(args, Attend.N_HEADS) // argument(args, Attend.N_KV_HEADS)
+        first, last = argument(item, WorkItem.FIRST_ROW), argument(item, WorkItem.LAST_ROW)
+        token, last_token = first // heads, (last - 1) // heads
+        table = load_i64(argument(state, PAGE_TABLES) + 8 * token)
+        n_positions = _positions_seen(state, last_token)
+        size = part_positions(n_positions)
+        n_groups = (last - first + rows - 1) // rows
         for g in range(n_groups):
-            first = (first_group + g) * rows
-            end_group(args, kv_head, first, n_flat, split, splits, scratch + g * group_bytes)
+            begin_group(args, kv_head, first + g * rows, last, scratch + g * group_bytes)
+        for part in range(argument(item, WorkItem.FIRST_PART), argument(item, WorkItem.LAST_PART)):
+            begin, end = part * size, min((part + 1) * size, n_positions)
+            one_part(args, table, kv_head, first, last, begin, end, scratch)
+            for g in range(n_groups):
+                end_part(args, kv_head, first + g * rows, last, part, begin, scratch + g * group_bytes)
+        if _slot_of(state, token) < 0:
+            for g in range(n_groups):
+                end_group(args, kv_head, first + g * rows, last, scratch + g * group_bytes)
 
     def kernel(args, thread, threads):
         state, n_kv_heads = argument(args, STATE), argument(args, Attend.N_KV_HEADS)
         scratch = argument(args, Attend.SCRATCH) + thread * argument(args, Attend.SCRATCH_BYTES)
-        n, n_past = argument(state, N_TOKENS), argument(state, N_PAST)
-        heads = argument(args, Attend.N_HEADS) // n_kv_heads
-        n_flat = n * heads
-        n_groups = (n_flat + rows - 1) // rows
-        splits = count_splits(n, heads, n_kv_heads, rows, n_past + n, threads)
-        run = groups_of_run(n, heads, rows)
-        runs = (n_groups + run - 1) // run
-        for unit in range(thread, runs * n_kv_heads * splits, threads):
-            split, first_group = unit % splits, unit // splits % runs * run
-            kv_head = unit // splits // runs
-            count = min(run, n_groups - first_group)
-            one_unit(args, kv_head, first_group, count, n_flat, split, splits, scratch)
+        work = argument(state, ATTENTION_WORK)
+        n_units = argument(state, N_ATTENTION_WORK) * n_kv_heads
+        unit = take_one(args)
+        while unit < n_units:
+            item = work + ITEM_BYTES * (unit // n_kv_heads)
+            one_unit(args, item, unit % n_kv_heads, scratch)
+            unit = take_one(args)
 
     return kernel
 
 
 def finish(args, thread, threads):
-    """Bring split results together and prepare the attention's output for the next product.
+    """Bring partial results together and prepare the attention's output for the next product.
 
-    Arguments: state, activation (its rows are the output), n_heads, n_kv_heads, head_dim, partial
-    results, rows of a group, heads that make whole blocks of 32 columns.
+    Takes `Finish`. Parts are merged in order, into the first one's place.
     """
     state, activation = argument(args, STATE), argument(args, Finish.ACTIVATION)
-    n_heads, n_kv_heads, head_dim = (
+    n_heads, value_dim, per_unit = (
         argument(args, Finish.N_HEADS),
-        argument(args, Finish.N_KV_HEADS),
-        argument(args, Finish.HEAD_DIM),
-    )
-    n, rows, per_unit = (
-        argument(state, N_TOKENS),
-        argument(args, Finish.GROUP_ROWS),
+        argument(args, Finish.VALUE_DIM),
         argument(args, Finish.HEADS_IN_BLOCKS),
     )
-    n_positions = argument(state, N_PAST) + n
-    splits = count_splits(n, n_heads // n_kv_heads, n_kv_heads, rows, n_positions, threads)
+    n = argument(state, N_TOKENS)
     units = (n_heads + per_unit - 1) // per_unit
     for unit in range(units * n * thread // threads, units * n * (thread + 1) // threads):
         t, first = unit // units, unit % units * per_unit
         last = min(first + per_unit, n_heads)
-        if splits > 1:
-            for head in range(t * n_heads + first, t * n_heads + last):
-                _join(args, head, splits, argument(activation, ACTIVATION_ROWS) + 4 * head_dim * head)
+        slot = _slot_of(state, t)
+        if slot >= 0:
+            rows = argument(activation, ACTIVATION_ROWS)
+            for head in range(first, last):
+                _merge(
+                    args, slot, head, _positions_seen(state, t), rows + 4 * value_dim * (t * n_heads + head)
+                )
         tile = t // TILE if n > 1 else -1
-        prepare(activation, t, tile, t % TILE, first * head_dim, last * head_dim)
+        prepare(activation, t, tile, t % TILE, first * value_dim, last * value_dim)
 
 
 @inline
-def _join(args, row, splits, out):
-    """The parts of one query row (token * n_heads + head)."""
-    n_heads, head_dim, partial = (
-        argument(args, Finish.N_HEADS),
-        argument(args, Finish.HEAD_DIM),
-        argument(args, Finish.PARTIAL),
-    )
-    size = 4 * (head_dim + 2)
-    largest = NOTHING
-    for s in range(splits):
-        largest = max(largest, load_f32(partial + size * (s * FEW * n_heads + row)))
-    total = 0.0
-    for d in range(0, head_dim, 16):
-        store(out + 4 * d, zero_f32x16())
-    for s in range(splits):
-        part = partial + size * (s * FEW * n_heads + row)
-        factor = first_lane(exp(splat_f32x16(load_f32(part) - largest)))
-        total += factor * load_f32(part + 4)
-        for d in range(0, head_dim, 16):
-            at = out + 4 * d
-            store(at, fma(load_f32x16(part + 8 + 4 * d), splat_f32x16(factor), load_f32x16(at)))
-    for d in range(0, head_dim, 16):
-        store(out + 4 * d, load_f32x16(out + 4 * d) * splat_f32x16(1 / total))
+def _merge(args, slot, head, n_positions, out):
+    """The parts of one query row."""
+    n_heads, value_dim = argument(args, Finish.N_HEADS), argument(args, Finish.VALUE_DIM)
+    size = part_positions(n_positions)
+    slot_bytes = 4 * n_heads * (value_dim + 2)
+    whole = argument(args, Finish.PARTIAL) + slot * slot_bytes + 4 * head * (value_dim + 2)
+    part = whole
+    for _ in range(1, (n_positions + size - 1) // size):
+        part += slot_bytes
+        merge_part(part + 8, part, whole + 8, whole, value_dim)
+    divided(whole + 8, whole, out, value_dim)

@@ -6,44 +6,38 @@ import math
 
 import numpy as np
 
-from ...arrays import address_of, aligned_zeros
-from ...gemm.sizes import ATTENTION_CHUNK, ATTENTION_RUN, FEW
-from ...jit import isa
+from ...arrays import address_of
 from ...threads.tape import Scratch, ScratchBytes, Tape
 from ..operands import Activation
 from .arguments import Attend, Finish
-from .cache_layout import position_bytes
+from .cache_layout import CacheShape
+from .plan import AttentionPlanner
+from .work_list import CHUNK, groups_of_item
 
 
-def attend(
-    tape: Tape,
-    q: np.ndarray,
-    out: Activation,
-    *,
-    n_heads: int,
-    n_kv_heads: int,
-    head_dim: int,
-    cache_layer: int,
-    cache_type: str = "F16",
-) -> None:
-    """out = softmax(q k^T) v over the KV cache; query head j reads kv head j // (heads / kv heads)."""
-    heads = n_heads // n_kv_heads
-    # The largest groups of query rows with the fewest repeated ones.
-    rows = min(isa.current().attention_rows, key=lambda size: (-(-heads // size) * size, -size))
-    partial = aligned_zeros(tape.n_threads * FEW * n_heads * (head_dim + 2) * 4)
-    tape.keep(partial)
-    group_bytes = 4 * rows * (2 * head_dim + 4)
-    tape.reserve_scratch(ATTENTION_RUN * group_bytes + 4 * rows * ATTENTION_CHUNK + 64)
+def attend(tape: Tape, q: np.ndarray, out: Activation, planner: AttentionPlanner, layer: int) -> None:
+    """out = softmax(q k^T) v over a layer of the KV cache.
+
+    q: float32 (n_tokens, n_heads * key_dim), scaled. out: (n_tokens, n_heads * value_dim). Query head j reads
+    kv head j // (n_heads / n_kv_heads). The tape's state must hold a plan of `planner`.
+    """
+    shape, n_heads, rows = planner.shape, planner.n_heads, planner.group_rows
+    group_bytes = 4 * rows * (shape.key_dim + 2 * shape.value_dim + 8)
+    turned_bytes = 4 * CHUNK * shape.key_dim if shape.values_in_keys else 0
+    tape.reserve_scratch(
+        groups_of_item(shape.values_in_keys) * group_bytes + 4 * rows * CHUNK + turned_bytes + 64
+    )
+    place = "in_keys" if shape.values_in_keys else "apart"
     tape.add(
-        f"ops.attention.kernel.attend:{rows}:{head_dim}:{cache_type}",
+        f"ops.attention.kernel.attend:{rows}:{shape.key_dim}:{shape.value_dim}:{shape.type}:{place}",
         Attend,
         q=address_of(q),
         out=address_of(out.rows),
         n_heads=n_heads,
-        n_kv_heads=n_kv_heads,
-        cache_layer=cache_layer,
-        position_bytes=position_bytes(cache_type, head_dim),
-        partial=address_of(partial),
+        n_kv_heads=shape.n_kv_heads,
+        layer_at=shape.keys_at(layer, 0),
+        head_bytes=shape.head_bytes,
+        partial=address_of(planner.partial),
         scratch=Scratch,
         scratch_bytes=ScratchBytes,
     )
@@ -52,9 +46,14 @@ def attend(
         Finish,
         activation=out.address,
         n_heads=n_heads,
-        n_kv_heads=n_kv_heads,
-        head_dim=head_dim,
-        partial=address_of(partial),
-        group_rows=rows,
-        heads_in_blocks=32 // math.gcd(head_dim, 32),
+        value_dim=shape.value_dim,
+        partial=address_of(planner.partial),
+        heads_in_blocks=32 // math.gcd(shape.value_dim, 32),
     )
+
+
+def attention_planner(tape: Tape, shape: CacheShape, n_heads: int) -> AttentionPlanner:
+    """A planner for a tape."""
+    planner = AttentionPlanner(shape, n_heads, tape.n_threads)
+    tape.keep(planner.partial)
+    return planner

@@ -10,18 +10,22 @@ from ...threads.argument_record import ArgumentRecord
 class RotateAndStore(ArgumentRecord):
     """Norm, rotate and scale queries in place; norm and rotate keys, store keys and values."""
 
-    Q = auto()  # float32 (n, n_heads * head_dim)
-    K = auto()  # float32 (n, n_kv_heads * head_dim)
-    V = auto()  # the same
+    Q = auto()  # float32 (n, n_heads * key_dim)
+    K = auto()  # float32 (n, n_kv_heads * key_dim)
+    V = auto()  # float32 (n, n_kv_heads * value_dim)
     N_HEADS = auto()
     N_KV_HEADS = auto()
-    HEAD_DIM = auto()
-    N_ROTATED = auto()  # dimensions of a head
+    KEY_DIM = auto()
+    VALUE_DIM = auto()
+    ROTATED_FROM = auto()  # the first dimension of a head that is rotated
+    N_ROTATED = auto()  # dimensions of a head from there on
     INTERLEAVED = auto()  # 1: pairs are neighbours
     COSINES = auto()  # float32 (n, n_rotated / 2)
     SINES = auto()
-    Q_NORM = auto()  # float32 (head_dim,), or 0
+    Q_NORM = auto()  # float32 (key_dim,), or 0
     K_NORM = auto()
     EPSILON = auto()  # float
-    CACHE_LAYER = auto()
-    POSITION_BYTES = auto()  # of a kv head's key, or value
+    SCALE = auto()  # float: of queries
+    LAYER_AT = auto()  # bytes from a page's begin to the keys of this layer's first kv head
+    HEAD_BYTES = auto()  # from a kv head's keys to the next one's
+    VALUES_AT = auto()  # from a kv head's keys to its values

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from ...simd.addresses import argument, float_argument, inline, load_f32, store_f32
+from ...simd.addresses import argument, float_argument, inline, load_f32, load_i64, store_f32
 from ...simd.mathematics import nan_unless_finite
 from ...simd.vectors import load_f32x16, splat_f32x16, store
 from ...threads.argument_record import STATE
-from ..attention.kv_cache import make_stores
-from ..batch_state import CAPACITY, KEYS, N_PAST, N_TOKENS, VALUES
+from ..attention.cache_layout import POSITIONS_PER_PAGE as PAGE
+from ..attention.rows import make_store_key, make_store_row
+from ..batch_state import N_TOKENS, PAGE_TABLES, POSITIONS
 from ..norm.kernel import inverse_rms, scale_row
 from .arguments import RotateAndStore
 
@@ -35,68 +35,68 @@ def _rotate(head, cosines, sines, n_rotated, interleaved):
         store_f32(b, y * c + x * s)
 
 
-def rotate_and_store(cache_type: str) -> Any:
+def rotate_and_store(cache_type: str, values_place: str) -> Any:
     """Kernel: norm, rotate and scale queries in place; norm and rotate keys, store keys and values.
 
-    Arguments: state, q, k, v (float32 (n, heads * head_dim)), n_heads, n_kv_heads, head_dim, rotated
-    dimensions, interleaved (0 or 1), cosines, sines (float32 (n, rotated / 2)), q norm weight, k norm
-    weight (0: none), epsilon (float), number of this layer in the cache, bytes of a position there.
+    values_place: `apart`, or `in_keys` where only keys are stored. Takes `RotateAndStore`.
     """
-    store_key, store_value = make_stores(cache_type)
+    in_keys = values_place == "in_keys"
+    store_key = make_store_row(cache_type) if in_keys else make_store_key(cache_type)
+    store_value = make_store_row(cache_type)
 
     @inline
-    def head_of_cache(args, cache, kv_head):
-        """Address of a kv head's part of a cache."""
-        number = (
-            argument(args, RotateAndStore.CACHE_LAYER) * argument(args, RotateAndStore.N_KV_HEADS) + kv_head
-        )
-        return cache + number * argument(args, RotateAndStore.POSITION_BYTES) * argument(
-            argument(args, STATE), CAPACITY
-        )
+    def cached_head(args, t, kv_head):
+        """Where the keys of a kv head begin in the page of a token, and its place there."""
+        state = argument(args, STATE)
+        position = load_i64(argument(state, POSITIONS) + 8 * t)
+        page = load_i64(load_i64(argument(state, PAGE_TABLES) + 8 * t) + 8 * (position // PAGE))
+        at = argument(args, RotateAndStore.LAYER_AT) + kv_head * argument(args, RotateAndStore.HEAD_BYTES)
+        return page + at, position % PAGE
 
     def kernel(args, thread, threads):
-        state = argument(args, STATE)
-        n, n_past = argument(state, N_TOKENS), argument(state, N_PAST)
-        n_heads, n_kv_heads, head_dim = (
+        n = argument(argument(args, STATE), N_TOKENS)
+        n_heads, n_kv_heads = (
             argument(args, RotateAndStore.N_HEADS),
             argument(args, RotateAndStore.N_KV_HEADS),
-            argument(args, RotateAndStore.HEAD_DIM),
         )
-        units = (n_heads + 2 * n_kv_heads) * n
+        key_dim, value_dim = argument(args, RotateAndStore.KEY_DIM), argument(args, RotateAndStore.VALUE_DIM)
+        units = (n_heads + (1 if in_keys else 2) * n_kv_heads) * n
         for unit in range(units * thread // threads, units * (thread + 1) // threads):
             head, t = unit // n, unit % n
             if head < n_heads:
-                row = argument(args, RotateAndStore.Q) + 4 * head_dim * (t * n_heads + head)
+                row = argument(args, RotateAndStore.Q) + 4 * key_dim * (t * n_heads + head)
                 _norm_and_rotate(args, row, t, argument(args, RotateAndStore.Q_NORM))
-                _scale(row, head_dim, 1 / math.sqrt(head_dim))
+                _scale(row, key_dim, float_argument(args, RotateAndStore.SCALE))
             elif head < n_heads + n_kv_heads:
                 kv_head = head - n_heads
-                row = argument(args, RotateAndStore.K) + 4 * head_dim * (t * n_kv_heads + kv_head)
+                row = argument(args, RotateAndStore.K) + 4 * key_dim * (t * n_kv_heads + kv_head)
                 _norm_and_rotate(args, row, t, argument(args, RotateAndStore.K_NORM))
-                store_key(row, head_of_cache(args, argument(state, KEYS), kv_head), n_past + t, head_dim)
+                keys, place = cached_head(args, t, kv_head)
+                store_key(row, keys, place, key_dim)
             else:
                 kv_head = head - n_heads - n_kv_heads
-                row = argument(args, RotateAndStore.V) + 4 * head_dim * (t * n_kv_heads + kv_head)
-                store_value(row, head_of_cache(args, argument(state, VALUES), kv_head), n_past + t, head_dim)
+                row = argument(args, RotateAndStore.V) + 4 * value_dim * (t * n_kv_heads + kv_head)
+                keys, place = cached_head(args, t, kv_head)
+                store_value(row, keys + argument(args, RotateAndStore.VALUES_AT), place, value_dim)
 
     return kernel
 
 
 @inline
 def _norm_and_rotate(args, row, t, weight):
-    head_dim, n_rotated = argument(args, RotateAndStore.HEAD_DIM), argument(args, RotateAndStore.N_ROTATED)
+    key_dim, n_rotated = argument(args, RotateAndStore.KEY_DIM), argument(args, RotateAndStore.N_ROTATED)
     if weight:
         scale_row(
             row,
             weight,
-            inverse_rms(row, head_dim, float_argument(args, RotateAndStore.EPSILON)),
+            inverse_rms(row, key_dim, float_argument(args, RotateAndStore.EPSILON)),
             row,
             0,
-            head_dim,
+            key_dim,
         )
     offset = 4 * (n_rotated // 2) * t
     _rotate(
-        row,
+        row + 4 * argument(args, RotateAndStore.ROTATED_FROM),
         argument(args, RotateAndStore.COSINES) + offset,
         argument(args, RotateAndStore.SINES) + offset,
         n_rotated,

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...arrays import address_of
 from ...threads.tape import Tape
-from ..attention.cache_layout import position_bytes
+from ..attention.cache_layout import CacheShape
 from .arguments import RotateAndStore
 
 
@@ -14,32 +14,39 @@ def rotate_and_store(
     tape: Tape,
     q: np.ndarray,
     k: np.ndarray,
-    v: np.ndarray,
+    v: np.ndarray | None,
     *,
     n_heads: int,
-    n_kv_heads: int,
-    head_dim: int,
+    shape: CacheShape,
+    layer: int,
     n_rotated: int,
+    rotated_from: int = 0,
     interleaved: bool,
     cosines: np.ndarray,
     sines: np.ndarray,
     q_norm: np.ndarray | None,
     k_norm: np.ndarray | None,
     epsilon: float,
-    cache_layer: int,
-    cache_type: str = "F16",
+    scale: float,
 ) -> None:
-    """Norm (where there are weights) and rotate q and k, scale q, store k and v in the KV cache."""
+    """Norm (where there are weights) and rotate q and k, scale q, store k and v in a layer of the KV cache.
+
+    q, k: float32 (n_tokens, heads * key_dim). v: (n_tokens, n_kv_heads * value_dim), None where the cache has
+    values in keys. Dimensions `rotated_from` to `rotated_from + n_rotated` of a head are rotated.
+    """
+    assert (v is None) == shape.values_in_keys
     tape.keep((cosines, sines, q_norm, k_norm))
     tape.add(
-        f"ops.rope.kernel.rotate_and_store:{cache_type}",
+        f"ops.rope.kernel.rotate_and_store:{shape.type}:{'in_keys' if shape.values_in_keys else 'apart'}",
         RotateAndStore,
         q=address_of(q),
         k=address_of(k),
-        v=address_of(v),
+        v=0 if v is None else address_of(v),
         n_heads=n_heads,
-        n_kv_heads=n_kv_heads,
-        head_dim=head_dim,
+        n_kv_heads=shape.n_kv_heads,
+        key_dim=shape.key_dim,
+        value_dim=shape.value_dim,
+        rotated_from=rotated_from,
         n_rotated=n_rotated,
         interleaved=int(interleaved),
         cosines=address_of(cosines),
@@ -47,6 +54,8 @@ def rotate_and_store(
         q_norm=0 if q_norm is None else address_of(q_norm),
         k_norm=0 if k_norm is None else address_of(k_norm),
         epsilon=float(epsilon),
-        cache_layer=cache_layer,
-        position_bytes=position_bytes(cache_type, head_dim),
+        scale=float(scale),
+        layer_at=shape.keys_at(layer, 0),
+        head_bytes=shape.head_bytes,
+        values_at=shape.values_at(0, 0),
     )

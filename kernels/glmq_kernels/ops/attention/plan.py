@@ -1,0 +1,146 @@
+"""Plans the work of attention for one run: which items there are, and in what order threads take them.
+
+Long sequences are cut by position, but only where there would be too few items to keep all threads busy.
+Then partial results are kept, of at most `PARTIAL_SLOTS` tokens and parts.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from ...arrays import address_of, aligned_zeros, copy_of, zeros
+from ...jit import isa
+from ..batch_state import ATTENTION_SLOTS, ATTENTION_WORK, N_ATTENTION_WORK
+from .cache_layout import CacheShape
+from .work_list import (
+    MOST_PARTS,
+    PARTIAL_SLOTS,
+    SMALLEST_PART,
+    WorkItem,
+    groups_of_item,
+    part_positions,
+)
+
+SMALL = 8
+"""Threads keep busy to the end without more ado where no unit is more than this part of a thread's share."""
+CUT = 4
+"""Otherwise units are cut until they are no more than this part of it."""
+
+
+class Segment(NamedTuple):
+    """Tokens of one sequence whose positions follow each other and have parts of one size.
+
+    first: the first one's place in the run. position: its position.
+    """
+
+    first: int
+    n_tokens: int
+    position: int
+
+
+class Whole(NamedTuple):
+    """An item before it is cut: its cost in rows times positions, rows, and parts that its last row sees."""
+
+    cost: int
+    first_row: int
+    last_row: int
+    n_parts: int
+
+
+class AttentionPlanner:
+    """Plans runs of a tape whose layers all have the same heads, and holds what they share.
+
+    heads: query heads of a kv head. group_rows: query rows that kernels multiply at once. partial: memory of
+    partial results, float32 (PARTIAL_SLOTS, n_heads, 2 + value_dim) as bytes, which the system hands out as
+    it is first written. The last plan is kept, because the tape's state has only its addresses.
+    """
+
+    def __init__(self, shape: CacheShape, n_heads: int, n_threads: int) -> None:
+        self.shape, self.n_heads, self.n_threads = shape, n_heads, n_threads
+        self.heads = n_heads // shape.n_kv_heads
+        # The largest groups with the fewest repeated rows.
+        self.group_rows = min(
+            isa.current().attention_rows, key=lambda size: (-(-self.heads // size) * size, -size)
+        )
+        self.partial = aligned_zeros(PARTIAL_SLOTS * n_heads * (shape.value_dim + 2) * 4)
+        self._work = zeros((0, len(WorkItem)), np.int64)
+        self._slots = zeros(0, np.int64)
+
+    def plan(self, state: np.ndarray, positions: np.ndarray, page_tables: np.ndarray) -> None:
+        """Write the plan of a run into a tape's state.
+
+        positions, page_tables: int64 (n_tokens,), as in the state.
+        """
+        self._work, self._slots = self.work_list(segments(positions, page_tables))
+        state[ATTENTION_WORK], state[N_ATTENTION_WORK] = address_of(self._work), len(self._work)
+        state[ATTENTION_SLOTS] = address_of(self._slots)
+
+    def work_list(self, batch: list[Segment]) -> tuple[np.ndarray, np.ndarray]:
+        """Items, int64 (n, fields), the longest first, and int64 (n_tokens,): first slots, or -1."""
+        wholes = [self._wholes(segment) for segment in batch]
+        most = self._most_cost([item.cost for items in wholes for item in items])
+        slots: list[int] = []
+        n_slots = 0
+        found: list[tuple[int, int, int, int, int]] = []
+        for segment, items in zip(batch, wholes, strict=True):
+            longest = items[-1]
+            each, wanted = longest.n_parts, segment.n_tokens * longest.n_parts
+            if longest.cost > most and n_slots + wanted <= PARTIAL_SLOTS:
+                each = max(1, int(longest.n_parts * most / longest.cost))
+            if each < longest.n_parts:
+                slots += range(n_slots, n_slots + wanted, longest.n_parts)
+                n_slots += wanted
+            else:
+                slots += [-1] * segment.n_tokens
+            for cost, first, last, n_parts in items:
+                for part in range(0, n_parts, each):
+                    end = min(part + each, n_parts)
+                    found.append((cost * (end - part) // n_parts, first, last, part, end))
+        found.sort(reverse=True)
+        return copy_of([item[1:] for item in found], np.int64), copy_of(slots, np.int64)
+
+    def _wholes(self, segment: Segment) -> list[Whole]:
+        """The items of a segment, all parts in one: of as equal numbers of groups as can be."""
+        first_row, n_rows = segment.first * self.heads, segment.n_tokens * self.heads
+        n_groups = -(-n_rows // self.group_rows)
+        n_items = -(-n_groups // groups_of_item(self.shape.values_in_keys))
+        rows = -(-n_groups // n_items) * self.group_rows
+        size = part_positions(segment.position + segment.n_tokens)
+        found = []
+        for first in range(0, n_rows, rows):
+            last = min(first + rows, n_rows)
+            n_positions = segment.position + (last - 1) // self.heads + 1
+            cost = (last - first) * n_positions
+            found.append(Whole(cost, first_row + first, first_row + last, -(-n_positions // size)))
+        return found
+
+    def _most_cost(self, costs: list[int]) -> float:
+        """What a unit may cost before it is cut. A unit is an item of one kv head."""
+        n_kv_heads = self.shape.n_kv_heads
+        share, largest = sum(costs) * n_kv_heads / self.n_threads, max(costs)
+        comes_out_even = largest == min(costs) and len(costs) * n_kv_heads % self.n_threads == 0
+        return math.inf if comes_out_even or largest <= share / SMALL else share / CUT
+
+
+def segments(positions: np.ndarray, page_tables: np.ndarray) -> list[Segment]:
+    """The segments of a run, in its order."""
+    places, tables = positions.tolist(), page_tables.tolist()
+    found, first = [], 0
+    for t in range(1, len(places) + 1):
+        if (
+            t == len(places)
+            or tables[t] != tables[first]
+            or places[t] != places[t - 1] + 1
+            or (places[t] % (SMALLEST_PART * MOST_PARTS) == 0 and _parts_change(places[t]))
+        ):
+            found.append(Segment(first, t - first, places[first]))
+            first = t
+    return found
+
+
+def _parts_change(position: int) -> bool:
+    """Whether parts are longer for a position than for the one before."""
+    return bool(part_positions(position + 1) != part_positions(position))
