@@ -119,7 +119,7 @@ def writes_of(monkeypatch):
 def test_a_save_writes_only_pages_that_are_new(model, path, monkeypatch):
     session = evaluated(model, TEXT[:150])
     session.save(path)
-    page = session.cache.shape.n_bytes(32)
+    page = session.cache.shape.position_bytes * 32
     for get in (lambda: session, lambda: model.restore_session(path).session):
         going_on = get()
         going_on.evaluate([1, 2, 3])
