@@ -18,7 +18,8 @@ NEEDED = {
     "gemm.gemv.dot_rows:IQ2_XXS": {"sdot", "fmla"},
     "gemm.gemm.multiply:Q6_K": {"sdot", "fmla", "zip1"},
     "gemm.gemm.multiply:F16": {"fmla", "fcvtl"},
-    "ops.attention.kernel.attend:4:64:Q8_0": {"fmla", "scvtf"},
+    "ops.attention.kernel.attend:4:64:64:Q8_0:apart": {"fmla", "scvtf"},
+    "ops.attention.kernel.attend:4:64:32:F16:in_keys": {"fmla", "fcvtl"},
     "ops.norm.kernel.rms": {"fmla"},
 }
 """Instructions that each kernel must contain."""
