@@ -16,18 +16,15 @@ from typing import Protocol
 
 import numpy as np
 from glmq_kernels.arrays import ALIGNMENT, address_of, aligned_zeros, guards_pages
-from glmq_kernels.ops.attention.cache_layout import POSITIONS_PER_PAGE, CacheShape
+from glmq_kernels.ops.attention.cache_layout import CacheShape
 
-from ..errors import NoRoom
+from ..errors import OutOfPages
 from ..memory_plan import show_size
 
 CHUNK_BYTES = 4 << 20
 """Memory taken from the system at once, where a page is not larger than this."""
 
 HUGE_PAGE_BYTES = 2 << 20
-
-POSITIONS_PER_BLOCK = 16
-"""Keys of so many positions lie interleaved."""
 
 
 class Page:
@@ -129,7 +126,7 @@ class PagePool:
     def take(self) -> Page:
         """A page for one sequence; what is in it is not defined.
 
-        Raises NoRoom when all pages are used, or the system gives no memory.
+        Raises OutOfPages when all pages are used, or the system gives no memory.
         """
         page = self._free_page()
         page.n_users = 1
@@ -192,7 +189,7 @@ class PagePool:
             return page
         idle = self.prefix_cache.reclaim() if self.prefix_cache else None
         if idle is None:
-            raise NoRoom(f"{lack}; end other answers, or give the model more memory", setting="ram")
+            raise OutOfPages(f"{lack}; end other answers, or give the model more memory", setting="ram")
         idle.is_kept = False
         self.n_idle -= 1
         return idle
@@ -209,16 +206,6 @@ class PagePool:
             del self._open[chunk]
             chunk.free.clear()  # ends the circle of references, and so the memory
             self.n_taken -= chunk.n_pages
-
-
-def copy_positions(shape: CacheShape, source: Page, target: Page, n: int) -> None:
-    """Copy the first `n` positions of a page, of all layers, to another."""
-    n_keys = POSITIONS_PER_PAGE * shape.key_bytes
-    keys = -(-n // POSITIONS_PER_BLOCK) * POSITIONS_PER_BLOCK * shape.key_bytes
-    values = n * shape.value_bytes
-    old, new = (page.bytes.reshape(-1, shape.head_bytes) for page in (source, target))
-    new[:, :keys] = old[:, :keys]
-    new[:, n_keys : n_keys + values] = old[:, n_keys : n_keys + values]
 
 
 def _memory(n_bytes: int) -> np.ndarray:

@@ -6,11 +6,12 @@ import weakref
 from collections.abc import Sequence as Tokens
 
 import numpy as np
-from glmq_kernels.arrays import address_of, zeros
+from glmq_kernels.arrays import zeros
 from glmq_kernels.ops.attention.cache_layout import POSITIONS_PER_PAGE
 
-from ..errors import NoRoom
-from .page_pool import Page, PagePool, copy_positions
+from ..errors import ContextFull, OutOfPages
+from .page_copy import copy_positions
+from .page_pool import Page, PagePool
 from .prefix_tree import PrefixTree, common_prefix
 
 FIRST_TABLE = 8
@@ -42,9 +43,9 @@ class Sequence:
         return self._pages
 
     @property
-    def table_address(self) -> int:
-        """Where the page table is: int64, the address of each page. It may move when the sequence grows."""
-        return address_of(self._table)
+    def page_table(self) -> np.ndarray:
+        """Address of each page, int64; another array when the sequence has grown."""
+        return self._table
 
     def n_new_pages(self, n: int) -> int:
         """Pages of the pool that `reserve(n)` would take."""
@@ -55,12 +56,18 @@ class Sequence:
     def reserve(self, n: int) -> None:
         """Have room for `n` more tokens, in pages that nobody else reads.
 
-        Pages that nobody uses go from the prefix tree for it, if need be. Raises NoRoom, with nothing
-        changed, when there are too few.
+        Pages that nobody uses go from the prefix tree for it, if need be. Raises OutOfPages when there are too
+        few, and ContextFull when there would be even without other sequences; nothing is changed then.
         """
         with self._pool.lock:
             taken: list[Page] = []
             n_wanted = self._pool.shape.n_pages(len(self.tokens) + n)
+            if n_wanted > self._pool.max_pages:
+                raise ContextFull(
+                    f"{len(self.tokens) + n} tokens do not fit into the KV cache, which has memory for"
+                    f" {self._pool.max_pages * POSITIONS_PER_PAGE}; give the model more",
+                    setting="ram",
+                )
             try:
                 while len(self._pages) + len(taken) < n_wanted:
                     taken.append(self._pool.take())
@@ -176,12 +183,12 @@ class Sequence:
         shared = self._pages[self._n_full]
         try:
             own = self._pool.take()
-        except NoRoom:
+        except OutOfPages:
             if shared.n_users > 1:
                 raise
             self._tree.forget(shared)
             return
-        copy_positions(self._pool.shape, shared, own, n_filled)
+        copy_positions(self._pool.shape, shared.bytes, own.bytes, n_filled)
         self._replace(self._n_full, own)
 
     def _publish(self, partly: bool, exact: bool) -> None:

@@ -35,7 +35,7 @@ def evaluate(sequence, tokens, n_accepted=None):
 def assert_holds_its_tokens(sequence):
     """Every position of all layers is what was written for these tokens, as a kernel would read it."""
     expected = numbers_of(sequence.tokens)
-    table = np.ctypeslib.as_array(_int64s(sequence.table_address), (len(sequence.pages),))
+    table = sequence.page_table[: len(sequence.pages)]
     assert table.tolist() == [page.address for page in sequence.pages]
     for i, page in enumerate(sequence.pages):
         here = expected[i * P : (i + 1) * P]
@@ -53,9 +53,3 @@ def _parts(page):
         heads[:, :n_keys].reshape(SHAPE.n_layers, -1, SHAPE.key_dim, 16),
         heads[:, n_keys:].reshape(SHAPE.n_layers, P, -1),
     )
-
-
-def _int64s(address):
-    import ctypes
-
-    return ctypes.cast(address, ctypes.POINTER(ctypes.c_int64))

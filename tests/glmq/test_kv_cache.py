@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from glmq_kernels.ops.attention.cache_layout import CacheShape
 
-from glmq.errors import NoRoom
+from glmq.errors import ContextFull, OutOfPages
 from glmq.kv_cache import page_pool
+from glmq.kv_cache.page_copy import copy_positions
 from glmq.kv_cache.page_pool import PagePool
 from glmq.kv_cache.prefix_tree import PrefixTree, common_prefix
 from glmq.kv_cache.sequence import Sequence
@@ -68,11 +69,14 @@ def test_a_sequence_that_may_grow_takes_the_memory_of_what_it_holds():
 def test_the_memory_taken_never_exceeds_the_limit(monkeypatch, chunk):
     monkeypatch.setattr(page_pool, "CHUNK_BYTES", chunk)
     pool = PagePool(SHAPE, 10 * PAGE_BYTES + 5)
-    sequence = Sequence(PrefixTree(pool))
+    tree = PrefixTree(pool)
+    sequence = Sequence(tree)
     for n_pages in range(1, 11):
         sequence.reserve(n_pages * P)
         assert n_pages * PAGE_BYTES <= pool.n_bytes <= 10 * PAGE_BYTES
-    with pytest.raises(NoRoom, match="all .* of the KV cache are in use; end other answers"):
+    with pytest.raises(OutOfPages, match="all .* of the KV cache are in use; end other answers"):
+        Sequence(tree).reserve(1)
+    with pytest.raises(ContextFull, match="641 tokens do not fit into the KV cache, .* memory for 640; give"):
         sequence.reserve(10 * P + 1)
 
 
@@ -81,7 +85,7 @@ def test_a_system_that_gives_no_memory_is_told_in_words(pool, tree, monkeypatch)
         raise MemoryError
 
     monkeypatch.setattr(page_pool, "_memory", none_left)
-    with pytest.raises(NoRoom, match="the system gives no more memory for the KV cache"):
+    with pytest.raises(OutOfPages, match="the system gives no more memory for the KV cache"):
         Sequence(tree).reserve(1)
     assert (pool.n_used, pool.n_bytes) == (0, 0)
 
@@ -209,7 +213,7 @@ def test_what_is_used_does_not_go(tree):
     used = evaluated(tree, text(6 * P))
     evaluated(tree, text(4 * P, seed=1)).release()
     sequence = Sequence(tree)
-    with pytest.raises(NoRoom):
+    with pytest.raises(OutOfPages):
         evaluate(sequence, text(5 * P, seed=2))
     assert (sequence.pages, sequence.tokens) == ([], [])
     evaluate(sequence, text(4 * P, seed=2))
@@ -230,6 +234,38 @@ def test_the_list_of_what_may_go_stays_short(tree):
         sequence.adopt(text(3 * P))
         sequence.release()
     assert len(tree._idle) < 100
+
+
+# Copies
+
+
+@pytest.mark.parametrize("n", (0, 1, 15, 16, 17, 40, P))
+@pytest.mark.parametrize(
+    "shape",
+    [CacheShape(3, 2, key_dim=48, value_dim=40, type=type) for type in ("F16", "Q8_0", "F32")]
+    + [CacheShape(3, 1, key_dim=48, value_dim=40, type="Q8_0", values_in_keys=True)],
+)
+def test_the_first_positions_of_a_page_are_copied_and_nothing_else(shape, n):
+    """As `ops/attention/rows.py` draws it: keys in blocks of 16 positions, values in rows."""
+    chance = np.random.default_rng(0)
+    source, target = (chance.integers(0, 256, shape.page_bytes, np.uint8) for _ in range(2))
+    expected = target.copy()
+    old, new = (page.reshape(6 if shape.n_kv_heads == 2 else 3, -1) for page in (source, expected))
+    key_bytes = P * shape.key_bytes
+    parts = {"F32": [(0, 4 * 48, 4)], "F16": [(0, 2 * 48, 2)], "Q8_0": [(0, 48, 1), (48, 52, 2)]}[shape.type]
+    for position in range(n):
+        block, lane = 16 * shape.key_bytes * (position // 16), position % 16
+        if shape.values_in_keys:
+            here = slice(position * shape.key_bytes, (position + 1) * shape.key_bytes)
+            new[:, here] = old[:, here]
+            continue
+        for first, end, size in parts:
+            for at in range(block + 16 * first + lane * size, block + 16 * end, 16 * size):
+                new[:, at : at + size] = old[:, at : at + size]
+        here = slice(key_bytes + position * shape.value_bytes, key_bytes + (position + 1) * shape.value_bytes)
+        new[:, here] = old[:, here]
+    copy_positions(shape, source, target, n)
+    np.testing.assert_array_equal(target, expected)
 
 
 # Sequences

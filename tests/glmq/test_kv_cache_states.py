@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from glmq.errors import NoRoom
+from glmq.errors import ContextFull, OutOfPages
 from glmq.kv_cache.page_pool import PagePool
 from glmq.kv_cache.prefix_tree import PrefixTree
 from glmq.kv_cache.sequence import Sequence
@@ -82,7 +82,7 @@ class Pages(RuleBasedStateMachine):
         pages, available = list(sequence.pages), self.pool.n_available
         try:
             evaluate(sequence, tokens, n_accepted)
-        except NoRoom:
+        except (OutOfPages, ContextFull):
             assert available < n_new
             assert (sequence.tokens, sequence.pages) == (before, pages)
 
