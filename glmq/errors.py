@@ -17,10 +17,6 @@ class LoadedBeforeFork(UserError):
     """The model was loaded by the process of which this one is a copy, made by fork, without the threads."""
 
 
-class NoRoom(UserError):
-    """The KV cache has no memory left for more tokens, because other sequences use it."""
-
-
 class NotFinite(UserError):
     """Logits that are NaN or infinite: the weights are damaged, or their numbers outgrow float32."""
 
