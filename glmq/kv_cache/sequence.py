@@ -56,8 +56,8 @@ class Sequence:
     def reserve(self, n: int) -> None:
         """Have room for `n` more tokens, in pages that nobody else reads.
 
-        Pages that nobody uses go from the prefix tree for it, if need be. Raises OutOfPages when there are too
-        few, and ContextFull when there would be even without other sequences; nothing is changed then.
+        Pages that nobody uses go from the prefix tree for it, if need be. Raises OutOfPages when there are
+        too few, and ContextFull when there would be even without other sequences; nothing is changed then.
         """
         with self._pool.lock:
             taken: list[Page] = []
