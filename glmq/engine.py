@@ -17,9 +17,6 @@ from .gguf import GGUFFile
 from .kv_cache import KVCache
 from .program import Program
 
-BATCH = 512
-"""Tokens evaluated at once while a prompt is read."""
-
 
 class Engine:
     """Runs batches of tokens, one at a time, whichever thread they come from.

@@ -10,11 +10,10 @@ from glmq_kernels.ops.attention.cache_layout import CACHE_TYPES
 from glmq_kernels.threads.tape import ACTIVATION_TYPES, ActivationType
 
 from .argument_checks import check_count
-from .engine import BATCH
-from .experts.offloaded_experts import OffloadedExperts, needs_of
+from .experts.offloaded_experts import OffloadedExperts, expert_bytes
 from .file_contents import hold_in_memory
 from .gguf import GGUFFile
-from .memory_plan import Needs, cannot_read_all, plan_memory
+from .memory_plan import MemoryPlan, Needs, cannot_read_all, plan_memory
 from .models import build_function
 from .program import Program
 from .session import trained_context
@@ -29,9 +28,10 @@ SMALL_MODELS = range(10_000_000, 500_000_000)
 """Parameters of language models that react to the rounding of activations to 8 bits. Their activations are
 float32 by default. Files of less are random ones for tests."""
 
-LARGE_BATCHES = (2048, 1024, BATCH)
-WORK_SHARE = 0.1
-"""Of the memory, for the activations of a batch where experts come from disk."""
+BATCH_SIZES = (512, 1024, 2048)
+"""Tokens of the largest batch. Of models with routed experts, memory decides: the more tokens, the more each
+expert has for the unpacking of its weights, and the less often all experts come from disk. Dense models gain
+nothing by more than the first."""
 
 
 def context_size(file: GGUFFile, wanted: int | None) -> int:
@@ -72,8 +72,8 @@ def prepare_program(
     ram: int | None,
     load: str,
     progress: Progress | None,
-) -> tuple[Program, OffloadedExperts | None]:
-    """The model's program, and what keeps experts on disk where not all weights fit into memory.
+) -> tuple[Program, OffloadedExperts | None, MemoryPlan]:
+    """The model's program, what keeps experts on disk where not all weights fit, and the plan of memory.
 
     The other arguments are those of `glmq.load`. Raises UserError for what cannot be.
     """
@@ -89,28 +89,37 @@ def prepare_program(
         )
     build = build_function(file)
 
-    def mapped(max_tokens: int) -> tuple[Program, Needs]:
-        program = build(file, Weights(file), max_tokens, n_threads, cache_type, activations)
-        return program, needs_of(file, program, n_ctx)
-
-    program, needs = mapped(BATCH)
+    # Memory that no batch touches is not taken from the system, so this one only counts.
+    counted = build(file, Weights(file), _batch_sizes(file)[-1], n_threads, cache_type, activations)
+    needs = needs_of(file, counted, n_ctx)
     plan = plan_memory(needs, ram)
     if load == "read":
         if not plan.in_memory:
             raise cannot_read_all(needs, plan.budget)
         hold_in_memory(file, progress)
-        return mapped(BATCH)[0], None
-    if plan.in_memory:
-        return program, None
-    # Each batch of a prompt reads nearly all experts from disk once, so batches are as large as may be.
-    batch = BATCH
-    for batch in LARGE_BATCHES:
-        needs = mapped(batch)[1]
-        if needs.work <= plan.budget * WORK_SHARE:
-            break
-    experts = OffloadedExperts(file, plan.budget, needs)
+    elif plan.in_memory and plan.batch == counted.tape.max_tokens:
+        return counted, None, plan
+    experts = None if plan.in_memory else OffloadedExperts(file, plan, needs)
+    weights = Weights(file, experts.disk if experts else None)
     try:
-        return build(file, Weights(file, experts.disk), batch, n_threads, cache_type, activations), experts
+        return build(file, weights, plan.batch, n_threads, cache_type, activations), experts, plan
     except BaseException:
-        experts.close()
+        if experts is not None:
+            experts.close()
         raise
+
+
+def needs_of(file: GGUFFile, program: Program, n_ctx: int) -> Needs:
+    """What a model needs to be wholly in memory, counted with a program for its largest batch."""
+    return Needs(
+        path=file.path,
+        weights=file.n_bytes,
+        experts=expert_bytes(file) if program.expert_layers else 0,
+        kv_cache=program.cache_shape.n_bytes(n_ctx),
+        work={batch: program.tape.n_bytes(batch) for batch in _batch_sizes(file)},
+        n_ctx=n_ctx,
+    )
+
+
+def _batch_sizes(file: GGUFFile) -> tuple[int, ...]:
+    return BATCH_SIZES if expert_bytes(file) else BATCH_SIZES[:1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,13 @@ from glmq_kernels.errors import UserError
 
 HEADROOM = 0.92
 """Share of the free memory that a model takes by itself."""
+
+WORK_SHARE = 0.1
+"""Share of the budget that the work of a batch may take, so that larger batches are chosen."""
+
+KV_CACHE_SHARE = 0.5
+"""Of what is left beside weights and work, for keys and values of all sequences; all of it where the user has
+named a budget."""
 
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
 GIGABYTE = 1e9
@@ -133,31 +141,44 @@ def _status_of_process(name: str) -> int | None:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """How a model is to use memory.
+    """How a model is to use memory: weights in memory, work and KV cache stay within the budget.
 
     budget: bytes for everything. in_memory: whether all weights are mapped; otherwise routed experts come
-    and go.
+    and go. batch: tokens of the largest batch; work: bytes that it needs. kv_cache: bytes that all sequences
+    may have together, at least those of one that fills the context.
     """
 
     budget: int
     in_memory: bool
+    batch: int
+    work: int
+    kv_cache: int
 
 
 @dataclass(frozen=True)
 class Needs:
-    """Bytes that a model needs for its weights (experts, of these, can stay on disk), KV cache and work."""
+    """Bytes that a model needs.
+
+    weights: all of them; experts: those of them that can stay on disk. kv_cache: of one sequence of `n_ctx`
+    tokens. work: for each size of batch that the model can have, what batches of so many tokens work on.
+    """
 
     path: Path
     weights: int
     experts: int
     kv_cache: int
-    work: int
+    work: Mapping[int, int]
     n_ctx: int
 
     @property
     def total(self) -> int:
-        """All of it."""
-        return self.weights + self.kv_cache + self.work
+        """All of it, with the smallest batch."""
+        return self.weights + self.kv_cache + self.least_work
+
+    @property
+    def least_work(self) -> int:
+        """What the smallest batch works on."""
+        return self.work[min(self.work)]
 
     @property
     def dense(self) -> int:
@@ -167,21 +188,30 @@ class Needs:
 
 def plan_memory(needs: Needs, budget: int | None) -> MemoryPlan:
     """Choose. Raises UserError when what cannot stay on disk does not fit, saying what would."""
-    available = available_memory()
+    share = 1.0
     if budget is None:
-        if available is None:
-            return MemoryPlan(needs.total, in_memory=True)
-        budget = int(HEADROOM * available)
+        available, share = available_memory(), KV_CACHE_SHARE
+        budget = needs.total if available is None else int(HEADROOM * available)
     if needs.total <= budget:
-        return MemoryPlan(budget, in_memory=True)
+        batch = _largest_batch(needs, budget, budget - needs.weights - needs.kv_cache)
+        left = budget - needs.weights - needs.work[batch]
+        kv_cache = max(needs.kv_cache, int(share * left))
+        return MemoryPlan(budget, True, batch, needs.work[batch], kv_cache)
     if not needs.experts or _fitting_context(needs, budget) < needs.n_ctx:
         raise _too_large(needs, budget)
-    return MemoryPlan(budget, in_memory=False)
+    batch = _largest_batch(needs, budget, budget - needs.dense - needs.kv_cache)
+    return MemoryPlan(budget, False, batch, needs.work[batch], needs.kv_cache)
+
+
+def _largest_batch(needs: Needs, budget: int, left: int) -> int:
+    """The largest batch whose work fits into its share of the budget and what is left, or the smallest."""
+    most = min(left, WORK_SHARE * budget)
+    return max((batch for batch, work in needs.work.items() if work <= most), default=min(needs.work))
 
 
 def _fitting_context(needs: Needs, budget: int) -> int:
     """Tokens of context for which there is room."""
-    left = budget - needs.dense - needs.work
+    left = budget - needs.dense - needs.least_work
     return int(left / needs.kv_cache * needs.n_ctx)
 
 
@@ -193,7 +223,7 @@ def _too_large(needs: Needs, budget: int) -> UserError:
     fitting = _fitting_context(needs, budget) // 256 * 256
     if fitting >= 256:
         return UserError(f"{need}; choose a context of {fitting} or less", setting="n_ctx")
-    least = -(-(needs.dense + needs.work + needs.kv_cache) // 1e8) / 10
+    least = -(-(needs.dense + needs.least_work + needs.kv_cache) // 1e8) / 10
     return UserError(
         f"{need}; give it {least:.1f}G or more, or choose a smaller quantization of the model", setting="ram"
     )

@@ -69,7 +69,7 @@ class Model:
         self.n_threads = n_threads or usable_cores()
         self.n_ctx = context_size(file, n_ctx)
         self.activations = activation_type(activations, file)
-        self._program, self.experts = prepare_program(
+        self._program, self.experts, self._memory_plan = prepare_program(
             file, self.n_ctx, self.n_threads, cache_type, self.activations, ram, load, progress
         )
         try:

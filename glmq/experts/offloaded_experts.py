@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..gguf import GGUFFile
-from ..memory_plan import Needs
+from ..memory_plan import MemoryPlan, Needs
 from ..program import Program
 from .disk import Disk
 from .offload import ExpertOffload
@@ -16,17 +16,9 @@ from .statistics import ExpertStatistics
 STACKED = re.compile(r"blk\.\d+\.ffn_(gate|up|down)_exps\.weight")
 
 
-def needs_of(file: GGUFFile, program: Program, n_ctx: int) -> Needs:
-    """What a model needs to be wholly in memory."""
-    experts = sum(info.n_bytes for name, info in file.tensors.items() if STACKED.fullmatch(name))
-    return Needs(
-        path=file.path,
-        weights=file.n_bytes,
-        experts=experts if program.expert_layers else 0,
-        kv_cache=program.cache_shape.n_bytes(n_ctx),
-        work=program.tape.n_bytes,
-        n_ctx=n_ctx,
-    )
+def expert_bytes(file: GGUFFile) -> int:
+    """Bytes of a file's routed experts."""
+    return sum(info.n_bytes for name, info in file.tensors.items() if STACKED.fullmatch(name))
 
 
 class OffloadedExperts:
@@ -35,9 +27,9 @@ class OffloadedExperts:
     disk: where the weights are read from.
     """
 
-    def __init__(self, file: GGUFFile, budget: int, needs: Needs) -> None:
+    def __init__(self, file: GGUFFile, plan: MemoryPlan, needs: Needs) -> None:
         self.disk = Disk(file.paths)
-        self._budget, self._needs = budget, needs
+        self._plan, self._needs = plan, needs
         self._profile = profile_path(file.identity)
         self._offload: ExpertOffload | None = None
         self._placement: Placement | None = None
@@ -47,7 +39,7 @@ class OffloadedExperts:
 
         Raises UserError when the budget is too small.
         """
-        offload, self._placement = place_experts(program.expert_layers, self.disk, self._budget, self._needs)
+        offload, self._placement = place_experts(program.expert_layers, self.disk, self._plan, self._needs)
         self._offload = program.offload = offload
         offload.warm(likeliest(load_profile(self._profile, *offload.uses.shape)))
 

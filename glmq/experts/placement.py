@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from glmq_kernels.errors import UserError
 
-from ..memory_plan import Needs, resident_memory, show_size
+from ..memory_plan import MemoryPlan, Needs, resident_memory, show_size
 from .disk import Disk
 from .expert_cache import ExpertCache
 from .expert_layer import ExpertLayer
@@ -62,9 +62,9 @@ def show_budget(n_bytes: float) -> str:
 
 
 def place_experts(
-    layers: Sequence[ExpertLayer], disk: Disk, budget: int, needs: Needs
+    layers: Sequence[ExpertLayer], disk: Disk, plan: MemoryPlan, needs: Needs
 ) -> tuple[ExpertOffload, Placement]:
-    """Spend what the budget leaves on slots for experts.
+    """Spend what the plan leaves on slots for experts.
 
     Raises UserError when not even one layer's active experts would fit.
     """
@@ -74,18 +74,18 @@ def place_experts(
     resident = resident_memory()
     if resident is None:
         resident = INTERPRETER + disk.loaded_bytes
-    taken = resident + needs.kv_cache + needs.work + RESERVE
-    n_slots = (budget - taken) // slot_bytes - staging
+    taken = resident + plan.kv_cache + plan.work + RESERVE
+    n_slots = (plan.budget - taken) // slot_bytes - staging
     if n_slots < 0:
         least = show_budget(taken + staging * slot_bytes)
         raise UserError(
-            f"{needs.path}: {show_size(budget)} do not hold its dense weights, the KV cache and one layer's"
-            f" experts; give it {least} or more, or a smaller context",
+            f"{needs.path}: {show_size(plan.budget)} do not hold its dense weights, the KV cache and one"
+            f" layer's experts; give it {least} or more, or a smaller context",
             setting="ram",
         )
     n_experts, cycle = routing.n_experts * len(layers), routing.top_k * len(layers)
     n_slots = min(n_slots, n_experts)
     cache = ExpertCache(len(layers), routing.n_experts, n_slots)
     fetching = Fetching(disk.reader, Slab(n_slots + staging, slot_bytes), cache)
-    placement = Placement(budget, needs.total, needs.weights, slot_bytes, n_slots, n_experts, cycle)
+    placement = Placement(plan.budget, needs.total, needs.weights, slot_bytes, n_slots, n_experts, cycle)
     return ExpertOffload(layers, fetching, cache), placement

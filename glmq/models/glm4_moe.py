@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from glmq_kernels.errors import UserError
 from glmq_kernels.ops import operations as ops
-from glmq_kernels.ops.operands import Activation, Routing
+from glmq_kernels.ops.operands import Routing
 from glmq_kernels.threads.tape import ActivationType
 
 from ..experts.expert_layer import ExpertLayer, ExpertSections
@@ -181,14 +181,12 @@ class ExpertLayers:
         first = f"blk.{config.n_dense_layers}"
         sizes = (config.n_experts, config.expert_width, config.hidden_size)
         decoder.weights.check(f"{first}.ffn_gate_exps.weight", sizes)
-        self.routing = Routing(tape.max_tokens, config.n_experts, config.top_k)
-        tiles = self.routing.max_tiles(tape.max_tokens)
-        self.router_logits = ops.float_rows(tape, config.n_experts)
-        self.gathered: Activation = ops.new_activation(tape, config.hidden_size, rows=1, tiles=tiles)
-        self.hidden: Activation = ops.new_activation(
-            tape, config.expert_width, rows=tape.max_tokens * config.top_k, tiles=tiles
+        self.routing, self.prefetch_routing = (
+            ops.new_routing(tape, config.n_experts, config.top_k) for _ in range(2)
         )
-        self.prefetch_routing = Routing(tape.max_tokens, config.n_experts, config.top_k)
+        self.router_logits = ops.float_rows(tape, config.n_experts)
+        self.gathered = ops.new_gathered(tape, config.hidden_size, self.routing)
+        self.hidden = ops.new_chosen(tape, config.expert_width, self.routing)
 
     def layer(self, layer: int) -> None:
         """One layer's routing, routed experts and shared experts."""

@@ -20,8 +20,9 @@ from glmq_kernels.disk_reads.reader_state import (
 
 import glmq
 from glmq.experts import placement
-from glmq.experts.offloaded_experts import STACKED, needs_of
+from glmq.experts.offloaded_experts import STACKED
 from glmq.gguf import open_gguf
+from glmq.loading import needs_of
 from glmq.memory_plan import MemoryPlan
 
 
@@ -42,12 +43,18 @@ def load_from_disk(monkeypatch, path, n_slots, **options):
     monkeypatch.setattr(placement, "RESERVE", 0)
     monkeypatch.setattr(placement, "resident_memory", lambda: 0)
     staging = max(placement.LEAST_STAGING, top_k + placement.PREFETCHED)
-    budget = needs.work + needs.kv_cache + (staging + n_slots) * expert_sizes(path)[1]
-    # Small models are smaller than the memory through which experts pass.
-    monkeypatch.setattr("glmq.loading.plan_memory", lambda needs, ram: MemoryPlan(ram, in_memory=ram is None))
-    model = glmq.load(path, ram=budget, **options)
+    budget = needs.least_work + needs.kv_cache + (staging + n_slots) * expert_sizes(path)[1]
+    with monkeypatch.context() as small:
+        small.setattr("glmq.loading.plan_memory", plan_with_experts_on_disk)
+        model = glmq.load(path, ram=budget, **options)
     assert model.experts.placement.n_slots == n_slots
     return model
+
+
+def plan_with_experts_on_disk(needs, budget):
+    """A plan for models that are smaller than the memory through which experts pass."""
+    batch = min(needs.work)
+    return MemoryPlan(budget, False, batch, needs.work[batch], needs.kv_cache)
 
 
 class UnreliableDisk:

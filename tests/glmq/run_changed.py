@@ -22,12 +22,11 @@ from glmq_kernels.threads.thread_pool import usable_cores
 
 import glmq
 from glmq.experts import placement
-from glmq.experts.offloaded_experts import needs_of
-from glmq.memory_plan import MemoryPlan
+from glmq.loading import needs_of
 from glmq.sampling import Sampling
 
 from .changed_models import Case, all_cases, write_models
-from .disk_models import expert_sizes
+from .disk_models import expert_sizes, plan_with_experts_on_disk
 from .gguf_edits import GGUFParts
 
 RAN, REFUSED, INTERNAL = 0, 3, 4
@@ -49,9 +48,9 @@ def load_from_disk(path: Path, n_threads: int) -> glmq.Model:
     if not layers:
         return glmq.load(path, n_threads=n_threads)
     placement.RESERVE, placement.resident_memory = 0, lambda: 0  # this is a process of its own
-    glmq.loading.plan_memory = lambda needs, ram: MemoryPlan(ram, in_memory=False)
+    glmq.loading.plan_memory = plan_with_experts_on_disk
     staging = max(placement.LEAST_STAGING, top_k + placement.PREFETCHED)
-    budget = needs.work + needs.kv_cache + (staging + SLOTS) * expert_sizes(path)[1]
+    budget = needs.least_work + needs.kv_cache + (staging + SLOTS) * expert_sizes(path)[1]
     return glmq.load(path, n_threads=n_threads, ram=budget)
 
 

@@ -16,9 +16,8 @@ from glmq_kernels.disk_reads import disk_reader as reader_module
 import glmq
 from glmq import file_contents
 from glmq.experts import disk as disk_module
-from glmq.memory_plan import MemoryPlan
 
-from .disk_models import UnreliableDisk, load_from_disk
+from .disk_models import UnreliableDisk, load_from_disk, plan_with_experts_on_disk
 from .small_models import write_glm4moe
 from .test_closing import QUESTION
 
@@ -195,7 +194,7 @@ def test_reading_tells_how_far_it_is(path, monkeypatch):
 
 
 def test_a_model_for_which_there_is_no_room_is_not_read(path, monkeypatch):
-    monkeypatch.setattr("glmq.loading.plan_memory", lambda needs, ram: MemoryPlan(ram, in_memory=False))
+    monkeypatch.setattr("glmq.loading.plan_memory", plan_with_experts_on_disk)
     with pytest.raises(glmq.UserError, match=r"needs .* to be read into memory, but there are 5 MB; .*mmap"):
         glmq.load(path, load="read", ram=5_000_000)
 

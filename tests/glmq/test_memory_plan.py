@@ -8,7 +8,12 @@ import pytest
 
 import glmq
 from glmq import memory_plan
+from glmq.gguf import open_gguf
 from glmq.memory_plan import Needs, parse_size, plan_memory
+from glmq.models import build_function
+from glmq.weights import Weights
+
+from .small_models import write_glm4moe
 
 GROUPS = {
     "unified": ("0::/outer/inner\n", "", "memory.max", "memory.current", "file"),
@@ -21,7 +26,8 @@ GROUPS = {
 
 def needs(experts, kv_cache=100, n_ctx=1000):
     """Of a model with 1000 bytes of dense weights."""
-    return Needs(Path("a.gguf"), 1000 + experts, experts, kv_cache, 50, n_ctx)
+    work = {512: 50, 1024: 600, 2048: 1000}
+    return Needs(Path("a.gguf"), 1000 + experts, experts, kv_cache, work, n_ctx)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +54,59 @@ def test_what_does_not_fit_is_refused_with_what_would():
         plan_memory(needs(5000), 1000)
     with pytest.raises(glmq.UserError, match="choose a context of 512 or less"):
         plan_memory(needs(5000, kv_cache=1000), 1000 + 50 + 600)
+
+
+@pytest.mark.parametrize(
+    ("budget", "in_memory", "batch"),
+    [
+        (6150, True, 512),
+        (6650, True, 512),  # more than a tenth
+        (6750, True, 1024),
+        (9999, True, 1024),
+        (10_000, True, 2048),
+        (5000, False, 512),
+        (6140, False, 1024),
+    ],
+)
+def test_a_tenth_of_the_memory_is_for_large_batches(monkeypatch, budget, in_memory, batch):
+    monkeypatch.setattr(memory_plan, "WORK_SHARE", 0.1)
+    plan = plan_memory(needs(5000), budget)
+    assert (plan.in_memory, plan.batch) == (in_memory, batch)
+    assert plan.work == needs(5000).work[batch]
+
+
+@pytest.mark.parametrize("budget", [6150, 7000, 9000, 20_000])
+def test_weights_work_and_all_sequences_together_fill_a_budget(budget):
+    plan = plan_memory(needs(5000), budget)
+    assert 6000 + plan.work + plan.kv_cache == budget
+
+
+def test_without_a_budget_half_of_what_is_left_is_for_sequences(monkeypatch):
+    monkeypatch.setattr(memory_plan, "available_memory", lambda: 20_000)
+    plan = plan_memory(needs(5000), None)
+    assert plan.budget == 18_400
+    assert plan.kv_cache == (18_400 - 6000 - plan.work) // 2
+
+
+def test_one_sequence_always_has_its_context(monkeypatch):
+    monkeypatch.setattr(memory_plan, "available_memory", lambda: 7000)
+    plan = plan_memory(needs(5000, kv_cache=390), None)
+    assert plan.in_memory and plan.kv_cache == 390
+    assert plan_memory(needs(5000), 5000).kv_cache == 100
+
+
+@pytest.mark.parametrize("type_name", ("Q4_0", "F16", "BF16"))
+@pytest.mark.parametrize("activations", ("int8", "f32"))
+def test_a_tape_counts_what_smaller_batches_need(tmp_path, type_name, activations):
+    with open_gguf(write_glm4moe(tmp_path / "model.gguf", type_name)) as file:
+        build = build_function(file)
+        sizes = {}
+        for batch in (1, 100, 512, 2048):
+            tape = build(file, Weights(file), batch, 2, "F16", activations).tape
+            sizes[batch] = tape.n_bytes(batch)
+        scratch = tape.n_threads * tape._scratch_bytes  # is of the largest batch
+        for batch, own in sizes.items():
+            assert own <= tape.n_bytes(batch) <= own + scratch
 
 
 @pytest.mark.parametrize("kind", GROUPS)

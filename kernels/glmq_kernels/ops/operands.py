@@ -39,6 +39,9 @@ from .routing.record import (
     ROUTING_WEIGHTS,
 )
 
+TILE_FORMS = {ACTIVATION_TILES, ACTIVATION_FLOAT_TILES, ACTIVATION_BFLOAT_TILES}
+"""Forms of an activation in tiles, the others being rows."""
+
 
 @dataclass(frozen=True)
 class Matrix:
@@ -79,7 +82,7 @@ class Activation:
     ) -> None:
         self.columns, self.precision = columns, precision
         self._max_rows, self._max_tiles = max_rows, max_tiles
-        self._memory: list[np.ndarray] = []
+        self._memory: dict[int, np.ndarray] = {}
         self.slots = zeros(ACTIVATION_SLOTS, np.int64)
         self.slots[ACTIVATION_COLUMNS] = columns
         self.rows = self._allocate(ACTIVATION_ROWS, max_rows * columns * 4)
@@ -91,14 +94,18 @@ class Activation:
 
     def _allocate(self, slot: int, n_bytes: int) -> np.ndarray:
         memory = aligned_zeros(n_bytes)
-        self._memory.append(memory)
+        self._memory[slot] = memory
         self.slots[slot] = address_of(memory)
         return memory
 
-    @property
-    def nbytes(self) -> int:
-        """Memory of all forms."""
-        return sum(memory.nbytes for memory in self._memory)
+    def n_bytes(self, n_rows: int, n_tiles: int) -> int:
+        """Memory of all forms of so many rows and tiles."""
+        return sum(
+            memory.nbytes * n_tiles // self._max_tiles
+            if slot in TILE_FORMS
+            else memory.nbytes * n_rows // self._max_rows
+            for slot, memory in self._memory.items()
+        )
 
     def serve(self, type_name: str) -> None:
         """Have the rows prepared for products with matrices of a tensor type."""
@@ -160,6 +167,11 @@ class Routing:
     def select_experts(self, experts: range) -> None:
         """Of several tokens, let the products work on some experts."""
         self.slots[ROUTING_FIRST_EXPERT], self.slots[ROUTING_LAST_EXPERT] = experts.start, experts.stop
+
+    def n_bytes(self, n_tokens: int) -> int:
+        """Memory of the choices of so many tokens."""
+        of_token = self.top_k * (self.chosen.itemsize + self.weights.itemsize + self.order.itemsize)
+        return n_tokens * of_token + self.offsets.nbytes + self.tile_offsets.nbytes
 
     def max_tiles(self, max_tokens: int) -> int:
         """Tiles that all experts' tokens can need: each expert's last tile may be part empty."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .activation.operation import gather_tiles, prepare_rows
 from .attention.operation import attend, attention_planner
-from .buffers import float_rows, new_activation
+from .buffers import float_rows, new_activation, new_chosen, new_gathered, new_routing
 from .embedding.operation import embed
 from .feed_forward.operation import down, gate_up
 from .matmul.operation import Projection, matmul
@@ -27,6 +27,9 @@ __all__ = [
     "gather_tiles",
     "matmul",
     "new_activation",
+    "new_chosen",
+    "new_gathered",
+    "new_routing",
     "prepare_rows",
     "rms_norm",
     "rotate_and_store",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -17,6 +17,8 @@ from .thread_pool import ThreadPool
 
 ActivationType = Literal["int8", "f32"]
 ACTIVATION_TYPES = get_args(ActivationType)
+BytesOf = Callable[[int], int]
+"""Bytes of memory for a number of tokens."""
 CACHE_LINE = 64
 """Bytes that threads fight for at once: counters of different operations are so far from each other."""
 
@@ -65,6 +67,7 @@ class Tape:
     work: Work = field(default_factory=Work)
     _steps: list[tuple[str, tuple[object, ...], bool]] = field(default_factory=list)
     _alive: list[object] = field(default_factory=list)
+    _sizes: list[BytesOf] = field(default_factory=list)
     _scratch_bytes: int = 0
     _scratch: np.ndarray | None = None
     _operations: np.ndarray | None = None
@@ -96,15 +99,22 @@ class Tape:
         assert name not in self._section_starts, name
         self._section_starts[name] = len(self._steps)
 
-    def keep(self, operand: object) -> None:
-        """Hold an operand's memory for the life of the tape."""
-        self._alive.append(operand)
+    def keep(self, operand: object, n_bytes: BytesOf | None = None) -> None:
+        """Hold an operand's memory for the life of the tape.
 
-    @property
-    def n_bytes(self) -> int:
-        """Memory that the tape works on, beside weights that are mapped."""
-        kept = sum(getattr(operand, "nbytes", 0) for operand in self._alive)
-        return int(kept + self._scratch_bytes * self.n_threads)
+        n_bytes: of a number of tokens, the bytes of it that batches of so many touch. By default an array
+        counts as a whole, anything else as nothing.
+        """
+        self._alive.append(operand)
+        size = getattr(operand, "nbytes", 0)
+        self._sizes.append(n_bytes or (lambda n_tokens: size))
+
+    def n_bytes(self, n_tokens: int) -> int:
+        """Memory that batches of up to `n_tokens` work on, beside weights that are mapped.
+
+        What a tape for larger batches holds more than that is never touched, so the system gives none for it.
+        """
+        return sum(size(n_tokens) for size in self._sizes) + self._scratch_bytes * self.n_threads
 
     def reserve_scratch(self, n_bytes: int) -> None:
         """Make a thread's scratch at least so large."""
