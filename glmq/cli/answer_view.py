@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import TracebackType
@@ -13,9 +10,6 @@ from typing import Any, Literal
 Thinking = Literal["folded", "unfolded", "hidden"]
 Arguments = Mapping[str, Any] | str
 """Of a tool call, by name; text where they could not be read."""
-
-LONGEST_VALUE = 60
-RESULT_LINES = 3
 
 
 class AnswerView(ABC):
@@ -68,45 +62,3 @@ class AnswerView(ABC):
         traceback: TracebackType | None,
     ) -> None:
         self.end()
-
-
-def answer_view(*, markdown: bool = True, thinking: Thinking = "folded") -> AnswerView:
-    """The view that standard output allows.
-
-    A terminal shows Markdown (or, without `markdown`, text as it comes) and folds the thinking when it ends.
-    Where the cursor cannot be moved (TERM=dumb), and through a pipe, content goes to standard output and
-    everything else to standard error.
-    """
-    if sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
-        from .terminal_answer import TerminalAnswer
-
-        return TerminalAnswer(sys.stdout, markdown=markdown, thinking=thinking)
-    from .plain_answer import PlainAnswer
-
-    return PlainAnswer(sys.stdout, sys.stderr, thinking=thinking)
-
-
-def call_line(name: str, arguments: Arguments) -> str:
-    """A tool call in one line, long values cut."""
-    if isinstance(arguments, str):
-        return f"{name}({_cut(arguments)})"
-    values = (f"{key}={_cut(json.dumps(value, ensure_ascii=False))}" for key, value in arguments.items())
-    return f"{name}({', '.join(values)})"
-
-
-def result_lines(text: str, failed: bool, name: str = "") -> list[str]:
-    """The first lines of what a tool gave, and how many more there are. name: where it must be told."""
-    lines = text.strip().split("\n") if text.strip() else ["(nothing)"]
-    first = lines[:RESULT_LINES]
-    if failed:
-        first[0] = f"failed: {first[0]}"
-    if name:
-        first[0] = f"{name}: {first[0]}"
-    if n_more := len(lines) - len(first):
-        first.append(f"… {n_more} more line{'s' if n_more > 1 else ''}")
-    return first
-
-
-def _cut(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= LONGEST_VALUE else line[: LONGEST_VALUE - 1] + "…"

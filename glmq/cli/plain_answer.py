@@ -6,8 +6,9 @@ from typing import TextIO
 
 import click
 
-from .answer_view import AnswerView, Arguments, Thinking, call_line, result_lines
+from .answer_view import AnswerView, Arguments, Thinking
 from .terminal import dimmed, neutral
+from .tool_lines import call_line, result_lines
 
 
 class PlainAnswer(AnswerView):

@@ -19,8 +19,9 @@ from ..chat.thinking import render_turn
 from ..chat.tool_definitions import knows_tools
 from ..errors import ContextFull
 from ..generation import Timings
-from .answer_view import AnswerView, answer_view
+from .answer_view import AnswerView
 from .conversation_tokens import conversation_tokens
+from .open_answer_view import open_answer_view
 from .options import Status
 from .stats import memory_line, stats_line, why_no_answer
 from .summary import summary_of
@@ -157,7 +158,7 @@ class Talk:
         self.save_session()
 
     def _view(self) -> AnswerView:
-        return answer_view(markdown=self.settings.markdown, thinking=self.settings.think_view)
+        return open_answer_view(markdown=self.settings.markdown, thinking=self.settings.think_view)
 
     def _respond(self, view: AnswerView, answers: list[Answer], messages: list[Message]) -> Message:
         """The model's next message. When it is stopped what is there of it is appended."""

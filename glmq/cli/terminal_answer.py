@@ -10,12 +10,13 @@ from typing import TextIO
 from rich.console import Console, ConsoleDimensions
 from rich.theme import Theme
 
-from .answer_view import AnswerView, Arguments, Thinking, call_line, result_lines
+from .answer_view import AnswerView, Arguments, Thinking
 from .live_region import Line, LiveRegion, interrupted_later, reflows, terminal_size, without_echo
 from .markdown_lines import STYLES, markdown_lines, text_lines
 from .markdown_stream import MarkdownStream
 from .terminal import neutral
 from .thinking_view import ThinkingView
+from .tool_lines import call_line, result_lines
 
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.04, 1.0
 COST_SHARE = 1 / 16

@@ -6,14 +6,14 @@ import json
 import sys
 
 from glmq.cli import terminal_answer
-from glmq.cli.answer_view import answer_view
+from glmq.cli.open_answer_view import open_answer_view
 
 
 def main() -> None:
     terminal_answer.LONGEST_INTERVAL = 0.0  # every piece is drawn
     settings, steps = json.loads(sys.argv[1])
     try:
-        with answer_view(**settings) as view:
+        with open_answer_view(**settings) as view:
             for name, *arguments in steps:
                 if name == "wait":
                     sys.stdin.readline()

@@ -9,10 +9,10 @@ from itertools import count
 
 import pytest
 
-from glmq.cli.answer_view import call_line, result_lines
 from glmq.cli.live_region import BEGIN_UPDATE, n_rows
 from glmq.cli.terminal import ask
 from glmq.cli.terminal_answer import TerminalAnswer
+from glmq.cli.tool_lines import call_line, result_lines
 
 
 @pytest.mark.parametrize(

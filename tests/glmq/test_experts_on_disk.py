@@ -28,7 +28,7 @@ from glmq.experts.offload import PrefetchScore
 from glmq.experts.profile import load_profile
 from glmq.gguf.tensors import TensorInfo
 
-from .disk_models import UnreliableDisk, expert_sizes, load_from_disk
+from .disk_models import UnreliableDisk, expert_sizes, load_from_disk, plan_with_experts_on_disk
 from .small_models import N_LAYERS, N_VOCAB, TOP_K, write_glm4moe
 
 GREEDY = glmq.Sampling(temperature=0)
@@ -156,6 +156,7 @@ def test_weights_count_where_the_system_does_not_tell_what_is_taken(monkeypatch,
     monkeypatch.setattr(placement, "resident_memory", lambda: None)
     monkeypatch.setattr(placement, "INTERPRETER", 0)
     assert dense > 2 * placed.slot_bytes
+    monkeypatch.setattr("glmq.loading.plan_memory", plan_with_experts_on_disk)
     with glmq.load(small_path, n_ctx=128, ram=placed.budget) as model:
         assert model.experts.placement.n_slots == 12 - -(-dense // placed.slot_bytes)
 
