@@ -14,8 +14,8 @@ import numpy as np
 from glmq_kernels.errors import UserError
 from glmq_kernels.files.string_offsets import prepare
 from glmq_kernels.jit.compilation import Progress
+from glmq_kernels.threads.cores import core_count
 from glmq_kernels.threads.tape import Work
-from glmq_kernels.threads.thread_pool import usable_cores
 
 from .argument_checks import (
     check_call,
@@ -66,7 +66,7 @@ class Model:
         self.file = file
         self.path: Path = file.path
         self.architecture = file.text("general.architecture")
-        self.n_threads = n_threads or usable_cores()
+        self.n_threads = n_threads or core_count()
         self.n_ctx = context_size(file, n_ctx)
         self.activations = activation_type(activations, file)
         self._program, self.experts, self._memory_plan = prepare_program(
@@ -351,7 +351,7 @@ def load(
 ) -> Model:
     """Load a GGUF file, or a demo model by its name, "demo" or "demo-tools".
 
-    n_ctx: tokens of context; n_threads: default all cores; cache_type: F16 or Q8_0, of keys and values;
+    n_ctx: tokens of context; n_threads: default all usable cores; cache_type: F16 or Q8_0, of keys and values;
     activations: what tokens are rounded to before they meet quantized weights, "int8" or, slower and exact,
     "f32", by default ("auto") that for models of 10 to 500 million parameters;
     ram: memory for everything, in bytes or such as "12G" (default: what is free); routed experts for which
@@ -368,7 +368,7 @@ def load(
     check_memory("ram", ram)
     check_call("progress", progress)
     if n_threads is not None and not 1 <= n_threads <= 1024:
-        raise UserError(f"{n_threads} threads are not possible; choose 1 to {usable_cores()}")
+        raise UserError(f"{n_threads} threads are not possible; choose 1 to {core_count()}")
     budget = parse_size(ram) if isinstance(ram, str) else ram
     if progress:
         prepare(progress)

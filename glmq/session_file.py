@@ -30,7 +30,7 @@ import numpy as np
 from glmq_kernels.errors import UserError
 from glmq_kernels.files.file_writing import FileExists, cannot_be_written, replacing_open
 from glmq_kernels.ops.attention.cache_layout import LAYOUT, CacheShape
-from glmq_kernels.threads.thread_pool import usable_cores
+from glmq_kernels.threads.cores import processor_count
 
 from .commit_file import MAGIC, Commit, Content, Save, checksum, read_at, read_commits, read_contents
 from .errors import ContextFull, WrongSession
@@ -264,7 +264,7 @@ def _restore(file: FileIO, path: Path, session: Session) -> Restored:
 def _read_pages(path: Path, content: Content, cache: KVCache, n_pages: int) -> int:
     """Read the first pages into a cache; gives how many are sound before the first that is not."""
     pages = content.pages[:n_pages]
-    n_readers = min(usable_cores(), MOST_READERS)
+    n_readers = min(processor_count(), MOST_READERS)
 
     def read_from(first: int) -> int:
         """Every n_readers-th page; gives the first that is not sound."""

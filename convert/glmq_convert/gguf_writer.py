@@ -20,7 +20,7 @@ import numpy as np
 from glmq_kernels.errors import UserError
 from glmq_kernels.files.file_writing import Target, cannot_be_written, replacing
 from glmq_kernels.formats.quantize import UnfitWeightError, quantize_rows
-from glmq_kernels.threads.thread_pool import usable_cores
+from glmq_kernels.threads.cores import processor_count
 
 from .plan import PlannedTensor, Weights
 
@@ -142,7 +142,7 @@ class _Work:
 
     def run(self, threads: int | None, total: int, progress: Progress | None) -> None:
         """Write every portion; raises the first error that a worker met."""
-        self._running = WORKERS_PER_THREAD * (threads or usable_cores())
+        self._running = WORKERS_PER_THREAD * (threads or processor_count())
         workers = [threading.Thread(target=self._worker, name="convert") for _ in range(self._running)]
         for worker in workers:
             worker.start()

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from glmq_kernels.errors import UserError
-from glmq_kernels.threads.thread_pool import usable_cores
+from glmq_kernels.threads.cores import processor_count
 
 import glmq
 from glmq.experts import placement
@@ -108,8 +108,8 @@ def outcomes(
 ) -> Iterator[tuple[Case, int, str]]:
     """Each case with how its process ended and what it printed; as many at once as there are cores."""
     running: dict[int, Case] = {}
-    for number, case in enumerate([*cases, *[None] * usable_cores()]):
-        while running and (case is None or len(running) >= usable_cores()):
+    for number, case in enumerate([*cases, *[None] * processor_count()]):
+        while running and (case is None or len(running) >= processor_count()):
             process, status = os.wait()
             log, model = folder / f"{process}.log", folder / f"{process}.gguf"
             yield running.pop(process), status, log.read_text(errors="replace")

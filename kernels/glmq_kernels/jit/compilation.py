@@ -1,4 +1,4 @@
-"""Compiling kernels that are missing: one compiler process per core, with progress."""
+"""Compiling kernels that are missing: one compiler process per processor, with progress."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..errors import UserError
+from ..threads.cores import processor_count
 from .isa import Isa
 from .source_hash import PACKAGE
 
@@ -42,7 +43,7 @@ class Compilation:
     def run(self) -> None:
         """Compile them all."""
         self._report()
-        n_workers = min(os.cpu_count() or 1, self._n_kernels)
+        n_workers = min(processor_count(), self._n_kernels)
         workers = [threading.Thread(target=self._work) for _ in range(n_workers)]
         try:
             for worker in workers:

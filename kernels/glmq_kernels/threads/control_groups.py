@@ -53,7 +53,7 @@ def _hierarchies(root: Path) -> Iterator[Hierarchy]:
 
 
 def _group(version: int, root: Path) -> PurePosixPath:
-    """This process's group. A line is `number:controllers:group`; version 2 has no controllers there."""
+    """The group of this process. A line is `number:controllers:group`; version 2 has no controllers there."""
     for line in _lines(root / "proc/self/cgroup"):
         _, _, rest = line.partition(":")
         controllers, _, group = rest.partition(":")

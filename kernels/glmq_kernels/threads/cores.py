@@ -25,7 +25,7 @@ PROCESSOR_CORE = 0
 
 
 def core_count() -> int:
-    """Physical cores that this process may use, at least 1: as many threads as a thread pool has by default."""
+    """Physical cores that this process may use, at least 1: how many threads a thread pool has by default."""
     processors = _allowed_processors()
     if sys.platform == "linux":
         count = linux_cores(processors)
@@ -50,7 +50,7 @@ def within_quota(count: int, root: Path = ROOT) -> int:
 
 
 def linux_cores(processors: Collection[int], root: Path = ROOT) -> int:
-    """Physical cores that these logical processors are on. One that Linux says nothing of counts as a core."""
+    """Physical cores that logical processors are on. One that Linux says nothing of counts as a core."""
     cores = set()
     for processor in processors:
         topology = root / f"sys/devices/system/cpu/cpu{processor}/topology"

@@ -23,13 +23,6 @@ KERNELS = (
 )
 
 
-def usable_cores() -> int:
-    """Processors that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 class ThreadPool:
     """`n_threads` threads, of which the caller of `run` is the first.
 
