@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arrays import zeros
+from ..arrays import address_of, zeros
 from ..jit.compilation import Progress
-from ..jit.store import arguments, kernel, kernels
+from ..jit.store import kernel, kernels, packed
+from .string_offsets_arguments import WalkStrings
 
 
 def prepare(progress: Progress) -> None:
@@ -24,8 +25,16 @@ def string_offsets(data: np.ndarray, start: int, count: int) -> np.ndarray:
         raise ValueError(f"{count} strings do not fit into the data")
     out = zeros(count + 1, np.int64)
     done = zeros(1, np.int64)
-    packed = arguments(data.ctypes.data, data.size, start, count, out.ctypes.data, done.ctypes.data)
-    kernel("files.string_offsets_kernel.walk")(packed.ctypes.data)
+    record = packed(
+        WalkStrings,
+        data=address_of(data),
+        size=data.size,
+        start=start,
+        count=count,
+        offsets=address_of(out),
+        n_walked=address_of(done),
+    )
+    kernel("files.string_offsets_kernel.walk")(address_of(record))
     if done[0] != count:
         raise ValueError(f"string {int(done[0])} of {count} runs past the end of the data")
     return out

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..arrays import address_of, zeros
-from ..jit.store import arguments, kernel
+from ..jit.store import kernel, packed
+from .quantize_arguments import BLOCK, SOURCE_KINDS, QuantizeBlocks
 from .tensor_types import KERNEL_TYPES
 
-BLOCK = 32  # weights that the kernels take at once, whatever the type
-SOURCE_KINDS = {"F32": 0, "F16": 1, "BF16": 2}
 TARGET_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0")
 LARGEST_HALF = 65504.0
 
@@ -71,8 +70,15 @@ def _source_kind(source: np.ndarray) -> str:
 def _run(source: np.ndarray, kind: str, n_blocks: int, out: np.ndarray, type_name: str) -> int:
     """Quantize whole blocks; gives the bits of the largest magnitude."""
     largest = zeros(1, np.int64)
-    packed = arguments(address_of(source), SOURCE_KINDS[kind], n_blocks, address_of(out), address_of(largest))
-    kernel(f"formats.quantize_kernel.blocks:{type_name}")(address_of(packed))
+    record = packed(
+        QuantizeBlocks,
+        source=address_of(source),
+        source_kind=SOURCE_KINDS[kind],
+        n_blocks=n_blocks,
+        out=address_of(out),
+        largest=address_of(largest),
+    )
+    kernel(f"formats.quantize_kernel.blocks:{type_name}")(address_of(record))
     return int(largest[0])
 
 

@@ -30,7 +30,7 @@ from ..simd.vectors import (
     store,
     zero_i32x16,
 )
-from .quantize import BLOCK, SOURCE_KINDS
+from .quantize_arguments import BLOCK, SOURCE_KINDS, QuantizeBlocks
 
 SOURCE_F16, SOURCE_BF16 = SOURCE_KINDS["F16"], SOURCE_KINDS["BF16"]
 INFINITY = np.float32(np.inf)
@@ -189,17 +189,18 @@ WRITERS = {
 
 
 def blocks(type_name: str) -> Any:
-    """Kernel: source, kind of source, number of blocks of 32, out, out largest magnitude (bits, int64)."""
+    """Kernel: quantize to a tensor type."""
     write, block_bytes = WRITERS[type_name]
 
     def kernel(args, thread, threads):
-        source, kind, count, out = argument(args, 0), argument(args, 1), argument(args, 2), argument(args, 3)
+        source, kind = argument(args, QuantizeBlocks.SOURCE), argument(args, QuantizeBlocks.SOURCE_KIND)
+        count, out = argument(args, QuantizeBlocks.N_BLOCKS), argument(args, QuantizeBlocks.OUT)
         worst = zero_i32x16()
         for i in range(count):
             low, high = _load(source, kind, BLOCK * i), _load(source, kind, BLOCK * i + 16)
             largest = _larger(bits_of(low) & magnitude_mask(), bits_of(high) & magnitude_mask())
             worst = _larger(worst, largest)
             write(low, high, _largest_lane(largest), out + block_bytes * i)
-        store_i64(argument(args, 4), _largest_lane(worst))
+        store_i64(argument(args, QuantizeBlocks.LARGEST), _largest_lane(worst))
 
     return kernel
