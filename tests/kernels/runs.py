@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from glmq_kernels.arrays import ROW_PADDING, zeros
+from glmq_kernels.ops import operations
 from glmq_kernels.ops.batch_state import N_TOKENS
-from glmq_kernels.threads.tape import Tape
+from glmq_kernels.ops.operands import Experts, Matrix
+from glmq_kernels.threads.tape import ACTIVATION_TYPES, Tape
 
 
 def new_tape(thread_pool, n_tokens, activations="int8"):
@@ -36,3 +38,22 @@ def padded(values):
     memory = zeros(len(values) + ROW_PADDING // 4, np.float32)
     memory[: len(values)] = values
     return memory[: len(values)]
+
+
+def product_kernels(type_names):
+    """Names of the kernels that operations with matrices of some tensor types need."""
+    names = set()
+    for precision in ACTIVATION_TYPES:
+        tape = Tape(max_tokens=8, n_threads=1, activations=precision)
+        source, hidden = (operations.new_activation(tape, 256) for _ in range(2))
+        out = operations.float_rows(tape, 256)
+        operations.prepare_rows(tape, source)
+        for type_name in type_names:
+            matrix = Matrix(0, 256, 256, type_name)
+            experts = Experts([matrix], [matrix], [matrix])
+            operations.matmul(tape, source, operations.Projection(matrix, out))
+            operations.embed(tape, matrix, out)
+            operations.gate_up(tape, experts, source, source, None, hidden)
+            operations.down(tape, experts, hidden, None, out)
+        names.update(tape.kernel_names())
+    return sorted(names)
