@@ -1,10 +1,16 @@
-"""Timing a model: tokens per second of prompts and of decoding, beside what the machine can do at most."""
+"""Timing a model: tokens per second of prompts and of decoding, beside what the machine can do at most.
+
+Several sequences are timed as a program with several users would have them: each is evaluated by a thread of
+its own, and the scheduler brings them together.
+"""
 
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
@@ -40,9 +46,11 @@ class Limits:
 class Result:
     """One row: `n_prompt` tokens read at once or `n_gen` one by one, after `n_depth` in the context.
 
-    The names up to `samples_ts` are llama-bench's; ts are tokens per second. weight_bytes and
-    multiply_adds: of the products, per second (of a prompt the whole file's bytes for each batch). Shares
-    are of what was measured for `limits`, 0 to 1.
+    n_seq: sequences that do so at the same time. The other names up to `samples_ts` are llama-bench's; ts are
+    tokens per second, of all sequences together. weight_bytes and multiply_adds: of the products, per second
+    (of prompts the whole file's bytes for each batch; while several sequences decode together those that one
+    token reads, for each step, to which come those of more experts). Shares are of what was measured for
+    `limits`, 0 to 1.
     """
 
     model_filename: str
@@ -54,6 +62,7 @@ class Result:
     n_prompt: int
     n_gen: int
     n_depth: int
+    n_seq: int
     avg_ts: float
     stddev_ts: float
     samples_ts: list[float]
@@ -68,9 +77,8 @@ class Result:
 
     @property
     def test(self) -> str:
-        """The row's name as llama-bench writes it, such as pp512 @ d4096."""
-        name = f"pp{self.n_prompt}" if self.n_prompt else f"tg{self.n_gen}"
-        return f"{name} @ d{self.n_depth}" if self.n_depth else name
+        """The row's name as llama-bench writes it, such as pp512 @ d4096, or `4 x tg32` of four sequences."""
+        return Case(self.n_prompt, self.n_gen, self.n_depth, self.n_seq).name
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -78,12 +86,30 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Case:
+    """What one row measures; one of the first two is 0."""
+
+    n_prompt: int
+    n_gen: int
+    n_depth: int
+    n_seq: int
+
+    @property
+    def name(self) -> str:
+        """Such as `4 x tg32 @ d4096`."""
+        sequences = f"{self.n_seq} x " if self.n_seq > 1 else ""
+        length = f"pp{self.n_prompt}" if self.n_prompt else f"tg{self.n_gen}"
+        return f"{sequences}{length}{f' @ d{self.n_depth}' if self.n_depth else ''}"
+
+
+@dataclass(frozen=True)
 class Plan:
-    """What to measure: every length at every depth with every number of threads."""
+    """What to measure: every length at every depth with every number of sequences and of threads."""
 
     n_prompt: Sequence[int] = (512,)
     n_gen: Sequence[int] = (128,)
     n_depth: Sequence[int] = (0,)
+    n_seq: Sequence[int] = (1,)
     n_threads: Sequence[int | None] = (None,)
     repetitions: int = 5
     cache_type: str = "F16"
@@ -91,12 +117,24 @@ class Plan:
     ram: int | None = None
     load: str = "mmap"
 
+    def cases(self) -> list[Case]:
+        """The rows for a number of threads, in order."""
+        lengths = [(n, 0) for n in self.n_prompt if n] + [(0, n) for n in self.n_gen if n]
+        return [
+            Case(n_prompt, n_gen, n_depth, n_seq)
+            for n_depth in self.n_depth
+            for n_prompt, n_gen in lengths
+            for n_seq in self.n_seq
+        ]
+
 
 def run(path: Path, plan: Plan, tell: Callable[[Result], None], status: Callable[[str, float], None]) -> None:
     """Measure; `tell` gets each row when it is there, `status` hears of what goes on."""
     longest = max(plan.n_depth) + max((*plan.n_prompt, *plan.n_gen), default=0)
     if not longest:
         raise UserError("nothing to measure; give a length with -p or -n")
+    if not all(plan.n_seq):
+        raise UserError("0 sequences cannot be measured; give 1 or more", setting="n_seq")
     for n_threads in plan.n_threads:
         with load(
             path,
@@ -110,11 +148,8 @@ def run(path: Path, plan: Plan, tell: Callable[[Result], None], status: Callable
         ) as model:
             status("measuring the machine", 0.0)
             limits = _limits(model)
-            for n_depth in plan.n_depth:
-                for n_prompt, n_gen in [(n, 0) for n in plan.n_prompt if n] + [
-                    (0, n) for n in plan.n_gen if n
-                ]:
-                    tell(_measure(model, limits, plan, n_prompt, n_gen, n_depth, status))
+            for case in plan.cases():
+                tell(_measure(model, limits, plan, case, status))
 
 
 def _limits(model: Model) -> Limits:
@@ -127,56 +162,64 @@ def _limits(model: Model) -> Limits:
 
 
 def _measure(
-    model: Model,
-    limits: Limits,
-    plan: Plan,
-    n_prompt: int,
-    n_gen: int,
-    n_depth: int,
-    status: Callable[[str, float], None],
+    model: Model, limits: Limits, plan: Plan, case: Case, status: Callable[[str, float], None]
 ) -> Result:
     rng = np.random.default_rng(0)
-    tokens = rng.integers(0, model.n_vocab, n_depth + max(n_prompt, n_gen)).tolist()
-    before, measured = tokens[:n_depth], tokens[n_depth:]
-    session = model.session()
-    what = f"pp{n_prompt}" if n_prompt else f"tg{n_gen}"
-    if before:
-        status(f"{what} at depth {n_depth}", 0.0)
-        session.evaluate(before)
-    _evaluate(session, measured[:WARM_UP_TOKENS], bool(n_prompt))
+    sessions = [model.session() for _ in range(case.n_seq)]
+
+    def tokens(n: int) -> list[list[int]]:
+        return [rng.integers(0, model.n_vocab, n).tolist() for _ in sessions]
+
+    status(case.name, 0.0)
+    if case.n_depth:
+        _evaluate(sessions, tokens(case.n_depth), at_once=True)
+    _evaluate(sessions, tokens(min(WARM_UP_TOKENS, case.n_prompt or case.n_gen)), at_once=bool(case.n_prompt))
     samples = []
     experts = model.experts.statistics.copy() if model.experts else None
     for i in range(plan.repetitions):
-        status(f"{what} at depth {n_depth}", i / plan.repetitions)
-        session.rewind(n_depth)
+        status(case.name, i / plan.repetitions)
+        for session in sessions:
+            session.rewind(case.n_depth)
+        measured = tokens(case.n_prompt or case.n_gen)  # new ones, which no prefix cache knows
         began = time.perf_counter()
-        _evaluate(session, measured, bool(n_prompt))
-        samples.append(len(measured) / (time.perf_counter() - began))
-    result = _result(model, limits, plan, (n_prompt, n_gen, n_depth), samples)
+        _evaluate(sessions, measured, at_once=bool(case.n_prompt))
+        samples.append(sum(map(len, measured)) / (time.perf_counter() - began))
+    result = _result(model, limits, plan, case, samples)
     if model.experts and experts:
         return replace(result, experts=asdict(model.experts.statistics.since(experts)))
     return result
 
 
-def _evaluate(session: Session, tokens: list[int], at_once: bool) -> None:
-    if at_once:
-        session.evaluate(tokens)
-    else:
-        for token in tokens:
-            session.evaluate([token])
+def _evaluate(sessions: Sequence[Session], tokens: Sequence[list[int]], *, at_once: bool) -> None:
+    """Evaluate each session's tokens, of several sessions each in a thread of its own."""
+    stopped = threading.Event()
+
+    def evaluate(session: Session, own: list[int]) -> None:
+        for part in [own] if at_once else [[token] for token in own]:
+            if stopped.is_set():
+                return
+            session.evaluate(part)
+
+    if len(sessions) == 1:
+        evaluate(sessions[0], tokens[0])
+        return
+    with ThreadPoolExecutor(len(sessions)) as threads:
+        try:
+            for finished in [threads.submit(evaluate, *each) for each in zip(sessions, tokens, strict=True)]:
+                finished.result()
+        finally:
+            stopped.set()
 
 
-def _result(
-    model: Model, limits: Limits, plan: Plan, lengths: tuple[int, int, int], samples: list[float]
-) -> Result:
-    n_prompt, n_gen, n_depth = lengths
+def _result(model: Model, limits: Limits, plan: Plan, case: Case, samples: list[float]) -> Result:
     speed, work = mean(samples), model.work
-    if n_gen:
+    if case.n_gen:
         multiply_adds = speed * (work.multiply_adds + work.output_multiply_adds)
-        weight_bytes = speed * (work.weight_bytes + work.output_bytes)
+        weight_bytes = speed / case.n_seq * (work.weight_bytes + work.output_bytes)
     else:  # logits are wanted of the last token only; a batch meets about every expert
-        multiply_adds = speed * (work.multiply_adds + work.output_multiply_adds / n_prompt)
-        weight_bytes = speed * math.ceil(n_prompt / model.batch) / n_prompt * model.file.n_bytes
+        multiply_adds = speed * (work.multiply_adds + work.output_multiply_adds / case.n_prompt)
+        n_tokens = case.n_prompt * case.n_seq
+        weight_bytes = speed * math.ceil(n_tokens / model.batch) / n_tokens * model.file.n_bytes
     return Result(
         model_filename=str(model.path),
         model_size=model.file.n_bytes,
@@ -184,9 +227,10 @@ def _result(
         n_threads=model.n_threads,
         type_k=plan.cache_type.lower(),
         type_v=plan.cache_type.lower(),
-        n_prompt=n_prompt,
-        n_gen=n_gen,
-        n_depth=n_depth,
+        n_prompt=case.n_prompt,
+        n_gen=case.n_gen,
+        n_depth=case.n_depth,
+        n_seq=case.n_seq,
         avg_ts=speed,
         stddev_ts=stdev(samples) if len(samples) > 1 else 0.0,
         samples_ts=samples,

@@ -54,6 +54,15 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
     show_default=True,
     help="Tokens that are in the context before.",
 )
+@click.option(
+    "--sequences",
+    "n_seq",
+    callback=_numbers,
+    default="1",
+    metavar="N,..",
+    show_default=True,
+    help="Sequences that are read or decoded at the same time. With it, -p or -n alone measures that alone.",
+)
 @click.option("-t", "--threads", callback=_numbers, metavar="N,..", help="[default: all cores]")
 @click.option("-r", "--repetitions", type=click.IntRange(min=1), default=5, metavar="N", show_default=True)
 @click.option(
@@ -72,6 +81,7 @@ def bench(
     n_prompt: tuple[int, ...],
     n_gen: tuple[int, ...],
     n_depth: tuple[int, ...],
+    n_seq: tuple[int, ...],
     threads: tuple[int, ...] | None,
     repetitions: int,
     cache_type: str,
@@ -84,14 +94,26 @@ def bench(
 
     Beside tokens per second the table shows how fast weights are read and multiplied, each with its share
     of what this machine does when it does nothing else, measured at the start. Several numbers with
-    commas between them measure all combinations.
+    commas between them measure all combinations. Of several sequences tokens per second are those of all
+    together.
     """
     from ..benchmark import Plan, run
     from ..experts.statistics import ExpertStatistics
 
+    if _is_given("n_seq") and _is_given("n_prompt") != _is_given("n_gen"):
+        n_prompt, n_gen = (n_prompt, (0,)) if _is_given("n_prompt") else ((0,), n_gen)
     plan = Plan(
-        n_prompt, n_gen, n_depth, threads or (None,), repetitions, cache_type.upper(), activations, ram, load
-    )  # fmt: skip
+        n_prompt=n_prompt,
+        n_gen=n_gen,
+        n_depth=n_depth,
+        n_seq=n_seq,
+        n_threads=threads or (None,),
+        repetitions=repetitions,
+        cache_type=cache_type.upper(),
+        activations=activations,
+        ram=ram,
+        load=load,
+    )
     status = Status()
     results: list[Result] = []
 
@@ -118,8 +140,13 @@ def bench(
         click.echo(f"peak memory {results[-1].peak_memory / 1e9:.2f} GB, the mapped file included")
 
 
+def _is_given(parameter: str) -> bool:
+    source = click.get_current_context().get_parameter_source(parameter)
+    return source is not click.core.ParameterSource.DEFAULT
+
+
 HEADERS = ("test", "threads", "tokens/s", "weights GB/s", "of reading", "multiply-adds G/s", "of peak")
-WIDTHS = (16, 7, 17, 12, 10, 17, 7)
+WIDTHS = (20, 7, 17, 12, 10, 17, 7)
 
 
 def _cells(result: Result) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from glmq_kernels.errors import UserError
 
 OPTIONS = {
     "n_ctx": "--ctx",
+    "n_seq": "--sequences",
     "n_threads": "--threads",
     "thinking": "--think and --no-think",
     "preserve_thinking": "--think-keep",

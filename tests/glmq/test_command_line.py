@@ -255,10 +255,26 @@ def test_bench_json_has_the_names_of_llama_bench(small_path):
     assert row["read_bandwidth"] > 0
 
 
+def test_bench_has_sequences_decode_together(small_path):
+    code, out, err = run("bench", small_path, "--sequences", "1,3", "-n", "4", "-r", "2", "--json")
+    assert code == 0, err
+    rows = json.loads(out)
+    assert [(row["n_prompt"], row["n_gen"], row["n_seq"]) for row in rows] == [(0, 4, 1), (0, 4, 3)]
+    assert all(row["avg_ts"] > 0 and len(row["samples_ts"]) == 2 for row in rows)
+
+
+def test_bench_reads_prompts_side_by_side(small_path):
+    code, out, err = run("bench", small_path, "-p", "16", "--sequences", "2", "-d", "8", "-r", "1")
+    assert code == 0, err
+    assert [row.split("  ")[0] for row in out.splitlines()[1:-1]] == ["2 x pp16 @ d8"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
         (["-p", "0", "-n", "0"], "nothing to measure"),
+        (["--sequences", "0"], "0 sequences cannot be measured; give 1 or more (--sequences)"),
+        (["--sequences", "two"], "'two' is not a number"),
         (["-d", "100000"], "of context; choose at most that"),
     ],
 )
