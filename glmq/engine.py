@@ -14,7 +14,9 @@ from glmq_kernels.threads.thread_pool import ThreadPool
 
 from .errors import LoadedBeforeFork, ModelClosed
 from .gguf import GGUFFile
-from .kv_cache import KVCache
+from .kv_cache.page_pool import PagePool
+from .kv_cache.prefix_tree import PrefixTree
+from .kv_cache.sequence import Sequence
 from .program import Program
 
 
@@ -22,18 +24,23 @@ class Engine:
     """Runs batches of tokens, one at a time, whichever thread they come from.
 
     max_tokens: of a batch. n_vocab: entries of the logits. work: of the matrix products of one token.
-    cache_shape: what a session's KV cache must hold. path: of the model's file.
+    prefix_tree: of the pages of its KV cache, which take up to `cache_bytes`. path: of the model's file.
     """
 
     def __init__(
-        self, program: Program, n_threads: int, file: GGUFFile, progress: Progress | None = None
+        self,
+        program: Program,
+        n_threads: int,
+        file: GGUFFile,
+        cache_bytes: int,
+        progress: Progress | None = None,
     ) -> None:
         self.path = file.path
         self._file = file
         self.max_tokens = program.tape.max_tokens
         self.n_vocab = program.n_vocab
         self.work = program.tape.work
-        self.cache_shape = program.cache_shape
+        self.prefix_tree = PrefixTree(PagePool(program.cache_shape, cache_bytes))
         self._process = os.getpid()
         self._lock = threading.RLock()
         self._running = self._closing = False
@@ -58,8 +65,10 @@ class Engine:
                 " those of the parent process; load it in this one"
             )
 
-    def run(self, tokens: np.ndarray, n_past: int, cache: KVCache, logits: np.ndarray) -> None:
+    def run(self, tokens: np.ndarray, n_past: int, sequence: Sequence, logits: np.ndarray) -> None:
         """Evaluate int64 (n,) tokens; logits float32 (m, n_vocab) is filled for the last m of them.
+
+        sequence: has room for them behind its first `n_past` tokens.
 
         Raises ModelClosed and LoadedBeforeFork, and UserError when the model's file has changed.
         """
@@ -70,7 +79,9 @@ class Engine:
             assert self._program is not None
             self._running = True
             try:
-                self._program.run(self._thread_pool, tokens, n_past, cache, logits, len(tokens) - len(logits))
+                self._program.run(
+                    self._thread_pool, tokens, n_past, sequence, logits, len(tokens) - len(logits)
+                )
             finally:
                 self._running = False
                 self._end()
@@ -99,6 +110,7 @@ class Engine:
             self._program.offload.settle()
         self._thread_pool.close()
         self._program = None  # and so the weights that it keeps in memory
+        self.prefix_tree.close()
         then()
 
     def _is_copy(self) -> bool:

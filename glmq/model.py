@@ -73,7 +73,9 @@ class Model:
             file, self.n_ctx, self.n_threads, cache_type, self.activations, ram, load, progress
         )
         try:
-            self._engine = Engine(self._program, self.n_threads, self.file, progress)
+            self._engine = Engine(
+                self._program, self.n_threads, self.file, self._memory_plan.kv_cache, progress
+            )
             if self.experts is not None:
                 self.experts.place(self._program)
         except BaseException:
@@ -140,7 +142,7 @@ class Model:
         size = self.n_ctx if n_ctx is None else context_size(self.file, n_ctx)
         return Session(self._engine, self.file, size)
 
-    def restore_session(self, path: str | os.PathLike[str], n_ctx: int | None = None) -> Restored:
+    def restore_session(self, path: str | os.PathLike[str], n_ctx: int | None = None) -> Restored[Session]:
         """A new session with what `Session.save` wrote, and the `extra` that was saved with it.
 
         Where the state does not fit (another `cache_type`) or is damaged, the session holds less of it or

@@ -27,7 +27,7 @@ from glmq_kernels.threads.thread_pool import ThreadPool
 
 from .experts.expert_layer import ExpertLayer
 from .experts.offload import ExpertOffload, OnRouting
-from .kv_cache import KVCache
+from .kv_cache.sequence import Sequence
 
 
 @dataclass(frozen=True)
@@ -77,21 +77,21 @@ class Program:
         thread_pool: ThreadPool,
         tokens: np.ndarray,
         n_past: int,
-        cache: KVCache,
+        sequence: Sequence,
         logits: np.ndarray,
         first_output: int,
     ) -> None:
         """Run a batch.
 
-        tokens: int64 (n,), n up to the tape's `max_tokens`; their keys and values are written to
-        `cache` from position `n_past` on. logits: float32 (n - first_output, n_vocab) is filled for
+        tokens: int64 (n,), n up to the tape's `max_tokens`; their keys and values are written to the pages
+        of `sequence` from position `n_past` on. logits: float32 (n - first_output, n_vocab) is filled for
         the tokens from `first_output` on.
         """
         n = len(tokens)
         assert logits.flags.c_contiguous and logits.shape == (n - first_output, self.n_vocab)
         positions, page_tables = self._positions[:n], self._page_tables[:n]
         positions[:] = np.arange(n_past, n_past + n)
-        page_tables[:] = address_of(cache.page_table)
+        page_tables[:] = address_of(sequence.page_table)
         outputs = self._outputs[: n - first_output]
         outputs[:] = np.arange(first_output, n)
         angles = np.outer(positions, self.rotary.frequencies)

@@ -18,7 +18,8 @@ from .commit_file import Commit
 from .engine import Engine
 from .errors import ContextFull, NotFinite, SessionBusy, WrongSession
 from .gguf import GET_IT_AGAIN, GGUFFile
-from .kv_cache import KVCache
+from .kv_cache.sequence import Sequence as TokenSequence
+from .session_file import save_session
 
 Evaluated = Callable[[int, int], None]
 """Called with the numbers of tokens done and wanted."""
@@ -66,23 +67,27 @@ class Session:
     A session is used by one answer or call at a time; another one meanwhile raises SessionBusy. After the
     model is closed everything raises ModelClosed.
 
-    tokens: those that the KV cache holds. drawn: what was drawn to follow them and is not evaluated yet.
-    saved_as: name of the state that was last saved or restored; n_saved: how many of its first
+    sequence: its tokens and their pages of the KV cache. drawn: what was drawn to follow them and is not
+    evaluated yet. saved_as: name of the state that was last saved or restored; n_saved: how many of its first
     tokens are still the same. saves: all states that files had when it was saved to or restored from them.
     """
 
     def __init__(self, engine: Engine, file: GGUFFile, n_ctx: int) -> None:
         engine.require_usable()
         self.n_ctx = n_ctx
-        self.tokens: list[int] = []
+        self.sequence = TokenSequence(engine.prefix_tree)
         self.drawn: list[int] = []
         self.file = file
-        self.cache = KVCache(engine.cache_shape, n_ctx)
         self.saved_as = ""
         self.n_saved = 0
         self.saves: set[Commit] = set()
         self._engine = engine
         self._user: weakref.ref[User] | None = None
+
+    @property
+    def tokens(self) -> list[int]:
+        """Those that are evaluated."""
+        return self.sequence.tokens
 
     def evaluate(
         self, tokens: Sequence[int], progress: Evaluated | None = None, *, user: User | None = None
@@ -121,9 +126,7 @@ class Session:
         if not 0 <= n <= len(self.tokens):
             raise ValueError(f"cannot rewind {len(self.tokens)} tokens to {n}")
         with self._used_by(user):
-            del self.tokens[n:]
-            self.drawn = []
-            self.n_saved = min(self.n_saved, n)
+            self._rewind(n)
 
     def save(
         self, path: str | os.PathLike[str], extra: Mapping[str, Any] | None = None, *, force: bool = False
@@ -137,8 +140,6 @@ class Session:
         restored from (another process may have gone on with it); `force` replaces that. Raises UserError
         when the file is in use by another process, cannot be written, or is no session file.
         """
-        from .session_file import save_session
-
         with self._used_by(None):
             save_session(Path(path), self, extra or {}, force=force)
 
@@ -208,18 +209,25 @@ class Session:
                 outputs = logits[done - len(batch) : done]
             else:
                 outputs = logits if done == len(wanted) else logits[:0]
-            self._engine.run(batch, len(self.tokens), self.cache, outputs)
-            self.tokens.extend(batch.tolist())
+            self.sequence.reserve(len(batch))
+            self._engine.run(batch, len(self.tokens), self.sequence, outputs)
+            self.sequence.extend(batch.tolist())
             if progress:
                 progress(done, len(wanted))
         # Both are NaN where one of the logits is; faster than asking each.
         if not np.isfinite((logits.min(), logits.max())).all():
-            self.rewind(n_before, user=user)
+            self._rewind(n_before)
             raise NotFinite(
                 f"{self.file.path}: the model's output is not finite (NaN or infinity among its logits);"
                 f" the file is probably damaged: {GET_IT_AGAIN}"
             )
+        self.sequence.publish()
         return logits
+
+    def _rewind(self, n: int) -> None:
+        self.sequence.rewind(n)
+        self.drawn = []
+        self.n_saved = min(self.n_saved, n)
 
     def _check(self, tokens: np.ndarray) -> None:
         if tokens.ndim != 1 or not tokens.size:

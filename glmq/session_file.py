@@ -3,14 +3,11 @@
 A session file is a `commit_file` of these parts:
 
     text    JSON object of the program: messages and settings of a conversation
-    state   JSON: {"id", "model", "architecture", "layout", "cache", "tokens", "drawn"}
-    page    keys, then values, of 32 positions: of each layer and kv head, as in the KV cache
+    state   JSON: a `SavedState`
+    page    keys and values of some positions, as in the KV cache (see `saved_pages.py`)
 
-id: random, new with each save. model: the GGUF file's fingerprint. layout, cache: how keys and values lie
-and their `CacheShape`. The last page holds positions that are not in use yet.
-
-A session remembers the id of its last save and how many tokens it has kept since. When the file still
-has this id, pages of these tokens stay where they are.
+The last page holds positions that are not in use yet. A session remembers the id of its last save and how
+many tokens it has kept since. When the file still has this id, pages of these tokens stay where they are.
 """
 
 from __future__ import annotations
@@ -19,29 +16,24 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-import numpy as np
 from glmq_kernels.errors import UserError
 from glmq_kernels.files.file_writing import FileExists, cannot_be_written, replacing_open
-from glmq_kernels.ops.attention.cache_layout import LAYOUT, CacheShape
-from glmq_kernels.threads.cores import processor_count
+from glmq_kernels.ops.attention.cache_layout import POSITIONS_PER_PAGE
 
-from .commit_file import MAGIC, Commit, Content, Save, checksum, read_at, read_commits, read_contents
-from .errors import ContextFull, WrongSession
-from .kv_cache import BLOCK_POSITIONS, KVCache
-from .session import Session
+from .commit_file import MAGIC, Commit, Content, Save, read_commits, read_contents
+from .errors import ContextFull, OutOfPages, WrongSession
+from .saved_pages import page_to_write, read_pages
+from .saved_state import Savable, SavedState, parse_object, parse_state
 from .session_lock import SessionLock, duplicate
 
 T = TypeVar("T")
-
-MOST_READERS = 8
-"""Threads that read pages; more do not make a disk faster."""
+S = TypeVar("S", bound=Savable)
 
 PATIENCE = 10.0
 """Seconds that a save waits for another one to the same file."""
@@ -49,33 +41,20 @@ PATIENCE = 10.0
 MOST_READS = 5
 """How often a file is read while others save to it."""
 
-SPARE = 8
+SPARE = 4
 """Units that a file may have beyond twice what it needs before it is written anew."""
 
 
 @dataclass(frozen=True)
-class Restored:
+class Restored(Generic[S]):
     """A session out of a file, and the `extra` that was saved with it.
 
     reason: None, or one line that says why the session holds less than was saved.
     """
 
-    session: Session
+    session: S
     extra: dict[str, Any]
     reason: str | None
-
-
-@dataclass(frozen=True)
-class State:
-    """What a file says of the session in it, apart from keys and values."""
-
-    id: str
-    model: str
-    architecture: str
-    layout: int
-    cache: CacheShape
-    tokens: list[int]
-    drawn: list[int]
 
 
 class SessionFile:
@@ -110,27 +89,19 @@ class SessionFile:
         """Whether nothing was saved here yet."""
         return self._lock.size == 0
 
-    def restore(self, session: Session) -> Restored:
+    def restore(self, session: S) -> Restored[S]:
         """Fill a new session (see `Model.restore_session`)."""
         restored = restore_session(self.path, session)
         self._saves |= session.saves
         return restored
 
-    def save(self, session: Session, extra: Mapping[str, Any], *, force: bool = False) -> None:
+    def save(self, session: Savable, extra: Mapping[str, Any], *, force: bool = False) -> None:
         """Write a session and `extra`, a JSON object (see `Session.save`).
 
         A state that this object restored or saved may be replaced by any session.
         """
         text = json.dumps(extra).encode()
-        state = State(
-            uuid.uuid4().hex,
-            session.file.fingerprint,
-            session.file.text("general.architecture"),
-            LAYOUT,
-            session.cache.shape,
-            session.tokens,
-            session.drawn,
-        )
+        state = SavedState.of(session, uuid.uuid4().hex)
         try:
             if not self._lock.is_in_place():  # it was moved, deleted or replaced
                 self._lock.close()
@@ -140,13 +111,13 @@ class SessionFile:
                 self._save_anew(session, text, state)
         except OSError as error:
             raise cannot_be_written(self.path, error) from None
-        session.saved_as, session.n_saved = state.id, len(session.tokens)
+        session.saved_as, session.n_saved = state.id, len(state.tokens)
 
     def close(self) -> None:
         """Let others have the file."""
         self._lock.close()
 
-    def _last(self, session: Session, force: bool) -> Content | None:
+    def _last(self, session: Savable, force: bool) -> Content | None:
         """What the file holds, None when nothing. Raises FileExists for what only force replaces."""
         if self.is_new:
             return None
@@ -162,19 +133,19 @@ class SessionFile:
             what = "another conversation, or turns that another process has added meanwhile"
         raise FileExists(f"{self.path} holds {what}; name another file")
 
-    def _save_in_place(self, last: Content, session: Session, text: bytes, state: State) -> bool:
+    def _save_in_place(self, last: Content, session: Savable, text: bytes, state: SavedState) -> bool:
         """Write what is new into the file.
 
         False when it does not hold this session's last save, or is several times as large as need be.
         """
-        found = _parse_state(last)
-        if last.text is None or found is None or found.id != session.saved_as:
+        found = parse_state(last)
+        if last.text is None or found is None or found.id != session.saved_as or not found.is_current:
             return False
-        page_bytes, size = _page_bytes(session.cache), self._lock.size
-        needed = _pages(len(session.tokens)) * page_bytes + len(text)
+        page_bytes, size = session.sequence.shape.page_bytes, self._lock.size
+        needed = state.n_pages * page_bytes + len(text)
         if size > 2 * needed + SPARE * page_bytes and self._lock.n_names == 1:
             return False
-        n_kept = session.n_saved // BLOCK_POSITIONS
+        n_kept = session.n_saved // POSITIONS_PER_PAGE
         save = Save(self._lock.file, page_bytes, last, n_kept)
         try:
             self._write(save, n_kept, session, text, state)
@@ -184,27 +155,25 @@ class SessionFile:
             raise
         return True
 
-    def _save_anew(self, session: Session, text: bytes, state: State) -> None:
+    def _save_anew(self, session: Savable, text: bytes, state: SavedState) -> None:
         """Write all into a new file that takes the place of the one that is there."""
         with replacing_open(self._lock.place(), private=True) as (_, file):
-            self._write(Save(file, _page_bytes(session.cache)), 0, session, text, state)
+            self._write(Save(file, session.sequence.shape.page_bytes), 0, session, text, state)
             kept = duplicate(file)
             if kept is None:
                 self._lock.close()
         self._lock.go_on_with(kept)
 
-    def _write(self, save: Save, n_kept: int, session: Session, text: bytes, state: State) -> None:
-        buffer, keys, values = _page_buffer(session.cache.shape)
-        for page in range(n_kept, _pages(len(session.tokens))):
-            keys[:], values[:] = session.cache.block(page)
-            save.add_page(buffer.data)
-        commit = save.record(text, json.dumps(vars(state) | {"cache": vars(state.cache)}).encode())
+    def _write(self, save: Save, n_kept: int, session: Savable, text: bytes, state: SavedState) -> None:
+        for number in range(n_kept, state.n_pages):
+            save.add_page(page_to_write(session.sequence, number))
+        commit = save.record(text, state.packed())
         session.saves.add(commit)  # before it is in the file, so that Ctrl-C cannot come between
         self._saves.add(commit)
         save.commit(commit)
 
 
-def save_session(path: Path, session: Session, extra: Mapping[str, Any], *, force: bool = False) -> None:
+def save_session(path: Path, session: Savable, extra: Mapping[str, Any], *, force: bool = False) -> None:
     """Write a session and `extra`, a JSON object, to a file (see `Session.save`)."""
     with SessionFile(path, PATIENCE) as file:
         file.save(session, extra, force=force)
@@ -219,10 +188,10 @@ def read_extra(path: Path) -> dict[str, Any]:
     return _read_steadily(path, read)
 
 
-def restore_session(path: Path, session: Session) -> Restored:
+def restore_session(path: Path, session: S) -> Restored[S]:
     """Fill a new session from a file (see `Model.restore_session`)."""
 
-    def read(file: FileIO) -> tuple[Restored, bool]:
+    def read(file: FileIO) -> tuple[Restored[S], bool]:
         restored = _restore(file, path, session)
         return restored, restored.reason is None
 
@@ -235,16 +204,16 @@ def is_session_file(path: Path) -> bool:
         return file.read(len(MAGIC)) == MAGIC
 
 
-def _restore(file: FileIO, path: Path, session: Session) -> Restored:
+def _restore(file: FileIO, path: Path, session: S) -> Restored[S]:
     extra, content, contents = _read(file, path)
-    state = _parse_state(content)
+    state = parse_state(content)
     if state is not None and state.model != session.file.fingerprint:
         raise WrongSession(
             f"{path} was saved with another model, of the architecture {state.architecture};"
             " go on with that one, or name another file"
         )
     session.saves |= {each.commit for each in contents}
-    misfit = _misfit(state, session)
+    misfit = state.misfit(session.sequence.shape) if state else "is damaged"
     if state is None or misfit:
         return Restored(session, extra, f"{path} {misfit}; everything is read again")
     n_tokens = len(state.tokens)
@@ -253,34 +222,13 @@ def _restore(file: FileIO, path: Path, session: Session) -> Restored:
             f"{path} holds {n_tokens} tokens, more than the context of {session.n_ctx}; choose a larger one",
             setting="n_ctx",
         )
-    n_sound = min(_read_pages(path, content, session.cache, _pages(n_tokens)) * BLOCK_POSITIONS, n_tokens)
-    session.tokens, session.saved_as, session.n_saved = state.tokens[:n_sound], state.id, n_sound
+    session.sequence.rewind(0)
+    n_sound = read_pages(path, content, state, session.sequence)
+    session.saved_as, session.n_saved = state.id, n_sound
     if n_sound < n_tokens:
         return Restored(session, extra, f"{path} is damaged after {n_sound} tokens; the rest is read again")
     session.drawn = state.drawn
     return Restored(session, extra, None)
-
-
-def _read_pages(path: Path, content: Content, cache: KVCache, n_pages: int) -> int:
-    """Read the first pages into a cache; gives how many are sound before the first that is not."""
-    pages = content.pages[:n_pages]
-    n_readers = min(processor_count(), MOST_READERS)
-
-    def read_from(first: int) -> int:
-        """Every n_readers-th page; gives the first that is not sound."""
-        buffer, *parts = _page_buffer(cache.shape)
-        with open(path, "rb", buffering=0) as file:
-            for page in range(first, len(pages), n_readers):
-                unit, expected = pages[page]
-                read = read_at(file, content.commit.position(unit), buffer.data)
-                if not read or checksum(buffer.data) != expected:
-                    return page
-                for part, target in zip(parts, cache.block(page), strict=True):
-                    target[:] = part
-        return len(pages)
-
-    with ThreadPoolExecutor(n_readers) as pool:
-        return min(pool.map(read_from, range(n_readers)))
 
 
 @contextmanager
@@ -306,7 +254,7 @@ def _read_steadily(path: Path, read: Callable[[FileIO], tuple[T, bool]]) -> T:
             before = read_commits(file)
             try:
                 result, sound = read(file)
-            except (WrongSession, ContextFull):
+            except (WrongSession, ContextFull, OutOfPages):
                 raise
             except UserError:
                 if not left or _is_as_before(file, path, before):
@@ -326,57 +274,7 @@ def _read(file: FileIO, path: Path) -> tuple[dict[str, Any], Content, list[Conte
     """The last `extra` that is sound, what was saved with it, and all that the file holds."""
     contents = read_contents(file, path)
     for content in contents:
-        extra = _parse(content.text)
+        extra = parse_object(content.text)
         if extra is not None:
             return extra, content, contents
     raise UserError(f"{path} is damaged and nothing of it can be read; delete it or name another file")
-
-
-def _parse(text: bytes | None) -> dict[str, Any] | None:
-    try:
-        value = json.loads(text or b"")
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _parse_state(content: Content) -> State | None:
-    """The state that was saved; None when it is damaged."""
-    fields = _parse(content.state)
-    try:
-        return State(**fields | {"cache": _shape_of(fields["cache"])}) if fields else None
-    except (KeyError, TypeError):
-        return None
-
-
-def _shape_of(fields: dict[str, Any]) -> CacheShape:
-    """The shape of a saved cache. Older files say `head_dim` for the width of keys and values alike."""
-    head_dim = fields.pop("head_dim", None)
-    return CacheShape(**fields if head_dim is None else fields | {"key_dim": head_dim, "value_dim": head_dim})
-
-
-def _pages(n_tokens: int) -> int:
-    return -(-n_tokens // BLOCK_POSITIONS)
-
-
-def _page_bytes(cache: KVCache) -> int:
-    return BLOCK_POSITIONS * cache.shape.position_bytes
-
-
-def _page_buffer(shape: CacheShape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Room for a page, and its keys and values: uint8 (n_layers * n_kv_heads, bytes of 32 positions)."""
-    n_heads = shape.n_layers * shape.n_kv_heads
-    buffer = np.empty(BLOCK_POSITIONS * shape.position_bytes, np.uint8)
-    n_keys = BLOCK_POSITIONS * shape.key_bytes * n_heads
-    return buffer, buffer[:n_keys].reshape(n_heads, -1), buffer[n_keys:].reshape(n_heads, -1)
-
-
-def _misfit(state: State | None, session: Session) -> str | None:
-    """Why keys and values of a file cannot be used in a session."""
-    if state is None:
-        return "is damaged"
-    if state.layout != LAYOUT:
-        return "was saved by another version of glmq"
-    if state.cache.type != session.cache.shape.type:
-        return f"was saved with a KV cache of type {state.cache.type}, not {session.cache.shape.type}"
-    return None

@@ -11,7 +11,9 @@ import mmap
 import os
 import threading
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -72,26 +74,31 @@ class PrefixCache(Protocol):
 class PoolLock:
     """Held while the pool, its prefix tree or a sequence changes. Not reentrant.
 
-    What garbage collection finds, perhaps in the middle of such a change, waits in `abandoned`.
+    What garbage collection or the handler of a signal wants to change, perhaps in the middle of such a
+    change, waits until that is done.
     """
 
-    def __init__(self, pool: PagePool) -> None:
-        self._pool, self._lock = pool, threading.Lock()
-        self.abandoned: deque[list[Page]] = deque()
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[Callable[[], None]] = deque()
 
     def __enter__(self) -> None:
         self._lock.acquire()
 
     def __exit__(self, *error: object) -> None:
         self._lock.release()
-        self.drop_abandoned()
+        self._change()
 
-    def drop_abandoned(self) -> None:
-        """Drop abandoned pages unless somebody holds the lock, who does it afterwards."""
-        while self.abandoned and self._lock.acquire(blocking=False):
+    def change_when_free(self, change: Callable[[], None]) -> None:
+        """Call `change` with the lock held: now, or when whoever holds it lets go of it."""
+        self._waiting.append(change)
+        self._change()
+
+    def _change(self) -> None:
+        while self._waiting and self._lock.acquire(blocking=False):
             try:
-                while self.abandoned:
-                    self._pool.drop_all(self.abandoned.popleft())
+                while self._waiting:
+                    self._waiting.popleft()()
             finally:
                 self._lock.release()
 
@@ -108,7 +115,7 @@ class PagePool:
         self._stride = -(-shape.page_bytes // ALIGNMENT) * ALIGNMENT
         self.max_pages = max_bytes // self._stride
         self.n_used = self.n_idle = self.n_taken = 0
-        self.lock = PoolLock(self)
+        self.lock = PoolLock()
         self.prefix_cache: PrefixCache | None = None
         self._chunk_pages = 1 if guards_pages() else max(1, CHUNK_BYTES // self._stride)
         self._open: dict[_Chunk, None] = {}  # chunks with free pages, in the order in which they became so
@@ -171,8 +178,7 @@ class PagePool:
 
     def abandon(self, pages: list[Page]) -> None:
         """Drop pages of a sequence that nobody has any more; at any time, in any thread."""
-        self.lock.abandoned.append(pages)
-        self.lock.drop_abandoned()
+        self.lock.change_when_free(partial(self.drop_all, pages))
 
     def _free_page(self) -> Page:
         lack = f"all {show_size(self.max_pages * self._stride)} of the KV cache are in use"

@@ -79,7 +79,7 @@ class _Node:
 class PrefixTree:
     """The pages of a pool that can be found by their tokens.
 
-    All methods but `statistics` are called with the pool's lock held.
+    All methods but `close` and `statistics` are called with the pool's lock held.
     """
 
     def __init__(self, pool: PagePool) -> None:
@@ -161,6 +161,10 @@ class PrefixTree:
         """Let go of all pages."""
         for node in list(self._root.children):
             self._remove(node)
+
+    def close(self) -> None:
+        """Let go of all pages as soon as nobody holds the lock."""
+        self.pool.lock.change_when_free(self.clear)
 
     def statistics(self) -> CacheStatistics:
         """Counts, now."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence as Tokens
 
 import numpy as np
 from glmq_kernels.arrays import zeros
-from glmq_kernels.ops.attention.cache_layout import POSITIONS_PER_PAGE
+from glmq_kernels.ops.attention.cache_layout import POSITIONS_PER_PAGE, CacheShape
 
 from ..errors import ContextFull, OutOfPages
 from .page_copy import copy_positions
@@ -41,6 +41,11 @@ class Sequence:
     def pages(self) -> Tokens[Page]:
         """The pages, of `POSITIONS_PER_PAGE` positions each; the last ones may be reserved and not filled."""
         return self._pages
+
+    @property
+    def shape(self) -> CacheShape:
+        """What a page holds of each position."""
+        return self._pool.shape
 
     @property
     def page_table(self) -> np.ndarray:

@@ -100,7 +100,7 @@ def test_damaged_state_is_read_again_and_told(tmp_path, monkeypatch, glm_4_7, se
     talk.say("one", "two " * 20)
     talk.kept.close()
     data = bytearray(session.read_bytes())
-    key = talk._session.cache.block(0)[0].tobytes()[:64]
+    key = talk._session.sequence.pages[0].bytes.tobytes()[:64]
     data[data.index(key)] ^= 1
     session.write_bytes(data)
     talk = new_talk(monkeypatch, glm_4_7, REPLIES[2:], session=session)

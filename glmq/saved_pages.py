@@ -1,0 +1,102 @@
+"""Keys and values between the pages of the KV cache and those of a session file.
+
+A page of a file is a page of the cache, as it is. Older files have pages of 32 positions, with the keys of
+all layers and kv heads before the values of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
+from pathlib import Path
+
+import numpy as np
+from glmq_kernels.ops.attention.cache_layout import POSITIONS_PER_PAGE, CacheShape
+from glmq_kernels.threads.cores import processor_count
+
+from .commit_file import Content, checksum, read_at
+from .kv_cache.page_copy import copy_positions
+from .kv_cache.sequence import Sequence
+from .saved_state import OLD_PAGE_POSITIONS, SavedState
+
+MOST_READERS = 8
+"""Threads that read pages; more do not make a disk faster."""
+
+ReadPage = Callable[[FileIO, int], bool]
+"""Reads a page of a file, by its number, to where it belongs; gives whether it is sound."""
+
+
+def page_to_write(sequence: Sequence, number: int) -> memoryview:
+    """The bytes of a page. Positions that the sequence does not hold, which may be another's, are zeros."""
+    page = sequence.pages[number].bytes
+    n_held = len(sequence.tokens) - number * POSITIONS_PER_PAGE
+    if n_held < POSITIONS_PER_PAGE:
+        held = np.zeros_like(page)
+        copy_positions(sequence.shape, page, held, n_held)
+        page = held
+    return page.data
+
+
+def read_pages(path: Path, content: Content, state: SavedState, sequence: Sequence) -> int:
+    """Fill an empty sequence with a saved state's tokens; gives how many are sound before damage begins."""
+    sequence.reserve(len(state.tokens))
+    try:
+        read = _reader(content, sequence) if state.is_current else _old_reader(content, sequence)
+        n_pages = _n_sound(path, read, min(state.n_pages, len(content.pages)))
+        n_sound = min(n_pages * state.page_positions, len(state.tokens))
+        sequence.extend(state.tokens[:n_sound])
+    finally:
+        sequence.rewind(len(sequence.tokens))  # gives reserved pages back
+    sequence.publish(exact=True)
+    return n_sound
+
+
+def _n_sound(path: Path, read: ReadPage, n_pages: int) -> int:
+    """Read pages in several threads; gives how many come before the first that is not sound."""
+    n_readers = min(processor_count(), MOST_READERS)
+
+    def read_from(first: int) -> int:
+        """Every n_readers-th page; gives the first that is not sound."""
+        with open(path, "rb", buffering=0) as file:
+            for number in range(first, n_pages, n_readers):
+                if not read(file, number):
+                    return number
+        return n_pages
+
+    with ThreadPoolExecutor(n_readers) as pool:
+        return min(pool.map(read_from, range(n_readers)))
+
+
+def _reader(content: Content, sequence: Sequence) -> ReadPage:
+    return lambda file, number: _read(file, content, number, sequence.pages[number].bytes)
+
+
+def _old_reader(content: Content, sequence: Sequence) -> ReadPage:
+    """Of files with pages of 32 positions."""
+    shape = sequence.shape
+    n_heads, n_parts = shape.n_layers * shape.n_kv_heads, POSITIONS_PER_PAGE // OLD_PAGE_POSITIONS
+
+    def read(file: FileIO, number: int) -> bool:
+        old = np.empty(OLD_PAGE_POSITIONS * shape.position_bytes, np.uint8)
+        if not _read(file, content, number, old):
+            return False
+        page = sequence.pages[number // n_parts].bytes.reshape(n_heads, -1)
+        first = 0
+        for at, n_bytes in _old_places(shape, number % n_parts):
+            page[:, at : at + n_bytes] = old[first : first + n_heads * n_bytes].reshape(n_heads, -1)
+            first += n_heads * n_bytes
+        return True
+
+    return read
+
+
+def _old_places(shape: CacheShape, part: int) -> list[tuple[int, int]]:
+    """Where in a kv head's part of a page keys and values of an older page lie, and their bytes."""
+    keys, values = (OLD_PAGE_POSITIONS * n_bytes for n_bytes in (shape.key_bytes, shape.value_bytes))
+    return [(part * keys, keys), (POSITIONS_PER_PAGE * shape.key_bytes + part * values, values)]
+
+
+def _read(file: FileIO, content: Content, number: int, page: np.ndarray) -> bool:
+    unit, expected = content.pages[number]
+    return read_at(file, content.commit.position(unit), page.data) and checksum(page.data) == expected
