@@ -21,7 +21,8 @@ from glmq_kernels.ops.attention.cache_layout import CacheShape
 
 import glmq
 from glmq.demo import model_file
-from glmq.kv_cache import BLOCK_POSITIONS
+from glmq.kv_cache.page_pool import PagePool
+from glmq.kv_cache.prefix_tree import PrefixTree
 from glmq.session import Session
 from glmq.session_file import restore_session
 
@@ -67,7 +68,8 @@ def forget(path: Path) -> None:
 
 def session_of(shape: CacheShape, n_ctx: int) -> Session:
     """A session without a model."""
-    engine: Any = SimpleNamespace(cache_shape=shape, require_usable=lambda: None)
+    tree = PrefixTree(PagePool(shape, shape.n_bytes(n_ctx)))
+    engine: Any = SimpleNamespace(prefix_tree=tree, require_usable=lambda: None)
     file: Any = SimpleNamespace(fingerprint="random", text=lambda key: "glm4moe")
     return Session(engine, file, n_ctx)
 
@@ -75,15 +77,16 @@ def session_of(shape: CacheShape, n_ctx: int) -> Session:
 def measure_cache(n_tokens: int, path: Path) -> None:
     """A large cache of random bytes."""
     session = session_of(AIR, n_tokens + 64)
+    sequence = session.sequence
+    sequence.reserve(n_tokens)
     rng = np.random.default_rng(0)
-    for number in range(n_tokens // BLOCK_POSITIONS):
-        for part in session.cache.block(number):
-            part[:] = rng.integers(0, 256, part.shape, np.uint8)
-    session.tokens = list(range(n_tokens - 100))
+    for page in sequence.pages:
+        page.bytes[:] = rng.integers(0, 256, page.bytes.shape, np.uint8)
+    sequence.extend(range(n_tokens - 100))
     n_bytes = AIR.n_bytes(n_tokens)
     print(f"a cache of GLM-4.5-Air's shape, {n_tokens} tokens, {n_bytes / 1e9:.2f} GB")
     tell("save", timed(lambda: session.save(path))[1], n_bytes)
-    session.tokens = list(range(n_tokens))
+    sequence.extend(range(n_tokens - 100, n_tokens))
     tell("save again after 100 more tokens", timed(lambda: session.save(path))[1])
     tell("touch fresh memory", timed(lambda: np.zeros(n_bytes, np.uint8)[::4096].fill(1))[1], n_bytes)
     n_ctx = n_tokens + 4096
