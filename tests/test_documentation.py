@@ -37,6 +37,25 @@ def blocks(page, language):
     return re.findall(rf"^```{language}\n(.*?)^```", PAGES[page], re.DOTALL | re.MULTILINE)
 
 
+FILES_OF_THE_DESIGN = sorted(set(re.findall(r"`([\w/]+\.py)`", PAGES["design.md"])))
+SOURCES = [
+    path.relative_to(ROOT).as_posix()
+    for folder in ("glmq", "convert", "kernels", "tests", "bench")
+    for path in (ROOT / folder).rglob("*.py")
+]
+
+
+@pytest.mark.parametrize("name", FILES_OF_THE_DESIGN)
+def test_the_design_names_files_that_are_there(name):
+    assert len([source for source in SOURCES if f"/{source}".endswith(f"/{name}")]) == 1
+
+
+def test_the_design_shows_the_rooms_of_the_kernels():
+    [listing] = re.findall(r"^jit/.*?(?=```)", PAGES["design.md"], re.DOTALL | re.MULTILINE)
+    shown = {line.split("/")[0] for line in listing.splitlines()}
+    assert shown == {path.parent.name for path in (ROOT / "kernels/glmq_kernels").glob("*/__init__.py")}
+
+
 COMMANDS = [
     (page, line)
     for page in PAGES
