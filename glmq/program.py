@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from glmq_kernels.arrays import address_of, zeros
-from glmq_kernels.gemm.sizes import FEW
+from glmq_kernels.gemm.sizes import ROW_TOKENS
 from glmq_kernels.ops.attention.plan import AttentionPlanner
 from glmq_kernels.ops.batch_state import (
-    FIRST_OUTPUT,
     LOGITS,
     N_LOGITS,
     N_OUTPUTS,
@@ -48,10 +47,16 @@ class Rotary:
         return 2 * len(self.frequencies)
 
 
+END_WITHOUT_OUTPUTS = "outputs"
+"""The tape's section that is needed only where outputs are wanted."""
+
+
 class Program:
     """What an architecture's `build` function fills: the tape, and what a run of it needs to know.
 
     expert_layers: the layers with routed experts. offload: set where these are not all in memory.
+    hidden: float32 (max_tokens, hidden size) of a run's outputs, behind the last layer and before the final
+    norm.
     on_routing: called after each such layer's routing with the layer and the number of tokens.
     """
 
@@ -61,6 +66,7 @@ class Program:
         self.cache_shape = planner.shape
         self.rotary = rotary
         self.n_vocab = n_vocab
+        self.hidden: np.ndarray = np.zeros((0, 0), np.float32)
         self.expert_layers: list[ExpertLayer] = []
         self.offload: ExpertOffload | None = None
         self.on_routing: OnRouting | None = None
@@ -99,22 +105,23 @@ class Program:
         self.cosines[: angles.size] = amplitude * np.cos(angles).ravel()
         self.sines[: angles.size] = amplitude * np.sin(angles).ravel()
         state = self.tape.state
-        state[N_TOKENS], state[N_ROW_TOKENS] = n, n if n <= FEW else 0
+        state[N_TOKENS], state[N_ROW_TOKENS] = n, n if n <= ROW_TOKENS else 0
         state[TOKENS] = address_of(tokens)
         state[POSITIONS], state[PAGE_TABLES] = address_of(positions), address_of(page_tables)
-        state[FIRST_OUTPUT], state[OUTPUTS] = first_output, address_of(outputs)
+        state[OUTPUTS] = address_of(outputs)
         state[N_OUTPUTS], state[N_LOGITS] = len(outputs), len(outputs)
-        state[N_ROW_OUTPUTS] = len(outputs) if len(outputs) <= FEW else 0
+        state[N_ROW_OUTPUTS] = len(outputs) if len(outputs) <= ROW_TOKENS else 0
         state[LOGITS] = address_of(logits)
         self.planner.plan(state, positions, page_tables)
+        end = None if len(outputs) else END_WITHOUT_OUTPUTS
         if self.offload is not None:
-            self.offload.run(self.tape, thread_pool, self.on_routing)
+            self.offload.run(self.tape, thread_pool, end, self.on_routing)
         elif self.on_routing is not None:
             start = None
-            for layer in self.expert_layers:
+            for layer in self.expert_layers if len(outputs) else self.expert_layers[:-1]:
                 self.tape.run(thread_pool, start, layer.sections.prefetch)
-                self.on_routing(layer, n)
+                self.on_routing(layer, int(state[layer.part.count_slot]))
                 start = layer.sections.prefetch
-            self.tape.run(thread_pool, start)
+            self.tape.run(thread_pool, start, end)
         else:
-            self.tape.run(thread_pool)
+            self.tape.run(thread_pool, None, end)

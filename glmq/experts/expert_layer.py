@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from glmq_kernels.disk_reads.disk_reader import Part, room_for
+from glmq_kernels.ops.batch_part import BatchPart
 from glmq_kernels.ops.operands import Experts, Routing
 
 
@@ -19,8 +20,7 @@ class ExpertSections:
     prefetch: str
     shared_gate_up: str
     routed_gate_up: str
-    shared_down: str
-    routed_down: str
+    down: str
     after: str
 
     @classmethod
@@ -30,8 +30,7 @@ class ExpertSections:
             prefetch=f"{layer}.prefetch",
             shared_gate_up=f"{layer}.shared_gate_up",
             routed_gate_up=f"{layer}.routed_gate_up",
-            shared_down=f"{layer}.shared_down",
-            routed_down=f"{layer}.routed_down",
+            down=f"{layer}.down",
             after=after,
         )
 
@@ -41,12 +40,14 @@ class ExpertLayer:
     """One layer's routed experts.
 
     index: among the layers that have experts. parts: gate, up and down of each expert. prefetch_routing:
-    what the next layer's router would choose already here, None where nothing is prefetched.
+    what the next layer's router would choose already here, None where nothing is prefetched. part: which
+    tokens of a run the layer works on.
     """
 
     index: int
     parts: Sequence[tuple[Part, Part, Part]]
     experts: Experts
+    part: BatchPart
     routing: Routing
     prefetch_routing: Routing | None
     sections: ExpertSections

@@ -50,8 +50,14 @@ class ExpertOffload:
         self._unfinished = False
         self._all_fit = cache.n_slots >= self.uses.size
 
-    def run(self, tape: Tape, thread_pool: ThreadPool, on_routing: OnRouting | None = None) -> None:
-        """Run the tape for the batch that its state describes.
+    def run(
+        self,
+        tape: Tape,
+        thread_pool: ThreadPool,
+        end: str | None = None,
+        on_routing: OnRouting | None = None,
+    ) -> None:
+        """Run the tape, up to section `end` within the last layer, for the batch that its state describes.
 
         Raises UserError when experts cannot be read. Whatever ends it early, the next run puts right.
         """
@@ -62,16 +68,18 @@ class ExpertOffload:
         self._unfinished = True
         read_before = self._fetching.bytes_read
         start = None
-        for layer in self._layers:
+        # Only the last layer comes behind `end`.
+        for layer in self._layers if end is None else self._layers[:-1]:
             tape.run(thread_pool, start, layer.sections.prefetch)
             self._fetching.free_passing()
+            n_tokens = int(tape.state[layer.part.count_slot])
             if on_routing is not None:
-                on_routing(layer, int(tape.state[N_TOKENS]))
-            if tape.state[N_TOKENS] == 1:
+                on_routing(layer, n_tokens)
+            if n_tokens == 1:
                 start = self._one_token(layer, tape, thread_pool)
             else:
                 start = self._many_tokens(layer, tape, thread_pool)
-        tape.run(thread_pool, start)
+        tape.run(thread_pool, start, end)
         self._unfinished = False
         self.statistics.tokens += int(tape.state[N_TOKENS])
         self.statistics.bytes_read += self._fetching.bytes_read - read_before
@@ -143,7 +151,7 @@ class ExpertOffload:
         tape.run(
             thread_pool,
             sections.shared_gate_up,
-            sections.shared_down if present else sections.routed_gate_up,
+            sections.down if present else sections.routed_gate_up,
         )
         while arriving:
             arrived = self._await_some(arriving)
@@ -152,7 +160,7 @@ class ExpertOffload:
                 self._fetching.arrive(arriving.pop(choice))
             tape.run_section(thread_pool, sections.routed_gate_up)
         routing.select_all()
-        return sections.shared_down
+        return sections.down
 
     def _ask(self, layer: ExpertLayer, expert: Expert, wanted: Sequence[Expert]) -> Fetch:
         """Ask for an expert; it stays unless all slots it could have are wanted now."""
@@ -190,7 +198,7 @@ class ExpertOffload:
         routing, sections = layer.routing, layer.sections
         counts = np.diff(routing.offsets)
         wanted = [(layer.index, expert) for expert in np.flatnonzero(counts).tolist()]
-        n_tokens = int(tape.state[N_TOKENS])
+        n_tokens = int(tape.state[layer.part.count_slot])
         present = set(self._look_up(wanted, [counts[expert] / n_tokens for _, expert in wanted]))
         if len(present) == len(wanted):
             return sections.shared_gate_up
@@ -205,7 +213,6 @@ class ExpertOffload:
         if prefetches:
             tape.run_section(thread_pool, sections.prefetch)
         tape.run_section(thread_pool, sections.shared_gate_up)
-        tape.run_section(thread_pool, sections.shared_down)
         for i, (experts, members) in enumerate(groups):
             if i + 1 < len(groups):
                 asked.append(self._ask_all(layer, groups[i + 1][1], stay))
@@ -216,7 +223,7 @@ class ExpertOffload:
                     self._fetching.arrive(asked[i].pop(expert))
             routing.select_experts(experts)
             tape.run_section(thread_pool, sections.routed_gate_up)
-            tape.run_section(thread_pool, sections.routed_down)
+            tape.run_section(thread_pool, sections.down)
             self._keep_busiest(layer.index, members, experts.stop)
             self._fetching.free_passing()
         if prefetches:

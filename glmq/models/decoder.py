@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from glmq_kernels.errors import UserError
 from glmq_kernels.ops import operations as ops
 from glmq_kernels.ops.attention.cache_layout import CacheShape
+from glmq_kernels.ops.batch_part import EVERY_TOKEN, LOGITS_ONLY, OUTPUTS_ONLY
+from glmq_kernels.ops.buffers import floats_of
 from glmq_kernels.ops.operands import Activation, Experts, Matrix
 from glmq_kernels.threads.tape import ActivationType, Tape
 
 from ..gguf import GET_IT_AGAIN, GGUFFile, StringArray
-from ..program import Program, Rotary
+from ..program import END_WITHOUT_OUTPUTS, Program, Rotary
 from ..weights import Weights
 
 HEAD = "head"
@@ -98,9 +100,11 @@ class Decoder:
         planner = ops.attention_planner(self.tape, cache_shape, shape.n_heads)
         self.program = Program(self.tape, planner, rotary, n_vocab)
         self.x = ops.float_rows(self.tape, hidden_size)
+        self.part = EVERY_TOKEN
         self.normed = ops.new_activation(self.tape, hidden_size)
         self._q = ops.float_rows(self.tape, shape.n_heads * shape.head_dim)
         self._k, self._v = (ops.float_rows(self.tape, shape.n_kv_heads * shape.head_dim) for _ in range(2))
+        self._n_layers = n_layers
         self._attended = ops.new_activation(self.tape, shape.n_heads * shape.head_dim)
         self._hidden: dict[int, Activation] = {}
 
@@ -115,11 +119,19 @@ class Decoder:
     def norm(self, name: str) -> None:
         """normed = RMSNorm(x)."""
         ops.rms_norm(
-            self.tape, self.x, self.weights.vector(name, self.hidden_size), self.epsilon, self.normed
+            self.tape,
+            self.x,
+            self.weights.vector(name, self.hidden_size),
+            self.epsilon,
+            self.normed,
+            self.part,
         )
 
     def attention(self, layer: int) -> None:
-        """x += W_o softmax(q k^T) v, with q, k, v from `normed`."""
+        """x += W_o softmax(q k^T) v, with q, k, v from `normed`.
+
+        In the last layer only for tokens with outputs, of which alone x and `normed` are from there on.
+        """
         shape, prefix, weights = self.shape, f"blk.{layer}", self.weights
         kv_size = shape.n_kv_heads * shape.head_dim
         projections = []
@@ -149,30 +161,39 @@ class Decoder:
             epsilon=self.epsilon,
             scale=1 / math.sqrt(shape.head_dim),
         )
+        if layer == self._n_layers - 1:
+            self.tape.section(END_WITHOUT_OUTPUTS)
         ops.attend(self.tape, self._q, self._attended, self.program.planner, layer)
+        if layer == self._n_layers - 1:
+            self._keep_outputs()
         output = weights.matrix(
             f"{prefix}.attn_output.weight", self.hidden_size, shape.n_heads * shape.head_dim
         )
         bias = weights.optional_vector(f"{prefix}.attn_output.bias", self.hidden_size)
         projection = ops.Projection(output, self.x, bias)
-        ops.matmul(self.tape, self._attended, projection, accumulate=True)
+        ops.matmul(self.tape, self._attended, projection, accumulate=True, part=self.part)
+
+    def _keep_outputs(self) -> None:
+        """Let x and the attention's output be rows of the tokens with outputs only."""
+        tape, x, attended = self.tape, self.x, self._attended
+        self.x = ops.float_rows(tape, self.hidden_size)
+        self._attended = ops.new_activation(tape, attended.columns)
+        self.part = OUTPUTS_ONLY
+        ops.gather_outputs(tape, x, self.x, self.hidden_size, attended, self._attended)
+        self.program.hidden = floats_of(self.x, tape.max_tokens, self.hidden_size)
 
     def feed_forward(self, layer: int, width: int) -> None:
         """x += W_down (silu(W_gate normed) * W_up normed), dense."""
-        self.dense(self.weights.experts(f"blk.{layer}", "", self.hidden_size, width))
+        network = self.dense(self.weights.experts(f"blk.{layer}", "", self.hidden_size, width))
+        ops.gate_up(self.tape, network, self.normed, self.normed, part=self.part)
+        ops.down(self.tape, network, out=self.x, part=self.part)
 
-    def dense(self, network: Experts, *, barrier: bool = True) -> None:
-        """The same for given matrices, up to the down product; with `barrier` that as well."""
-        hidden = self.hidden(network.gate.rows)
-        ops.gate_up(self.tape, network, self.normed, self.normed, None, hidden, barrier=barrier)
-        if barrier:
-            ops.down(self.tape, network, hidden, None, self.x)
-
-    def hidden(self, width: int) -> Activation:
-        """The inner activation of dense networks of a width."""
+    def dense(self, matrices: Experts) -> ops.Network:
+        """A dense network, with the inner activation that all of its width share."""
+        width = matrices.gate.rows
         if width not in self._hidden:
             self._hidden[width] = ops.new_activation(self.tape, width)
-        return self._hidden[width]
+        return ops.Network(matrices, self._hidden[width])
 
     def head(self, tied: Matrix) -> None:
         """logits = W_head RMSNorm(x) of the wanted tokens."""
@@ -183,8 +204,8 @@ class Decoder:
             self.weights.vector("output_norm.weight", self.hidden_size),
             self.epsilon,
             self.normed,
-            outputs_only=True,
+            LOGITS_ONLY,
         )
         separate = "output.weight" in self.weights
         matrix = self.weights.matrix("output.weight", self.n_vocab, self.hidden_size) if separate else tied
-        ops.matmul(self.tape, self.normed, ops.Projection(matrix, None), outputs_only=True)
+        ops.matmul(self.tape, self.normed, ops.Projection(matrix, None), part=LOGITS_ONLY)

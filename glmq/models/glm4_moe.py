@@ -194,7 +194,7 @@ class ExpertLayers:
         tape, weights = decoder.tape, decoder.weights
         self._route(layer, self.routing)
         routed = weights.experts(prefix, "_exps", config.hidden_size, config.expert_width, config.n_experts)
-        ops.gather_tiles(tape, decoder.normed, self.gathered, self.routing)
+        ops.gather_tiles(tape, decoder.normed, self.gathered, self.routing, decoder.part)
         parts = weights.parts(prefix, config.n_experts)
         is_last = layer + 1 == config.n_layers
         sections = ExpertSections.of(prefix, HEAD if is_last else f"blk.{layer + 1}")
@@ -203,23 +203,22 @@ class ExpertLayers:
         if prefetches:
             self._route(layer + 1, self.prefetch_routing)
         tape.section(sections.shared_gate_up)
-        # Shared and routed experts need not wait for each other until they add to x.
+        networks = [ops.Network(routed, self.hidden, self.routing)]
         if config.n_shared_experts:
-            width = config.shared_width
-            shared = weights.experts(prefix, "_shexp", config.hidden_size, width)
-            decoder.dense(shared, barrier=False)
+            matrices = weights.experts(prefix, "_shexp", config.hidden_size, config.shared_width)
+            networks.insert(0, shared := decoder.dense(matrices))
+            # The products of shared and routed experts need not wait for each other.
+            ops.gate_up(tape, shared, decoder.normed, decoder.normed, part=decoder.part, barrier=False)
         tape.section(sections.routed_gate_up)
-        ops.gate_up(tape, routed, decoder.normed, self.gathered, self.routing, self.hidden)
-        tape.section(sections.shared_down)
-        if config.n_shared_experts:
-            ops.down(tape, shared, decoder.hidden(width), None, decoder.x)
-        tape.section(sections.routed_down)
-        ops.down(tape, routed, self.hidden, self.routing, decoder.x)
+        ops.gate_up(tape, networks[-1], decoder.normed, self.gathered, part=decoder.part)
+        tape.section(sections.down)
+        ops.down(tape, *networks, out=decoder.x, part=decoder.part)
         decoder.program.expert_layers.append(
             ExpertLayer(
                 index=layer - config.n_dense_layers,
                 parts=parts,
                 experts=routed,
+                part=decoder.part,
                 routing=self.routing,
                 prefetch_routing=self.prefetch_routing if prefetches else None,
                 sections=sections,
@@ -230,7 +229,10 @@ class ExpertLayers:
         """Choose experts for `normed` with a layer's router."""
         config, weights, prefix = self.config, self.decoder.weights, f"blk.{layer}"
         router = weights.matrix(f"{prefix}.ffn_gate_inp.weight", config.n_experts, config.hidden_size)
-        ops.matmul(self.decoder.tape, self.decoder.normed, ops.Projection(router, self.router_logits))
+        part = self.decoder.part
+        ops.matmul(
+            self.decoder.tape, self.decoder.normed, ops.Projection(router, self.router_logits), part=part
+        )
         ops.route(
             self.decoder.tape,
             self.router_logits,
@@ -240,4 +242,5 @@ class ExpertLayers:
             kept_groups=config.kept_groups,
             normalize=config.normalize_weights,
             factor=config.weight_factor,
+            part=part,
         )

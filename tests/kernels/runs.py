@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 from glmq_kernels.arrays import ROW_PADDING, zeros
 from glmq_kernels.ops import operations
-from glmq_kernels.ops.batch_state import N_TOKENS
+from glmq_kernels.ops.batch_state import N_ROW_TOKENS, N_TOKENS
 from glmq_kernels.ops.operands import Experts, Matrix
 from glmq_kernels.threads.tape import ACTIVATION_TYPES, Tape
 
 
-def new_tape(thread_pool, n_tokens, activations="int8"):
-    """A tape for batches of exactly `n_tokens`."""
+def new_tape(thread_pool, n_tokens, activations="int8", n_row_tokens=0):
+    """A tape for batches of exactly `n_tokens`, the first `n_row_tokens` of which take the row form."""
     tape = Tape(max_tokens=n_tokens, n_threads=thread_pool.n_threads, activations=activations)
-    tape.state[N_TOKENS] = n_tokens
+    tape.state[N_TOKENS], tape.state[N_ROW_TOKENS] = n_tokens, n_row_tokens
     return tape
 
 
@@ -53,7 +53,8 @@ def product_kernels(type_names):
             experts = Experts([matrix], [matrix], [matrix])
             operations.matmul(tape, source, operations.Projection(matrix, out))
             operations.embed(tape, matrix, out)
-            operations.gate_up(tape, experts, source, source, None, hidden)
-            operations.down(tape, experts, hidden, None, out)
+            network = operations.Network(experts, hidden)
+            operations.gate_up(tape, network, source, source)
+            operations.down(tape, network, out=out)
         names.update(tape.kernel_names())
     return sorted(names)

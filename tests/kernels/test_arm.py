@@ -14,7 +14,7 @@ import pytest
 NEEDED = {
     "gemm.gemv.dot_rows:Q4_K": {"sdot", "fmla", "ushr"},
     "gemm.gemv.dot_rows:Q8_0": {"sdot", "fmla", "fcvtl"},
-    "gemm.gemv.dot_rows_4:IQ4_XS": {"sdot", "fmla", "tbl"},
+    "gemm.gemv.dot_rows:IQ4_XS": {"sdot", "fmla", "tbl"},
     "gemm.gemv.dot_rows:IQ2_XXS": {"sdot", "fmla"},
     "gemm.gemm.multiply:Q6_K": {"sdot", "fmla", "zip1"},
     "gemm.gemm.multiply:F16": {"fmla", "fcvtl"},
@@ -45,7 +45,7 @@ def test_has_the_instructions_that_make_it_fast(kernels, name):
     assert not [line for line in kernels[name] if line.startswith(FORBIDDEN)]
 
 
-@pytest.mark.parametrize("name", [name for name in NEEDED if name.startswith("gemv")])
+@pytest.mark.parametrize("name", [name for name in NEEDED if ".gemv." in name])
 def test_decoding_keeps_its_sums_in_registers(kernels, name):
     """Few stores beside dot products: nothing is spilled in the inner loop."""
     found = Counter(line.split()[0] for line in kernels[name])

@@ -77,8 +77,9 @@ def test_dense(thread_pool, n_tokens, type_name, down_type):
     source, hidden = operations.new_activation(tape, 96), operations.new_activation(tape, 160)
     out = operations.float_rows(tape, 96)
     operations.prepare_rows(tape, source)
-    operations.gate_up(tape, network.experts, source, source, None, hidden)
-    operations.down(tape, network.experts, hidden, None, out)
+    part = operations.Network(network.experts, hidden)
+    operations.gate_up(tape, part, source, source)
+    operations.down(tape, part, out=out)
     fill(source.rows, x)
     fill(out, start)
     run(tape, thread_pool)
@@ -122,19 +123,75 @@ def test_routed_with_float_activations(thread_pool, n_tokens, type_name):
     )
 
 
+@pytest.mark.parametrize("activations", ("int8", "f32"))
+@pytest.mark.parametrize("n_experts", (2, 9))
+def test_tokens_of_both_forms_side_by_side(thread_pool, n_experts, activations):
+    """Whatever stands beside it, a token of the row form has the bits that it has alone."""
+    rng = np.random.default_rng(n_experts)
+    most = 9 * n_experts + 20
+    layer = Layer(rng, thread_pool, most, n_experts, activations)
+    alone = np.concatenate([layer([t], 1) for t in range(20)])
+    for n, n_row_tokens in ((1, 0), (2, 1), (3, 3), (8, 8), (12, 5), (20, 20), (most, 0), (most, 17)):
+        found = layer(range(n), n_row_tokens)
+        np.testing.assert_array_equal(found[:n_row_tokens], alone[:n_row_tokens])
+        assert_close(found, layer.expected[:n])
+
+
+class Layer:
+    """A dense and a routed network, added to `start`, for tokens of which there are `most`."""
+
+    def __init__(self, rng, thread_pool, most, n_experts, activations):
+        exact, columns, width, top_k = activations == "f32", 96, 64, 2
+        self.dense = Network(rng, 1, columns, width, "Q4_0", "Q8_0", exact=exact)
+        self.routed = Network(rng, n_experts, columns, width, "Q4_1", "Q4_0", exact=exact)
+        self.x, self.start = (rng.standard_normal((most, columns)).astype(np.float32) for _ in range(2))
+        self.chosen = np.sort([rng.permutation(n_experts)[:top_k] for _ in range(most)])
+        self.weights = rng.random((most, top_k)).astype(np.float32)
+        self.thread_pool, self.activations, self.n_experts = thread_pool, activations, n_experts
+        self.expected = self.start + self.dense(0, self.x)
+        for expert in range(n_experts):
+            here = (self.weights * (self.chosen == expert)).sum(axis=1, keepdims=True)
+            self.expected += here * self.routed(expert, self.x)
+
+    def __call__(self, tokens, n_row_tokens):
+        tokens = list(tokens)
+        n = len(tokens)
+        tape = new_tape(self.thread_pool, n, self.activations, n_row_tokens)
+        routing = Routing(n, self.n_experts, 2)
+        source, shared = operations.new_activation(tape, 96), operations.new_activation(tape, 64)
+        gathered = operations.new_gathered(tape, 96, routing)
+        hidden = operations.new_chosen(tape, 64, routing)
+        out = operations.float_rows(tape, 96)
+        networks = (
+            operations.Network(self.dense.experts, shared),
+            operations.Network(self.routed.experts, hidden, routing),
+        )
+        operations.prepare_rows(tape, source)
+        operations.dispatch(tape, routing)
+        operations.gather_tiles(tape, source, gathered, routing)
+        operations.gate_up(tape, networks[0], source, source, barrier=False)
+        operations.gate_up(tape, networks[1], source, gathered)
+        operations.down(tape, *networks, out=out)
+        fill(source.rows, self.x[tokens])
+        fill(out, self.start[tokens])
+        routing.chosen[:], routing.weights[:] = self.chosen[tokens], self.weights[tokens]
+        run(tape, self.thread_pool)
+        return floats(out, n, 96).copy()
+
+
 def test_all_tokens_on_one_expert(thread_pool):
     check_routed(thread_pool, 40, 64, "Q4_0", n_experts=9, top_k=1, favourite=4)
 
 
 def check_routed(
     thread_pool, n_tokens, width, type_name, *, n_experts, top_k, down_type=None, up_type=None,
-    favourite=None, columns=96, activations="int8",
+    favourite=None, columns=96, activations="int8", n_row_tokens=0,
 ):  # fmt: skip
     rng = np.random.default_rng(n_tokens + width)
     exact = activations == "f32"
     network = Network(rng, n_experts, columns, width, type_name, down_type or type_name, up_type, exact=exact)
     x = rng.standard_normal((n_tokens, columns)).astype(np.float32)
-    tape = new_tape(thread_pool, n_tokens, activations)
+    tape = new_tape(thread_pool, n_tokens, activations, n_row_tokens)
     routing = Routing(n_tokens, n_experts, top_k)
     source = operations.new_activation(tape, columns)
     gathered = operations.new_gathered(tape, columns, routing)
@@ -143,11 +200,12 @@ def check_routed(
     operations.prepare_rows(tape, source)
     operations.dispatch(tape, routing)
     operations.gather_tiles(tape, source, gathered, routing)
-    operations.gate_up(tape, network.experts, source, gathered, routing, hidden)
-    operations.down(tape, network.experts, hidden, routing, out)
+    part = operations.Network(network.experts, hidden, routing)
+    operations.gate_up(tape, part, source, gathered)
+    operations.down(tape, part, out=out)
     fill(source.rows, x)
     for t in range(n_tokens):
-        routing.chosen[t] = rng.permutation(n_experts)[:top_k]
+        routing.chosen[t] = np.sort(rng.permutation(n_experts)[:top_k])
     if favourite is not None:
         routing.chosen[:] = favourite
     routing.weights[:] = rng.random((n_tokens, top_k))

@@ -6,21 +6,26 @@ import numpy as np
 import pytest
 from glmq_kernels.arrays import address_of
 from glmq_kernels.formats.tensor_types import KERNEL_TYPES
+from glmq_kernels.gemm.sizes import FEW
 from glmq_kernels.ops import operations
 from glmq_kernels.ops.batch_state import N_TOKENS, TOKENS
 from glmq_kernels.ops.operands import matrix_of
 from glmq_kernels.threads.tape import Tape
 
-from .blocks import HALF_FIELDS, dequantized, expected_product, random_weights
+from .blocks import HALF_FIELDS, dequantized, expected_product, quantized_activation, random_weights
+from .runs import new_tape
 
-TOKEN_COUNTS = (1, 2, 4, 6, 8, 33)
+TOKEN_COUNTS = (1, 4, 9, 20, 33)
 
 
-def run_matmul(thread_pool, x, weights, type_name, bias=None, start=None, activations="int8"):
-    """x W^T + bias, or start + x W^T, by the kernels. Gives float32 (n, rows)."""
+def run_matmul(thread_pool, x, weights, type_name, bias=None, start=None, activations="int8", n_row_tokens=0):
+    """x W^T + bias, or start + x W^T, by the kernels. Gives float32 (n, rows).
+
+    n_row_tokens: how many take the row form; up to FEW others do so too.
+    """
     n, columns = x.shape
     rows = len(weights)
-    tape = Tape(max_tokens=n, n_threads=thread_pool.n_threads, activations=activations)
+    tape = new_tape(thread_pool, n, activations, n_row_tokens)
     source = operations.new_activation(tape, columns)
     out = operations.float_rows(tape, rows)
     matrix = matrix_of(weights, rows, columns, type_name)
@@ -31,7 +36,6 @@ def run_matmul(thread_pool, x, weights, type_name, bias=None, start=None, activa
     result = out[: n * rows * 4].view(np.float32).reshape(n, rows)
     if start is not None:
         result[:] = start
-    tape.state[N_TOKENS] = n
     tape.run(thread_pool)
     return result
 
@@ -48,6 +52,36 @@ def test_equals_the_product_of_dequantized_weights(thread_pool, any_isa, type_na
     weights = random_weights(rng, 75, columns, type_name)
     x = rng.standard_normal((n_tokens, columns)).astype(np.float32)
     assert_close(run_matmul(thread_pool, x, weights, type_name), expected_product(x, weights, type_name))
+
+
+MIXED = [(n, n_row_tokens) for n in range(1, 21) for n_row_tokens in {0, n // 2, n}]
+MIXED += [(n + FEW, n) for n in range(1, 21)]
+"""How many tokens, and how many of them in the row form: also with so many others that these take panels."""
+
+FORMS = [(name, "int8") for name in ("Q4_0", "Q8_0", "Q4_K", "Q6_K", "F16")]
+FORMS += [("Q4_1", "f32"), ("Q5_K", "f32")]
+
+
+@pytest.mark.parametrize(("type_name", "activations"), FORMS)
+def test_tokens_of_both_forms_side_by_side(thread_pool, type_name, activations):
+    """Whatever stands beside it, a token of the row form has the bits that it has alone."""
+    rng = np.random.default_rng(0)
+    weights = random_weights(rng, 45, 512, type_name)
+    x = rng.standard_normal((20 + FEW, 512)).astype(np.float32)
+    alone = np.concatenate(
+        [
+            run_matmul(thread_pool, x[i : i + 1], weights, type_name, activations=activations)
+            for i in range(20)
+        ]
+    )
+    exact = activations == "f32" or KERNEL_TYPES[type_name].is_float
+    expected = (x if exact else quantized_activation(x)) @ dequantized(weights, type_name).T
+    for n, n_row_tokens in MIXED:
+        found = run_matmul(
+            thread_pool, x[:n], weights, type_name, activations=activations, n_row_tokens=n_row_tokens
+        )
+        np.testing.assert_array_equal(found[:n_row_tokens], alone[:n_row_tokens])
+        assert_close(found, expected[:n])
 
 
 FLOAT_COLUMNS = (32, 224, 256, 288, 1120)

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from glmq_kernels.ops import operations
-from glmq_kernels.ops.batch_state import FIRST_OUTPUT, N_OUTPUTS
+from glmq_kernels.ops.batch_part import OUTPUTS_ONLY
+from glmq_kernels.ops.batch_state import N_OUTPUTS
 
 from .runs import fill, floats, new_tape, padded, run
 
@@ -29,16 +30,18 @@ def test_rms_norm(thread_pool, any_isa, n_tokens, columns):
     )
 
 
-def test_only_the_rows_whose_logits_are_wanted(thread_pool):
+def test_only_as_many_rows_as_there_are_outputs(thread_pool):
     x = np.random.default_rng(0).standard_normal((7, 64)).astype(np.float32)
     tape = new_tape(thread_pool, 7)
-    tape.state[FIRST_OUTPUT], tape.state[N_OUTPUTS] = 5, 2
+    tape.state[N_OUTPUTS] = 2
     source = operations.float_rows(tape, 64)
     out = operations.new_activation(tape, 64)
-    operations.rms_norm(tape, source, padded(np.ones(64, np.float32)), 1e-5, out, outputs_only=True)
+    operations.rms_norm(tape, source, padded(np.ones(64, np.float32)), 1e-5, out, OUTPUTS_ONLY)
     fill(source, x)
     run(tape, thread_pool)
-    np.testing.assert_allclose(floats(out.rows, 2, 64), rms_norm(x[5:], 1, 1e-5), rtol=2e-6, atol=1e-6)
+    found = floats(out.rows, 7, 64)
+    np.testing.assert_allclose(found[:2], rms_norm(x[:2], 1, 1e-5), rtol=2e-6, atol=1e-6)
+    assert not found[2:].any()
 
 
 def test_a_row_of_zeros_stays_zero(thread_pool):

@@ -2,44 +2,69 @@
 
 Integer products take a token as int8 with one float32 scale per 32 columns, and the scale times the
 sum of each 16 and 32 of them, which formats with an offset or a minimum need. The same numbers are
-laid out by token, for products of one token, and in tiles (`tile.py`), for products of many.
+laid out by token, for the row form (`row_dot.py`), and in tiles (`tile.py`), for panels.
 """
 
 from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
 
 from ..jit import isa
 from ..simd.addresses import argument, inline, load_f32, store_f32, store_i16
 from ..simd.conversions import float_to_bfloat, narrow_to_i8, round_to_int
 from ..simd.vectors import (
+    I32,
+    I64,
     first_word,
+    i8x16,
+    i32x4,
     largest_magnitude,
     load_f32x16,
-    load_i8x16,
+    load_value,
+    make_bitcast,
     splat_f32x16,
     splat_i8x16,
     store,
+    store_lanes,
     sum_lanes,
 )
 from .activation_record import (
     ACTIVATION_BFLOAT_TILES,
     ACTIVATION_COLUMNS,
     ACTIVATION_FLOAT_TILES,
-    ACTIVATION_Q,
+    ACTIVATION_ROW_RECORDS,
     ACTIVATION_ROWS,
-    ACTIVATION_SCALE,
-    ACTIVATION_SUM16,
-    ACTIVATION_SUM32,
     ACTIVATION_TILES,
 )
-from .sizes import record_bytes
+from .row_dot import RECORD_SCALES, RECORD_SUM16, RECORD_SUM32, UNIT
+from .sizes import ROW_RECORD_BYTES, record_bytes
 
+bitcast_i32x4 = make_bitcast(i32x4)
 TILE, BIAS = isa.current().tile, isa.current().bias
 RECORD = record_bytes(TILE)
 
 
+@intrinsic
+def load_words(typing: Any, address: Any) -> Any:
+    """Four int32, as far apart as a record's vectors, as 16 bytes."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        words = ir.Constant(ir.VectorType(I32, 4), ir.Undefined)
+        for j in range(4):
+            word = load_value(builder, builder.add(args[0], I64(64 * j)), I32)
+            words = builder.insert_element(words, word, I32(j))
+        return builder.bitcast(words, i8x16.llvm)
+
+    return i8x16(types.int64), codegen
+
+
 @inline
-def quantize_block(source, q, scale_at, sum16_at, sum32_at):
-    """32 floats to int8 (nearest, largest magnitude 127), their scale, and scale times sums.
+def quantize_block(source):
+    """32 floats as int8 (nearest, largest magnitude 127), twice 16, their scale, and scale times sums.
 
     Where one is NaN or infinite, so are scale and sums, and with them every product.
     """
@@ -48,25 +73,50 @@ def quantize_block(source, q, scale_at, sum16_at, sum32_at):
     scale = largest / 127
     inverse = splat_f32x16(127 / largest if largest > 0 else largest)
     a, b = round_to_int(a * inverse), round_to_int(b * inverse)
-    store(q, narrow_to_i8(a))
-    store(q + 16, narrow_to_i8(b))
-    sum_a, sum_b = scale * sum_lanes(a), scale * sum_lanes(b)
-    store_f32(scale_at, scale)
-    store_f32(sum16_at, sum_a)
-    store_f32(sum16_at + 4, sum_b)
-    store_f32(sum32_at, sum_a + sum_b)
+    return narrow_to_i8(a), narrow_to_i8(b), scale, scale * sum_lanes(a), scale * sum_lanes(b)
 
 
 @inline
-def tile_block(q, scale_at, sum16_at, record, slot):
-    """Copy one quantized block into place `slot` of a tile's record."""
+def _place_in_record(columns, block):
+    """In which of a row's records a block of 32 columns is, and its place there.
+
+    The last record begins 256 columns before the row's end. Blocks that it has in common with the one before
+    are in that one; the last has scales of 0 for them.
+    """
+    blocks = columns // 32
+    last = (blocks - 1) // 8
+    if blocks % 8 and last and block >= 8 * last:
+        return last, block - (blocks - 8)
+    return block // 8, block % 8
+
+
+@inline
+def _record_of(activation, token, unit):
+    units = (argument(activation, ACTIVATION_COLUMNS) + UNIT - 1) // UNIT
+    return argument(activation, ACTIVATION_ROW_RECORDS) + (token * units + unit) * ROW_RECORD_BYTES
+
+
+@inline
+def _put_in_record(record, place, a, b, scale, sum_a, sum_b):
+    """Write a quantized block to its place in a token's record."""
+    store_lanes(record + 4 * place, bitcast_i32x4(a), 64)
+    store_lanes(record + 4 * place + 32, bitcast_i32x4(b), 64)
+    store_f32(record + RECORD_SCALES + 4 * place, scale)
+    store_f32(record + RECORD_SUM32 + 4 * place, sum_a + sum_b)
+    store_f32(record + RECORD_SUM16 + 8 * place, sum_a)
+    store_f32(record + RECORD_SUM16 + 8 * place + 4, sum_b)
+
+
+@inline
+def _put_in_tile(record, slot, a, b, scale, sum_a, sum_b):
+    """Write a quantized block to place `slot` of a tile's record."""
     bias = splat_i8x16(BIAS)
-    store(record + 32 * slot, load_i8x16(q) ^ bias)
-    store(record + 32 * slot + 16, load_i8x16(q + 16) ^ bias)
-    store_f32(record + 32 * TILE + 4 * slot, load_f32(scale_at))
-    store_f32(record + 36 * TILE + 8 * slot, load_f32(sum16_at))
-    store_f32(record + 36 * TILE + 8 * slot + 4, load_f32(sum16_at + 4))
-    store_f32(record + 44 * TILE + 4 * slot, load_f32(sum16_at) + load_f32(sum16_at + 4))
+    store(record + 32 * slot, a ^ bias)
+    store(record + 32 * slot + 16, b ^ bias)
+    store_f32(record + 32 * TILE + 4 * slot, scale)
+    store_f32(record + 36 * TILE + 8 * slot, sum_a)
+    store_f32(record + 36 * TILE + 8 * slot + 4, sum_b)
+    store_f32(record + 44 * TILE + 4 * slot, sum_a + sum_b)
 
 
 @inline
@@ -77,20 +127,39 @@ def prepare(activation, token, tile, slot, first, last):
     """
     columns = argument(activation, ACTIVATION_COLUMNS)
     rows = argument(activation, ACTIVATION_ROWS) + token * columns * 4
-    q = argument(activation, ACTIVATION_Q)
-    if q:
-        blocks = columns // 32
-        q += token * columns
-        scale = argument(activation, ACTIVATION_SCALE) + token * blocks * 4
-        sum16 = argument(activation, ACTIVATION_SUM16) + token * blocks * 8
-        sum32 = argument(activation, ACTIVATION_SUM32) + token * blocks * 4
-        record = argument(activation, ACTIVATION_TILES) + tile * blocks * RECORD
-        for b in range(first // 32, last // 32):
-            quantize_block(rows + 128 * b, q + 32 * b, scale + 4 * b, sum16 + 8 * b, sum32 + 4 * b)
+    if argument(activation, ACTIVATION_ROW_RECORDS):
+        tile_record = argument(activation, ACTIVATION_TILES) + tile * (columns // 32) * RECORD
+        for block in range(first // 32, last // 32):
+            a, b, scale, sum_a, sum_b = quantize_block(rows + 128 * block)
+            unit, place = _place_in_record(columns, block)
+            _put_in_record(_record_of(activation, token, unit), place, a, b, scale, sum_a, sum_b)
             if tile >= 0:
-                tile_block(q + 32 * b, scale + 4 * b, sum16 + 8 * b, record + b * RECORD, slot)
+                _put_in_tile(tile_record + block * RECORD, slot, a, b, scale, sum_a, sum_b)
     if tile >= 0:
         float_tiles(rows, activation, tile, slot, first, last)
+
+
+@inline
+def gather(source, target, token, tile, slot):
+    """Copy a prepared row of one activation to its place in the tiles of another."""
+    columns = argument(source, ACTIVATION_COLUMNS)
+    if argument(target, ACTIVATION_TILES):
+        tile_record = argument(target, ACTIVATION_TILES) + tile * (columns // 32) * RECORD
+        for block in range(columns // 32):
+            unit, place = _place_in_record(columns, block)
+            record = _record_of(source, token, unit)
+            at, sums = record + 4 * place, record + RECORD_SUM16 + 8 * place
+            _put_in_tile(
+                tile_record + block * RECORD,
+                slot,
+                load_words(at),
+                load_words(at + 32),
+                load_f32(record + RECORD_SCALES + 4 * place),
+                load_f32(sums),
+                load_f32(sums + 4),
+            )
+    row = argument(source, ACTIVATION_ROWS) + token * columns * 4
+    float_tiles(row, target, tile, slot, 0, columns)
 
 
 @inline

@@ -1,13 +1,15 @@
-"""Rows of a weight matrix times one to four tokens: each weight is read once, in the order of the file.
+"""Rows of a weight matrix times few tokens, the *row form*: weights are read once, in the order of the file.
 
-These are the kernels of a tensor type for few tokens; the operations (`matmul.py`, `feed_forward.py`) find
-them by address, so that they themselves are the same for all types.
+These are the kernels of a tensor type for few tokens; the operations (`ops/matmul`, `ops/feed_forward`)
+find them by address, so that they themselves are the same for all types.
 
-For 256 weights at a time, u, scales and minima of a row are unpacked (`formats/`), and
+256 weights of a row are unpacked (`formats/`), stay in registers, and meet each token in turn, whose sums
+wait in the nearest cache meanwhile. So a token's products are added in the same order, and its result is the
+same bits, whatever tokens stand beside it. For integer formats (u, scales and minima as in `formats/unpack`)
 
     sum over groups  scale * x scale * (u . q)  +  minimum * x scale * sum(q)
 
-is added up in lanes, q being the token as int8 with a scale for every 32 (`activation.py`).
+is added up in lanes, q being the token as int8 with a scale for every 32 (`activation.py`, `row_dot.py`).
 """
 
 from __future__ import annotations
@@ -15,165 +17,74 @@ from __future__ import annotations
 from typing import Any
 
 from ..formats.unpack import unpacking_of
-from ..simd.addresses import argument, inline, load_f32, load_i64, prefetch, store_f32
+from ..formats.unpack.turned import SPREAD_SCALES, turn_weights
+from ..simd.addresses import (
+    argument,
+    copy_bytes,
+    inline,
+    load_f32,
+    load_i64,
+    prefetch,
+    store_f32,
+    store_i64,
+    zero_bytes,
+)
 from ..simd.conversions import to_float
-from ..simd.dot import make_dot
-from ..simd.vectors import (
-    f32x8,
-    fma,
-    keep_lanes,
-    load_f32x8,
-    load_f32x16,
-    load_i8x32,
-    load_i8x64,
-    make_constant,
-    make_shuffle,
-    splat_f32x8,
-    sum_lanes,
-    zero_f32x8,
-    zero_f32x16,
-    zero_i32x8,
-    zero_i32x16,
+from ..simd.vectors import fma, load_f32x8, load_f32x16, splat_i8x64, store, sum_lanes, zero_f32x16
+from .activation_record import ACTIVATION_COLUMNS, ACTIVATION_ROW_RECORDS, ACTIVATION_ROWS
+from .row_dot import (
+    RECORD_SCALES,
+    RECORD_SUM16,
+    RECORD_SUM32,
+    UNIT,
+    make_dots,
+    takes_signed,
 )
-from .activation_record import (
-    ACTIVATION_COLUMNS,
-    ACTIVATION_Q,
-    ACTIVATION_ROWS,
-    ACTIVATION_SCALE,
-    ACTIVATION_SUM16,
-    ACTIVATION_SUM32,
-)
+from .sizes import ROW_RECORD_BYTES, ROW_TOKENS, ROWS
 
 PREFETCH_BYTES = 3072
 """How far ahead weights are asked for: without it a core reads at a third of the memory's speed."""
 
-each_twice = make_shuffle([lane // 2 for lane in range(16)])
-first_only_f32x8 = make_constant(f32x8, [1.0] + [0.0] * 7)
-GROUP_LANES = {
-    16: [make_shuffle([4 * k + lane // 4 for lane in range(16)]) for k in range(4)],
-    32: [make_shuffle([2 * k + lane // 8 for lane in range(16)]) for k in range(4)],
-}
-"""For each 64 of 256 weights: the factor of each four of them."""
+SUMS_BYTES = 128
+"""Of one token's sums: two vectors of 16 float32."""
 
 
 def dot_rows(format_name: str) -> Any:
-    """Kernel: out[i] = row i times a token.
+    """Kernel: out[t][i] = row i times token t.
 
-    rows, bytes from a row to the next, number of rows, activation, its row, out (float32).
+    rows, bytes from a row to the next, number of rows (up to ROWS), activation, address of its rows' numbers
+    (int64), how many these are (up to ROW_TOKENS), out (float32 [token][ROWS]), scratch (ROW_SCRATCH_BYTES).
     """
-    return rows_kernel(_make_dot(unpacking_of(format_name)))
+    kind = unpacking_of(format_name)
+    if kind.FLOAT:
+        return rows_kernel(float_token, make_float_row(kind), make_float_finish(kind))
+    return rows_kernel(_integer_token, _make_integer_row(kind), _make_integer_finish(kind))
 
 
-def rows_kernel(dot: Any) -> Any:
-    """The kernel `dot_rows` of a `dot(row, activation, token)`."""
+def rows_kernel(token: Any, add_row: Any, finish: Any) -> Any:
+    """The kernel `dot_rows` of three functions.
 
-    def kernel(rows, stride, count, activation, token, out):
-        for i in range(count):
-            store_f32(out + 4 * i, dot(rows + i * stride, activation, token))
-
-    return kernel
-
-
-def dot_rows_4(format_name: str) -> Any:
-    """Kernel: out[t][i] = row i times token t, for four tokens.
-
-    rows, bytes from a row to the next, number of rows, activation, address of four of its rows' numbers
-    (int64), out (float32), bytes from a token's output to the next.
+    token(activation, i): address of row i in the form that is multiplied. add_row(row, columns, tokens, n,
+    sums, spare): adds a row's products to the sums of n tokens, whose addresses are at `tokens`.
+    finish(sums, row, columns, token): a token's result.
     """
-    return rows_kernel_4(_make_dot_4(unpacking_of(format_name)))
 
-
-def rows_kernel_4(dot_4: Any) -> Any:
-    """The kernel `dot_rows_4` of a `dot_4(row, activation, a, b, c, d)`."""
-
-    def kernel(rows, stride, count, activation, tokens, out, out_stride):
-        a, b, c, d = load_i64(tokens), load_i64(tokens + 8), load_i64(tokens + 16), load_i64(tokens + 24)
-        for i in range(count):
-            p, q, r, s = dot_4(rows + i * stride, activation, a, b, c, d)
-            store_f32(out + 4 * i, p)
-            store_f32(out + out_stride + 4 * i, q)
-            store_f32(out + 2 * out_stride + 4 * i, r)
-            store_f32(out + 3 * out_stride + 4 * i, s)
-
-    return kernel
-
-
-def _make_dot(kind: Any) -> Any:
-    """`dot(row, activation, token) -> float32`."""
-    return _make_float_dot(kind) if kind.FLOAT else _make_integer_dot(kind)
-
-
-def _make_dot_4(kind: Any) -> Any:
-    """`dot_4(row, activation, a, b, c, d)`: the same for four tokens."""
-    return _make_float_dot_4(kind) if kind.FLOAT else _make_integer_dot_4(kind)
-
-
-def _make_sum(kind: Any) -> tuple[Any, Any, Any, Any]:
-    """The sum of one token: `start()`, `add(...)` of 256 weights, `add_block(...)` of 32, `finish(sum)`.
-
-    It is kept in four vectors: of products, two so that one need not wait for the other; of what groups
-    have in common; and of blocks behind the last 256.
-    """
-    dot = make_dot(wide=kind.OFFSET + kind.LARGEST > 127)
-    lanes_0, lanes_1, lanes_2, lanes_3 = GROUP_LANES[kind.GROUP]
-    by_16 = kind.GROUP == 16
-    zero_common = zero_f32x16 if by_16 else zero_f32x8
-    load_sums = load_f32x16 if by_16 else load_f32x8
-    sum_bytes = 4 if by_16 else 8
-    factor_of_common = 1.0 if kind.HAS_MINIMUM else -float(kind.OFFSET)
-
-    @inline
-    def start():
-        return zero_f32x16(), zero_f32x16(), zero_common(), zero_f32x8()
-
-    @inline
-    def products(total, weights, q, factors):
-        return fma(to_float(dot(zero_i32x16(), weights, load_i8x64(q))), factors, total)
-
-    @inline
-    def add(total, weights, scales, minima, token, i):
-        q, x_scale, x_sum = token
-        x_scales = load_f32x8(x_scale + i // 8)
-        factors = scales * (each_twice(x_scales, x_scales) if by_16 else x_scales)
-        even, odd, common, tail = total
-        even = products(even, weights[0], q + i, lanes_0(factors, factors))
-        odd = products(odd, weights[1], q + i + 64, lanes_1(factors, factors))
-        even = products(even, weights[2], q + i + 128, lanes_2(factors, factors))
-        odd = products(odd, weights[3], q + i + 192, lanes_3(factors, factors))
-        common = fma(minima, load_sums(x_sum + i // sum_bytes), common)
-        return even, odd, common, tail
-
-    @inline
-    def add_block(total, weights, scale, minimum, token, i):
-        q, x_scale, x_sum = token
-        even, odd, common, tail = total
-        found = to_float(dot(zero_i32x8(), weights, load_i8x32(q + i)))
-        tail = fma(found, splat_f32x8(scale * load_f32(x_scale + i // 8)), tail)
-        common = common + first_only_f32x8() * splat_f32x8(minimum * load_f32(x_sum + i // 8))
-        return even, odd, common, tail
-
-    @inline
-    def finish(total):
-        even, odd, common, tail = total
-        return sum_lanes(even + odd) + sum_lanes(tail) + factor_of_common * sum_lanes(common)
-
-    return start, add, add_block, finish
-
-
-def _make_token(kind: Any) -> Any:
-    """`token(activation, row)`: addresses of its bytes, scales and sums."""
-    slot, per = (ACTIVATION_SUM16, 4) if kind.GROUP == 16 else (ACTIVATION_SUM32, 8)
-
-    @inline
-    def token(activation, row):
+    def kernel(rows, stride, count, activation, tokens, n_tokens, out, scratch):
         columns = argument(activation, ACTIVATION_COLUMNS)
-        return (
-            argument(activation, ACTIVATION_Q) + columns * row,
-            argument(activation, ACTIVATION_SCALE) + columns // 8 * row,
-            argument(activation, slot) + columns // per * row,
-        )
+        places, spare = scratch + SUMS_BYTES * ROW_TOKENS, scratch + (SUMS_BYTES + 8) * ROW_TOKENS
+        for t in range(n_tokens):
+            store_i64(places + 8 * t, token(activation, load_i64(tokens + 8 * t)))
+        for i in range(count):
+            row = rows + i * stride
+            for t in range(n_tokens):
+                store(scratch + SUMS_BYTES * t, zero_f32x16())
+                store(scratch + SUMS_BYTES * t + 64, zero_f32x16())
+            add_row(row, columns, places, n_tokens, scratch, spare)
+            for t in range(n_tokens):
+                found = finish(scratch + SUMS_BYTES * t, row, columns, load_i64(places + 8 * t))
+                store_f32(out + 4 * (ROWS * t + i), found)
 
-    return token
+    return kernel
 
 
 def make_prefetch(kind: Any) -> Any:
@@ -188,146 +99,142 @@ def make_prefetch(kind: Any) -> Any:
     return ask_ahead
 
 
-def _make_unpack_last(kind: Any) -> Any:
-    """`unpack_last(row, columns)`: a row's last 256 weights, of which those unpacked before count nothing."""
-    unpack, size = kind.unpack, kind.BYTES // 8
+@inline
+def _integer_token(activation, i):
+    units = (argument(activation, ACTIVATION_COLUMNS) + UNIT - 1) // UNIT
+    return argument(activation, ACTIVATION_ROW_RECORDS) + units * ROW_RECORD_BYTES * i
+
+
+def _largest(kind: Any) -> int:
+    return int(kind.CENTER + kind.LARGEST)
+
+
+def _make_unpack(kind: Any) -> Any:
+    """`unpack(p)`: 256 weights turned, scales and minima."""
+    unpack, turned = kind.unpack, getattr(kind, "unpack_turned", None)
+    signed, offset = takes_signed(_largest(kind)), kind.OFFSET
 
     @inline
-    def unpack_last(row, columns):
-        weights, scales, minima = unpack(row + (columns // 32 - 8) * size)
-        before = 8 - columns % 256 // 32
-        return weights, keep_lanes(zero_f32x8(), before, scales), keep_lanes(zero_f32x8(), before, minima)
+    def unpack_and_turn(p):
+        weights, scales, minima = unpack(p)
+        return turn_weights(weights), scales, minima
 
-    return unpack_last
-
-
-def _make_integer_dot(kind: Any) -> Any:
-    start, add, add_block, finish = _make_sum(kind)
-    token, ask_ahead = _make_token(kind), make_prefetch(kind)
-    unpack, unpack_block, size = kind.unpack, kind.unpack_block, kind.BYTES
-    in_blocks, unpack_last = unpack_block is not None, _make_unpack_last(kind)
+    unpack_turned = turned or unpack_and_turn
+    if not signed:
+        return unpack_turned
 
     @inline
-    def dot(row, activation, a):
-        columns = argument(activation, ACTIVATION_COLUMNS)
-        x = token(activation, a)
-        total = start()
-        p = row
-        for i in range(0, columns // 256 * 256, 256):
+    def unpack_signed(p):
+        weights, scales, minima = unpack_turned(p)
+        middle = splat_i8x64(offset)
+        w = weights[0] - middle, weights[1] - middle, weights[2] - middle, weights[3] - middle
+        return w, scales, minima
+
+    return getattr(kind, "unpack_turned_signed", unpack_signed)
+
+
+def _make_integer_row(kind: Any) -> Any:
+    ask_ahead, unpack, size = make_prefetch(kind), _make_unpack(kind), kind.BYTES
+    in_blocks, signed = kind.unpack_block is not None, takes_signed(_largest(kind))
+    spread, dots = SPREAD_SCALES[kind.GROUP], make_dots(_largest(kind))
+    spread_32 = SPREAD_SCALES[32]
+    by_16 = kind.GROUP == 16
+    load_sums, sums_at = (load_f32x16, RECORD_SUM16) if by_16 else (load_f32x8, RECORD_SUM32)
+
+    @inline
+    def add_256(weights, scales, minima, record, sums):
+        x_scales, found = load_f32x8(record + RECORD_SCALES), to_float(dots(weights, record))
+        if by_16:
+            factors = spread(scales, scales) * spread_32(x_scales, x_scales)
+        else:
+            products = scales * x_scales
+            factors = spread(products, products)
+        store(sums, fma(found, factors, load_f32x16(sums)))
+        if not signed:
+            store(sums + 64, fma(minima, load_sums(record + sums_at), load_sums(sums + 64)))
+
+    @inline
+    def add_row(row, columns, tokens, n_tokens, sums, spare):
+        if in_blocks and columns < UNIT:
+            # As many blocks as `unpack` reads; those that are missing count nothing.
+            zero_bytes(spare, size)
+            copy_bytes(spare, row, columns // 32 * (size // 8))
+            row = spare
+        for unit in range((columns + UNIT - 1) // UNIT):
+            # The last unit begins 256 columns before the end, also where it meets the one before it; the
+            # token's scales are 0 there.
+            p = row + (max(0, min(8 * unit, columns // 32 - 8)) * (size // 8) if in_blocks else unit * size)
             ask_ahead(p)
             weights, scales, minima = unpack(p)
-            total = add(total, weights, scales, minima, x, i)
-            p += size
-        if in_blocks and columns % 256:
-            if columns > 256:
-                weights, scales, minima = unpack_last(row, columns)
-                total = add(total, weights, scales, minima, x, columns - 256)
-            else:
-                for i in range(0, columns, 32):
-                    block, scale, minimum = unpack_block(p)
-                    total = add_block(total, block, scale, minimum, x, i)
-                    p += size // 8
-        return finish(total)
+            for t in range(n_tokens):
+                record = load_i64(tokens + 8 * t) + unit * ROW_RECORD_BYTES
+                add_256(weights, scales, minima, record, sums + SUMS_BYTES * t)
 
-    return dot
+    return add_row
 
 
-def _make_integer_dot_4(kind: Any) -> Any:
-    start, add, add_block, finish = _make_sum(kind)
-    token, ask_ahead = _make_token(kind), make_prefetch(kind)
-    unpack, unpack_block, size = kind.unpack, kind.unpack_block, kind.BYTES
-    in_blocks, unpack_last = unpack_block is not None, _make_unpack_last(kind)
+def _make_integer_finish(kind: Any) -> Any:
+    load_sums = load_f32x16 if kind.GROUP == 16 else load_f32x8
+    factor_of_common = 1.0 if kind.HAS_MINIMUM else -float(kind.OFFSET)
+    signed = takes_signed(_largest(kind))
 
     @inline
-    def dot_4(row, activation, a, b, c, d):
-        columns = argument(activation, ACTIVATION_COLUMNS)
-        x, y, z, w = token(activation, a), token(activation, b), token(activation, c), token(activation, d)
-        sum_x, sum_y, sum_z, sum_w = start(), start(), start(), start()
-        p = row
-        for i in range(0, columns // 256 * 256, 256):
-            ask_ahead(p)
-            weights, scales, minima = unpack(p)
-            sum_x = add(sum_x, weights, scales, minima, x, i)
-            sum_y = add(sum_y, weights, scales, minima, y, i)
-            sum_z = add(sum_z, weights, scales, minima, z, i)
-            sum_w = add(sum_w, weights, scales, minima, w, i)
-            p += size
-        if in_blocks and columns % 256:
-            if columns > 256:
-                weights, scales, minima = unpack_last(row, columns)
-                sum_x = add(sum_x, weights, scales, minima, x, columns - 256)
-                sum_y = add(sum_y, weights, scales, minima, y, columns - 256)
-                sum_z = add(sum_z, weights, scales, minima, z, columns - 256)
-                sum_w = add(sum_w, weights, scales, minima, w, columns - 256)
-            else:
-                for i in range(0, columns, 32):
-                    block, scale, minimum = unpack_block(p)
-                    sum_x = add_block(sum_x, block, scale, minimum, x, i)
-                    sum_y = add_block(sum_y, block, scale, minimum, y, i)
-                    sum_z = add_block(sum_z, block, scale, minimum, z, i)
-                    sum_w = add_block(sum_w, block, scale, minimum, w, i)
-                    p += size // 8
-        return finish(sum_x), finish(sum_y), finish(sum_z), finish(sum_w)
-
-    return dot_4
-
-
-def _make_float_dot(kind: Any) -> Any:
-    load_16, load_1, width = kind.load_16, kind.load_1, kind.WIDTH
-    n_lines = width
-
-    @inline
-    def dot(row, activation, token):
-        columns = argument(activation, ACTIVATION_COLUMNS)
-        x = argument(activation, ACTIVATION_ROWS) + 4 * columns * token
-        a, b, c, d = zero_f32x16(), zero_f32x16(), zero_f32x16(), zero_f32x16()
-        i = 0
-        while i + 64 <= columns:
-            p = row + i * width
-            for line in range(n_lines):
-                prefetch(p + PREFETCH_BYTES + 64 * line)
-            a = fma(load_16(p), load_f32x16(x + 4 * i), a)
-            b = fma(load_16(p + 16 * width), load_f32x16(x + 4 * i + 64), b)
-            c = fma(load_16(p + 32 * width), load_f32x16(x + 4 * i + 128), c)
-            d = fma(load_16(p + 48 * width), load_f32x16(x + 4 * i + 192), d)
-            i += 64
-        while i + 16 <= columns:
-            a = fma(load_16(row + i * width), load_f32x16(x + 4 * i), a)
-            i += 16
-        result = sum_lanes((a + b) + (c + d))
-        while i < columns:
-            result += load_1(row + i * width) * load_f32(x + 4 * i)
-            i += 1
+    def finish(sums, row, columns, token):
+        result = sum_lanes(load_f32x16(sums))
+        if not signed:
+            result += factor_of_common * sum_lanes(load_sums(sums + 64))
         return result
 
-    return dot
+    return finish
 
 
-def _make_float_dot_4(kind: Any) -> Any:
-    load_16, load_1, width = kind.load_16, kind.load_1, kind.WIDTH
+@inline
+def float_token(activation, i):
+    """Address of a row of float32."""
+    return argument(activation, ACTIVATION_ROWS) + 4 * argument(activation, ACTIVATION_COLUMNS) * i
+
+
+@inline
+def add_64(values, x, sums):
+    """64 products to a token's two sums."""
+    a, b = load_f32x16(sums), load_f32x16(sums + 64)
+    a, b = fma(values[0], load_f32x16(x), a), fma(values[1], load_f32x16(x + 64), b)
+    a, b = fma(values[2], load_f32x16(x + 128), a), fma(values[3], load_f32x16(x + 192), b)
+    store(sums, a)
+    store(sums + 64, b)
+
+
+def make_float_row(kind: Any) -> Any:
+    """`add_row` of a float format, but for the columns behind the last whole 16."""
+    load_16, width = kind.load_16, kind.WIDTH
 
     @inline
-    def dot_4(row, activation, a, b, c, d):
-        columns = argument(activation, ACTIVATION_COLUMNS)
-        rows = argument(activation, ACTIVATION_ROWS)
-        x, y = rows + 4 * columns * a, rows + 4 * columns * b
-        z, w = rows + 4 * columns * c, rows + 4 * columns * d
-        total_x, total_y, total_z, total_w = zero_f32x16(), zero_f32x16(), zero_f32x16(), zero_f32x16()
-        whole = columns // 16 * 16
-        for i in range(0, whole, 16):
-            prefetch(row + i * width + PREFETCH_BYTES)
-            weights = load_16(row + i * width)
-            total_x = fma(weights, load_f32x16(x + 4 * i), total_x)
-            total_y = fma(weights, load_f32x16(y + 4 * i), total_y)
-            total_z = fma(weights, load_f32x16(z + 4 * i), total_z)
-            total_w = fma(weights, load_f32x16(w + 4 * i), total_w)
-        p, q, r, s = sum_lanes(total_x), sum_lanes(total_y), sum_lanes(total_z), sum_lanes(total_w)
-        for i in range(whole, columns):
-            weight = load_1(row + i * width)
-            p += weight * load_f32(x + 4 * i)
-            q += weight * load_f32(y + 4 * i)
-            r += weight * load_f32(z + 4 * i)
-            s += weight * load_f32(w + 4 * i)
-        return p, q, r, s
+    def add_row(row, columns, tokens, n_tokens, sums, spare):
+        for i in range(0, columns // 64 * 64, 64):
+            p = row + i * width
+            for line in range(width):
+                prefetch(p + PREFETCH_BYTES + 64 * line)
+            values = load_16(p), load_16(p + 16 * width), load_16(p + 32 * width), load_16(p + 48 * width)
+            for t in range(n_tokens):
+                add_64(values, load_i64(tokens + 8 * t) + 4 * i, sums + SUMS_BYTES * t)
+        for i in range(columns // 64 * 64, columns // 16 * 16, 16):
+            value = load_16(row + i * width)
+            for t in range(n_tokens):
+                at = sums + SUMS_BYTES * t
+                store(at, fma(value, load_f32x16(load_i64(tokens + 8 * t) + 4 * i), load_f32x16(at)))
 
-    return dot_4
+    return add_row
+
+
+def make_float_finish(kind: Any) -> Any:
+    """`finish` of a float format."""
+    load_1, width = kind.load_1, kind.WIDTH
+
+    @inline
+    def finish(sums, row, columns, token):
+        result = sum_lanes(load_f32x16(sums) + load_f32x16(sums + 64))
+        for i in range(columns // 16 * 16, columns):
+            result += load_1(row + i * width) * load_f32(token + 4 * i)
+        return result
+
+    return finish

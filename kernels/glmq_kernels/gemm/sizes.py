@@ -13,8 +13,17 @@ FLOAT_STRETCH_BYTES = 1024
 ROWS = 32
 """Weight rows that are multiplied together; threads share rows out in these units."""
 
-FEW = 4
-"""Up to so many tokens are multiplied row by row, more by panels and tiles."""
+FEW = 16 if isa.current().dot_lanes == 16 and isa.current().dot == "vnni" else 12
+"""Up to so many tokens that could take panels are multiplied row by row: until then that is faster."""
+
+ROW_TOKENS = 8
+"""Most tokens that meet a row at once in the row form; more go in groups."""
+
+ROW_SCRATCH_BYTES = ROW_TOKENS * (128 + 8) + 8 * 34
+"""Room for the sums and addresses of these, and for 256 weights (`gemm/gemv.py`)."""
+
+ROW_RECORD_BYTES = 384
+"""Of a token's record for 256 columns in the row form (drawn in `gemm/row_dot.py`)."""
 
 PANEL_BUFFER_SCALES = 16 * 256
 PANEL_BUFFER_MINIMA = PANEL_BUFFER_SCALES + 16 * 64
@@ -34,6 +43,11 @@ ATTENTION_RUN = 4
 def record_bytes(tile: int) -> int:
     """Bytes of a tile's record for one block of 32 columns (drawn in `gemm/tile.py`)."""
     return 48 * tile
+
+
+def row_records_bytes(columns: int) -> int:
+    """Bytes of a token's records in the row form (drawn in `gemm/row_dot.py`)."""
+    return -(-columns // 256) * ROW_RECORD_BYTES
 
 
 def takes_bfloat(type_name: str) -> bool:

@@ -22,7 +22,6 @@ N_ATTENTION_WORK = 15  # its items
 ATTENTION_SLOTS = 17  # address of int64 (n_tokens,): first slot of a token's partial results, or -1
 
 N_PAST = 1  # tokens in the KV cache before it
-FIRST_OUTPUT = 2  # first token of the batch whose logits are wanted
 KEYS = 4  # address of the key cache (see ops/attention/kernel.py)
 VALUES = 5  # address of the value cache
 CAPACITY = 6  # positions the KV cache has room for, a multiple of 16

@@ -21,6 +21,11 @@ def float_rows(tape: Tape, columns: int) -> np.ndarray:
     return memory
 
 
+def floats_of(memory: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Such memory seen as float32 (rows, columns)."""
+    return memory[: rows * columns * 4].view(np.float32).reshape(rows, columns)
+
+
 def new_activation(tape: Tape, columns: int) -> Activation:
     """An activation (max_tokens, columns)."""
     activation = Activation(tape.max_tokens, columns, tape.max_tiles, tape.activations)

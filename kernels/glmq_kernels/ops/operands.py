@@ -13,21 +13,19 @@ from ..gemm.activation_record import (
     ACTIVATION_BFLOAT_TILES,
     ACTIVATION_COLUMNS,
     ACTIVATION_FLOAT_TILES,
-    ACTIVATION_Q,
+    ACTIVATION_ROW_RECORDS,
     ACTIVATION_ROWS,
-    ACTIVATION_SCALE,
     ACTIVATION_SLOTS,
-    ACTIVATION_SUM16,
-    ACTIVATION_SUM32,
     ACTIVATION_TILES,
 )
-from ..gemm.sizes import float_tile_bytes, record_bytes, takes_bfloat
+from ..gemm.sizes import float_tile_bytes, record_bytes, row_records_bytes, takes_bfloat
 from ..jit import isa
 from ..threads.tape import ActivationType
 from .routing.record import (
     ROUTING_CHOICES,
     ROUTING_CHOSEN,
     ROUTING_FIRST_EXPERT,
+    ROUTING_IN_ROW_FORM,
     ROUTING_LAST_EXPERT,
     ROUTING_N_CHOICES,
     ROUTING_N_EXPERTS,
@@ -114,12 +112,8 @@ class Activation:
             slot = ACTIVATION_BFLOAT_TILES if bfloat else ACTIVATION_FLOAT_TILES
             if not self.slots[slot]:
                 self._allocate(slot, self._max_tiles * float_tile_bytes(self.columns, bfloat))
-        elif not self.slots[ACTIVATION_Q]:
-            size = self._max_rows * self.columns
-            self._allocate(ACTIVATION_Q, size)
-            self._allocate(ACTIVATION_SCALE, size // 8)
-            self._allocate(ACTIVATION_SUM16, size // 4)
-            self._allocate(ACTIVATION_SUM32, size // 8)
+        elif not self.slots[ACTIVATION_ROW_RECORDS]:
+            self._allocate(ACTIVATION_ROW_RECORDS, self._max_rows * row_records_bytes(self.columns))
             tile_bytes = self.columns // 32 * record_bytes(isa.current().tile)
             self._allocate(ACTIVATION_TILES, self._max_tiles * tile_bytes)
 
@@ -134,6 +128,7 @@ class Routing:
         self.weights = zeros((max_tokens, top_k), np.float32)
         self.offsets = zeros(n_experts + 1, np.int64)
         self.tile_offsets = zeros(n_experts + 1, np.int64)
+        self.in_row_form = zeros(n_experts, np.int64)
         self.order = zeros(n, np.int64)
         self._choices = zeros(top_k, np.int64)
         self.slots = zeros(ROUTING_SLOTS, np.int64)
@@ -143,6 +138,7 @@ class Routing:
             (ROUTING_WEIGHTS, self.weights),
             (ROUTING_OFFSETS, self.offsets),
             (ROUTING_TILE_OFFSETS, self.tile_offsets),
+            (ROUTING_IN_ROW_FORM, self.in_row_form),
             (ROUTING_ORDER, self.order),
             (ROUTING_CHOICES, self._choices),
         ):
@@ -160,7 +156,7 @@ class Routing:
         self.select_experts(range(self.n_experts))
 
     def select_choices(self, choices: Sequence[int]) -> None:
-        """Of a single token, let the gate and up product work on some of its choices."""
+        """Of a single token, let the products work on some of its choices."""
         self._choices[: len(choices)] = choices
         self.slots[ROUTING_N_CHOICES] = len(choices)
 
@@ -171,7 +167,8 @@ class Routing:
     def n_bytes(self, n_tokens: int) -> int:
         """Memory of the choices of so many tokens."""
         of_token = self.top_k * (self.chosen.itemsize + self.weights.itemsize + self.order.itemsize)
-        return n_tokens * of_token + self.offsets.nbytes + self.tile_offsets.nbytes
+        of_experts = self.offsets.nbytes + self.tile_offsets.nbytes + self.in_row_form.nbytes
+        return n_tokens * of_token + of_experts
 
     def max_tiles(self, max_tokens: int) -> int:
         """Tiles that all experts' tokens can need: each expert's last tile may be part empty."""

@@ -9,13 +9,15 @@ from .activation.operation import gather_tiles, prepare_rows
 from .attention.operation import attend, attention_planner
 from .buffers import float_rows, new_activation, new_chosen, new_gathered, new_routing
 from .embedding.operation import embed
-from .feed_forward.operation import down, gate_up
+from .feed_forward.operation import Network, down, gate_up
 from .matmul.operation import Projection, matmul
 from .norm.operation import rms_norm
+from .outputs.operation import gather_outputs
 from .rope.operation import rotate_and_store
 from .routing.operation import dispatch, route
 
 __all__ = [
+    "Network",
     "Projection",
     "attend",
     "attention_planner",
@@ -24,6 +26,7 @@ __all__ = [
     "embed",
     "float_rows",
     "gate_up",
+    "gather_outputs",
     "gather_tiles",
     "matmul",
     "new_activation",

@@ -85,6 +85,18 @@ def make_unpack(size: int, weights_of_two: Any, minimum_at: int) -> Any:
     return unpack
 
 
+def make_unpack_turned(size: int, turned: Any, minimum_at: int) -> Any:
+    """`unpack_turned` of a format; `turned(p)`: u of eight blocks (`turned.py`)."""
+
+    @inline
+    def unpack_turned(p):
+        scales = half_to_float(load_8_words(p, size))
+        minima = half_to_float(load_8_words(p + minimum_at, size)) if minimum_at else scales
+        return turned(p), scales, minima
+
+    return unpack_turned
+
+
 def make_unpack_block(weights: Any, minimum_at: int) -> Any:
     """`unpack_block` of a format; `weights(p)`: u of one block."""
 

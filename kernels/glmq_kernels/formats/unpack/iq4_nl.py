@@ -11,7 +11,8 @@ from gguf.quants import IQ4_NL
 
 from ...simd.addresses import inline
 from ...simd.lookup import make_byte_lookup
-from .blocks_of_32 import make_unpack, make_unpack_block, nibbles, nibbles_of_two
+from .blocks_of_32 import make_unpack, make_unpack_block, make_unpack_turned, nibbles, nibbles_of_two
+from .turned import make_turned_nibbles
 
 FLOAT = False
 GROUP = 32
@@ -36,3 +37,4 @@ def _weights_of_two(p, q):
 
 unpack = make_unpack(SIZE, _weights_of_two, 0)
 unpack_block = make_unpack_block(_weights, 0)
+unpack_turned = make_unpack_turned(SIZE, make_turned_nibbles(SIZE, 2, values), 0)

@@ -11,7 +11,15 @@ from ...jit import isa
 from ...simd.addresses import inline
 from ...simd.conversions import half_to_float
 from ...simd.vectors import bitcast_i8x64, bitcast_i16x32, load_i8x64, load_i16x32, make_shuffle, splat_i8x64
-from .blocks_of_32 import make_unpack, make_unpack_block, nibbles, nibbles_of_two, shifts_512
+from .blocks_of_32 import (
+    make_unpack,
+    make_unpack_block,
+    make_unpack_turned,
+    nibbles,
+    nibbles_of_two,
+    shifts_512,
+)
+from .turned import make_turned_nibbles
 
 FLOAT = False
 GROUP = 32
@@ -58,3 +66,4 @@ def _unpack_512(p):
 
 unpack = _unpack_512 if isa.current().shuffle == "avx512" else make_unpack(SIZE, _weights_of_two, 0)
 unpack_block = make_unpack_block(_weights, 0)
+unpack_turned = make_unpack_turned(SIZE, make_turned_nibbles(SIZE, 2), 0)

@@ -8,7 +8,8 @@
 from __future__ import annotations
 
 from ...simd.addresses import inline
-from .blocks_of_32 import make_unpack, make_unpack_block, nibbles, nibbles_of_two
+from .blocks_of_32 import make_unpack, make_unpack_block, make_unpack_turned, nibbles, nibbles_of_two
+from .turned import make_turned_nibbles
 
 FLOAT = False
 GROUP = 32
@@ -31,3 +32,4 @@ def _weights_of_two(p, q):
 
 unpack = make_unpack(SIZE, _weights_of_two, 2)
 unpack_block = make_unpack_block(_weights, 2)
+unpack_turned = make_unpack_turned(SIZE, make_turned_nibbles(SIZE, 4), 2)

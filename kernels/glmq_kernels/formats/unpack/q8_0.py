@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from ...simd.addresses import inline
 from ...simd.vectors import join_i8x32, load_i8x32, splat_i8x32, splat_i8x64
-from .blocks_of_32 import make_unpack, make_unpack_block
+from .blocks_of_32 import make_unpack, make_unpack_block, make_unpack_turned
+from .turned import make_turned_bytes
 
 FLOAT = False
 GROUP = 32
@@ -31,3 +32,17 @@ def _weights_of_two(p, q):
 
 unpack = make_unpack(SIZE, _weights_of_two, 0)
 unpack_block = make_unpack_block(_weights, 0)
+
+
+signed_bytes = make_turned_bytes(SIZE, 2)
+
+
+@inline
+def _unsigned_bytes(p):
+    a, b, c, d = signed_bytes(p)
+    middle = splat_i8x64(128)
+    return a ^ middle, b ^ middle, c ^ middle, d ^ middle
+
+
+unpack_turned = make_unpack_turned(SIZE, _unsigned_bytes, 0)
+unpack_turned_signed = make_unpack_turned(SIZE, signed_bytes, 0)

@@ -12,11 +12,13 @@ class PrepareRows(ArgumentRecord):
 
     ACTIVATION = auto()
     COUNT_SLOT = auto()  # of the state: how many rows
+    ROW_FORM_SLOT = auto()  # of the state: how many of them take the row form
 
 
 class GatherTiles(ArgumentRecord):
     """Each expert's tokens brought together in tiles of their own."""
 
+    COUNT_SLOT = auto()  # of the state: how many tokens
     SOURCE = auto()  # an activation whose rows are prepared
     TARGET = auto()  # one whose tiles are filled
     ROUTING = auto()

@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-from ...gemm.activation import RECORD, TILE, float_tiles, prepare, tile_block
-from ...gemm.activation_record import (
-    ACTIVATION_COLUMNS,
-    ACTIVATION_Q,
-    ACTIVATION_ROWS,
-    ACTIVATION_SCALE,
-    ACTIVATION_SUM16,
-    ACTIVATION_TILES,
-)
-from ...simd.addresses import argument, inline
+from ...gemm.activation import TILE, gather, prepare
+from ...gemm.activation_record import ACTIVATION_COLUMNS
+from ...simd.addresses import argument, inline, load_i64
 from ...threads.argument_record import STATE
-from ..batch_state import N_TOKENS
+from ..routing.record import (
+    ROUTING_IN_ROW_FORM,
+    ROUTING_N_EXPERTS,
+    ROUTING_OFFSETS,
+    ROUTING_ORDER,
+    ROUTING_TILE_OFFSETS,
+    ROUTING_TOP_K,
+)
 from .arguments import GatherTiles, PrepareRows
 
 
+@inline
+def prepare_row(activation, t, in_row_form, first, last):
+    """Prepare columns of a batch's row: those of the panel form, behind the others, have places in tiles."""
+    place = t - in_row_form
+    tile = place // TILE if place >= 0 else -1
+    prepare(activation, t, tile, place % TILE, first, last)
+
+
 def prepare_rows(args, thread, threads):
-    """Prepare whole rows. Arguments: state, activation, state slot of the token count."""
-    activation = argument(args, PrepareRows.ACTIVATION)
-    n = argument(argument(args, STATE), argument(args, PrepareRows.COUNT_SLOT))
+    """Prepare whole rows."""
+    activation, state = argument(args, PrepareRows.ACTIVATION), argument(args, STATE)
+    n = argument(state, argument(args, PrepareRows.COUNT_SLOT))
+    in_row_form = argument(state, argument(args, PrepareRows.ROW_FORM_SLOT))
     columns = argument(activation, ACTIVATION_COLUMNS)
-    if n == 1:
-        units = (columns + 31) // 32
-        first, last = units * thread // threads * 32, units * (thread + 1) // threads * 32
-        prepare(activation, 0, -1, 0, first, min(last, columns))
-    else:
-        for t in range(n * thread // threads, n * (thread + 1) // threads):
-            prepare(activation, t, t // TILE, t % TILE, 0, columns)
+    for t in range(n * thread // threads, n * (thread + 1) // threads):
+        prepare_row(activation, t, in_row_form, 0, columns)
 
 
 def gather_tiles(args, thread, threads):
-    """Bring each expert's tokens together in tiles of their own.
+    """Bring each expert's tokens of the panel form together in tiles of their own.
 
-    Arguments: state, source activation (rows prepared), target activation (its tiles are filled),
-    routing. With one token there is nothing to do.
+    The source's rows are prepared. With one token there is nothing to do.
     """
     state, source, target, routing = (
         argument(args, STATE),
@@ -43,39 +46,14 @@ def gather_tiles(args, thread, threads):
         argument(args, GatherTiles.TARGET),
         argument(args, GatherTiles.ROUTING),
     )
-    if argument(state, N_TOKENS) > 1:
-        n_experts, top_k, offsets, tile_offsets, order = _routing(routing)
-        for expert in range(n_experts):
-            first, last = argument(offsets, expert), argument(offsets, expert + 1)
-            tile_0 = argument(tile_offsets, expert)
-            for i in range(first, last):
+    if argument(state, argument(args, GatherTiles.COUNT_SLOT)) > 1:
+        top_k, order = argument(routing, ROUTING_TOP_K), argument(routing, ROUTING_ORDER)
+        for expert in range(argument(routing, ROUTING_N_EXPERTS)):
+            offsets = argument(routing, ROUTING_OFFSETS) + 8 * expert
+            first = load_i64(offsets) + load_i64(argument(routing, ROUTING_IN_ROW_FORM) + 8 * expert)
+            tile_0 = load_i64(argument(routing, ROUTING_TILE_OFFSETS) + 8 * expert)
+            for i in range(first, load_i64(offsets + 8)):
                 if i % threads == thread:
                     place = i - first
-                    token = argument(order, i) // top_k
-                    _gather(source, target, token, tile_0 + place // TILE, place % TILE)
-
-
-@inline
-def _routing(routing):
-    return (
-        argument(routing, 0),
-        argument(routing, 1),
-        argument(routing, 4),
-        argument(routing, 5),
-        argument(routing, 6),
-    )
-
-
-@inline
-def _gather(source, target, token, tile, slot):
-    columns = argument(source, ACTIVATION_COLUMNS)
-    if argument(target, ACTIVATION_TILES):
-        blocks = columns // 32
-        q = argument(source, ACTIVATION_Q) + token * columns
-        scale = argument(source, ACTIVATION_SCALE) + token * blocks * 4
-        sum16 = argument(source, ACTIVATION_SUM16) + token * blocks * 8
-        record = argument(target, ACTIVATION_TILES) + tile * blocks * RECORD
-        for b in range(blocks):
-            tile_block(q + 32 * b, scale + 4 * b, sum16 + 8 * b, record + b * RECORD, slot)
-    row = argument(source, ACTIVATION_ROWS) + token * columns * 4
-    float_tiles(row, target, tile, slot, 0, columns)
+                    token = load_i64(order + 8 * i) // top_k
+                    gather(source, target, token, tile_0 + place // TILE, place % TILE)

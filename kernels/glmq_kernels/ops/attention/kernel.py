@@ -16,16 +16,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...gemm.activation import TILE, prepare
 from ...gemm.activation_record import ACTIVATION_ROWS
 from ...simd.addresses import argument, inline, load_i64, store_i64
 from ...simd.vectors import load_f32x16, store
 from ...threads.argument_record import STATE
 from ...threads.work_units import take_one
+from ..activation.kernel import prepare_row
 from ..batch_state import (
     ATTENTION_SLOTS,
     ATTENTION_WORK,
     N_ATTENTION_WORK,
+    N_ROW_TOKENS,
     N_TOKENS,
     PAGE_TABLES,
     POSITIONS,
@@ -247,8 +248,8 @@ def finish(args, thread, threads):
                 _merge(
                     args, slot, head, _positions_seen(state, t), rows + 4 * value_dim * (t * n_heads + head)
                 )
-        tile = t // TILE if n > 1 else -1
-        prepare(activation, t, tile, t % TILE, first * value_dim, last * value_dim)
+        in_row_form = argument(state, N_ROW_TOKENS)
+        prepare_row(activation, t, in_row_form, first * value_dim, last * value_dim)
 
 
 @inline

@@ -2,43 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ...arrays import address_of
 from ...threads.tape import Scratch, ScratchBytes, Tape
+from ..batch_part import EVERY_TOKEN, BatchPart
 from ..operands import Activation, Experts, Matrix, Routing
 from ..products import count_work, kernels_of, reserve_product_scratch
-from .arguments import Down, GateUp, NetworkMatrix
+from .arguments import Down, DownNetwork, GateUp, NetworkMatrix
+
+
+@dataclass(frozen=True)
+class Network:
+    """A feed-forward network between its two operations.
+
+    experts: its matrices. hidden: a row for each token and choice, by expert. routing: None: it is dense.
+    """
+
+    experts: Experts
+    hidden: Activation
+    routing: Routing | None = None
 
 
 def gate_up(
     tape: Tape,
-    experts: Experts,
+    network: Network,
     activation: Activation,
     gathered: Activation,
-    routing: Routing | None,
-    hidden: Activation,
     *,
+    part: BatchPart = EVERY_TOKEN,
     barrier: bool = True,
 ) -> None:
-    """hidden = silu(gate x) * up x for each token and choice (one choice without `routing`)."""
+    """hidden = silu(gate x) * up x for each token and choice (one choice without routing)."""
+    experts, routing = network.experts, network.routing
     gate, up = experts.gate, experts.up
     for matrix in (gate, up):
         activation.serve(matrix.type)
         gathered.serve(matrix.type)
-        count_work(tape, matrix, routing.top_k if routing else 1)
-    hidden.serve(experts.down.type)
+        count_work(tape, matrix, part, routing.top_k if routing else 1)
+    network.hidden.serve(experts.down.type)
     tape.keep(experts)
     sums = reserve_product_scratch(tape, gate, up)
     tape.add(
         "ops.feed_forward.kernel.gate_up",
         GateUp,
+        count_slot=part.count_slot,
+        row_form_slot=part.row_form_slot,
         routing=routing.address if routing else 0,
         activation=activation.address,
         gathered=gathered.address,
         table=experts.address,
         rows=gate.rows,
-        hidden=hidden.address,
+        hidden=network.hidden.address,
         scratch=Scratch,
         scratch_bytes=ScratchBytes,
         sums_offset=sums,
@@ -47,32 +64,39 @@ def gate_up(
     )
 
 
-def down(
-    tape: Tape,
-    experts: Experts,
-    hidden: Activation,
-    routing: Routing | None,
-    out: np.ndarray,
-    *,
-    barrier: bool = True,
-) -> None:
-    """out (n_tokens, rows) += weight * down hidden, over each token's choices."""
-    matrix = experts.down
-    count_work(tape, matrix, routing.top_k if routing else 1)
-    sums = reserve_product_scratch(tape, matrix)
+def down(tape: Tape, *networks: Network, out: np.ndarray, part: BatchPart = EVERY_TOKEN) -> None:
+    """out (n_tokens, rows) += weight * down hidden, over the networks and each token's choices, in order.
+
+    Where the experts of a routed network are run in groups, a dense one before it goes with the first.
+    """
+    parts: list[dict[str, object]] = []
+    sums = 0
+    for network, following in zip(networks, (*networks[1:], None), strict=True):
+        matrix, routing = network.experts.down, network.routing
+        count_work(tape, matrix, part, routing.top_k if routing else 1)
+        sums = max(sums, reserve_product_scratch(tape, matrix))
+        after = following.routing if following and not routing else None
+        parts.append(
+            {
+                **_network_matrix(matrix, network.hidden),
+                "routing": routing.address if routing else 0,
+                "hidden": network.hidden.address,
+                "table": network.experts.address,
+                "after": after.address if after else 0,
+            }
+        )
     tape.add(
         "ops.feed_forward.kernel.down",
         Down,
-        routing=routing.address if routing else 0,
-        hidden=hidden.address,
-        table=experts.address,
-        rows=matrix.rows,
+        count_slot=part.count_slot,
+        row_form_slot=part.row_form_slot,
+        rows=networks[0].experts.down.rows,
         out=address_of(out),
         scratch=Scratch,
         scratch_bytes=ScratchBytes,
         sums_offset=sums,
-        parts=(NetworkMatrix, [_network_matrix(matrix, hidden)]),
-        barrier=barrier,
+        n_networks=len(networks),
+        parts=(DownNetwork, parts),
     )
 
 

@@ -11,11 +11,12 @@ class Matmul(ArgumentRecord):
     """Products of one activation with matrices, each a `MatmulMatrix` behind this."""
 
     COUNT_SLOT = auto()  # of the state: how many tokens
+    ROW_FORM_SLOT = auto()  # of the state: how many of them take the row form
     ACTIVATION = auto()
     ACCUMULATE = auto()  # 1: added to what is there
     SCRATCH = auto()
     SCRATCH_BYTES = auto()  # of a thread
-    SUMS_OFFSET = auto()  # where in a thread's scratch the sums are
+    SUMS_OFFSET = auto()  # where in a thread's scratch the sums of panels are
     N_MATRICES = auto()
 
 
@@ -28,5 +29,4 @@ class MatmulMatrix(ArgumentPart):
     OUT = auto()  # float32 (n, rows); 0: the state's logits
     BIAS = auto()  # float32 (rows,), or 0
     DOT_ROWS = auto()
-    DOT_ROWS_4 = auto()
     MULTIPLY = auto()

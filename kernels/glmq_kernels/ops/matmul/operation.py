@@ -8,7 +8,7 @@ import numpy as np
 
 from ...arrays import address_of
 from ...threads.tape import Scratch, ScratchBytes, Tape
-from ..batch_state import N_OUTPUTS, N_TOKENS
+from ..batch_part import EVERY_TOKEN, BatchPart
 from ..operands import Activation, Matrix
 from ..products import count_work, kernels_of, reserve_product_scratch
 from .arguments import Matmul, MatmulMatrix
@@ -28,20 +28,16 @@ def matmul(
     activation: Activation,
     *projections: Projection,
     accumulate: bool = False,
-    outputs_only: bool = False,
+    part: BatchPart = EVERY_TOKEN,
     barrier: bool = True,
 ) -> None:
-    """out = activation x matrix^T (+ bias) for each projection, or += with `accumulate`."""
+    """out = activation x matrix^T (+ bias) for each projection, or +=, for the rows of a part."""
     sums = 0
     parts: list[dict[str, object]] = []
     for each in projections:
         matrix = each.matrix
         activation.serve(matrix.type)
-        if outputs_only:
-            tape.work.output_bytes += matrix.n_bytes
-            tape.work.output_multiply_adds += matrix.rows * matrix.columns
-        else:
-            count_work(tape, matrix)
+        count_work(tape, matrix, part)
         tape.keep((matrix, each.bias))
         sums = max(sums, reserve_product_scratch(tape, matrix))
         parts.append(
@@ -57,7 +53,8 @@ def matmul(
     tape.add(
         "ops.matmul.kernel.matmul",
         Matmul,
-        count_slot=N_OUTPUTS if outputs_only else N_TOKENS,
+        count_slot=part.count_slot,
+        row_form_slot=part.row_form_slot,
         activation=activation.address,
         accumulate=int(accumulate),
         scratch=Scratch,

@@ -11,7 +11,7 @@ class RmsNorm(ArgumentRecord):
     """Out = source / rms(source) * weight."""
 
     COUNT_SLOT = auto()  # of the state: how many rows
-    FIRST_SLOT = auto()  # of the state: the first row; -1: row 0
+    ROW_FORM_SLOT = auto()  # of the state: how many of them take the row form
     SOURCE = auto()  # float32 (n, columns)
     COLUMNS = auto()
     WEIGHT = auto()  # float32 (columns,)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
-from ...gemm.activation import TILE, prepare
 from ...gemm.activation_record import ACTIVATION_ROWS
 from ...simd.addresses import argument, float_argument, inline, load_f32, store_f32
 from ...simd.vectors import fma, load_f32x16, splat_f32x16, store, sum_lanes, zero_f32x16
 from ...threads.argument_record import STATE
+from ..activation.kernel import prepare_row
+from ..batch_state import N_TOKENS
 from .arguments import RmsNorm
 
 
@@ -43,26 +44,18 @@ def scale_row(row, weight, factor, out, first, last):
 def rms(args, thread, threads):
     """Normalize rows into an activation and prepare it.
 
-    Arguments: state, state slot of the row count, state slot of the first row (-1: row 0), source
-    (float32 (n, columns)), columns, weight (float32 (columns,)), epsilon (float), activation.
+    A run of one token is worked out by every thread for itself, so that none need wait for another.
     """
     state, activation = argument(args, STATE), argument(args, RmsNorm.OUT)
     n = argument(state, argument(args, RmsNorm.COUNT_SLOT))
-    first_row = (
-        argument(state, argument(args, RmsNorm.FIRST_SLOT)) if argument(args, RmsNorm.FIRST_SLOT) >= 0 else 0
-    )
+    in_row_form = argument(state, argument(args, RmsNorm.ROW_FORM_SLOT))
     columns, weight = argument(args, RmsNorm.COLUMNS), argument(args, RmsNorm.WEIGHT)
-    source = argument(args, RmsNorm.SOURCE) + first_row * columns * 4
-    epsilon = float_argument(args, RmsNorm.EPSILON)
+    source, epsilon = argument(args, RmsNorm.SOURCE), float_argument(args, RmsNorm.EPSILON)
     out = argument(activation, ACTIVATION_ROWS)
-    if n == 1:
-        units = (columns + 31) // 32
-        first, last = units * thread // threads * 32, min(units * (thread + 1) // threads * 32, columns)
-        scale_row(source, weight, inverse_rms(source, columns, epsilon), out, first, last)
-        prepare(activation, 0, -1, 0, first, last)
-    else:
-        for t in range(n * thread // threads, n * (thread + 1) // threads):
-            row = source + t * columns * 4
-            factor = inverse_rms(row, columns, epsilon)
-            scale_row(row, weight, factor, out + t * columns * 4, 0, columns)
-            prepare(activation, t, t // TILE, t % TILE, 0, columns)
+    if argument(state, N_TOKENS) == 1:
+        thread, threads = 0, 1
+    for t in range(n * thread // threads, n * (thread + 1) // threads):
+        row = source + t * columns * 4
+        factor = inverse_rms(row, columns, epsilon)
+        scale_row(row, weight, factor, out + t * columns * 4, 0, columns)
+        prepare_row(activation, t, in_row_form, 0, columns)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...arrays import address_of
 from ...threads.tape import Tape
-from ..batch_state import FIRST_OUTPUT, N_OUTPUTS, N_TOKENS
+from ..batch_part import EVERY_TOKEN, BatchPart
 from ..operands import Activation
 from .arguments import RmsNorm
 
@@ -17,17 +17,15 @@ def rms_norm(
     weight: np.ndarray,
     epsilon: float,
     out: Activation,
-    *,
-    outputs_only: bool = False,
+    part: BatchPart = EVERY_TOKEN,
 ) -> None:
-    """out = source / rms(source) * weight, for every token or only those whose logits are wanted."""
+    """out = source / rms(source) * weight, for the first rows, as many as there are in a part."""
     tape.keep(weight)
-    count, first = (N_OUTPUTS, FIRST_OUTPUT) if outputs_only else (N_TOKENS, -1)
     tape.add(
         "ops.norm.kernel.rms",
         RmsNorm,
-        count_slot=count,
-        first_slot=first,
+        count_slot=part.count_slot,
+        row_form_slot=part.row_form_slot,
         source=address_of(source),
         columns=out.columns,
         weight=address_of(weight),

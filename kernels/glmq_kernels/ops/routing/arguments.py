@@ -1,4 +1,4 @@
-"""What the kernels `choose` and `sort` are told."""
+"""What the kernels `top_k` and `dispatch` are told."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from ...threads.argument_record import ArgumentRecord
 class TopK(ArgumentRecord):
     """The experts of each token."""
 
-    LOGITS = auto()  # float32 (n, n_experts), become scores; room for a multiple of 16
-    CHOICE = auto()  # scratch, float32 (n, row length)
-    ROW_LENGTH = auto()  # n_experts and n_groups, each rounded up to 16
+    COUNT_SLOT = auto()  # of the state: how many tokens
+    LOGITS = auto()  # float32 (n, n_experts); room for a multiple of 16
+    SCRATCH = auto()  # see `kernel.top_k`
+    SCRATCH_BYTES = auto()  # of a thread
     BIAS = auto()  # float32 (n_experts,), or 0
     N_GROUPS = auto()
     KEPT_GROUPS = auto()
@@ -24,4 +25,6 @@ class TopK(ArgumentRecord):
 class Dispatch(ArgumentRecord):
     """The tokens of each expert."""
 
+    COUNT_SLOT = auto()  # of the state: how many tokens
+    ROW_FORM_SLOT = auto()  # of the state: how many of them take the row form
     ROUTING = auto()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...arrays import address_of
-from ...threads.tape import Tape
-from ..buffers import float_rows
+from ...threads.tape import Scratch, ScratchBytes, Tape
+from ..batch_part import EVERY_TOKEN, BatchPart
 from ..operands import Routing
 from .arguments import Dispatch, TopK
 
@@ -21,17 +21,18 @@ def route(
     kept_groups: int,
     normalize: bool,
     factor: float,
+    part: BatchPart = EVERY_TOKEN,
 ) -> None:
     """Choose each token's experts from the router's logits (n_tokens, n_experts), and sort them."""
-    row_length = -(-routing.n_experts // 16) * 16 + -(-n_groups // 16) * 16
-    choice = float_rows(tape, row_length)
     tape.keep((bias, routing))
+    tape.reserve_scratch(4 * (2 * -(-routing.n_experts // 16) * 16 + n_groups))
     tape.add(
         "ops.routing.kernel.top_k",
         TopK,
+        count_slot=part.count_slot,
         logits=address_of(logits),
-        choice=address_of(choice),
-        row_length=row_length,
+        scratch=Scratch,
+        scratch_bytes=ScratchBytes,
         bias=0 if bias is None else address_of(bias),
         n_groups=n_groups,
         kept_groups=kept_groups,
@@ -39,9 +40,15 @@ def route(
         factor=float(factor),
         routing=routing.address,
     )
-    dispatch(tape, routing)
+    dispatch(tape, routing, part)
 
 
-def dispatch(tape: Tape, routing: Routing) -> None:
+def dispatch(tape: Tape, routing: Routing, part: BatchPart = EVERY_TOKEN) -> None:
     """Sort the tokens' choices by expert."""
-    tape.add("ops.routing.kernel.dispatch", Dispatch, routing=routing.address)
+    tape.add(
+        "ops.routing.kernel.dispatch",
+        Dispatch,
+        count_slot=part.count_slot,
+        row_form_slot=part.row_form_slot,
+        routing=routing.address,
+    )
