@@ -77,7 +77,7 @@ class Model:
                 self._program, self.n_threads, self.file, self._memory_plan.kv_cache, progress
             )
             if self.experts is not None:
-                self.experts.place(self._program)
+                self._program.offload = self.experts.place(self._program.expert_layers)
         except BaseException:
             if self.experts is not None:
                 self.experts.close()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from ..gguf import GGUFFile
 from ..memory_plan import MemoryPlan, Needs
-from ..program import Program
 from .disk import Disk
+from .expert_layer import ExpertLayer
 from .offload import ExpertOffload
 from .placement import Placement, place_experts
 from .profile import likeliest, load_profile, profile_path, save_profile
@@ -34,25 +35,26 @@ class OffloadedExperts:
         self._offload: ExpertOffload | None = None
         self._placement: Placement | None = None
 
-    def place(self, program: Program) -> None:
-        """Take the memory for a finished program's experts, and begin to read the likeliest ones.
+    def place(self, layers: Sequence[ExpertLayer]) -> ExpertOffload:
+        """Take the memory for the experts of some layers, and begin to read the likeliest ones.
 
         Raises UserError when the budget is too small.
         """
-        offload, self._placement = place_experts(program.expert_layers, self.disk, self._plan, self._needs)
-        self._offload = program.offload = offload
+        offload, self._placement = place_experts(layers, self.disk, self._plan, self._needs)
+        self._offload = offload
         offload.warm(likeliest(load_profile(self._profile, *offload.uses.shape)))
+        return offload
 
     @property
     def placement(self) -> Placement:
         """What came of the budget."""
-        assert self._placement is not None, "place a program first"
+        assert self._placement is not None, "place the experts first"
         return self._placement
 
     @property
     def statistics(self) -> ExpertStatistics:
         """Counts since the model was loaded."""
-        assert self._offload is not None, "place a program first"
+        assert self._offload is not None, "place the experts first"
         return self._offload.statistics
 
     @property

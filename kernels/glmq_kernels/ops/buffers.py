@@ -28,7 +28,7 @@ def floats_of(memory: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 def new_activation(tape: Tape, columns: int) -> Activation:
     """An activation (max_tokens, columns)."""
-    activation = Activation(tape.max_tokens, columns, tape.max_tiles, tape.activations)
+    activation = Activation(tape.max_tokens, columns, tile_count(tape.max_tokens), tape.activations)
     tape.keep(activation, lambda n_tokens: activation.n_bytes(n_tokens, tile_count(n_tokens)))
     return activation
 

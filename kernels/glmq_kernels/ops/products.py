@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..formats.tensor_types import KERNEL_TYPES
 from ..gemm.row_form import ROW_SUMS
-from ..gemm.sizes import PANEL_BUFFER_BYTES, PANEL_SCRATCH_BYTES, ROW_SCRATCH_BYTES, ROWS
+from ..gemm.sizes import PANEL_BUFFER_BYTES, PANEL_SCRATCH_BYTES, ROW_SCRATCH_BYTES, ROWS, tile_count
 from ..jit import isa
 from ..threads.tape import Code, Tape
 from .batch_part import EVERY_TOKEN, BatchPart
@@ -37,5 +37,5 @@ def reserve_product_scratch(tape: Tape, *matrices: Matrix) -> int:
     row_bytes = max(matrix.row_bytes for matrix in matrices)
     panels = PANEL_SCRATCH_BYTES + PANEL_BUFFER_BYTES + ROWS * row_bytes
     offset = -(-max(panels, ROW_SUMS + ROW_SCRATCH_BYTES) // 64) * 64
-    tape.reserve_scratch(offset + 2 * tape.max_tiles * isa.current().tile * 4 * ROWS + 64)
+    tape.reserve_scratch(offset + 2 * tile_count(tape.max_tokens) * isa.current().tile * 4 * ROWS + 64)
     return offset

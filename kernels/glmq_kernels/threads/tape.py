@@ -9,9 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from ..arrays import address_of, aligned_zeros, copy_of, zeros
-from ..gemm.sizes import tile_count
 from ..jit.store import Kernel, arguments, kernels
-from ..ops.batch_state import STATE_SLOTS
 from .argument_record import ArgumentPart, ArgumentRecord, with_parts
 from .thread_pool import ThreadPool
 
@@ -21,6 +19,10 @@ BytesOf = Callable[[int], int]
 """Bytes of memory for a number of tokens."""
 CACHE_LINE = 64
 """Bytes that threads fight for at once: counters of different operations are so far from each other."""
+
+
+STATE_SLOTS = 32
+"""Entries of the record of a run; what they mean is the operations' matter."""
 
 
 class Scratch:
@@ -53,11 +55,11 @@ class Work:
 
 @dataclass
 class Tape:
-    """Operations for batches of up to `max_tokens`, built once by `operations.py`, run many times.
+    """Operations for batches of up to `max_tokens`, built once by the operations in `ops/`, run many times.
 
     `activations`: what tokens are in products with quantized matrices (float matrices always meet floats).
-    `state` is the record that every operation reads (`slots.py`). A tape works on memory of its own,
-    so one tape is run by one caller at a time.
+    `state` is the record that every operation reads (`ops/batch_state.py`). A tape works on memory of its
+    own, so one tape is run by one caller at a time.
     """
 
     max_tokens: int
@@ -73,11 +75,6 @@ class Tape:
     _operations: np.ndarray | None = None
     _section_starts: dict[str, int] = field(default_factory=dict)
     _excerpts: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
-
-    @property
-    def max_tiles(self) -> int:
-        """Tiles that the largest batch fills."""
-        return tile_count(self.max_tokens)
 
     def add(
         self,
