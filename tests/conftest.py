@@ -1,7 +1,14 @@
 from __future__ import annotations
 
+import re
+
 import pytest
+from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 from glmq_kernels.jit import isa
+from glmq_kernels.jit.store import kernels
+from glmq_kernels.threads.thread_pool import KERNELS as POOL_KERNELS
+
+from .kernels.runs import product_kernels
 
 TYPES_ON_OTHER_LEVELS = frozenset(("F32", "F16", "BF16", "Q8_0", "Q4_1", "Q6_K", "IQ3_S", "IQ1_M", "TQ1_0"))
 """One type of each kind of unpacking. Others are tested on the best level alone, but for slow tests."""
@@ -14,10 +21,35 @@ def any_isa(request, monkeypatch):
     return request.param
 
 
+def level_of(item):
+    """The level of instructions that a test runs on."""
+    return chosen(item).get("any_isa") or isa.current().name
+
+
+def chosen(item):
+    """A test's parameters."""
+    return item.callspec.params if hasattr(item, "callspec") else {}
+
+
 def pytest_collection_modifyitems(items):
     best = next(iter(isa.levels()))
     for item in items:
-        chosen = item.callspec.params if hasattr(item, "callspec") else {}
-        is_rare = chosen.get("type_name", "F32") not in TYPES_ON_OTHER_LEVELS
-        if chosen.get("any_isa", best) != best and is_rare:
+        is_rare = chosen(item).get("type_name", "F32") not in TYPES_ON_OTHER_LEVELS
+        if chosen(item).get("any_isa", best) != best and is_rare:
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session):
+    """Before the first test, compile all products that tests are named after, which keeps all cores busy."""
+    if session.config.option.collectonly or session.testsfailed:
+        return
+    wanted = {}
+    for item in session.items:
+        named = KERNEL_TYPES.keys() & set(re.findall(r"\w+", item.name))
+        wanted.setdefault(level_of(item), set()).update(named)
+    for level, type_names in wanted.items():
+        if type_names:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("GLMQ_ISA", level)
+                kernels([*POOL_KERNELS, *product_kernels(sorted(type_names))])
