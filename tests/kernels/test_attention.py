@@ -2,185 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
-from glmq_kernels.arrays import address_of, aligned_zeros, copy_of, zeros
-from glmq_kernels.ops import operations
-from glmq_kernels.ops.attention.cache_layout import CacheShape
-from glmq_kernels.ops.batch_state import N_TOKENS, PAGE_TABLES, POSITIONS
-from glmq_kernels.threads.tape import Tape
 
-from .runs import fill, floats, padded
-
-
-def rotate(x, angles, interleaved):
-    """x (n, heads, head_dim), angles (n, rotated / 2)."""
-    half = angles.shape[1]
-    c, s = np.cos(angles)[:, None], np.sin(angles)[:, None]
-    out = x.copy()
-    first = np.s_[..., 0 : 2 * half : 2] if interleaved else np.s_[..., :half]
-    second = np.s_[..., 1 : 2 * half : 2] if interleaved else np.s_[..., half : 2 * half]
-    out[first] = x[first] * c - x[second] * s
-    out[second] = x[second] * c + x[first] * s
-    return out
-
-
-def norm(x, weight):
-    return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + 1e-5) * weight
-
-
-def single(x):
-    return x.astype(np.float32).astype(np.float64)
-
-
-def half(x):
-    return x.astype(np.float16).astype(np.float64)
-
-
-def eight_bits(x):
-    """What a Q8_0 cache keeps of (n, heads, head_dim): int8 with a float16 scale for each 32 dimensions."""
-    kept = np.empty_like(x)
-    for d in range(0, x.shape[-1], 32):
-        part = x[..., d : d + 32]
-        scale = (np.abs(part).max(axis=-1, keepdims=True) / 127).astype(np.float32)
-        kept[..., d : d + 32] = np.rint(part / scale) * half(scale)
-    return kept
-
-
-KEPT = {"F32": single, "F16": half, "Q8_0": eight_bits}
-TOLERANCE = {"F32": 2e-5, "F16": 2e-3, "Q8_0": 2e-3}
-
-
-@dataclass(frozen=True)
-class Case:
-    """Sizes of one layer's attention."""
-
-    n_heads: int = 4
-    n_kv_heads: int = 2
-    key_dim: int = 32
-    value_dim: int = 32
-    in_keys: bool = False
-    cache_type: str = "F16"
-    n_rotated: int = 16
-    rotated_from: int = 0
-    interleaved: bool = False
-    norms: bool = False
-
-    @property
-    def shape(self):
-        return CacheShape(2, self.n_kv_heads, self.key_dim, self.value_dim, self.in_keys, self.cache_type)
-
-    @property
-    def weights(self):
-        rng = np.random.default_rng(self.key_dim)
-        return [rng.standard_normal(self.key_dim).astype(np.float32) if self.norms else None for _ in "qk"]
-
-    def angles(self, positions):
-        return np.outer(positions, 100.0 ** -np.linspace(0, 1, self.n_rotated // 2))
-
-
-class Sequence:
-    """A sequence's tokens, with its pages scattered in memory, and its attention in float64.
-
-    Each page is memory of its own and begins as numbers that are not finite where nothing was stored.
-    """
-
-    def __init__(self, case, seed, n_positions):
-        self.case, self.length = case, 0
-        rng = np.random.default_rng(seed)
-        self.q, self.k, self.v = (
-            rng.standard_normal((n_positions, heads * size)).astype(np.float32) * factor
-            for heads, size, factor in (
-                (case.n_heads, case.key_dim, 2),
-                (case.n_kv_heads, case.key_dim, 1),
-                (case.n_kv_heads, case.value_dim, 1),
-            )
-        )
-        self.pages = [aligned_zeros(case.shape.page_bytes) for _ in range(case.shape.n_pages(n_positions))]
-        for page in self.pages:
-            page[:] = 0xFF
-        self.page_table = copy_of([address_of(page) for page in self.pages], np.int64)
-
-    def expected(self):
-        """The outputs of all positions, float64 (n_positions, n_heads * value_dim)."""
-        case, n = self.case, len(self.q)
-        q, k, v = (
-            x.astype(np.float64).reshape(n, -1, d)
-            for x, d in ((self.q, case.key_dim), (self.k, case.key_dim), (self.v, case.value_dim))
-        )
-        if case.norms:
-            q, k = (norm(x, weight) for x, weight in zip((q, k), case.weights, strict=True))
-        angles, turned = case.angles(np.arange(n)), np.s_[..., case.rotated_from :]
-        for x in q, k:
-            x[turned] = rotate(x[turned], angles, case.interleaved)
-        keys = KEPT[case.cache_type](k)
-        values = keys[..., : case.value_dim] if case.in_keys else KEPT[case.cache_type](v)
-        out = np.empty((n, case.n_heads, case.value_dim))
-        for head in range(case.n_heads):
-            kv = head // (case.n_heads // case.n_kv_heads)
-            scores = q[:, head] @ keys[:, kv].T / np.sqrt(case.key_dim)
-            scores[np.triu_indices(n, 1)] = -np.inf
-            weights = np.exp(scores - scores.max(axis=1, keepdims=True))
-            out[:, head] = weights @ values[:, kv] / weights.sum(axis=1, keepdims=True)
-        return out.reshape(n, -1)
-
-
-class Attention:
-    """Runs the kernels on any mix of sequences."""
-
-    def __init__(self, thread_pool, case, max_tokens):
-        self.thread_pool, self.case = thread_pool, case
-        self.tape = tape = Tape(max_tokens, thread_pool.n_threads)
-        self.q, self.k, self.v, self.cosines, self.sines = self.buffers = [
-            operations.float_rows(tape, columns)
-            for columns in (
-                case.n_heads * case.key_dim,
-                case.n_kv_heads * case.key_dim,
-                case.n_kv_heads * case.value_dim,
-                case.n_rotated // 2,
-                case.n_rotated // 2,
-            )
-        ]
-        self.out = operations.new_activation(tape, case.n_heads * case.value_dim)
-        self.planner = operations.attention_planner(tape, case.shape, case.n_heads)
-        q_norm, k_norm = (None if weight is None else padded(weight) for weight in case.weights)
-        operations.rotate_and_store(
-            tape, self.q, self.k, None if case.in_keys else self.v, n_heads=case.n_heads, shape=case.shape,
-            layer=1, n_rotated=case.n_rotated, rotated_from=case.rotated_from, interleaved=case.interleaved,
-            cosines=self.cosines, sines=self.sines, q_norm=q_norm, k_norm=k_norm, epsilon=1e-5,
-            scale=1 / np.sqrt(case.key_dim),
-        )  # fmt: skip
-        operations.attend(tape, self.q, self.out, self.planner, 1)
-        tape.finish()
-        self.positions, self.page_tables = (zeros(max_tokens, np.int64) for _ in range(2))
-
-    def __call__(self, *segments):
-        """Evaluate the next so many tokens of each sequence; gives the outputs of each."""
-        sizes = [count for _, count in segments]
-        n, places = sum(sizes), [range(s.length, s.length + count) for s, count in segments]
-        positions = np.concatenate(places)
-        rows = [
-            np.concatenate([x[place] for (s, _), place in zip(segments, places, strict=True)
-                            for x in [getattr(s, name)]])
-            for name in "qkv"
-        ]  # fmt: skip
-        angles = self.case.angles(positions)
-        turned = [np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)]
-        for memory, values in zip(self.buffers, rows + turned, strict=True):
-            fill(memory, values)
-        state = self.tape.state
-        self.positions[:n] = positions
-        self.page_tables[:n] = np.repeat([address_of(s.page_table) for s, _ in segments], sizes)
-        state[N_TOKENS] = n
-        state[POSITIONS], state[PAGE_TABLES] = address_of(self.positions), address_of(self.page_tables)
-        self.planner.plan(state, self.positions[:n], self.page_tables[:n])
-        self.tape.run(self.thread_pool)
-        for s, count in segments:
-            s.length += count
-        out = floats(self.out.rows, n, self.case.n_heads * self.case.value_dim).copy()
-        return np.split(out, np.cumsum(sizes)[:-1])
+from .attention_runs import TOLERANCE, Attention, Case, Sequence
 
 
 def compare(thread_pool, batches, *, head_dim=None, **sizes):
@@ -223,3 +48,36 @@ def test_neighbouring_pairs_rotate_for_llama(thread_pool):
 @pytest.mark.parametrize("n_heads", (3, 9))
 def test_long_contexts_are_split_over_the_threads(thread_pool, n_heads):
     compare(thread_pool, [300, 1, 1, 3], n_heads=n_heads, n_kv_heads=n_heads // 3, head_dim=16, n_rotated=16)
+
+
+@pytest.mark.parametrize("cache_type", ("F16", "Q8_0", "F32"))
+@pytest.mark.parametrize("widths", ((96, 64), (48, 80)), ids=str)
+def test_keys_and_values_have_widths_of_their_own(thread_pool, widths, cache_type):
+    compare(thread_pool, [37, 1, 2], key_dim=widths[0], value_dim=widths[1], cache_type=cache_type)
+
+
+@pytest.mark.parametrize("cache_type", ("F16", "Q8_0", "F32"))
+@pytest.mark.parametrize("heads", (3, 8))
+def test_values_may_be_the_beginning_of_keys(thread_pool, any_isa, heads, cache_type):
+    compare(
+        thread_pool, [69, 1, 2], n_heads=heads, n_kv_heads=1, key_dim=96, value_dim=64, in_keys=True,
+        cache_type=cache_type, n_rotated=32, rotated_from=64, interleaved=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("cache_type", ("F16", "Q8_0"))
+def test_latent_attention_of_glm_4_7_flash(thread_pool, cache_type):
+    compare(
+        thread_pool, [70, 1, 3], n_heads=20, n_kv_heads=1, key_dim=576, value_dim=512, in_keys=True,
+        cache_type=cache_type, n_rotated=64, rotated_from=512, interleaved=True,
+    )  # fmt: skip
+
+
+def test_several_kv_heads_may_hold_values_in_keys(thread_pool):
+    compare(thread_pool, [40, 1], n_heads=6, n_kv_heads=2, key_dim=48, value_dim=16, in_keys=True)
+
+
+@pytest.mark.parametrize("batches", ([1] * 20, [70, 1, 3]))
+@pytest.mark.parametrize("head_dim", (32, 80))
+def test_a_cache_of_floats(thread_pool, any_isa, batches, head_dim):
+    compare(thread_pool, batches, head_dim=head_dim, cache_type="F32")
