@@ -215,11 +215,11 @@ def attend(row_count: str, key_size: str, value_size: str, cache_type: str, valu
         state, n_kv_heads = argument(args, STATE), argument(args, Attend.N_KV_HEADS)
         scratch = argument(args, Attend.SCRATCH) + thread * argument(args, Attend.SCRATCH_BYTES)
         work = argument(state, ATTENTION_WORK)
-        n_units = argument(state, N_ATTENTION_WORK) * n_kv_heads
+        # All items of a kv head come together: those of one sequence find its keys in the processor's cache.
+        n_items = argument(state, N_ATTENTION_WORK)
         unit = take_one(args)
-        while unit < n_units:
-            item = work + ITEM_BYTES * (unit // n_kv_heads)
-            one_unit(args, item, unit % n_kv_heads, scratch)
+        while unit < n_items * n_kv_heads:
+            one_unit(args, work + ITEM_BYTES * (unit % n_items), unit // n_items, scratch)
             unit = take_one(args)
 
     return kernel
