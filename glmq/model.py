@@ -353,7 +353,7 @@ def load(
 ) -> Model:
     """Load a GGUF file, or a demo model by its name, "demo" or "demo-tools".
 
-    n_ctx: tokens of context; n_threads: default all cores; cache_type: F16 or Q8_0, of keys and values;
+    n_ctx: tokens of context; n_threads: default all cores; cache_type: F16, Q8_0 or F32, of keys and values;
     activations: what tokens are rounded to before they meet quantized weights, "int8" or, slower and exact,
     "f32", by default ("auto") that for models of 10 to 500 million parameters;
     ram: memory for everything, in bytes or such as "12G" (default: what is free); routed experts for which

@@ -282,9 +282,10 @@ def test_bench_refuses_what_cannot_be_measured(small_path, arguments, named):
     assert named in refused("bench", small_path, *arguments)
 
 
-def test_a_cache_of_eight_bits_talks_too(small_path):
+@pytest.mark.parametrize("cache_type", ("q8_0", "f32"))
+def test_a_cache_of_another_type_talks_too(small_path, cache_type):
     code, out, err = run(
-        "generate", small_path, "-p", "Hello", "-n", "4", "--temp", "0", "--cache-type", "q8_0"
+        "generate", small_path, "-p", "Hello", "-n", "4", "--temp", "0", "--cache-type", cache_type
     )
     assert code == 0, err
     assert out

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from glmq_kernels.errors import UserError
 from glmq_kernels.files.file_writing import FileExists
+from glmq_kernels.ops.attention.cache_layout import CACHE_TYPES
 
 import glmq
 from glmq import commit_file
@@ -41,7 +42,7 @@ def path(tmp_path):
     return tmp_path / "talk.session"
 
 
-@pytest.fixture(scope="module", params=("F16", "Q8_0"))
+@pytest.fixture(scope="module", params=CACHE_TYPES)
 def model(request, small_path):
     with glmq.load(small_path, n_ctx=256, cache_type=request.param) as loaded:
         yield loaded

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...arrays import address_of, aligned_zeros, copy_of, zeros
+from ...arrays import address_of, aligned_zeros, guarded, zeros
 from ...jit import isa
 from ..batch_state import ATTENTION_SLOTS, ATTENTION_WORK, N_ATTENTION_WORK
 from .cache_layout import CacheShape
@@ -86,21 +86,23 @@ class AttentionPlanner:
         n_slots = 0
         found: list[tuple[int, int, int, int, int]] = []
         for segment, items in zip(batch, wholes, strict=True):
-            longest = items[-1]
-            each, wanted = longest.n_parts, segment.n_tokens * longest.n_parts
-            if longest.cost > most and n_slots + wanted <= PARTIAL_SLOTS:
-                each = max(1, int(longest.n_parts * most / longest.cost))
-            if each < longest.n_parts:
-                slots += range(n_slots, n_slots + wanted, longest.n_parts)
+            n_parts, largest = items[-1].n_parts, max(item.cost for item in items)
+            each, wanted = n_parts, segment.n_tokens * n_parts
+            if largest > most and n_slots + wanted <= PARTIAL_SLOTS:
+                each = max(1, int(n_parts * most / largest))
+            if each < n_parts:
+                slots += range(n_slots, n_slots + wanted, n_parts)
                 n_slots += wanted
             else:
                 slots += [-1] * segment.n_tokens
-            for cost, first, last, n_parts in items:
-                for part in range(0, n_parts, each):
-                    end = min(part + each, n_parts)
-                    found.append((cost * (end - part) // n_parts, first, last, part, end))
+            for item in items:
+                for part in range(0, item.n_parts, each):
+                    end = min(part + each, item.n_parts)
+                    cost = item.cost * (end - part) // item.n_parts
+                    found.append((cost, item.first_row, item.last_row, part, end))
         found.sort(reverse=True)
-        return copy_of([item[1:] for item in found], np.int64), copy_of(slots, np.int64)
+        work = np.array([item[1:] for item in found], np.int64)
+        return guarded(work), guarded(np.array(slots, np.int64))
 
     def _wholes(self, segment: Segment) -> list[Whole]:
         """The items of a segment, all parts in one: of as equal numbers of groups as can be."""
@@ -122,7 +124,8 @@ class AttentionPlanner:
         n_kv_heads = self.shape.n_kv_heads
         share, largest = sum(costs) * n_kv_heads / self.n_threads, max(costs)
         comes_out_even = largest == min(costs) and len(costs) * n_kv_heads % self.n_threads == 0
-        return math.inf if comes_out_even or largest <= share / SMALL else share / CUT
+        keeps_busy = self.n_threads == 1 or comes_out_even or largest <= share / SMALL
+        return math.inf if keeps_busy else share / CUT
 
 
 def segments(positions: np.ndarray, page_tables: np.ndarray) -> list[Segment]:
