@@ -1,30 +1,39 @@
-"""The engine: a model's program with the threads that run it."""
+"""The engine: a model's program with the threads that run it, its KV cache, and the scheduler before it."""
 
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
+from glmq_kernels.arrays import zeros
 from glmq_kernels.jit.compilation import Progress
 from glmq_kernels.jit.store import kernels
 from glmq_kernels.threads.thread_pool import KERNELS as POOL_KERNELS
 from glmq_kernels.threads.thread_pool import ThreadPool
 
+from .batch import SequencePart
 from .errors import LoadedBeforeFork, ModelClosed
 from .gguf import GGUFFile
 from .kv_cache.page_pool import PagePool
 from .kv_cache.prefix_tree import PrefixTree
-from .kv_cache.sequence import Sequence
 from .program import Program
+from .scheduling.request import Chunk
+from .scheduling.scheduler import Scheduler
+
+KEPT_OUTPUTS = 64
+"""Rows of logits for which memory is kept from one step to the next."""
 
 
 class Engine:
-    """Runs batches of tokens, one at a time, whichever thread they come from.
+    """Runs steps of tokens of any number of sequences, whichever threads these come from.
 
-    max_tokens: of a batch. n_vocab: entries of the logits. work: of the matrix products of one token.
-    prefix_tree: of the pages of its KV cache, which take up to `cache_bytes`. path: of the model's file.
+    cache_bytes: memory of the KV cache, at most. deterministic: whether every token takes the row form of
+    products, so that results depend on a sequence's tokens alone.
+
+    scheduler: takes what is to be evaluated. prefix_tree: of the KV cache. n_vocab: entries of the logits.
+    work: of the matrix products of one token. path: of the model's file.
     """
 
     def __init__(
@@ -33,78 +42,94 @@ class Engine:
         n_threads: int,
         file: GGUFFile,
         cache_bytes: int,
+        *,
+        deterministic: bool = False,
         progress: Progress | None = None,
     ) -> None:
         self.path = file.path
         self._file = file
-        self.max_tokens = program.tape.max_tokens
         self.n_vocab = program.n_vocab
         self.work = program.tape.work
         self.prefix_tree = PrefixTree(PagePool(program.cache_shape, cache_bytes))
         self._process = os.getpid()
-        self._lock = threading.RLock()
-        self._running = self._closing = False
-        self._then: Callable[[], None] | None = None
+        self._closing = False
         self._program: Program | None = program
+        self._logits = zeros((0, self.n_vocab), np.float32)
         kernels([*program.tape.kernel_names(), *POOL_KERNELS], progress)
         program.tape.finish()
         self._thread_pool = ThreadPool(n_threads)
+        self.scheduler = Scheduler(program.tape.max_tokens, deterministic=deterministic)
 
     @property
     def closed(self) -> bool:
-        """Whether no batch will be run any more. True as soon as `close` has been called."""
+        """Whether no step will be run any more. True as soon as `close` has been called."""
         return self._closing
 
+    @property
+    def usable(self) -> bool:
+        """Whether something can be evaluated: the model is open, and this is the process that loaded it."""
+        return not self._closing and not self._is_copy()
+
     def require_usable(self) -> None:
-        """Raise ModelClosed or LoadedBeforeFork where no batch can be run."""
+        """Raise ModelClosed or LoadedBeforeFork where nothing can be evaluated."""
         if self._closing:
-            raise ModelClosed(f"the model {self.path.name} is closed; load it again")
+            raise self._closed_error()
         if self._is_copy():
             raise LoadedBeforeFork(
                 f"the model {self.path.name} was loaded before this process was forked, and its threads are"
                 " those of the parent process; load it in this one"
             )
 
-    def run(self, tokens: np.ndarray, n_past: int, sequence: Sequence, logits: np.ndarray) -> None:
-        """Evaluate int64 (n,) tokens; logits float32 (m, n_vocab) is filled for the last m of them.
+    def run_step(self, chunks: Sequence[Chunk], n_sections: int | None, goes_on: Callable[[], bool]) -> bool:
+        """Evaluate chunks of several sequences, in the scheduler's thread (see `Runner`).
 
-        sequence: has room for them behind its first `n_past` tokens.
-
-        Raises ModelClosed and LoadedBeforeFork, and UserError when the model's file has changed.
+        Raises UserError when the model's file has changed.
         """
-        self.require_usable()
-        with self._lock:
-            self.require_usable()
-            self._file.check_unchanged()
-            assert self._program is not None
-            self._running = True
-            try:
-                self._program.run(
-                    self._thread_pool, tokens, n_past, sequence, logits, len(tokens) - len(logits)
-                )
-            finally:
-                self._running = False
-                self._end()
+        self._file.check_unchanged()
+        assert self._program is not None, "it lives as long as the scheduler's thread"
+        parts = [
+            SequencePart(
+                chunk.tokens,
+                len(chunk.request.sequence.tokens),
+                chunk.request.sequence.page_table,
+                len(chunk.logits),
+                chunk.in_rows,
+            )
+            for chunk in chunks
+        ]
+        wanted = [chunk.logits for chunk in chunks if len(chunk.logits)]
+        logits = wanted[0] if len(wanted) == 1 else self._rows(sum(map(len, wanted)))
+        if not self._program.run(self._thread_pool, parts, logits, goes_on, n_sections):
+            return False
+        if len(wanted) > 1:
+            first = 0
+            for rows in wanted:
+                rows[:] = logits[first : first + len(rows)]
+                first += len(rows)
+        return True
 
     def close(self, then: Callable[[], None]) -> None:
-        """Wait for the batch that is being run, end the threads, and then call `then`; all of it once.
+        """Give up the step that is being run, end the threads, and then call `then`; all of it once.
 
-        What comes later raises ModelClosed. When a signal's handler closes it inside a batch, that batch ends
-        it all. A copy of the process, made by fork, has no threads to end, and perhaps a lock that nobody
-        gives back.
+        What comes later raises ModelClosed. A copy of the process, made by fork, has no threads to end.
         """
         self._closing = True
-        if self._is_copy():
-            return
-        with self._lock:
-            self._then = then
-            if not self._running:  # else this is a handler in the thread that runs the batch
-                self._end()
+        if not self._is_copy():
+            self.scheduler.stop(self._closed_error, partial(self._end, then))
 
-    def _end(self) -> None:
-        """End everything if that has been asked for and has not been done."""
-        then, self._then = self._then, None
-        if then is None or self._program is None:
+    def _rows(self, n: int) -> np.ndarray:
+        """Memory for rows of logits that are copied to their callers."""
+        if n > KEPT_OUTPUTS:
+            return zeros((n, self.n_vocab), np.float32)
+        if n > len(self._logits):
+            self._logits = zeros((n, self.n_vocab), np.float32)
+        return self._logits[:n]
+
+    def _closed_error(self) -> ModelClosed:
+        return ModelClosed(f"the model {self.path.name} is closed; load it again")
+
+    def _end(self, then: Callable[[], None]) -> None:
+        if self._program is None:
             return
         if self._program.offload is not None:
             self._program.offload.settle()

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from glmq_kernels.errors import UserError
 
-from .errors import ModelClosed
+from .answer_session import AnswerSession
+from .errors import ModelClosed, OutOfPages
 from .guide import Guide
 from .repetition import Repetition
 from .sampling import Sampler, Sampling
-from .session import Cancelled, Evaluated, Session, User
+from .scheduling.request import Cancelled
+from .session import Evaluated, Session
 from .stop_texts import StopTexts
 from .tokenizer import Tokenizer
 
@@ -108,12 +110,12 @@ class Generation:
 class Drawing:
     """How a generation comes about: the state behind `Generation`, and the user of its session.
 
-    take_session: gives the session, claimed for this.
+    session: where its tokens are evaluated.
     """
 
     def __init__(
         self,
-        take_session: Callable[[User], Session],
+        session: AnswerSession,
         tokenizer: Tokenizer,
         prompt: Sequence[int],
         sampling: Sampling,
@@ -127,7 +129,7 @@ class Drawing:
         self.text = ""
         self.finish_reason: str | None = None
         self.timings = Timings()
-        self._take_session, self._tokenizer = take_session, tokenizer
+        self._source, self._tokenizer = session, tokenizer
         self._sampler = Sampler(sampling, tokenizer, self.prompt)
         self._repetition = Repetition()
         self._guide = guide
@@ -162,7 +164,7 @@ class Drawing:
             self.finish_reason = "cancelled"
             return
         try:
-            self._session = session = self._take_session(self)
+            self._session = self._source.take(self)
         except BaseException:
             self.finish_reason = "cancelled"
             raise
@@ -176,7 +178,7 @@ class Drawing:
             pass  # before the prompt was begun
         finally:
             self.finish_reason = self.finish_reason or "cancelled"
-            session.release(self)
+            self._source.give_back(self)
 
     def _certain(self) -> Iterator[str]:
         """Text of whole characters that cannot begin a stop string any more."""
@@ -242,12 +244,19 @@ class Drawing:
         return self._session
 
     def _evaluate(self, tokens: Sequence[int], progress: Evaluated | None = None) -> np.ndarray | None:
-        """The logits after the last token; None when it was cancelled, or the model closed, before that."""
+        """The logits after the last token; None when it ends before that.
+
+        It is cancelled, the model is closed, or behind the prompt there is no more memory.
+        """
         try:
             return self._claimed.evaluate(tokens, progress, user=self)
         except (Cancelled, ModelClosed):
             self.finish_reason = "cancelled"
-            return None
+        except OutOfPages:
+            if not self.tokens:
+                raise
+            self.finish_reason = "context"
+        return None
 
     def _read_prompt(self) -> np.ndarray | None:
         """Evaluate what of the prompt the session does not hold yet; gives the logits after it."""
@@ -255,20 +264,9 @@ class Drawing:
             raise UserError("the prompt is empty; give the model something to continue")
         session = self._claimed
         session.require_room(len(self.prompt))
-        n_cached = min(common_prefix(session.tokens, self.prompt), len(self.prompt) - 1)
-        session.rewind(n_cached, user=self)
+        n_cached = session.adopt(self.prompt[:-1], user=self)
         began = time.perf_counter()
         logits = self._evaluate(self.prompt[n_cached:], self._progress)
         seconds = time.perf_counter() - began
         self.timings = Timings(n_cached, len(session.tokens) - n_cached, seconds)
         return logits
-
-
-def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many leading tokens two sequences share."""
-    n = 0
-    for left, right in zip(a, b, strict=False):
-        if left != right:
-            break
-        n += 1
-    return n

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -17,6 +15,7 @@ from glmq_kernels.jit.compilation import Progress
 from glmq_kernels.threads.cores import core_count
 from glmq_kernels.threads.tape import Work
 
+from .answer_session import GivenSession, OwnSession, RecentAnswers
 from .argument_checks import (
     check_call,
     check_count,
@@ -30,12 +29,11 @@ from .argument_checks import (
 )
 from .demo import model_file
 from .engine import Engine
-from .errors import SessionBusy
 from .experts.trace import RoutingTrace
 from .gguf import GGUFFile, open_gguf
 from .loading import activation_type, context_size, prepare_program
 from .memory_plan import parse_size
-from .session import Evaluated, Session, User
+from .session import Evaluated, Session
 
 if TYPE_CHECKING:
     from .chat.answer import Answer
@@ -61,6 +59,7 @@ class Model:
         activations: str = "auto",
         ram: int | None = None,
         load: str = "mmap",
+        deterministic: bool = False,
         progress: Progress | None = None,
     ) -> None:
         self.file = file
@@ -74,8 +73,9 @@ class Model:
         )
         try:
             self._engine = Engine(
-                self._program, self.n_threads, self.file, self._memory_plan.kv_cache, progress
-            )
+                self._program, self.n_threads, self.file, self._memory_plan.kv_cache,
+                deterministic=deterministic, progress=progress,
+            )  # fmt: skip
             if self.experts is not None:
                 self._program.offload = self.experts.place(self._program.expert_layers)
         except BaseException:
@@ -84,8 +84,7 @@ class Model:
             raise
         self._tokenizer: Tokenizer | None = None
         self._chat_template: ChatTemplate | None = None
-        self._session: Session | None = None
-        self._lock = threading.Lock()
+        self._answers = RecentAnswers()
 
     def record_routing(self) -> RoutingTrace:
         """Begin to record which experts are chosen; what it gives holds the choices from now on."""
@@ -101,7 +100,7 @@ class Model:
     @property
     def batch(self) -> int:
         """Tokens of a prompt that are read at once."""
-        return self._engine.max_tokens
+        return self._engine.scheduler.max_tokens
 
     @property
     def n_vocab(self) -> int:
@@ -172,10 +171,11 @@ class Model:
     ) -> Generation:
         """Continue a text or token ids; iterate over the result for pieces of text.
 
-        sampling: what suits the model unless it is given. Without `session` the model's own is used, so a
-        prompt that begins like the last one reuses what was evaluated then; while that one is busy, a new
-        one. stop: a text or several, the first of which ends it. constraint: what the output must be
-        (`glmq.constraint`), or a guide for this generation. progress(tokens done, tokens wanted) is called
+        sampling: what suits the model unless it is given. Without `session` the answer has a sequence of its
+        own. A prompt that begins like an earlier one uses again what was evaluated then, as long as there is
+        memory for it. Any number of answers can run at once, each in a thread of its own. stop: a text or
+        several, the first of which ends it. constraint: what the output must be (`glmq.constraint`), or a
+        guide for this generation. progress(tokens done, tokens wanted) is called
         while a prompt is read. Raises TypeError and UserError, before anything is evaluated, for arguments
         that cannot be, ModelClosed, and WrongSession for a session of another model. Its iteration raises
         SessionBusy when the session is being used.
@@ -193,8 +193,8 @@ class Model:
             prompt = self.tokenizer.encode(prompt, add_bos=self.tokenizer.add_bos)
         guide = constraint.guide(self.tokenizer) if isinstance(constraint, Constraint) else constraint
         sampling = sampling or recommended(self.file.metadata)
-        take_session = self._claim_own if session is None else partial(_claim, session)
-        drawing = Drawing(take_session, self.tokenizer, prompt, sampling, max_tokens, stop, progress, guide)
+        source = self._own_session() if session is None else GivenSession(session)
+        drawing = Drawing(source, self.tokenizer, prompt, sampling, max_tokens, stop, progress, guide)
         return Generation(drawing)
 
     def chat(
@@ -249,13 +249,16 @@ class Model:
         check_instance("constraint", constraint, Constraint, "glmq.constraint")
         tools = check_tools(tools)
         self._require_usable(session)
-        known = session or self._own_session()
         prompt = rendered_prompt(
             self.chat_template, self.tokenizer, messages, tools,
             thinking=thinking, preserve=preserve_thinking, add_generation_prompt=add_generation_prompt,
             continue_final_message=continue_final_message, template_arguments=template_arguments,
         )  # fmt: skip
-        tokens = prompt_tokens(prompt.text, self.tokenizer, [*known.tokens, *known.drawn])
+        if session is None:
+            known = self._answers.closest(prompt.text, self.tokenizer)
+        else:
+            known = [*session.tokens, *session.drawn]
+        tokens = prompt_tokens(prompt.text, self.tokenizer, known)
         if strict_tools and tools:
             constraint = self._strict(tools, constraint)
         guide = guide_of(self.tokenizer, prompt, constraint, think_budget)
@@ -296,18 +299,8 @@ class Model:
         if session is not None:
             session.require_engine(self._engine)
 
-    def _own_session(self) -> Session:
-        with self._lock:
-            if self._session is None:
-                self._session = self.session()
-            return self._session
-
-    def _claim_own(self, user: User) -> Session:
-        """The model's own session, or a new one while that is busy."""
-        try:
-            return _claim(self._own_session(), user)
-        except SessionBusy:
-            return _claim(self.session(), user)
+    def _own_session(self) -> OwnSession:
+        return OwnSession(self._engine, self.file, self.n_ctx, self._answers)
 
     def close(self) -> None:
         """End the model's threads and let go of the file; may be called from any thread, and more than once.
@@ -318,7 +311,6 @@ class Model:
         self._engine.close(self._let_go)
 
     def _let_go(self) -> None:
-        self._session = None
         if self.experts is not None:
             self.experts.close()
         self.file.close()
@@ -335,11 +327,6 @@ class Model:
         self.close()
 
 
-def _claim(session: Session, user: User) -> Session:
-    session.claim(user)
-    return session
-
-
 def load(
     path: str | os.PathLike[str],
     *,
@@ -349,6 +336,7 @@ def load(
     activations: str = "auto",
     ram: int | str | None = None,
     load: str = "mmap",
+    deterministic: bool = False,
     progress: Progress | None = None,
 ) -> Model:
     """Load a GGUF file, or a demo model by its name, "demo" or "demo-tools".
@@ -359,7 +347,9 @@ def load(
     ram: memory for everything, in bytes or such as "12G" (default: what is free); routed experts for which
     there is no room stay on disk until they are wanted; load: "mmap", where weights stay in the file and come
     into memory as they are used, or "read", which reads all of it first, so that the file is not needed
-    afterwards; progress(text, fraction): called while the file is read and while kernels compile, which
+    afterwards; deterministic: results depend on a text's tokens alone, whatever was cached or shared or is
+    answered at the same time, so that greedy answers repeat; prompts are then read more slowly;
+    progress(text, fraction): called while the file is read and while kernels compile, which
     happens once. Raises UserError with one line for what cannot be used.
     """
     check_path("path", path)
@@ -368,6 +358,7 @@ def load(
     check_text("cache_type", cache_type)
     check_text("activations", activations)
     check_memory("ram", ram)
+    check_switch("deterministic", deterministic)
     check_call("progress", progress)
     if n_threads is not None and not 1 <= n_threads <= 1024:
         raise UserError(f"{n_threads} threads are not possible; choose 1 to {core_count()}")
@@ -378,7 +369,7 @@ def load(
     try:
         return Model(
             file, n_ctx=n_ctx, n_threads=n_threads, cache_type=cache_type, activations=activations,
-            ram=budget, load=load, progress=progress,
+            ram=budget, load=load, deterministic=deterministic, progress=progress,
         )  # fmt: skip
     except MemoryError:
         file.close()

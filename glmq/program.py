@@ -2,49 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from glmq_kernels.arrays import address_of, zeros
-from glmq_kernels.gemm.sizes import ROW_TOKENS
 from glmq_kernels.ops.attention.plan import AttentionPlanner
-from glmq_kernels.ops.batch_state import (
-    LOGITS,
-    N_LOGITS,
-    N_OUTPUTS,
-    N_ROW_OUTPUTS,
-    N_ROW_TOKENS,
-    N_TOKENS,
-    OUTPUTS,
-    PAGE_TABLES,
-    POSITIONS,
-    TOKENS,
-)
 from glmq_kernels.ops.operations import float_rows
 from glmq_kernels.threads.tape import Tape
 from glmq_kernels.threads.thread_pool import ThreadPool
 
+from .batch import BatchTable, SequencePart
 from .experts.expert_layer import ExpertLayer
 from .experts.offload import ExpertOffload, OnRouting
-from .kv_cache.sequence import Sequence
+from .rotary_angles import Rotary
 
-
-@dataclass(frozen=True)
-class Rotary:
-    """Rotary embedding: angle of dimension pair i at position p is p * frequencies[i] radians.
-
-    `interleaved` pairs neighbours (2i, 2i + 1), otherwise pairs are (i, i + n_rotated / 2). What is rotated
-    is also multiplied by `amplitude`.
-    """
-
-    frequencies: np.ndarray
-    interleaved: bool
-    amplitude: float = 1.0
-
-    @property
-    def n_rotated(self) -> int:
-        """Dimensions of a head that are rotated."""
-        return 2 * len(self.frequencies)
+LAYER = r"blk\.\d+"
+"""Names of the tape's sections with which layers begin."""
 
 
 END_WITHOUT_OUTPUTS = "outputs"
@@ -74,54 +47,63 @@ class Program:
         self.cosines, self.sines = (
             float_rows(tape, pairs).view(np.float32)[: tape.max_tokens * pairs] for _ in range(2)
         )
-        self._positions, self._page_tables, self._outputs = (
-            zeros(tape.max_tokens, np.int64) for _ in range(3)
+        self._table = BatchTable(
+            tape.max_tokens,
+            planner,
+            rotary,
+            *(each.reshape(tape.max_tokens, pairs) for each in (self.cosines, self.sines)),
         )
 
     def run(
         self,
         thread_pool: ThreadPool,
-        tokens: np.ndarray,
-        n_past: int,
-        sequence: Sequence,
+        parts: Sequence[SequencePart],
         logits: np.ndarray,
-        first_output: int,
-    ) -> None:
-        """Run a batch.
+        goes_on: Callable[[], bool] = lambda: True,
+        n_sections: int | None = 1,
+    ) -> bool:
+        """Run a batch of up to the tape's `max_tokens`, parts of the row form first.
 
-        tokens: int64 (n,), n up to the tape's `max_tokens`; their keys and values are written to the pages
-        of `sequence` from position `n_past` on. logits: float32 (n - first_output, n_vocab) is filled for
-        the tokens from `first_output` on.
+        logits: float32 (n_outputs, n_vocab), filled in the order of the parts. Keys and values are written to
+        the pages of the parts' sequences.
+
+        goes_on: asked between sections of layers; when it says no the run is given up, and this gives False.
+        n_sections: how many sections, None for one of each layer. With routed experts on disk, or while
+        routing is recorded, it is always by layer.
         """
-        n = len(tokens)
-        assert logits.flags.c_contiguous and logits.shape == (n - first_output, self.n_vocab)
-        positions, page_tables = self._positions[:n], self._page_tables[:n]
-        positions[:] = np.arange(n_past, n_past + n)
-        page_tables[:] = address_of(sequence.page_table)
-        outputs = self._outputs[: n - first_output]
-        outputs[:] = np.arange(first_output, n)
-        angles = np.outer(positions, self.rotary.frequencies)
-        amplitude = self.rotary.amplitude
-        self.cosines[: angles.size] = amplitude * np.cos(angles).ravel()
-        self.sines[: angles.size] = amplitude * np.sin(angles).ravel()
-        state = self.tape.state
-        state[N_TOKENS], state[N_ROW_TOKENS] = n, n if n <= ROW_TOKENS else 0
-        state[TOKENS] = address_of(tokens)
-        state[POSITIONS], state[PAGE_TABLES] = address_of(positions), address_of(page_tables)
-        state[OUTPUTS] = address_of(outputs)
-        state[N_OUTPUTS], state[N_LOGITS] = len(outputs), len(outputs)
-        state[N_ROW_OUTPUTS] = len(outputs) if len(outputs) <= ROW_TOKENS else 0
-        state[LOGITS] = address_of(logits)
-        self.planner.plan(state, positions, page_tables)
-        end = None if len(outputs) else END_WITHOUT_OUTPUTS
+        self._table.fill(parts, logits, self.tape.state)
+        end = None if len(logits) else END_WITHOUT_OUTPUTS
         if self.offload is not None:
-            self.offload.run(self.tape, thread_pool, end, self.on_routing)
-        elif self.on_routing is not None:
-            start = None
-            for layer in self.expert_layers if len(outputs) else self.expert_layers[:-1]:
-                self.tape.run(thread_pool, start, layer.sections.prefetch)
-                self.on_routing(layer, int(state[layer.part.count_slot]))
-                start = layer.sections.prefetch
-            self.tape.run(thread_pool, start, end)
-        else:
-            self.tape.run(thread_pool, None, end)
+            return self.offload.run(self.tape, thread_pool, end, self.on_routing, goes_on)
+        if self.on_routing is not None:
+            return self._run_recorded(thread_pool, self.on_routing, end, goes_on)
+        start = None
+        for layer in self._first_of_sections(n_sections):
+            self.tape.run(thread_pool, start, layer)
+            if not goes_on():
+                return False
+            start = layer
+        self.tape.run(thread_pool, start, end)
+        return True
+
+    def _run_recorded(
+        self, thread_pool: ThreadPool, on_routing: OnRouting, end: str | None, goes_on: Callable[[], bool]
+    ) -> bool:
+        """Run the tape by layer, with a look at what each has routed."""
+        start = None
+        for layer in self.expert_layers if end is None else self.expert_layers[:-1]:
+            self.tape.run(thread_pool, start, layer.sections.prefetch)
+            on_routing(layer, int(self.tape.state[layer.part.count_slot]))
+            if not goes_on():
+                return False
+            start = layer.sections.prefetch
+        self.tape.run(thread_pool, start, end)
+        return True
+
+    def _first_of_sections(self, n_sections: int | None) -> list[str]:
+        """The layers with which sections of about equal length begin, but for the first."""
+        if n_sections == 1:
+            return []
+        layers = [name for name in self.tape.sections if re.fullmatch(LAYER, name)]
+        n = len(layers) if n_sections is None else min(n_sections, len(layers))
+        return [layers[len(layers) * i // n] for i in range(1, n)]

@@ -18,6 +18,7 @@ from .commit_file import Commit
 from .engine import Engine
 from .errors import ContextFull, NotFinite, SessionBusy, WrongSession
 from .gguf import GET_IT_AGAIN, GGUFFile
+from .kv_cache.prefix_tree import common_prefix
 from .kv_cache.sequence import Sequence as TokenSequence
 from .session_file import save_session
 
@@ -50,10 +51,6 @@ class User(Protocol):
         """Whether it will not touch the session any more."""
 
 
-class Cancelled(Exception):
-    """The user of a session was cancelled between two batches."""
-
-
 class Call:
     """A user for the time of a call."""
 
@@ -62,7 +59,7 @@ class Call:
 
 
 class Session:
-    """One conversation's state in a model. Any number of them share an engine, one batch at a time.
+    """One conversation's state in a model. Any number of them share an engine, side by side.
 
     A session is used by one answer or call at a time; another one meanwhile raises SessionBusy. After the
     model is closed everything raises ModelClosed.
@@ -94,10 +91,10 @@ class Session:
     ) -> np.ndarray:
         """Append tokens; gives the logits after the last one, float32 (n_vocab,).
 
-        Raises ContextFull before anything is changed when they do not fit, NotFinite when a logit is not a
-        number; `tokens` are then what they were. An exception between batches (Ctrl-C) leaves `tokens` as
-        far as they were evaluated. user: who has claimed the session; Cancelled is raised between batches
-        when it has been cancelled.
+        Raises ContextFull before anything is changed when they do not fit, OutOfPages when other sequences
+        have the memory, NotFinite when a logit is not a number; `tokens` are then what they were. What ends
+        it early (Ctrl-C) leaves `tokens` as far as they were evaluated. user: who has claimed the session;
+        Cancelled is raised, within a second, when it has been cancelled.
         """
         with self._used_by(user) as user:
             last: np.ndarray = self._evaluate(tokens, user, all_outputs=False, progress=progress)[-1]
@@ -127,6 +124,16 @@ class Session:
             raise ValueError(f"cannot rewind {len(self.tokens)} tokens to {n}")
         with self._used_by(user):
             self._rewind(n)
+
+    def adopt(self, tokens: Sequence[int], *, user: User | None = None) -> int:
+        """Hold as many leading tokens of these as it, or any other sequence, has evaluated; gives how many.
+
+        What else it holds is forgotten.
+        """
+        with self._used_by(user):
+            self.n_saved = min(self.n_saved, common_prefix(self.tokens, tokens))
+            self.drawn = []
+            return self.sequence.adopt(tokens)
 
     def save(
         self, path: str | os.PathLike[str], extra: Mapping[str, Any] | None = None, *, force: bool = False
@@ -198,22 +205,15 @@ class Session:
         self._check(wanted)
         n_vocab = self._engine.n_vocab
         logits = zeros((len(wanted) if all_outputs else 1, n_vocab), np.float32)
-        done, n_before = 0, len(self.tokens)
-        self.drawn = []
-        while done < len(wanted):
-            if user.cancelled:
-                raise Cancelled
-            batch = wanted[done : done + self._engine.max_tokens]
-            done += len(batch)
-            if all_outputs:
-                outputs = logits[done - len(batch) : done]
-            else:
-                outputs = logits if done == len(wanted) else logits[:0]
-            self.sequence.reserve(len(batch))
-            self._engine.run(batch, len(self.tokens), self.sequence, outputs)
-            self.sequence.extend(batch.tolist())
-            if progress:
-                progress(done, len(wanted))
+        n_before, self.drawn = len(self.tokens), []
+        try:
+            self._engine.scheduler.evaluate(
+                self._engine, self.sequence, wanted, logits,
+                is_cancelled=lambda: user.cancelled, progress=progress,
+            )  # fmt: skip
+        except BaseException:
+            self.sequence.rewind(len(self.tokens))  # gives back what was reserved for the rest
+            raise
         # Both are NaN where one of the logits is; faster than asking each.
         if not np.isfinite((logits.min(), logits.max())).all():
             self._rewind(n_before)
@@ -221,7 +221,7 @@ class Session:
                 f"{self.file.path}: the model's output is not finite (NaN or infinity among its logits);"
                 f" the file is probably damaged: {GET_IT_AGAIN}"
             )
-        self.sequence.publish()
+        self.sequence.publish(exact=True)
         return logits
 
     def _rewind(self, n: int) -> None:

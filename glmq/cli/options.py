@@ -36,6 +36,7 @@ class ModelOptions:
     activations: str
     ram: int | None
     load: str
+    deterministic: bool
     record_routing: Target | None
 
 
@@ -83,12 +84,13 @@ def model_options(command: Command) -> Command:
         activations: str,
         ram: int | None,
         load: str,
+        deterministic: bool,
         record_routing: Path | None,
         force: bool,
         **others: Any,
     ) -> Any:
         trace = None if record_routing is None else _trace_target(record_routing, force)
-        chosen = ModelOptions(ctx, threads, cache_type, activations, ram, load, trace)
+        chosen = ModelOptions(ctx, threads, cache_type, activations, ram, load, deterministic, trace)
         return command(*args, options=chosen, **others)
 
     options = (
@@ -101,6 +103,9 @@ def model_options(command: Command) -> Command:
                      help="How keys and values are kept; q8_0 takes half the memory, f32 twice."),
         activations_option,
         click.option("--threads", type=int, metavar="N", help="[default: all cores]"),
+        click.option("--deterministic", is_flag=True,
+                     help="Let a greedy answer depend on its text alone, not on what is kept of earlier ones;"
+                     " prompts are read more slowly."),
         click.option("--record-routing", callback=file_option, metavar="FILE",
                      help="Keep which experts each token used, as a NumPy file (tokens, layers, experts)."),
         click.option("--force", is_flag=True,
@@ -169,6 +174,7 @@ def open_model(name: str | None, options: ModelOptions, status: Status) -> Itera
             activations=options.activations,
             ram=options.ram,
             load=options.load,
+            deterministic=options.deterministic,
             progress=status.show,
         )
     finally:

@@ -56,10 +56,12 @@ class ExpertOffload:
         thread_pool: ThreadPool,
         end: str | None = None,
         on_routing: OnRouting | None = None,
-    ) -> None:
+        goes_on: Callable[[], bool] = lambda: True,
+    ) -> bool:
         """Run the tape, up to section `end` within the last layer, for the batch that its state describes.
 
-        Raises UserError when experts cannot be read. Whatever ends it early, the next run puts right.
+        goes_on: asked in each layer; when it says no the run is given up, and this gives False. Raises
+        UserError when experts cannot be read. Whatever ends it early, the next run puts right.
         """
         began = time.perf_counter()
         self.cache.count_tokens(int(tape.state[N_TOKENS]))
@@ -75,6 +77,8 @@ class ExpertOffload:
             n_tokens = int(tape.state[layer.part.count_slot])
             if on_routing is not None:
                 on_routing(layer, n_tokens)
+            if not goes_on():
+                return False
             if n_tokens == 1:
                 start = self._one_token(layer, tape, thread_pool)
             else:
@@ -84,6 +88,7 @@ class ExpertOffload:
         self.statistics.tokens += int(tape.state[N_TOKENS])
         self.statistics.bytes_read += self._fetching.bytes_read - read_before
         self.statistics.run_seconds += time.perf_counter() - began
+        return True
 
     def warm(self, earlier: Mapping[Expert, float]) -> None:
         """Read what earlier sessions used most in the background, until the first batch."""

@@ -17,7 +17,8 @@ from glmq_kernels.ops.operands import Activation, Experts, Matrix
 from glmq_kernels.threads.tape import ActivationType, Tape
 
 from ..gguf import GET_IT_AGAIN, GGUFFile, StringArray
-from ..program import END_WITHOUT_OUTPUTS, Program, Rotary
+from ..program import END_WITHOUT_OUTPUTS, Program
+from ..rotary_angles import Rotary
 from ..weights import Weights
 
 HEAD = "head"

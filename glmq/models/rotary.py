@@ -12,7 +12,7 @@ import numpy as np
 from glmq_kernels.errors import UserError
 
 from ..gguf import GGUFFile
-from ..program import Rotary
+from ..rotary_angles import Rotary
 from ..weights import Weights
 
 SCALING_TYPES = ("none", "linear", "yarn")

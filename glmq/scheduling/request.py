@@ -8,10 +8,7 @@ from queue import SimpleQueue
 from typing import Protocol
 
 import numpy as np
-
-ROW_TOKENS = 8
-"""A request of up to so many tokens is decoding (or checks a draft): it goes before prompts, as a whole, and
-each of its tokens takes the form of products that gives the same bits whatever stands beside it."""
+from glmq_kernels.gemm.sizes import ROW_TOKENS
 
 
 class PagedSequence(Protocol):
@@ -89,7 +86,10 @@ class Request:
 
     @property
     def decodes(self) -> bool:
-        """Whether it is so short that it goes before prompts."""
+        """Whether it is so short that it goes before prompts, as a whole: tokens that are drawn, or a draft.
+
+        Each of its tokens takes the row form of products, which gives the same bits whatever stands beside it.
+        """
         return len(self.tokens) <= ROW_TOKENS
 
     @property

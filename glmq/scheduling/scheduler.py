@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 import weakref
@@ -23,8 +22,9 @@ something that the thread waits for."""
 POLL_SECONDS = 0.005
 """How often a caller who was interrupted looks whether its request is still being evaluated."""
 
-WINDOWS_POLL_SECONDS = 0.05
-"""Waiting is not interrupted by Ctrl-C on Windows, so it ends this often there."""
+WAIT_SECONDS = 0.05
+"""Waiting ends this often, so that handlers of signals can run: Windows does not interrupt it for them, and
+other systems not where the signal comes just before it."""
 
 
 class Scheduler:
@@ -81,6 +81,15 @@ class Scheduler:
             if progress is not None:
                 progress(request.n_done, len(tokens))
 
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of a step at most."""
+        return self._worker.max_tokens
+
+    @max_tokens.setter
+    def max_tokens(self, most: int) -> None:
+        self._worker.max_tokens = most
+
     def begin(self, sequence: PagedSequence) -> None:
         """Take note that a sequence belongs to one answer, and gives its pages back after that."""
         self._worker.inbox.put(("begin", weakref.ref(sequence)))
@@ -113,11 +122,9 @@ class Scheduler:
 
 def _wait(replies: SimpleQueue[Reply]) -> Reply:
     """Wait for a reply; the handlers of signals run meanwhile."""
-    if sys.platform != "win32":
-        return replies.get()
     while True:
         with suppress(Empty):
-            return replies.get(timeout=WINDOWS_POLL_SECONDS)
+            return replies.get(timeout=WAIT_SECONDS)
 
 
 def _stop(worker: Worker, thread: threading.Thread, process: int) -> None:

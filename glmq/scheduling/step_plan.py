@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .request import ROW_TOKENS, Chunk, Request
+from glmq_kernels.gemm.sizes import ROW_TOKENS
+
+from .request import Chunk, Request
 from .step_costs import StepCosts
 
 LONGEST_GAP = 0.5

@@ -44,6 +44,15 @@ class Worker:
         self._stopping = False
         self._steps = StepQueue(max_tokens, deterministic=deterministic)
 
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of a step at most."""
+        return self._steps.max_tokens
+
+    @max_tokens.setter
+    def max_tokens(self, most: int) -> None:
+        self._steps.max_tokens = most
+
     def stop(self) -> None:
         """Let the thread end soon; from any thread."""
         self._stopping = True

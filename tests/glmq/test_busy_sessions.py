@@ -208,7 +208,7 @@ def test_a_session_of_another_model_is_refused(small, small_path):
 
 
 def test_cancelling_inside_a_long_prompt_ends_it_between_batches(small, session):
-    small._engine.max_tokens = 16
+    small._engine.scheduler.max_tokens = 16
     generation = small.generate(
         "x" * 200, session=session, progress=lambda done, wanted: done >= 32 and generation.cancel()
     )

@@ -83,7 +83,7 @@ def test_closing_while_another_thread_iterates_ends_the_answer_without_an_except
 
 
 def test_closing_during_a_batch_waits_for_it(model):
-    model._engine.max_tokens = 16
+    model._engine.scheduler.max_tokens = 16
     steps = []
     read, go_on = threading.Event(), threading.Event()
 

@@ -224,18 +224,20 @@ def test_500_tokens_of_the_demo_model_with_a_third_of_its_experts(monkeypatch, u
     prompt = "Once upon a time, in a village between two rivers,"
     answers = []
     with glmq.load(path, n_ctx=640) as mapped:
-        mapped.generate(prompt, sampling=GREEDY, max_tokens=500).run()
-        answers.append(mapped._own_session().tokens)
+        generation = mapped.generate(prompt, sampling=GREEDY, max_tokens=500)
+        generation.run()
+        answers.append(generation.tokens)
     if unreliable:
         flaky = UnreliableDisk(failures=0, seconds=0.0005)
         monkeypatch.setattr(disk_module, "DiskReader", partial(DiskReader, read=flaky.address))
     with load_from_disk(monkeypatch, path, expert_sizes(path)[0] // 3, n_ctx=640) as model:
         if unreliable:
             flaky.failures = 1
-        model.generate(prompt, sampling=GREEDY, max_tokens=500).run()
-        answers.append(model._own_session().tokens)
+        generation = model.generate(prompt, sampling=GREEDY, max_tokens=500)
+        generation.run()
+        answers.append(generation.tokens)
         assert model.experts.statistics.misses > 1000
-    assert len(answers[0]) > 500
+    assert len(answers[0]) == 500
     assert answers[0] == answers[1]
 
 

@@ -1,9 +1,10 @@
-"""An interrupt at any line of how experts are fetched leaves a model that gives the same answers."""
+"""An error at any line of how experts are fetched leaves a model that gives the same answers."""
 
 from __future__ import annotations
 
 import random
 import sys
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
@@ -36,15 +37,20 @@ class Interrupt:
         return self
 
 
-def run_with(interrupt, session, tokens):
-    """Evaluate until the interrupt comes."""
-    sys.settrace(interrupt)
-    try:
-        session.evaluate(tokens)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        sys.settrace(None)
+def run_with(monkeypatch, interrupt, model, tokens):
+    """Evaluate until the interrupt comes, in the thread that runs the model."""
+    run = model._program.run
+
+    def traced(*arguments):
+        sys.settrace(interrupt)
+        try:
+            return run(*arguments)
+        finally:
+            sys.settrace(None)
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(model._program, "run", traced)
+        model.session().evaluate(tokens)
 
 
 @pytest.mark.parametrize("n_tokens", [1, 40])
@@ -59,8 +65,8 @@ def test_an_interrupt_at_any_line_changes_no_answer(monkeypatch, tmp_path, small
         for i in range(60):
             tokens = rng.choices(range(N_VOCAB), k=n_tokens)
             count = Interrupt(np.inf)
-            run_with(count, model.session(), tokens)
-            run_with(Interrupt(rng.randint(1, count.n_lines)), model.session(), tokens)
+            run_with(monkeypatch, count, model, tokens)
+            run_with(monkeypatch, Interrupt(rng.randint(1, count.n_lines)), model, tokens)
             if i % 3 == 0:
-                run_with(Interrupt(rng.randint(1, count.n_lines)), model.session(), tokens)
+                run_with(monkeypatch, Interrupt(rng.randint(1, count.n_lines)), model, tokens)
             np.testing.assert_array_equal(model.logits(PROMPT), expected)
