@@ -88,7 +88,7 @@ class Request:
     def decodes(self) -> bool:
         """Whether it is so short that it goes before prompts, as a whole: tokens that are drawn, or a draft.
 
-        Each of its tokens takes the row form of products, which gives the same bits whatever stands beside it.
+        Each of its tokens takes the row form of products: the same bits, whatever stands beside it.
         """
         return len(self.tokens) <= ROW_TOKENS
 
