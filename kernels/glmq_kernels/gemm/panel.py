@@ -34,42 +34,34 @@ from .sizes import PANEL_BUFFER_MINIMA, PANEL_BUFFER_SCALES
 from .tile import group_bytes
 
 
-def _turned(builder: Any, vectors: list[Any]) -> list[Any]:
-    """Sixteen vectors of 16 lanes as a matrix turned over its diagonal.
+def _turned(builder: Any, address: Any, kind: Any, stride: int) -> list[Any]:
+    """Sixteen rows of 16 lanes in memory, `stride` bytes apart, as a matrix turned over its diagonal.
 
-    Rows are interleaved by two, then by four within quarters of the vectors; then quarters change places.
+    Quarters of rows are loaded to where they belong, four columns of rows i, 4 + i, 8 + i and 12 + i side by
+    side, which costs no shuffles; then 4 x 4 lanes are turned within quarters.
     """
     quarters = range(0, 16, 4)
+    quarter = ir.VectorType(kind.llvm.element, 4)
 
     def interleave(a: Any, b: Any, lanes: tuple[int, ...]) -> Any:
         return shuffle_value(builder, a, b, [q + 16 * (n // 4) + n % 4 for q in quarters for n in lanes])
 
-    def bring_together(a: Any, b: Any, first: int) -> Any:
-        return shuffle_value(
-            builder, a, b, [16 * v + 4 * q + i for v in (0, 1) for q in (first, first + 2) for i in range(4)]
-        )
+    def columns_of_rows(column: int, row: int) -> Any:
+        parts = [
+            load_value(builder, builder.add(address, I64(stride * (row + q) + 4 * column)), quarter)
+            for q in quarters
+        ]
+        halves = [shuffle_value(builder, *parts[k : k + 2], range(8)) for k in (0, 2)]
+        return shuffle_value(builder, *halves, range(16))
 
-    v = vectors
-    v = [interleave(v[i], v[i + 1], lanes) for i in range(0, 16, 2) for lanes in ((0, 4, 1, 5), (2, 6, 3, 7))]
-    v = [
-        interleave(v[i + half], v[i + half + 2], lanes)
-        for i in range(0, 16, 4)
-        for half in (0, 1)
-        for lanes in ((0, 1, 4, 5), (2, 3, 6, 7))
-    ]
-    # v[4 i + c] holds, quarter q, column 4 q + c of rows 4 i to 4 i + 3.
-    out: list[Any] = [None] * 16
-    for c in range(4):
-        for first in (0, 1):
-            upper = bring_together(v[c], v[4 + c], first)
-            lower = bring_together(v[8 + c], v[12 + c], first)
-            out[4 * first + c] = bring_together(upper, lower, 0)
-            out[4 * first + 8 + c] = bring_together(upper, lower, 1)
+    out = []
+    for column in quarters:
+        a, b, c, d = (columns_of_rows(column, row) for row in range(4))
+        ab_low, ab_high = interleave(a, b, (0, 4, 1, 5)), interleave(a, b, (2, 6, 3, 7))
+        cd_low, cd_high = interleave(c, d, (0, 4, 1, 5)), interleave(c, d, (2, 6, 3, 7))
+        for ab, cd in ((ab_low, cd_low), (ab_high, cd_high)):
+            out += [interleave(ab, cd, (0, 1, 4, 5)), interleave(ab, cd, (2, 3, 6, 7))]
     return out
-
-
-def _load_rows(builder: Any, address: Any, kind: Any, stride: int) -> list[Any]:
-    return [load_value(builder, builder.add(address, I64(stride * r)), kind.llvm) for r in range(16)]
 
 
 def _store(builder: Any, address: Any, offset: int, vector: Any) -> None:
@@ -85,7 +77,7 @@ def _make_turn_64(kind: Any) -> Any:
         center = constant(i8x64, [kind.CENTER - 256 if kind.CENTER > 127 else kind.CENTER] * 64)
         columns = [
             builder.sub(builder.bitcast(v, i8x64.llvm), center)
-            for v in _turned(builder, _load_rows(builder, args[0], i32x16, 256))
+            for v in _turned(builder, args[0], i32x16, 256)
         ]
         for panel, vectors in ((args[1], columns[:8]), (args[2], columns[8:])):
             for j, vector in enumerate(vectors):
@@ -116,14 +108,12 @@ def _make_turn_scales(kind: Any) -> Any:
                 block = builder.add(panel, builder.mul(stride, I64(g // per_block)))
                 _store(builder, block, 512 + g % per_block * size + field, vectors[g])
 
-        scales = _turned(
-            builder, _load_rows(builder, builder.add(buffer, I64(PANEL_BUFFER_SCALES)), f32x16, 64)
-        )
+        scales = _turned(builder, builder.add(buffer, I64(PANEL_BUFFER_SCALES)), f32x16, 64)
         put(scales, 0)
         if kind.HAS_MINIMUM:
             if group == 16:
                 at = builder.add(buffer, I64(PANEL_BUFFER_MINIMA))
-                put(_turned(builder, _load_rows(builder, at, f32x16, 64)), 128)
+                put(_turned(builder, at, f32x16, 64), 128)
             else:
                 put(scales[8:], 128)
         return context.get_dummy_value()
