@@ -19,4 +19,7 @@ N_LOGITS = 8  # the first so many output rows want logits; the others only the l
 LOGITS = 9  # address of float32 (n_logits, n_vocab)
 ATTENTION_WORK = 10  # address of int64 (n_attention_work, fields): the work list (ops/attention/plan.py)
 N_ATTENTION_WORK = 11  # its items
+ATTENTION_IS_WHOLE = (
+    13  # 1: of one token, without partial results; what is left is done by every thread itself
+)
 ATTENTION_SLOTS = 12  # address of int64 (n_tokens,): first slot of a token's partial results, or -1

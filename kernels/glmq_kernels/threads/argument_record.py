@@ -21,6 +21,10 @@ STATE = 0
 TAKEN = 1
 FIRST = 2
 
+UNLESS_ONE = 2
+"""What an operation says of the barrier after it: 0 none, 1 one, and from here on: one unless that entry of
+the state, counted from here, is 1."""
+
 
 class ArgumentRecord(IntEnum):
     """Base of records. Members are declared with `auto()`."""

@@ -1,14 +1,14 @@
 """The tape interpreter: all threads run the same list of operations, with barriers between them.
 
 An operation is three int64: the kernel's address, its argument record's, and whether there is a barrier
-after it. Operations that do not depend on each other need none.
+after it (`argument_record.py`). Operations that do not depend on each other need none.
 """
 
 from __future__ import annotations
 
 from ..simd.addresses import argument, atomic_load, atomic_store, call_kernel, inline, load_i64
 from . import sleeping
-from .argument_record import TAKEN
+from .argument_record import STATE, TAKEN, UNLESS_ONE
 from .arguments import PoolCall
 from .barrier import await_counter, barrier, raise_counter
 from .shared_state import N_OPERATIONS, N_POSTED, OPERATIONS, STOPPED
@@ -26,11 +26,20 @@ def _reset_taken(shared):
 
 
 @inline
+def _has_barrier(operation):
+    """Whether threads wait for each other after an operation in this run."""
+    code = load_i64(operation + 16)
+    if code < UNLESS_ONE:
+        return code == 1
+    return argument(argument(load_i64(operation + 8), STATE), code - UNLESS_ONE) != 1
+
+
+@inline
 def _run(shared, thread, threads):
     operation = load_i64(shared + OPERATIONS)
     for _ in range(load_i64(shared + N_OPERATIONS)):
         call_kernel(load_i64(operation), load_i64(operation + 8), thread, threads)
-        if load_i64(operation + 16) and threads > 1:
+        if threads > 1 and _has_barrier(operation):
             barrier(shared, threads)
         operation += OPERATION_BYTES
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arrays import address_of, aligned_zeros, copy_of, zeros
 from ..jit.store import Kernel, arguments, kernels
-from .argument_record import ArgumentPart, ArgumentRecord, with_parts
+from .argument_record import UNLESS_ONE, ArgumentPart, ArgumentRecord, with_parts
 from .thread_pool import ThreadPool
 
 ActivationType = Literal["int8", "f32"]
@@ -40,6 +40,16 @@ class Code:
     kernel_name: str
 
 
+@dataclass(frozen=True)
+class UnlessOne:
+    """A barrier in runs only where this entry of the state is not 1.
+
+    What every thread works out for itself where it is 1 need not be waited for.
+    """
+
+    slot: int
+
+
 @dataclass
 class Work:
     """Of the products on a tape, for one token: bytes of weights read, and multiply-adds.
@@ -67,7 +77,7 @@ class Tape:
     activations: ActivationType = "int8"
     state: np.ndarray = field(default_factory=lambda: zeros(STATE_SLOTS, np.int64))
     work: Work = field(default_factory=Work)
-    _steps: list[tuple[str, tuple[object, ...], bool]] = field(default_factory=list)
+    _steps: list[tuple[str, tuple[object, ...], int]] = field(default_factory=list)
     _alive: list[object] = field(default_factory=list)
     _sizes: list[BytesOf] = field(default_factory=list)
     _scratch_bytes: int = 0
@@ -81,7 +91,7 @@ class Tape:
         kernel_name: str,
         record: type[ArgumentRecord],
         *,
-        barrier: bool = True,
+        barrier: bool | UnlessOne = True,
         parts: tuple[type[ArgumentPart], Sequence[Mapping[str, object]]] | None = None,
         **fields: object,
     ) -> None:
@@ -89,7 +99,8 @@ class Tape:
 
         barrier: the threads wait for each other after it. parts: records of what it has several of.
         """
-        self._steps.append((kernel_name, tuple(with_parts(record, fields, parts)), barrier))
+        code = UNLESS_ONE + barrier.slot if isinstance(barrier, UnlessOne) else int(barrier)
+        self._steps.append((kernel_name, tuple(with_parts(record, fields, parts)), code))
 
     def section(self, name: str) -> None:
         """Begin a section, which lasts until the next one begins. It may stay empty."""
@@ -149,6 +160,13 @@ class Tape:
             return self._scratch_bytes
         assert isinstance(value, int | float | np.integer), value
         return float(value) if isinstance(value, float) else int(value)
+
+    def n_barriers(self, section: str) -> int:
+        """Barriers of a section for what `state` says."""
+        first, after = self._section_starts[section], self.sections[self.sections.index(section) + 1 :]
+        last = self._section_starts[after[0]] if after else len(self._steps)
+        codes = [code for _, _, code in self._steps[first:last]]
+        return sum(code == 1 or (code > 1 and self.state[code - UNLESS_ONE] != 1) for code in codes)
 
     @property
     def sections(self) -> tuple[str, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ...threads.tape import Tape
+from ...threads.tape import Tape, UnlessOne
 from ..batch_part import EVERY_TOKEN, BatchPart
+from ..batch_state import N_TOKENS
 from ..operands import Activation, Routing
 from .arguments import GatherTiles, PrepareRows
 
@@ -30,4 +31,5 @@ def gather_tiles(
         source=source.address,
         target=target.address,
         routing=routing.address,
+        barrier=UnlessOne(N_TOKENS),
     )

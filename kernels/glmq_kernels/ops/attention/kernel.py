@@ -23,6 +23,7 @@ from ...threads.argument_record import STATE
 from ...threads.work_units import take_one
 from ..activation.kernel import prepare_row
 from ..batch_state import (
+    ATTENTION_IS_WHOLE,
     ATTENTION_SLOTS,
     ATTENTION_WORK,
     N_ATTENTION_WORK,
@@ -237,6 +238,8 @@ def finish(args, thread, threads):
         argument(args, Finish.HEADS_IN_BLOCKS),
     )
     n = argument(state, N_TOKENS)
+    if argument(state, ATTENTION_IS_WHOLE) == 1:
+        thread, threads = 0, 1
     units = (n_heads + per_unit - 1) // per_unit
     for unit in range(units * n * thread // threads, units * n * (thread + 1) // threads):
         t, first = unit // units, unit % units * per_unit

@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from ...arrays import address_of
-from ...threads.tape import Scratch, ScratchBytes, Tape
+from ...threads.tape import Scratch, ScratchBytes, Tape, UnlessOne
+from ..batch_state import ATTENTION_IS_WHOLE
 from ..operands import Activation
 from .arguments import Attend, Finish
 from .cache_layout import CacheShape
@@ -49,6 +50,7 @@ def attend(tape: Tape, q: np.ndarray, out: Activation, planner: AttentionPlanner
         value_dim=shape.value_dim,
         partial=address_of(planner.partial),
         heads_in_blocks=32 // math.gcd(shape.value_dim, 32),
+        barrier=UnlessOne(ATTENTION_IS_WHOLE),
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...arrays import address_of, aligned_zeros, guarded, zeros
 from ...jit import isa
-from ..batch_state import ATTENTION_SLOTS, ATTENTION_WORK, N_ATTENTION_WORK
+from ..batch_state import ATTENTION_IS_WHOLE, ATTENTION_SLOTS, ATTENTION_WORK, N_ATTENTION_WORK
 from .cache_layout import CacheShape
 from .work_list import (
     MOST_PARTS,
@@ -77,6 +77,7 @@ class AttentionPlanner:
         self._work, self._slots = self.work_list(segments(positions, page_tables))
         state[ATTENTION_WORK], state[N_ATTENTION_WORK] = address_of(self._work), len(self._work)
         state[ATTENTION_SLOTS] = address_of(self._slots)
+        state[ATTENTION_IS_WHOLE] = len(positions) == 1 and self._slots[0] < 0
 
     def work_list(self, batch: list[Segment]) -> tuple[np.ndarray, np.ndarray]:
         """Items, int64 (n, fields), the longest first, and int64 (n_tokens,): first slots, or -1."""

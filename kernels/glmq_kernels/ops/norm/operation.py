@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ...arrays import address_of
-from ...threads.tape import Tape
+from ...threads.tape import Tape, UnlessOne
 from ..batch_part import EVERY_TOKEN, BatchPart
+from ..batch_state import N_TOKENS
 from ..operands import Activation
 from .arguments import RmsNorm
 
@@ -31,4 +32,5 @@ def rms_norm(
         weight=address_of(weight),
         epsilon=float(epsilon),
         out=out.address,
+        barrier=UnlessOne(N_TOKENS),
     )

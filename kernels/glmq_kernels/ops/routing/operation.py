@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ...arrays import address_of
-from ...threads.tape import Scratch, ScratchBytes, Tape
+from ...threads.tape import Scratch, ScratchBytes, Tape, UnlessOne
 from ..batch_part import EVERY_TOKEN, BatchPart
+from ..batch_state import N_TOKENS
 from ..operands import Routing
 from .arguments import Dispatch, TopK
 
@@ -39,6 +40,7 @@ def route(
         normalize=int(normalize),
         factor=float(factor),
         routing=routing.address,
+        barrier=UnlessOne(N_TOKENS),
     )
     dispatch(tape, routing, part)
 
@@ -51,4 +53,5 @@ def dispatch(tape: Tape, routing: Routing, part: BatchPart = EVERY_TOKEN) -> Non
         count_slot=part.count_slot,
         row_form_slot=part.row_form_slot,
         routing=routing.address,
+        barrier=UnlessOne(N_TOKENS),
     )
