@@ -10,11 +10,7 @@ A thread's scratch begins with
 from __future__ import annotations
 
 from ..simd.addresses import argument, call_8, inline
-from .sizes import ROW_TOKENS, ROWS
-
-ROW_RESULTS_BYTES = 4 * ROW_TOKENS * ROWS
-ROW_NUMBERS = 2 * ROW_RESULTS_BYTES
-ROW_SUMS = ROW_NUMBERS + 8 * ROW_TOKENS
+from .sizes import ROW_NUMBERS, ROW_RESULTS_BYTES, ROW_SUMS
 
 
 @inline

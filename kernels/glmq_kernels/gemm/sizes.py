@@ -19,6 +19,11 @@ FEW = 16 if isa.current().dot_lanes == 16 and isa.current().dot == "vnni" else 1
 ROW_TOKENS = 8
 """Most tokens that meet a row at once in the row form; more go in groups."""
 
+ROW_RESULTS_BYTES = 4 * ROW_TOKENS * ROWS
+ROW_NUMBERS = 2 * ROW_RESULTS_BYTES
+ROW_SUMS = ROW_NUMBERS + 8 * ROW_TOKENS
+"""Where a thread's scratch has what the row form works on (drawn in `gemm/row_form.py`)."""
+
 ROW_SCRATCH_BYTES = ROW_TOKENS * (128 + 8) + 8 * 34
 """Room for the sums and addresses of these, and for 256 weights (`gemm/gemv.py`)."""
 
@@ -32,12 +37,6 @@ PANEL_BUFFER_BYTES = PANEL_BUFFER_MINIMA + 16 * 64
 
 PANEL_SCRATCH_BYTES = max(2 * (STRETCH // 32 + 1) * (512 + 2 * 3 * 64), FLOAT_STRETCH_BYTES * ROWS)
 """Room for a stretch of unpacked weights of any format."""
-
-ATTENTION_CHUNK = 64
-"""Positions between two corrections of the sums of attention, a multiple of 32."""
-
-ATTENTION_RUN = 4
-"""Groups of query rows that meet a chunk of positions one after the other."""
 
 
 def record_bytes(tile: int) -> int:

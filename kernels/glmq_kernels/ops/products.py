@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from ..formats.tensor_types import KERNEL_TYPES
-from ..gemm.row_form import ROW_SUMS
-from ..gemm.sizes import PANEL_BUFFER_BYTES, PANEL_SCRATCH_BYTES, ROW_SCRATCH_BYTES, ROWS, tile_count
+from ..gemm.sizes import (
+    PANEL_BUFFER_BYTES,
+    PANEL_SCRATCH_BYTES,
+    ROW_SCRATCH_BYTES,
+    ROW_SUMS,
+    ROWS,
+    tile_count,
+)
 from ..jit import isa
 from ..threads.tape import Code, Tape
 from .batch_part import EVERY_TOKEN, BatchPart

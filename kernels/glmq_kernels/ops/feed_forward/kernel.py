@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from ...gemm.activation import TILE, prepare
 from ...gemm.activation_record import ACTIVATION_ROWS
-from ...gemm.row_form import ROW_NUMBERS, dot_rows, row_form_count
-from ...gemm.sizes import FEW, ROW_TOKENS, ROWS
+from ...gemm.row_form import dot_rows, row_form_count
+from ...gemm.sizes import FEW, ROW_NUMBERS, ROW_TOKENS, ROWS
 from ...simd.addresses import argument, call_8, inline, load_f32, load_i64, store_f32, store_i64
 from ...simd.mathematics import silu
 from ...simd.vectors import fma, load_f32x16, splat_f32x16, store

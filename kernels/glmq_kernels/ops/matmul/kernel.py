@@ -6,8 +6,8 @@ What depends on the tensor type is called by address: `gemv.dot_rows` and `gemm.
 
 from __future__ import annotations
 
-from ...gemm.row_form import ROW_NUMBERS, dot_rows, row_form_count
-from ...gemm.sizes import FEW, ROW_TOKENS, ROWS
+from ...gemm.row_form import dot_rows, row_form_count
+from ...gemm.sizes import FEW, ROW_NUMBERS, ROW_TOKENS, ROWS
 from ...jit import isa
 from ...simd.addresses import argument, call_8, inline, load_f32, store_f32, store_i64
 from ...simd.vectors import load_f32x16, store
