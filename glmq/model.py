@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from glmq_kernels.errors import UserError
-from glmq_kernels.files.string_offsets import prepare
 from glmq_kernels.jit.compilation import Progress
-from glmq_kernels.threads.cores import core_count
+from glmq_kernels.machine.cores import core_count
+from glmq_kernels.strings.string_offsets import prepare
 from glmq_kernels.threads.tape import Work
 
 from .answer_session import GivenSession, OwnSession, RecentAnswers

@@ -12,8 +12,8 @@ from io import FileIO
 from pathlib import Path
 
 import numpy as np
+from glmq_kernels.machine.cores import processor_count
 from glmq_kernels.ops.attention.cache_layout import POSITIONS_PER_PAGE, CacheShape
-from glmq_kernels.threads.cores import processor_count
 
 from .commit_file import Content, checksum, read_at
 from .kv_cache.page_copy import copy_positions

@@ -20,7 +20,7 @@ import numpy as np
 from glmq_kernels.errors import UserError
 from glmq_kernels.files.file_writing import Target, cannot_be_written, replacing
 from glmq_kernels.formats.quantize import UnfitWeightError, quantize_rows
-from glmq_kernels.threads.cores import processor_count
+from glmq_kernels.machine.cores import processor_count
 
 from .plan import PlannedTensor, Weights
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from glmq_kernels.files.string_offsets import string_offsets
+from glmq_kernels.strings.string_offsets import string_offsets
 
 from . import fields
 from .errors import GGUFError

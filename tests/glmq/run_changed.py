@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from glmq_kernels.errors import UserError
-from glmq_kernels.threads.cores import processor_count
+from glmq_kernels.machine.cores import processor_count
 
 import glmq
 from glmq.experts import placement

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from glmq_kernels.threads.cores import core_count
+from glmq_kernels.machine.cores import core_count
 
 import glmq
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
-from glmq_kernels.files.string_offsets import string_offsets
 from glmq_kernels.formats.tensor_types import TENSOR_TYPES
+from glmq_kernels.strings.string_offsets import string_offsets
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -164,7 +164,7 @@ def test_kernels_are_not_loaded_from_folders_that_others_can_write_to(tmp_path, 
     monkeypatch.setattr(store, "_loaded", {})
     tmp_path.chmod(0o777)
     with pytest.raises(UserError, match="can be written by others"):
-        store.kernel("files.string_offsets_kernel.walk")
+        store.kernel("strings.kernel.walk")
 
 
 def test_a_kernel_that_others_can_write_counts_as_not_there(tmp_path):

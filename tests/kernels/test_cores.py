@@ -6,8 +6,8 @@ import os
 import struct
 
 import pytest
-from glmq_kernels.threads import cores
-from glmq_kernels.threads.control_groups import processor_quota
+from glmq_kernels.machine import cores
+from glmq_kernels.machine.control_groups import processor_quota
 
 V2_MOUNT = "35 24 0:30 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate"
 V1_MOUNT = "33 31 0:30 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct"

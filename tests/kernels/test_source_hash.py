@@ -128,8 +128,8 @@ def test_sentences_that_begin_like_imports_are_no_trouble(package):
     (
         ("gguf", "gemm.gemv.x"),
         ("numpy", "gemm.gemv.x"),
-        ("numba", "files.string_offsets_kernel.walk"),
-        ("llvmlite", "files.string_offsets_kernel.walk"),
+        ("numba", "strings.kernel.walk"),
+        ("llvmlite", "strings.kernel.walk"),
     ),
 )
 def test_the_hash_covers_the_versions_of_packages(monkeypatch, package_name, kernel):
@@ -143,20 +143,18 @@ def test_the_hash_covers_the_versions_of_packages(monkeypatch, package_name, ker
 
 
 def test_the_hash_covers_how_kernels_are_compiled(monkeypatch):
-    before = store.object_path("files.string_offsets_kernel.walk", isa.current())
+    before = store.object_path("strings.kernel.walk", isa.current())
     hashed = store.source_hash
     monkeypatch.setattr(
         store, "source_hash", lambda path, **how: "" if path.name == "compile.py" else hashed(path, **how)
     )
-    assert store.object_path("files.string_offsets_kernel.walk", isa.current()) != before
+    assert store.object_path("strings.kernel.walk", isa.current()) != before
 
 
 def test_the_hash_covers_every_field_of_the_level():
     level = isa.current()
     others = [replace(level, panels=level.panels + 1), replace(level, features=level.features + ",-sha")]
-    assert (
-        len({store.object_path("files.string_offsets_kernel.walk", each) for each in (level, *others)}) == 3
-    )
+    assert len({store.object_path("strings.kernel.walk", each) for each in (level, *others)}) == 3
 
 
 def assert_hash_depends_on(module, other):

@@ -10,14 +10,14 @@ import sys
 import numpy as np
 import pytest
 from glmq_kernels.errors import UserError
-from glmq_kernels.files.string_offsets import string_offsets
 from glmq_kernels.jit import isa, store
 from glmq_kernels.jit.compilation import Compiler, compiler_environment
 from glmq_kernels.jit.object_file import read_object, write_object
+from glmq_kernels.strings.string_offsets import string_offsets
 
 
 def test_a_program_with_a_warm_store_does_not_import_numba():
-    kernel = "files.string_offsets_kernel.walk"
+    kernel = "strings.kernel.walk"
     store.kernel(kernel)
     code = (
         f"import sys; from glmq_kernels.jit.store import kernel; kernel({kernel!r});"
@@ -35,14 +35,14 @@ def test_kernels_are_compiled_into_the_cache_folder_once(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "_loaded", {})
     steps = []
     store.kernels(
-        ["files.string_offsets_kernel.walk", "ops.routing.kernel.dispatch"],
+        ["strings.kernel.walk", "ops.routing.kernel.dispatch"],
         lambda text, fraction: steps.append(fraction),
     )
     assert steps == [0.0, 0.5, 1.0]
     assert len(list(tmp_path.rglob("*.o"))) == 2
     monkeypatch.setattr(store, "_loaded", {})
     store.kernels(
-        ["files.string_offsets_kernel.walk", "ops.routing.kernel.dispatch"],
+        ["strings.kernel.walk", "ops.routing.kernel.dispatch"],
         lambda text, fraction: pytest.fail("compiled again"),
     )
 
@@ -56,7 +56,7 @@ def test_a_kernel_that_does_not_compile_is_named(tmp_path, monkeypatch):
 
 def test_object_names_depend_on_instructions_and_sources():
     levels = list(isa.levels().values())
-    paths = {store.object_path("files.string_offsets_kernel.walk", level) for level in levels}
+    paths = {store.object_path("strings.kernel.walk", level) for level in levels}
     assert len(paths) == len(levels)
 
 
@@ -89,11 +89,11 @@ def test_a_damaged_object_file_is_not_there(tmp_path, damage):
 
 
 def test_what_is_not_there_is_compiled_anew(empty_cache, monkeypatch):
-    store.kernel("files.string_offsets_kernel.walk")
+    store.kernel("strings.kernel.walk")
     (path,) = empty_cache.rglob("*.o")
     path.write_bytes(path.read_bytes()[:-100])
     monkeypatch.setattr(store, "_loaded", {})
-    store.kernel("files.string_offsets_kernel.walk")
+    store.kernel("strings.kernel.walk")
     assert read_object(path) is not None
 
 
@@ -128,13 +128,13 @@ def test_a_link_gives_way_to_code(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX files")
 @pytest.mark.parametrize("kind", ("folder", "pipe"))
 def test_what_is_in_the_way_of_code_is_told(empty_cache, monkeypatch, kind):
-    store.kernel("files.string_offsets_kernel.walk")
+    store.kernel("strings.kernel.walk")
     (path,) = empty_cache.rglob("*.o")
     path.unlink()
     in_place_of_a_file(path, kind)
     monkeypatch.setattr(store, "_loaded", {})
     with pytest.raises(UserError, match=f"{path.name} is there and is no file"):
-        store.kernel("files.string_offsets_kernel.walk")
+        store.kernel("strings.kernel.walk")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="where what is left over stays")
@@ -181,7 +181,7 @@ def test_an_interrupted_write_leaves_the_file_as_it_was(tmp_path, monkeypatch):
 
 def test_processes_that_compile_the_same_at_once_all_get_whole_kernels(tmp_path):
     code = (
-        "from glmq_kernels.files.string_offsets import string_offsets; import numpy as np;"
+        "from glmq_kernels.strings.string_offsets import string_offsets; import numpy as np;"
         " assert string_offsets(np.zeros(16, np.uint8), 0, 2).tolist() == [0, 8, 16]"
     )
     cache = environment() | {"GLMQ_CACHE": str(tmp_path)}
@@ -200,7 +200,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 from glmq_kernels.errors import UserError
 from glmq_kernels.jit.store import kernel
 try:
-    kernel("files.string_offsets_kernel.walk")
+    kernel("strings.kernel.walk")
 except UserError as error:
     print(error)
 """
@@ -218,19 +218,19 @@ except UserError as error:
 def test_a_disk_that_gives_back_something_else_is_told(empty_cache, monkeypatch):
     monkeypatch.setattr(store, "read_object", lambda path: None)
     with pytest.raises(UserError, match="is not what was written to it; check the disk"):
-        store.kernel("files.string_offsets_kernel.walk")
+        store.kernel("strings.kernel.walk")
 
 
 def test_a_compiler_that_is_killed_is_told(empty_cache, monkeypatch):
     monkeypatch.setattr(Compiler, "compile", lambda self, name, path: "the compiler ended with signal 9")
-    with pytest.raises(UserError, match=r"signal 9.*string_offsets_kernel\.walk.*too little memory"):
-        store.kernel("files.string_offsets_kernel.walk")
+    with pytest.raises(UserError, match=r"signal 9.*strings\.kernel\.walk.*too little memory"):
+        store.kernel("strings.kernel.walk")
 
 
 def test_a_compiler_process_that_ends_gives_its_signal(tmp_path):
     compiler = Compiler(compiler_environment(isa.current()), tmp_path)
     compiler._process.kill()
-    assert compiler.compile("files.string_offsets_kernel.walk", tmp_path / "walk.o") in (
+    assert compiler.compile("strings.kernel.walk", tmp_path / "walk.o") in (
         f"the compiler ended with signal {number}" for number in (9,)
     )
     compiler.close()
@@ -239,7 +239,7 @@ def test_a_compiler_process_that_ends_gives_its_signal(tmp_path):
 def test_a_compiler_that_cannot_be_run_is_told(empty_cache, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/no/python")
     with pytest.raises(RuntimeError, match="No such file"):
-        store.kernel("files.string_offsets_kernel.walk")
+        store.kernel("strings.kernel.walk")
 
 
 def test_nothing_of_the_users_environment_reaches_the_compiler(empty_cache, monkeypatch):
@@ -251,7 +251,7 @@ def test_nothing_of_the_users_environment_reaches_the_compiler(empty_cache, monk
     assert found["PYTHONPATH"].split(os.pathsep)[1] == os.path.abspath("relative")
     (empty_cache / ".numba_config.yaml").write_text("disable_jit: 1\n")
     monkeypatch.chdir(empty_cache)
-    store.kernel("files.string_offsets_kernel.walk")
+    store.kernel("strings.kernel.walk")
 
 
 def test_an_unknown_level_of_instructions_is_refused(monkeypatch):

@@ -1,1 +1,1 @@
-"""Writing files safely, and reading their strings."""
+"""Writing and locking files safely."""

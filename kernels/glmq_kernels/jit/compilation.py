@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..errors import UserError
-from ..threads.cores import processor_count
+from ..machine.cores import processor_count
 from .isa import Isa
 from .source_hash import PACKAGE
 

@@ -7,12 +7,12 @@ import numpy as np
 from ..arrays import address_of, zeros
 from ..jit.compilation import Progress
 from ..jit.store import kernel, kernels, packed
-from .string_offsets_arguments import WalkStrings
+from .arguments import WalkStrings
 
 
 def prepare(progress: Progress) -> None:
     """Compile what `string_offsets` calls, if that was never done, telling of it."""
-    kernels(["files.string_offsets_kernel.walk"], progress)
+    kernels(["strings.kernel.walk"], progress)
 
 
 def string_offsets(data: np.ndarray, start: int, count: int) -> np.ndarray:
@@ -34,7 +34,7 @@ def string_offsets(data: np.ndarray, start: int, count: int) -> np.ndarray:
         offsets=address_of(out),
         n_walked=address_of(done),
     )
-    kernel("files.string_offsets_kernel.walk")(address_of(record))
+    kernel("strings.kernel.walk")(address_of(record))
     if done[0] != count:
         raise ValueError(f"string {int(done[0])} of {count} runs past the end of the data")
     return out

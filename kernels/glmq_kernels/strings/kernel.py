@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..simd.addresses import argument, load_i64, store_i64
-from .string_offsets_arguments import WalkStrings
+from .arguments import WalkStrings
 
 
 def walk(args, thread, threads):

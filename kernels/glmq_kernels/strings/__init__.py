@@ -1,0 +1,1 @@
+"""Finding the strings of GGUF files."""
