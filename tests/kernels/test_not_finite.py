@@ -8,9 +8,9 @@ from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 from glmq_kernels.ops import operations
 from glmq_kernels.ops.operands import Routing
 
+from .attention_runs import Attention, Case, Sequence
 from .blocks import HALF_FIELDS, random_weights
 from .runs import fill, floats, new_tape, padded, run
-from .test_attention import Attention, Reference
 from .test_feed_forward import Network
 from .test_matmul import run_matmul
 from .test_routing import route
@@ -78,6 +78,26 @@ def test_norm(thread_pool, any_isa, n_tokens, value):
     assert np.isfinite(found[:-1]).all()
 
 
+class Unrotated(Case):
+    """Attention whose rotary embedding changes nothing."""
+
+    def __init__(self, cache_type="F16"):
+        super().__init__(key_dim=48, value_dim=48, n_rotated=48, cache_type=cache_type)
+
+    def angles(self, positions):
+        return np.zeros((len(positions), 24))
+
+
+def attention_of(thread_pool, case, q, k, v, n_past=0):
+    """What the positions from `n_past` on give, evaluated after those before them."""
+    sequence = Sequence(case, 0, len(q))
+    sequence.q, sequence.k, sequence.v = q, k, v
+    attention = Attention(thread_pool, case, len(q))
+    if n_past:
+        attention((sequence, n_past))
+    return attention((sequence, len(q) - n_past))[0]
+
+
 @pytest.mark.parametrize("cache_type", ("F16", "Q8_0"))
 @pytest.mark.parametrize("part", (0, 1, 2))
 @pytest.mark.parametrize("n_tokens", (1, 9))
@@ -86,12 +106,11 @@ def test_attention(thread_pool, any_isa, n_tokens, part, cache_type):
     rng = np.random.default_rng(3)
     for value in SPOILT:
         for n_past in (0, 300):
-            attention = Attention(thread_pool, Reference(4, 2, 48, 48, False, None, None, cache_type), 320)
-            attention.n_past = n_past
-            attention.keys[:], attention.values[:] = 0, 0
-            q, k, v = (rng.standard_normal((n_tokens, heads * 48)).astype(np.float32) for heads in (4, 2, 2))
-            (q, k, v)[part][0, 17] = value
-            found = attention(q, k, v, np.zeros((n_tokens, 24)))
+            q, k, v = (np.zeros((n_past + n_tokens, heads * 48), np.float32) for heads in (4, 2, 2))
+            for x in (q, k, v):
+                x[n_past:] = rng.standard_normal((n_tokens, x.shape[1]))
+            (q, k, v)[part][n_past, 17] = value
+            found = attention_of(thread_pool, Unrotated(cache_type=cache_type), q, k, v, n_past)
             seen_by = found[:1] if part == 0 else found
             assert not np.isfinite(seen_by).all(axis=1).any(), (value, n_past)
 
@@ -117,26 +136,19 @@ def test_gated_network(thread_pool, any_isa, n_tokens, spoilt):
 @pytest.mark.parametrize("n_past", (0, 300))
 def test_attention_tells_scores_apart_however_low(thread_pool, any_isa, n_past):
     """All scores are about -1e33 but for the first position's, which is half of that."""
-    attention = Attention(thread_pool, Reference(4, 2, 48, 48, False, None, None, "F16"), 320)
-    attention.n_past = n_past
     n = n_past + 1
-    attention.keys[:] = np.float16(0)
-    attention.values[:] = 0
     rows = np.ones((n, 2 * 48), np.float32)
     k, v = -rows, rows * np.arange(1, n + 1, dtype=np.float32)[:, None]
     k[0] /= 2
-    attention.n_past = 0
-    found = attention(np.full((n, 4 * 48), 1e32, np.float32), k, v, np.zeros((n, 24)))
+    found = attention_of(thread_pool, Unrotated(), np.full((n, 4 * 48), 1e32, np.float32), k, v)
     np.testing.assert_allclose(found, 1, rtol=1e-6)
 
 
 @pytest.mark.parametrize("n_tokens", (1, 9))
 def test_attention_with_scores_below_all_numbers(thread_pool, any_isa, n_tokens):
-    attention = Attention(thread_pool, Reference(4, 2, 48, 48, False, None, None, "F16"), 320)
-    attention.keys[:], attention.values[:] = 0, 0
     rows = np.ones((n_tokens, 2 * 48), np.float32)
     q = np.full((n_tokens, 4 * 48), 3e38, np.float32)
-    assert np.isnan(attention(q, -1000 * rows, rows, np.zeros((n_tokens, 24)))).all()
+    assert np.isnan(attention_of(thread_pool, Unrotated(), q, -1000 * rows, rows)).all()
 
 
 EXTREMES = [*SPOILT, *(np.float32(x) for x in (-3.4e38, 3.4e38, -3e38, 1e-42, 0))]
