@@ -20,10 +20,13 @@ def numbers_of(tokens):
     )
 
 
-def evaluate(sequence, tokens, n_accepted=None):
-    """What a run does: room, keys and values of all tokens, of which the first `n_accepted` stay."""
+def evaluate(sequence, tokens, n_accepted=None, last_bit=0):
+    """What a run does: room, keys and values of all tokens, of which the first `n_accepted` stay.
+
+    last_bit: of the numbers, in which evaluations of the same tokens may differ.
+    """
     sequence.reserve(len(tokens))
-    written = numbers_of([*sequence.tokens, *tokens])
+    written = 2 * numbers_of([*sequence.tokens, *tokens]) + last_bit
     for position in range(len(sequence.tokens), len(written)):
         keys, values = _parts(sequence.pages[position // P])
         place = position % P
@@ -33,7 +36,10 @@ def evaluate(sequence, tokens, n_accepted=None):
 
 
 def assert_holds_its_tokens(sequence):
-    """Every position of all layers is what was written for these tokens, as a kernel would read it."""
+    """Every position of all layers is what was written for these tokens, as a kernel would read it.
+
+    The last bit may be any.
+    """
     expected = numbers_of(sequence.tokens)
     table = sequence.page_table[: len(sequence.pages)]
     assert table.tolist() == [page.address for page in sequence.pages]
@@ -41,8 +47,8 @@ def assert_holds_its_tokens(sequence):
         here = expected[i * P : (i + 1) * P]
         keys, values = _parts(page)
         found = keys.swapaxes(2, 3).reshape(SHAPE.n_layers, P, -1)[:, : len(here)]
-        assert (found == here[None, :, None]).all()
-        assert (values[:, : len(here)] == -here[None, :, None]).all()
+        assert (found // 2 == here[None, :, None]).all()
+        assert (-values[:, : len(here)] // 2 == here[None, :, None]).all()
 
 
 def _parts(page):
