@@ -69,7 +69,7 @@ def forget(path: Path) -> None:
 def session_of(shape: CacheShape, n_ctx: int) -> Session:
     """A session without a model."""
     tree = PrefixTree(PagePool(shape, shape.n_bytes(n_ctx)))
-    engine: Any = SimpleNamespace(prefix_tree=tree, require_usable=lambda: None)
+    engine: Any = SimpleNamespace(prefix_tree=tree, deterministic=False, require_usable=lambda: None)
     file: Any = SimpleNamespace(fingerprint="random", text=lambda key: "glm4moe")
     return Session(engine, file, n_ctx)
 

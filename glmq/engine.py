@@ -47,6 +47,7 @@ class Engine:
         progress: Progress | None = None,
     ) -> None:
         self.path = file.path
+        self.deterministic = deterministic
         self._file = file
         self.n_vocab = program.n_vocab
         self.work = program.tape.work

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .constraint import Constraint
     from .generation import Generation
     from .guide import Guide
+    from .kv_cache.prefix_tree import CacheStatistics
     from .sampling import Sampling
     from .session_file import Restored
     from .tokenizer import Tokenizer
@@ -96,6 +97,11 @@ class Model:
     def work(self) -> Work:
         """Bytes and multiply-adds of the matrix products of one token."""
         return self._engine.work
+
+    @property
+    def kv_cache(self) -> CacheStatistics:
+        """What the pages of the KV cache are doing, and how often beginnings of texts were found in them."""
+        return self._engine.prefix_tree.statistics()
 
     @property
     def batch(self) -> int:

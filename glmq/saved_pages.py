@@ -48,7 +48,6 @@ def read_pages(path: Path, content: Content, state: SavedState, sequence: Sequen
         sequence.extend(state.tokens[:n_sound])
     finally:
         sequence.rewind(len(sequence.tokens))  # gives reserved pages back
-    sequence.publish(exact=True)
     return n_sound
 
 

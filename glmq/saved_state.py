@@ -41,6 +41,10 @@ class Savable(Protocol):
     def n_ctx(self) -> int:
         """The most tokens that it may have."""
 
+    @property
+    def deterministic(self) -> bool:
+        """Whether other sequences of its model may hold only what is a function of tokens alone."""
+
 
 @dataclass(frozen=True)
 class SavedState:

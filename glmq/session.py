@@ -154,6 +154,11 @@ class Session:
         raise TypeError("a session cannot be copied or pickled; save it, and restore it from the file")
 
     @property
+    def deterministic(self) -> bool:
+        """Whether the model's results depend on tokens alone."""
+        return self._engine.deterministic
+
+    @property
     def closed(self) -> bool:
         """Whether the model is closed."""
         return self._engine.closed

@@ -224,6 +224,10 @@ def _restore(file: FileIO, path: Path, session: S) -> Restored[S]:
         )
     session.sequence.rewind(0)
     n_sound = read_pages(path, content, state, session.sequence)
+    if session.deterministic:  # who knows how the file's pages came about
+        session.sequence.keep_private()
+    else:
+        session.sequence.publish(exact=True)
     session.saved_as, session.n_saved = state.id, n_sound
     if n_sound < n_tokens:
         return Restored(session, extra, f"{path} is damaged after {n_sound} tokens; the rest is read again")

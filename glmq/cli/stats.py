@@ -25,11 +25,13 @@ def stats_line(model: Model, timings: Timings, before: ExpertStatistics | None =
 
 
 def memory_line(model: Model) -> str:
-    """Where the model's weights are, and how well that has worked so far."""
+    """Where the model's weights are, how well that has worked so far, and what the KV cache takes."""
     if model.experts is None:
         where = "in memory" if model.file.in_memory else "mapped into memory"
-        return f"All {_size(model.file.n_bytes)} of the model are {where}."
-    return f"{model.experts.placement.line()} (--ram)\n{model.experts.statistics.line()}"
+        weights = f"All {_size(model.file.n_bytes)} of the model are {where}."
+    else:
+        weights = f"{model.experts.placement.line()} (--ram)\n{model.experts.statistics.line()}"
+    return f"{weights}\n{model.kv_cache.line()}"
 
 
 def _size(n_bytes: int) -> str:

@@ -16,6 +16,7 @@ from operator import attrgetter
 
 from glmq_kernels.ops.attention.cache_layout import POSITIONS_PER_PAGE
 
+from ..memory_plan import show_size
 from .page_pool import Page, PagePool
 
 _tokens_of = attrgetter("tokens")
@@ -41,6 +42,12 @@ class CacheStatistics:
     n_tokens: int
     n_hits: int
     n_reclaimed: int
+
+    def line(self) -> str:
+        """For people to read."""
+        used, idle, most = (show_size(n * self.page_bytes) for n in (self.n_used, self.n_idle, self.n_pages))
+        found = f"; {self.n_hits:,} of {self.n_tokens:,} tokens were found in it" if self.n_tokens else ""
+        return f"KV cache: {used} in use and {idle} kept for later, of at most {most}{found}."
 
 
 class _Node:

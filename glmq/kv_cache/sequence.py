@@ -125,6 +125,10 @@ class Sequence:
         with self._pool.lock:
             self._publish(partly, exact)
 
+    def keep_private(self) -> None:
+        """Publish nothing more of what it holds now, until it has been rewound to nothing."""
+        self._is_private = bool(self.tokens)
+
     def fork(self) -> Sequence:
         """Another sequence that holds the same tokens, in the same pages."""
         other = Sequence(self._tree)

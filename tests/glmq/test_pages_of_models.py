@@ -78,3 +78,33 @@ def test_a_closed_model_gives_the_memory_of_its_pages_back(small_path):
         model.session().evaluate([1] * 200)
         assert pool.n_bytes > 0
     assert pool.n_bytes == 0
+
+
+def test_a_restored_session_is_shared_unless_others_are_to_depend_on_tokens_alone(small_path, tmp_path):
+    for deterministic in (False, True):
+        with glmq.load(small_path, n_ctx=512, deterministic=deterministic) as model:
+            tokens = model.tokenize(TEXT)
+            if not deterministic:
+                session = model.session()
+                session.evaluate(tokens)
+                session.save(tmp_path / "a")
+        with glmq.load(small_path, n_ctx=512, deterministic=deterministic) as model:
+            restored = model.restore_session(tmp_path / "a").session
+            restored.evaluate([1] * 100)
+            found = model.session().sequence.adopt(tokens)
+            assert found == (0 if deterministic else len(tokens))
+            assert restored.sequence.adopt(tokens) == len(tokens)
+
+
+def test_what_the_cache_does_is_counted(small_path):
+    with glmq.load(small_path, n_ctx=512) as model:
+        tokens = model.tokenize(TEXT)
+        for _ in range(2):
+            model.generate(tokens, max_tokens=1).run()
+        counts = model.kv_cache
+        assert (counts.n_used, counts.n_idle) == (0, -(-len(tokens) // 64))
+        assert (counts.n_tokens, counts.n_hits) == (2 * len(tokens) - 2, len(tokens) - 1)
+        assert (
+            f"0 MB in use and {counts.n_idle * counts.page_bytes / 1e6:.0f} MB kept for later"
+            in counts.line()
+        )
