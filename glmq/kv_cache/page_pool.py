@@ -13,7 +13,6 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -71,43 +70,11 @@ class PrefixCache(Protocol):
         """Let go of the idle page that was used least recently; None where there is none."""
 
 
-class PoolLock:
-    """Held while the pool, its prefix tree or a sequence changes. Not reentrant.
-
-    What garbage collection or the handler of a signal wants to change, perhaps in the middle of such a
-    change, waits until that is done.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._waiting: deque[Callable[[], None]] = deque()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
-        self._change()
-
-    def change_when_free(self, change: Callable[[], None]) -> None:
-        """Call `change` with the lock held: now, or when whoever holds it lets go of it."""
-        self._waiting.append(change)
-        self._change()
-
-    def _change(self) -> None:
-        while self._waiting and self._lock.acquire(blocking=False):
-            try:
-                while self._waiting:
-                    self._waiting.popleft()()
-            finally:
-                self._lock.release()
-
-
 class PagePool:
     """Pages of one model, at most `max_pages` at any time.
 
-    All methods but `abandon` are called with `lock` held. n_used: pages that sequences hold. n_idle: pages
-    that only the prefix tree holds. n_taken: pages for which memory is taken.
+    All methods but `change_when_free` are called with `lock` held. n_used: pages that sequences hold. n_idle:
+    pages that only the prefix tree holds. n_taken: pages for which memory is taken.
     """
 
     def __init__(self, shape: CacheShape, max_bytes: int) -> None:
@@ -115,7 +82,8 @@ class PagePool:
         self._stride = -(-shape.page_bytes // ALIGNMENT) * ALIGNMENT
         self.max_pages = max_bytes // self._stride
         self.n_used = self.n_idle = self.n_taken = 0
-        self.lock = PoolLock()
+        self.lock = threading.Lock()
+        self._waiting: deque[Callable[[], None]] = deque()
         self.prefix_cache: PrefixCache | None = None
         self._chunk_pages = 1 if guards_pages() else max(1, CHUNK_BYTES // self._stride)
         self._open: dict[_Chunk, None] = {}  # chunks with free pages, in the order in which they became so
@@ -176,11 +144,25 @@ class PagePool:
             self.n_idle -= 1
             self._free(page)
 
-    def abandon(self, pages: list[Page]) -> None:
-        """Drop pages of a sequence that nobody has any more; at any time, in any thread."""
-        self.lock.change_when_free(partial(self.drop_all, pages))
+    def change_when_free(self, change: Callable[[], None]) -> None:
+        """Call `change` with the lock held: now, or where somebody holds it when the next page is taken.
+
+        For garbage collection, which may come in the middle of another change, in the same thread.
+        """
+        self._waiting.append(change)
+        if self.lock.acquire(blocking=False):
+            try:
+                self.settle()
+            finally:
+                self.lock.release()
+
+    def settle(self) -> None:
+        """Do what has waited for the lock."""
+        while self._waiting:
+            self._waiting.popleft()()
 
     def _free_page(self) -> Page:
+        self.settle()
         lack = f"all {show_size(self.max_pages * self._stride)} of the KV cache are in use"
         if not self._open and self.n_taken < self.max_pages:
             try:

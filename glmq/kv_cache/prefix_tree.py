@@ -19,6 +19,9 @@ from glmq_kernels.ops.attention.cache_layout import POSITIONS_PER_PAGE
 from ..memory_plan import show_size
 from .page_pool import Page, PagePool
 
+CLOSING_SECONDS = 1.0
+"""How long `close` waits for the lock. It takes longer only in the handler of a signal inside a change."""
+
 _tokens_of = attrgetter("tokens")
 
 
@@ -170,13 +173,16 @@ class PrefixTree:
             self._remove(node)
 
     def close(self) -> None:
-        """Let go of all pages as soon as nobody holds the lock."""
-        self.pool.lock.change_when_free(self.clear)
+        """Let go of all pages; where somebody holds the lock for long, when the next page is taken."""
+        if self.pool.lock.acquire(timeout=CLOSING_SECONDS):
+            self.pool.lock.release()
+        self.pool.change_when_free(self.clear)
 
     def statistics(self) -> CacheStatistics:
         """Counts, now."""
         pool = self.pool
         with pool.lock:
+            pool.settle()
             return CacheStatistics(
                 n_pages=pool.max_pages,
                 page_positions=POSITIONS_PER_PAGE,

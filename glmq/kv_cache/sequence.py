@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence as Tokens
+from functools import partial
 
 import numpy as np
 from glmq_kernels.arrays import zeros
@@ -35,7 +36,7 @@ class Sequence:
         self._table = zeros(FIRST_TABLE, np.int64)
         self._n_published = 0  # the first so many pages are those of the prefix tree
         self._is_private = False  # its pages differ from those that the tree has for these tokens
-        weakref.finalize(self, PagePool.abandon, self._pool, self._pages).atexit = False
+        weakref.finalize(self, _abandon, self._pool, self._pages).atexit = False
 
     @property
     def pages(self) -> Tokens[Page]:
@@ -218,6 +219,12 @@ class Sequence:
                 self._pool.use(known)
                 self._replace(i, known)
             self._n_published = i + 1
+
+
+def _abandon(pool: PagePool, pages: list[Page]) -> None:
+    """Give the pages of a sequence back that nobody has any more."""
+    if pages:
+        pool.change_when_free(partial(pool.drop_all, pages))
 
 
 def _equal(a: Page, b: Page) -> bool:

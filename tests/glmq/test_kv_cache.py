@@ -302,7 +302,8 @@ def test_a_sequence_that_nobody_has_any_more_gives_its_pages_back(pool, tree):
         del sequence  # at a time when the pool is being changed
         gc.collect()
         assert pool.n_used == 4
-    assert (pool.n_used, pool.n_idle) == (0, 3)
+    counts = tree.statistics()
+    assert (counts.n_used, counts.n_idle) == (0, 3)
 
 
 def test_rewinding_beyond_the_tokens_is_refused(tree):
