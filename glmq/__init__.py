@@ -22,6 +22,7 @@ __all__ = [
     "Model",
     "ModelClosed",
     "NotFinite",
+    "OutOfPages",
     "ReasoningText",
     "Restored",
     "Sampling",
@@ -43,7 +44,15 @@ if TYPE_CHECKING:
 
     from .chat.answer import Answer
     from .chat.events import ContentText, ReasoningText, ToolCallBegin, ToolCallEnd, ToolCallText
-    from .errors import ContextFull, LoadedBeforeFork, ModelClosed, NotFinite, SessionBusy, WrongSession
+    from .errors import (
+        ContextFull,
+        LoadedBeforeFork,
+        ModelClosed,
+        NotFinite,
+        OutOfPages,
+        SessionBusy,
+        WrongSession,
+    )
     from .generation import Generation, Timings
     from .model import Model, load
     from .sampling import Sampling
@@ -58,6 +67,7 @@ _HOMES = {
     "LoadedBeforeFork": "glmq.errors",
     "ModelClosed": "glmq.errors",
     "NotFinite": "glmq.errors",
+    "OutOfPages": "glmq.errors",
     "SessionBusy": "glmq.errors",
     "WrongSession": "glmq.errors",
     "Restored": "glmq.session_file",

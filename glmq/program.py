@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from glmq_kernels.ops.attention.plan import AttentionPlanner
-from glmq_kernels.ops.operations import float_rows
+from glmq_kernels.ops.buffers import float_rows
 from glmq_kernels.threads.tape import Tape
 from glmq_kernels.threads.thread_pool import ThreadPool
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import signal
 import threading
+import time
 
+import numpy as np
 import pytest
 
 import glmq
@@ -183,7 +186,7 @@ def test_chats_without_a_session_in_threads_do_not_meet(small):
     assert [found[0] for _, found in threads] == alone
 
 
-def test_the_models_own_session_is_used_again_when_it_is_free(small):
+def test_what_one_answer_has_evaluated_another_uses_again(small):
     first = small.generate("The same beginning", sampling=GREEDY, max_tokens=9)
     pieces = iter(first)
     next(pieces)
@@ -192,6 +195,73 @@ def test_the_models_own_session_is_used_again_when_it_is_free(small):
     again = small.generate("The same beginning", max_tokens=1)
     again.run()
     assert again.timings.n_cached == len("The same beginning") - 1
+
+
+def test_a_chat_without_a_session_goes_on_with_the_tokens_that_were_drawn(small):
+    messages = [{"role": "user", "content": "hi"}]
+    first = small.chat(messages, sampling=FREE, max_tokens=12)
+    text = first.run()
+    small.chat([{"role": "user", "content": "something else"}], max_tokens=2).run()
+    messages += [{"role": "assistant", "content": text}, {"role": "user", "content": "more"}]
+    second = small.chat(messages, max_tokens=2)
+    second.run()
+    assert second.timings.n_cached >= len(first.generation.prompt)
+    if "\ufffd" not in text:
+        told = first.generation.prompt + first.generation.tokens
+        assert second.generation.prompt[: len(told)] == told
+
+
+def test_an_answer_gives_its_memory_back_however_it_ends(small):
+    small.generate("x" * 100, max_tokens=3).run()
+    cancelled = small.generate("y" * 100, sampling=FREE)
+    next(iter(cancelled))
+    cancelled.cancel()
+    cancelled.run()
+    for _ in small.generate("z" * 100, sampling=FREE):
+        break
+    with pytest.raises(glmq.ContextFull):
+        small.generate("x" * 1000).run()
+    statistics = small._engine.prefix_tree.statistics()
+    assert statistics.n_used == 0 and statistics.n_cached > 0
+
+
+def test_a_prompt_for_which_sessions_leave_no_memory_is_refused_in_words(small, session):
+    small._engine.prefix_tree.pool.max_pages = 3
+    session.evaluate([1] * 128)
+    refused = small.generate("x" * 100)
+    with pytest.raises(glmq.OutOfPages, match="need more memory for keys and values"):
+        refused.run()
+    session.rewind(0)
+    assert small.generate("x" * 100, sampling=FREE, max_tokens=2).run() is not None
+
+
+def test_an_answer_that_runs_out_of_memory_ends_with_its_context(small, session):
+    small._engine.prefix_tree.pool.max_pages = 3
+    session.evaluate([1] * 128)
+    answer = small.generate("x" * 60, sampling=FREE, constraint=Waiting(at=1000))
+    answer.run()
+    assert answer.finish_reason == "context"
+    assert len(answer.tokens) == 5
+
+
+def test_ctrl_c_inside_a_long_prompt_comes_before_it_is_read(small_path):
+    """The step is given up between two layers."""
+    with glmq.load(small_path, n_ctx=512) as model:
+        session, layers = model.session(), []
+        run = model._program.tape.run
+
+        def slowly(*arguments):
+            layers.append(1)
+            if len(layers) == 1:
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+                time.sleep(0.3)
+            return run(*arguments)
+
+        model._program.tape.run = slowly
+        with pytest.raises(KeyboardInterrupt):
+            session.evaluate(list(range(300)))
+        assert session.tokens == [] and len(layers) < 3
+        assert np.isfinite(session.evaluate(list(range(300)))).all()
 
 
 def test_a_session_of_another_model_is_refused(small, small_path):
