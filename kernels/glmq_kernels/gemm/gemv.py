@@ -195,11 +195,16 @@ def float_token(activation, i):
 
 
 @inline
-def add_64(values, x, sums):
-    """64 products to a token's two sums."""
-    a, b = load_f32x16(sums), load_f32x16(sums + 64)
+def _with_64(values, x, a, b):
+    """A token's two sums with 64 more products."""
     a, b = fma(values[0], load_f32x16(x), a), fma(values[1], load_f32x16(x + 64), b)
-    a, b = fma(values[2], load_f32x16(x + 128), a), fma(values[3], load_f32x16(x + 192), b)
+    return fma(values[2], load_f32x16(x + 128), a), fma(values[3], load_f32x16(x + 192), b)
+
+
+@inline
+def add_64(values, x, sums):
+    """64 products to a token's two sums in memory."""
+    a, b = _with_64(values, x, load_f32x16(sums), load_f32x16(sums + 64))
     store(sums, a)
     store(sums + 64, b)
 
@@ -209,14 +214,25 @@ def make_float_row(kind: Any) -> Any:
     load_16, width = kind.load_16, kind.WIDTH
 
     @inline
+    def load_64(p):
+        for line in range(width):
+            prefetch(p + PREFETCH_BYTES + 64 * line)
+        return load_16(p), load_16(p + 16 * width), load_16(p + 32 * width), load_16(p + 48 * width)
+
+    @inline
     def add_row(row, columns, tokens, n_tokens, sums, spare):
-        for i in range(0, columns // 64 * 64, 64):
-            p = row + i * width
-            for line in range(width):
-                prefetch(p + PREFETCH_BYTES + 64 * line)
-            values = load_16(p), load_16(p + 16 * width), load_16(p + 32 * width), load_16(p + 48 * width)
-            for t in range(n_tokens):
-                add_64(values, load_i64(tokens + 8 * t) + 4 * i, sums + SUMS_BYTES * t)
+        if n_tokens == 1:
+            # The sums of a single token need not go through memory, for which it would have to wait.
+            a, b, x = zero_f32x16(), zero_f32x16(), load_i64(tokens)
+            for i in range(0, columns // 64 * 64, 64):
+                a, b = _with_64(load_64(row + i * width), x + 4 * i, a, b)
+            store(sums, a)
+            store(sums + 64, b)
+        else:
+            for i in range(0, columns // 64 * 64, 64):
+                values = load_64(row + i * width)
+                for t in range(n_tokens):
+                    add_64(values, load_i64(tokens + 8 * t) + 4 * i, sums + SUMS_BYTES * t)
         for i in range(columns // 64 * 64, columns // 16 * 16, 16):
             value = load_16(row + i * width)
             for t in range(n_tokens):
