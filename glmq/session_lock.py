@@ -68,7 +68,12 @@ class SessionLock:
             status = status_of(self.path)
             if status:
                 check_unprotected(self.path, status)
-            target = followed(self.path, status)
+            try:
+                target = followed(self.path, status)
+            except UserError:
+                if _number_of(status) == _number_of(status_of(self.path)):
+                    raise
+                continue  # another file has taken its place at this very moment
             file = self._open_or_create(target)
             if file is None:
                 continue
@@ -103,6 +108,10 @@ def duplicate(file: FileIO) -> FileIO | None:
     None on Windows, where open files cannot be renamed.
     """
     return None if sys.platform == "win32" else FileIO(os.dup(file.fileno()), "r+")
+
+
+def _number_of(status: os.stat_result | None) -> tuple[int, int] | None:
+    return (status.st_dev, status.st_ino) if status else None
 
 
 def _leads_to(path: Path, file: FileIO) -> bool:

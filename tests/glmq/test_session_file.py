@@ -6,7 +6,7 @@ import json
 import os
 import random
 import stat
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -267,11 +267,8 @@ def test_threads_that_save_to_one_file_leave_the_last_save_of_one_of_them(small,
             sessions[i].evaluate([turn] * 30)
             sessions[i].save(path, {"i": i}, force=True)
 
-    threads = [threading.Thread(target=save, args=(i,)) for i in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(save, range(2)))
     restored = small.restore_session(path)
     assert_goes_on_alike(restored, sessions[restored.extra["i"]])
     assert list(path.parent.iterdir()) == [path]
