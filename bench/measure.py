@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
-from glmq.memory_plan import peak_memory
+from glmq.system_memory import peak_memory
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from glmq_kernels.errors import UserError
 from glmq_kernels.ops.machine_peak.operation import dot_peak, read_bandwidth
 from glmq_kernels.threads.thread_pool import ThreadPool
 
-from .memory_plan import peak_memory
 from .model import Model, load
 from .session import Session
+from .system_memory import peak_memory
 
 MEASURED_BYTES = 2_000_000_000
 """Read bandwidth is measured over at most so much of the weights, well beyond any cache."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from glmq_kernels.errors import UserError
 
-from ..memory_plan import MemoryPlan, Needs, resident_memory, show_size
+from ..memory_plan import MemoryPlan, Needs, show_size
+from ..system_memory import resident_memory
 from .disk import Disk
 from .expert_cache import ExpertCache
 from .expert_layer import ExpertLayer

@@ -257,7 +257,7 @@ def test_rows_of_the_embedding_come_without_those_around_them(tmp_path):
 LIMITED = """
 import json, os, sys
 import glmq
-from glmq.memory_plan import peak_memory
+from glmq.system_memory import peak_memory
 
 path, budget, group = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 if group:

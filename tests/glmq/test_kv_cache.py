@@ -16,7 +16,7 @@ from glmq.kv_cache.page_copy import copy_positions
 from glmq.kv_cache.page_pool import PagePool
 from glmq.kv_cache.prefix_tree import PrefixTree, common_prefix
 from glmq.kv_cache.sequence import Sequence
-from glmq.memory_plan import resident_memory
+from glmq.system_memory import resident_memory
 
 from .numbered_pages import PAGE_BYTES, SHAPE, P, assert_holds_its_tokens, evaluate
 

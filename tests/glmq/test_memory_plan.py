@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import glmq
-from glmq import memory_plan
+from glmq import memory_plan, system_memory
 from glmq.gguf import open_gguf
 from glmq.memory_plan import Needs, parse_size, plan_memory
 from glmq.models import build_function
@@ -68,8 +68,7 @@ def test_what_does_not_fit_is_refused_with_what_would():
         (6140, False, 1024),
     ],
 )
-def test_a_tenth_of_the_memory_is_for_large_batches(monkeypatch, budget, in_memory, batch):
-    monkeypatch.setattr(memory_plan, "WORK_SHARE", 0.1)
+def test_a_tenth_of_the_memory_is_for_large_batches(budget, in_memory, batch):
     plan = plan_memory(needs(5000), budget)
     assert (plan.in_memory, plan.batch) == (in_memory, batch)
     assert plan.work == needs(5000).work[batch]
@@ -118,11 +117,11 @@ def test_the_tightest_control_group_counts(monkeypatch, tmp_path, kind, inner, o
         (group / limit).write_text(f"{most}\n")
         (group / usage).write_text("3000\n")
         (group / "memory.stat").write_text(f"anon 500\n{cache} {2000 if most == '5000' else 2500}\n")
-    own = memory_plan._lines
-    monkeypatch.setattr(memory_plan, "CONTROL_GROUPS", tmp_path)
+    own = system_memory._lines
+    monkeypatch.setattr(system_memory, "CONTROL_GROUPS", tmp_path)
     monkeypatch.setattr(
-        memory_plan,
+        system_memory,
         "_lines",
         lambda path: line.splitlines() if path == "/proc/self/cgroup" else own(path),
     )
-    assert memory_plan.available_memory() == left
+    assert system_memory.available_memory() == left
