@@ -203,7 +203,7 @@ class StepQueue:
     def _expect(self, request: Request, seconds: float, now: float) -> None:
         """Wait a while for the sequence's next tokens, if it has been quick enough before."""
         sequence = request.sequence
-        if not request.n_left:
+        if not request.n_left and (request.decodes or sequence in self._answering):
             self._decoded_at[sequence] = now
         grace = GRACE_SHARE * seconds
         if self._seconds_away.get(sequence, 0.0) <= grace:

@@ -78,6 +78,15 @@ def test_no_long_gap_while_a_prompt_is_read_and_the_prompt_at_half_its_speed(cos
     assert len(times) > 5
 
 
+def test_prompts_of_one_sequence_after_another_take_whole_batches():
+    """Who reads texts alone does not decode."""
+    simulation, sequences = Simulation(slow), [ScriptedSequence() for _ in range(3)]
+    for sequence in sequences:
+        simulation.submit(sequence, 512)
+        simulation.run_one()
+    assert [len(sequence.tokens) for sequence in sequences] == [512] * 3
+
+
 def test_prompts_are_read_in_fair_turns():
     simulation = Simulation(slow)
     long, short = ScriptedSequence(), ScriptedSequence()
