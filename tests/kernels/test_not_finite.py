@@ -78,41 +78,29 @@ def test_norm(thread_pool, any_isa, n_tokens, value):
     assert np.isfinite(found[:-1]).all()
 
 
-class Unrotated(Case):
-    """Attention whose rotary embedding changes nothing."""
-
-    def __init__(self, cache_type="F16"):
-        super().__init__(key_dim=48, value_dim=48, n_rotated=48, cache_type=cache_type)
-
-    def angles(self, positions):
-        return np.zeros((len(positions), 24))
-
-
-def attention_of(thread_pool, case, q, k, v, n_past=0):
-    """What the positions from `n_past` on give, evaluated after those before them."""
-    sequence = Sequence(case, 0, len(q))
-    sequence.q, sequence.k, sequence.v = q, k, v
-    attention = Attention(thread_pool, case, len(q))
-    if n_past:
-        attention((sequence, n_past))
-    return attention((sequence, len(q) - n_past))[0]
-
-
 @pytest.mark.parametrize("cache_type", ("F16", "Q8_0"))
 @pytest.mark.parametrize("part", (0, 1, 2))
 @pytest.mark.parametrize("n_tokens", (1, 9))
 def test_attention(thread_pool, any_isa, n_tokens, part, cache_type):
     """Of q, k or v; also with so many positions that several threads share them."""
-    rng = np.random.default_rng(3)
+    case = Case(n_heads=4, n_kv_heads=1, key_dim=48, value_dim=48, cache_type=cache_type)
+    attention = Attention(thread_pool, case, n_tokens)
     for value in SPOILT:
-        for n_past in (0, 300):
-            q, k, v = (np.zeros((n_past + n_tokens, heads * 48), np.float32) for heads in (4, 2, 2))
-            for x in (q, k, v):
-                x[n_past:] = rng.standard_normal((n_tokens, x.shape[1]))
-            (q, k, v)[part][n_past, 17] = value
-            found = attention_of(thread_pool, Unrotated(cache_type=cache_type), q, k, v, n_past)
+        for n_past in (0, 600):
+            sequence = sequence_behind(case, n_past, n_tokens)
+            (sequence.q, sequence.k, sequence.v)[part][n_past, 17] = value
+            found = attention((sequence, n_tokens))[0]
             seen_by = found[:1] if part == 0 else found
             assert not np.isfinite(seen_by).all(axis=1).any(), (value, n_past)
+
+
+def sequence_behind(case, n_past, n_tokens):
+    """A sequence whose first keys and values are 0 and count as stored."""
+    sequence = Sequence(case, 3, n_past + n_tokens)
+    for page in sequence.pages:
+        page[:] = 0
+    sequence.length = n_past
+    return sequence
 
 
 @pytest.mark.parametrize("n_tokens", (1, 3, 9))
@@ -133,22 +121,27 @@ def test_gated_network(thread_pool, any_isa, n_tokens, spoilt):
         assert not np.isfinite(found).any(), value
 
 
-@pytest.mark.parametrize("n_past", (0, 300))
+UNTURNED = Case(n_heads=4, n_kv_heads=1, key_dim=48, value_dim=48, n_rotated=0)
+
+
+@pytest.mark.parametrize("n_past", (0, 600))
 def test_attention_tells_scores_apart_however_low(thread_pool, any_isa, n_past):
     """All scores are about -1e33 but for the first position's, which is half of that."""
     n = n_past + 1
-    rows = np.ones((n, 2 * 48), np.float32)
-    k, v = -rows, rows * np.arange(1, n + 1, dtype=np.float32)[:, None]
-    k[0] /= 2
-    found = attention_of(thread_pool, Unrotated(), np.full((n, 4 * 48), 1e32, np.float32), k, v)
-    np.testing.assert_allclose(found, 1, rtol=1e-6)
+    sequence = sequence_behind(UNTURNED, 0, n)
+    sequence.q[:], sequence.k[:] = 1e32, -1
+    sequence.k[0] /= 2
+    sequence.v[:] = np.arange(1, n + 1)[:, None]
+    attention = Attention(thread_pool, UNTURNED, n)
+    found = [attention((sequence, size))[0] for size in (n_past, 1) if size]
+    np.testing.assert_allclose(np.concatenate(found), 1, rtol=1e-6)
 
 
 @pytest.mark.parametrize("n_tokens", (1, 9))
 def test_attention_with_scores_below_all_numbers(thread_pool, any_isa, n_tokens):
-    rows = np.ones((n_tokens, 2 * 48), np.float32)
-    q = np.full((n_tokens, 4 * 48), 3e38, np.float32)
-    assert np.isnan(attention_of(thread_pool, Unrotated(), q, -1000 * rows, rows)).all()
+    sequence = sequence_behind(UNTURNED, 0, n_tokens)
+    sequence.q[:], sequence.k[:], sequence.v[:] = 3e38, -1000, 1
+    assert np.isnan(Attention(thread_pool, UNTURNED, n_tokens)((sequence, n_tokens))[0]).all()
 
 
 EXTREMES = [*SPOILT, *(np.float32(x) for x in (-3.4e38, 3.4e38, -3e38, 1e-42, 0))]
