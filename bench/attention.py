@@ -1,0 +1,77 @@
+"""Time of one layer's attention on one thread, in the thread's own time, at any depth.
+
+python bench/attention.py [--shape air|flash] [--cache-type F16] [1@4096 1@16384 64@4096 ...]
+
+N@D: N tokens of one sequence behind D positions. The best of several runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+from glmq_kernels.arrays import address_of, aligned_zeros, copy_of
+from glmq_kernels.ops import operations as ops
+from glmq_kernels.ops.attention.cache_layout import CACHE_TYPES, CacheShape
+from glmq_kernels.ops.batch_state import N_TOKENS, PAGE_TABLES, POSITIONS
+from glmq_kernels.threads.tape import Tape
+from glmq_kernels.threads.thread_pool import ThreadPool
+
+SHAPES = {
+    "air": (96, {"n_kv_heads": 8, "key_dim": 128, "value_dim": 128}),
+    "flash": (20, {"n_kv_heads": 1, "key_dim": 576, "value_dim": 512, "values_in_keys": True}),
+}
+"""Query heads, and what is kept of a position: of GLM-4.5-Air and of GLM-4.7-Flash."""
+LAYERS = 2
+REPETITIONS = 12
+
+
+def measure(pool: ThreadPool, n_heads: int, shape: CacheShape, n: int, depth: int) -> float:
+    """Seconds of a layer."""
+    tape = Tape(n, 1)
+    q, out = (
+        ops.float_rows(tape, n_heads * shape.key_dim),
+        ops.new_activation(tape, n_heads * shape.value_dim),
+    )
+    q.view(np.float32)[:] = 0.01
+    planner = ops.attention_planner(tape, shape, n_heads)
+    for layer in range(LAYERS):
+        ops.attend(tape, q, out, planner, layer)
+    tape.finish()
+    memory = aligned_zeros(shape.n_bytes(depth + n))
+    memory[:] = 0x11  # small numbers in every type
+    table = copy_of(address_of(memory) + np.arange(0, len(memory), shape.page_bytes), np.int64)
+    positions = copy_of(np.arange(depth, depth + n), np.int64)
+    tables = copy_of([address_of(table)] * n, np.int64)
+    state = tape.state
+    state[N_TOKENS], state[POSITIONS], state[PAGE_TABLES] = n, address_of(positions), address_of(tables)
+    planner.plan(state, positions, tables)
+    best = float("inf")
+    for _ in range(REPETITIONS):
+        began = time.thread_time()
+        tape.run(pool)
+        best = min(best, time.thread_time() - began)
+    return best / LAYERS
+
+
+def main() -> None:
+    """Print a line for each case."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cases", nargs="*", default=["1@4096", "1@16384", "64@4096"])
+    parser.add_argument("--shape", choices=SHAPES, default="air")
+    parser.add_argument("--cache-type", choices=CACHE_TYPES, default="F16")
+    options = parser.parse_args()
+    n_heads, sizes = SHAPES[options.shape]
+    shape = CacheShape(LAYERS, type=options.cache_type, **sizes)  # type: ignore[arg-type]
+    pool = ThreadPool(1)
+    for case in options.cases:
+        n, depth = map(int, case.split("@"))
+        seconds = measure(pool, n_heads, shape, n, depth)
+        flops = 2 * n_heads * (shape.key_dim + shape.value_dim) * n * (depth + (n + 1) / 2)
+        print(f"{case:>10}{1000 * seconds:10.2f} ms{flops / seconds / 1e9:8.1f} GFLOPS", flush=True)
+    pool.close()
+
+
+if __name__ == "__main__":
+    main()
