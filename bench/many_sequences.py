@@ -1,0 +1,198 @@
+"""What many sequences in one run cost and gain: rows of docs/numbers.md, as Markdown.
+
+python bench/many_sequences.py AIR_SHAPED.gguf [--threads 2] [--rounds 3]
+
+The file is one of `bench/synthetic.py`; the demo model is measured beside it. Some minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+import glmq
+from glmq.experts.trace import RoutingTrace
+from glmq.memory_plan import resident_memory
+from glmq.model import Model
+from glmq.session import Session
+
+STEPS = 24
+SIZES = (1, 2, 4, 8)
+PREFIX = 2000
+LONG_PROMPT = 4000
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    print("| work | result | of n = 1, or bound |\n| --- | --- | --- |")
+    with glmq.load(args.file, n_ctx=8192, n_threads=args.threads) as model:
+        _steps_of_several(model, args.rounds)
+        _prefix_twice(model, args.rounds)
+        _decode_beside_a_prompt(model)
+    with glmq.load("demo", n_threads=args.threads) as model:
+        _demo_together(model, args.rounds)
+    with glmq.load(args.file, n_ctx=131072, n_threads=args.threads) as model:
+        _memory_of_a_long_context(model)
+
+
+def tokens_of(model: Model, n: int, seed: int) -> list[int]:
+    """Random tokens."""
+    found: list[int] = np.random.default_rng(seed).integers(0, model.n_vocab, n).tolist()
+    return found
+
+
+def together(sessions: Sequence[Session], work: Callable[[int, Session], None]) -> float:
+    """Seconds that a thread for each session takes from a common start to the last one's end."""
+    ready = threading.Barrier(len(sessions) + 1)
+
+    def run(i: int, session: Session) -> None:
+        ready.wait()
+        work(i, session)
+
+    threads = [threading.Thread(target=run, args=each) for each in enumerate(sessions)]
+    for thread in threads:
+        thread.start()
+    ready.wait()
+    began = time.perf_counter()
+    for thread in threads:
+        thread.join()
+    return time.perf_counter() - began
+
+
+def decode_seconds(model: Model, n: int, seed: int) -> float:
+    """Seconds of a step that `n` sequences decode together."""
+    sessions = [model.session() for _ in range(n)]
+    drawn = [tokens_of(model, 8 + STEPS, seed + i) for i in range(n)]
+    for session, own in zip(sessions, drawn, strict=True):
+        session.evaluate(own[:8])
+
+    def decode(i: int, session: Session) -> None:
+        for token in drawn[i][8:]:
+            session.evaluate([token])
+
+    return together(sessions, decode) / STEPS
+
+
+def bytes_of_steps(model: Model, n: int, seed: int) -> float:
+    """Bytes of weights that a step of `n` sequences reads, from the experts that their tokens choose."""
+    trace: RoutingTrace = model.record_routing()
+    decode_seconds(model, n, seed)
+    model._program.on_routing = None
+    chosen = trace.array()[-n * STEPS :].reshape(STEPS, n, *trace.array().shape[1:])
+    distinct = np.mean(
+        [[len(np.unique(step[:, layer])) for layer in range(chosen.shape[2])] for step in chosen]
+    )
+    experts = [info for name, info in model.file.tensors.items() if "_exps." in name]
+    n_layers, top_k = chosen.shape[2:]
+    of_one = sum(info.n_bytes for info in experts) / n_layers / experts[0].shape[0]
+    return model.work.weight_bytes + model.work.output_bytes + n_layers * (distinct - top_k) * of_one
+
+
+def _steps_of_several(model: Model, rounds: int) -> None:
+    decode_seconds(model, 1, 0)
+    read = {n: bytes_of_steps(model, n, 100) for n in SIZES}
+    seconds: dict[int, list[float]] = {n: [] for n in SIZES}
+    for i in range(rounds):
+        for n in SIZES:
+            seconds[n].append(decode_seconds(model, n, 100 * i))
+    one = statistics.median(seconds[1])
+    for n in SIZES:
+        median = statistics.median(seconds[n])
+        print(
+            f"| a step of {n} sequences | {median * 1e3:.1f} ms, {n / median:.1f} tokens/s"
+            f" | time {median / one:.2f}x, bytes {read[n] / read[1]:.2f}x, time per byte"
+            f" {median / one / (read[n] / read[1]):.2f} |",
+            flush=True,
+        )
+
+
+def _demo_together(model: Model, rounds: int) -> None:
+    decode_seconds(model, 8, 0)
+    ratios = []
+    for i in range(rounds):
+        one, eight = decode_seconds(model, 1, i), decode_seconds(model, 8, 10 + i)
+        ratios.append(8 * one / eight)
+    print(
+        f"| demo model: 8 sequences decoding together | {8 / eight:.0f} tokens/s |"
+        f" {statistics.median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f}) |",
+        flush=True,
+    )
+
+
+def _prefix_twice(model: Model, rounds: int) -> None:
+    shares = []
+    for i in range(rounds):
+        prompt = tokens_of(model, PREFIX, 1000 + i)
+        seconds = []
+        for last in (1, 2):
+            began = time.perf_counter()
+            model.generate([*prompt, last], max_tokens=1).run()
+            seconds.append(time.perf_counter() - began)
+        shares.append(seconds[1] / seconds[0])
+    print(
+        f"| first token after a prefix of {PREFIX} tokens that was read before | {seconds[1] * 1e3:.0f} ms |"
+        f" {statistics.median(shares):.1%} of the first time |",
+        flush=True,
+    )
+
+
+def _decode_beside_a_prompt(model: Model) -> None:
+    alone_prompt, alone = model.session(), tokens_of(model, LONG_PROMPT, 5)
+    began = time.perf_counter()
+    alone_prompt.evaluate(alone)
+    prompt_seconds = time.perf_counter() - began
+    step = decode_seconds(model, 1, 3)
+    decoding, gaps, done = model.session(), [], threading.Event()
+    decoding.evaluate([1])
+
+    def decode() -> None:
+        last = time.perf_counter()
+        while not done.is_set():
+            decoding.evaluate([2])
+            now = time.perf_counter()
+            gaps.append(now - last)
+            last = now
+
+    thread = threading.Thread(target=decode)
+    thread.start()
+    time.sleep(0.5)
+    began = time.perf_counter()
+    model.session().evaluate(tokens_of(model, LONG_PROMPT, 6))
+    beside = time.perf_counter() - began
+    done.set()
+    thread.join()
+    print(
+        f"| decode while a prompt of {LONG_PROMPT} is read | longest gap {max(gaps):.2f} s"
+        f" (6 steps: {6 * step:.2f} s) | prompt at {prompt_seconds / beside:.2f} of its speed alone |",
+        flush=True,
+    )
+
+
+def _memory_of_a_long_context(model: Model) -> None:
+    before = resident_memory() or 0
+    session = model.session()
+    session.evaluate(tokens_of(model, 8, 0))
+    begun = resident_memory() or 0
+    session.evaluate(tokens_of(model, 992, 1))
+    held = session.sequence.page_table.size
+    print(
+        f"| a session that may grow to {session.n_ctx} tokens and holds 1000 |"
+        f" {((resident_memory() or 0) - begun) / 1e6:.0f} MB more than at 8 tokens ({(begun - before) / 1e6:.0f} MB)"
+        f" | {held} |",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
