@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from glmq.experts.expert_cache import Expert, ExpertCache
+from glmq.experts.trace import NOT_CHOSEN
 
 N_LAYERS, N_EXPERTS, TOP_K, N_TOKENS = 45, 128, 8, 200
 SYNTHETIC = ((0.0, 0.0), (0.6, 0.0), (0.6, 0.3), (1.0, 0.3))
@@ -50,6 +51,7 @@ def steps_of(trace: np.ndarray) -> list[list[Expert]]:
         [(layer, expert) for expert in chosen]
         for token in trace.tolist()
         for layer, chosen in enumerate(token)
+        if chosen[0] != NOT_CHOSEN
     ]
 
 

@@ -89,7 +89,8 @@ def bytes_of_steps(model: Model, n: int, seed: int) -> float:
     trace: RoutingTrace = model.record_routing()
     decode_seconds(model, n, seed)
     model._program.on_routing = None
-    chosen = trace.array()[-n * STEPS :].reshape(STEPS, n, *trace.array().shape[1:])
+    recorded = trace.array()[-n * STEPS :]
+    chosen = recorded.reshape(STEPS, n, *recorded.shape[1:])
     distinct = np.mean(
         [[len(np.unique(step[:, layer])) for layer in range(chosen.shape[2])] for step in chosen]
     )
@@ -188,7 +189,8 @@ def _memory_of_a_long_context(model: Model) -> None:
     held = session.sequence.page_table.size
     print(
         f"| a session that may grow to {session.n_ctx} tokens and holds 1000 |"
-        f" {((resident_memory() or 0) - begun) / 1e6:.0f} MB more than at 8 tokens ({(begun - before) / 1e6:.0f} MB)"
+        f" {((resident_memory() or 0) - begun) / 1e6:.0f} MB more than with 8"
+        f" ({(begun - before) / 1e6:.0f} MB)"
         f" | {held} |",
         flush=True,
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from glmq_kernels.arrays import address_of, zeros
 from glmq_kernels.ops.attention.plan import AttentionPlanner
+from glmq_kernels.ops.batch_part import EVERY_TOKEN, BatchPart
 from glmq_kernels.ops.batch_state import (
     LOGITS,
     N_LOGITS,
@@ -60,6 +61,11 @@ class BatchTable:
             zeros(max_tokens, np.int64) for _ in range(4)
         )
         self._in_order = np.arange(max_tokens)
+
+    def places(self, part: BatchPart, state: np.ndarray) -> np.ndarray:
+        """Which of a run's tokens an operation works on, int64 (n,)."""
+        places = self._in_order if part == EVERY_TOKEN else self._outputs
+        return places[: state[part.count_slot]]
 
     def fill(self, parts: Sequence[SequencePart], logits: np.ndarray, state: np.ndarray) -> None:
         """Write a run of these parts, those of the row form first, into a tape's state.

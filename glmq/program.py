@@ -13,7 +13,7 @@ from glmq_kernels.threads.thread_pool import ThreadPool
 
 from .batch import BatchTable, SequencePart
 from .experts.expert_layer import ExpertLayer
-from .experts.offload import ExpertOffload, OnRouting
+from .experts.offload import ExpertOffload
 from .rotary_angles import Rotary
 
 LAYER = r"blk\.\d+"
@@ -30,7 +30,8 @@ class Program:
     expert_layers: the layers with routed experts. offload: set where these are not all in memory.
     hidden: float32 (max_tokens, hidden size) of a run's outputs, behind the last layer and before the final
     norm.
-    on_routing: called after each such layer's routing with the layer and the number of tokens.
+    on_routing: called after each such layer's routing with the layer and the places in the run, int64, of the
+    tokens that it works on.
     """
 
     def __init__(self, tape: Tape, planner: AttentionPlanner, rotary: Rotary, n_vocab: int) -> None:
@@ -42,7 +43,7 @@ class Program:
         self.hidden: np.ndarray = np.zeros((0, 0), np.float32)
         self.expert_layers: list[ExpertLayer] = []
         self.offload: ExpertOffload | None = None
-        self.on_routing: OnRouting | None = None
+        self.on_routing: Callable[[ExpertLayer, np.ndarray], None] | None = None
         pairs = len(rotary.frequencies)
         self.cosines, self.sines = (
             float_rows(tape, pairs).view(np.float32)[: tape.max_tokens * pairs] for _ in range(2)
@@ -74,9 +75,9 @@ class Program:
         self._table.fill(parts, logits, self.tape.state)
         end = None if len(logits) else END_WITHOUT_OUTPUTS
         if self.offload is not None:
-            return self.offload.run(self.tape, thread_pool, end, self.on_routing, goes_on)
+            return self.offload.run(self.tape, thread_pool, end, self._tell_routing, goes_on)
         if self.on_routing is not None:
-            return self._run_recorded(thread_pool, self.on_routing, end, goes_on)
+            return self._run_recorded(thread_pool, end, goes_on)
         start = None
         for layer in self._first_of_sections(n_sections):
             self.tape.run(thread_pool, start, layer)
@@ -86,19 +87,21 @@ class Program:
         self.tape.run(thread_pool, start, end)
         return True
 
-    def _run_recorded(
-        self, thread_pool: ThreadPool, on_routing: OnRouting, end: str | None, goes_on: Callable[[], bool]
-    ) -> bool:
+    def _run_recorded(self, thread_pool: ThreadPool, end: str | None, goes_on: Callable[[], bool]) -> bool:
         """Run the tape by layer, with a look at what each has routed."""
         start = None
         for layer in self.expert_layers if end is None else self.expert_layers[:-1]:
             self.tape.run(thread_pool, start, layer.sections.prefetch)
-            on_routing(layer, int(self.tape.state[layer.part.count_slot]))
+            self._tell_routing(layer)
             if not goes_on():
                 return False
             start = layer.sections.prefetch
         self.tape.run(thread_pool, start, end)
         return True
+
+    def _tell_routing(self, layer: ExpertLayer) -> None:
+        if self.on_routing is not None:
+            self.on_routing(layer, self._table.places(layer.part, self.tape.state))
 
     def _first_of_sections(self, n_sections: int | None) -> list[str]:
         """The layers with which sections of about equal length begin, but for the first."""

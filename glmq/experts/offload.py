@@ -25,7 +25,7 @@ from .fetching import Fetch, Fetching
 from .statistics import ExpertStatistics
 
 Key = TypeVar("Key", bound=Hashable)
-OnRouting = Callable[[ExpertLayer, int], None]
+OnRouting = Callable[[ExpertLayer], None]
 """Called after a layer's routing with the layer and the number of tokens."""
 
 MOST_WARMED = 16384
@@ -76,7 +76,7 @@ class ExpertOffload:
             self._fetching.free_passing()
             n_tokens = int(tape.state[layer.part.count_slot])
             if on_routing is not None:
-                on_routing(layer, n_tokens)
+                on_routing(layer)
             if not goes_on():
                 return False
             if n_tokens == 1:

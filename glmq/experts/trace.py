@@ -21,22 +21,30 @@ def _is_trace(path: Path) -> bool:
 TRACE = Kind("a record of routing", _is_trace)
 
 
+NOT_CHOSEN = -1
+
+
 class RoutingTrace:
-    """Collects the choices of every batch; called after each layer's routing."""
+    """Collects the choices of every run; called after each layer's routing."""
 
     def __init__(self) -> None:
-        self._batches: list[list[np.ndarray]] = []
+        self._runs: list[list[tuple[np.ndarray, np.ndarray]]] = []
 
-    def __call__(self, layer: ExpertLayer, n_tokens: int) -> None:
-        """Take a layer's choices for the tokens of a batch."""
+    def __call__(self, layer: ExpertLayer, tokens: np.ndarray) -> None:
+        """Take a layer's choices for some tokens of a run, int64 (n,): their places in it."""
         if layer.index == 0:
-            self._batches.append([])
-        self._batches[-1].append(layer.routing.chosen[:n_tokens].astype(np.int16))
+            self._runs.append([])
+        chosen = layer.routing.chosen[: len(tokens)].astype(np.int16)
+        self._runs[-1].append((tokens.copy(), chosen))
 
     def array(self) -> np.ndarray:
-        """Numbers of experts, int16 (n_tokens, n_layers, top_k), of the batches that were finished."""
-        n_layers = max(map(len, self._batches), default=0)
-        whole = [np.stack(batch, axis=1) for batch in self._batches if len(batch) == n_layers]
+        """Numbers of experts, int16 (n_tokens, n_layers, top_k), of the runs that were finished.
+
+        NOT_CHOSEN stands where a layer was not worked out for a token: the last one is, for tokens whose
+        outputs are wanted.
+        """
+        n_layers = max(map(len, self._runs), default=0)
+        whole = [_choices(run, n_layers) for run in self._runs if len(run) >= n_layers - 1]
         return np.concatenate(whole) if whole else np.zeros((0, 0, 0), np.int16)
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
@@ -50,3 +58,11 @@ class RoutingTrace:
                 np.save(file, self.array())
         except OSError as error:
             raise cannot_be_written(target.path, error) from None
+
+
+def _choices(run: list[tuple[np.ndarray, np.ndarray]], n_layers: int) -> np.ndarray:
+    every_token, first = run[0]
+    choices = np.full((len(every_token), n_layers, first.shape[1]), NOT_CHOSEN, np.int16)
+    for layer, (tokens, chosen) in enumerate(run):
+        choices[tokens, layer] = chosen
+    return choices

@@ -26,6 +26,7 @@ from glmq.experts.disk import Disk
 from glmq.experts.fetching import TRIES
 from glmq.experts.offload import PrefetchScore
 from glmq.experts.profile import load_profile
+from glmq.experts.trace import NOT_CHOSEN
 from glmq.gguf.tensors import TensorInfo
 
 from .disk_models import UnreliableDisk, expert_sizes, load_from_disk, plan_with_experts_on_disk
@@ -216,6 +217,15 @@ def test_routing_is_recorded_in_either_mode(monkeypatch, small_path, tmp_path):
     assert recorded.shape == (len(PROMPT) + 1, LAYERS, TOP_K)
     assert recorded.dtype == np.int16
     np.testing.assert_array_equal(recorded, other.array())
+
+
+def test_the_last_layer_chooses_experts_for_tokens_whose_outputs_are_wanted(small):
+    trace = small.record_routing()
+    small.session().evaluate(PROMPT)
+    recorded = trace.array()
+    assert recorded.shape == (len(PROMPT), LAYERS, TOP_K)
+    assert (recorded[:-1, -1] == NOT_CHOSEN).all()
+    assert (recorded[:, :-1] != NOT_CHOSEN).all() and (recorded[-1] != NOT_CHOSEN).all()
 
 
 @pytest.mark.parametrize("unreliable", [False, True], ids=["plain", "slow and failing"])
