@@ -18,9 +18,9 @@ import numpy as np
 
 import glmq
 from glmq.experts.trace import RoutingTrace
-from glmq.memory_plan import resident_memory
 from glmq.model import Model
 from glmq.session import Session
+from glmq.system_memory import resident_memory
 
 STEPS = 24
 SIZES = (1, 2, 4, 8)
