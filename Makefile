@@ -27,6 +27,7 @@ layers: $(VENV)/installed-test
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python bench/compare.py
+	$(BIN)/python bench/many_sequences.py
 
 bench-disk: $(VENV)/installed-bench
 	$(BIN)/python bench/larger_than_memory.py

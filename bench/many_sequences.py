@@ -1,8 +1,9 @@
 """What many sequences in one run cost and gain: rows of docs/numbers.md, as Markdown.
 
-python bench/many_sequences.py AIR_SHAPED.gguf [--threads 2] [--rounds 3]
+python bench/many_sequences.py [FILE] [--threads 2] [--rounds 3]
 
-The file is one of `bench/synthetic.py`; the demo model is measured beside it. Some minutes.
+The file is one of `bench/synthetic.py`, by default three layers of GLM-4.5-Air's shape as Q4_0, in glmq's
+cache folder; the demo model is measured beside it. Some minutes.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from glmq_kernels.jit.cache_folder import cache_folder
+from synthetic import write_air
 
 import glmq
 from glmq.experts.trace import RoutingTrace
 from glmq.model import Model
 from glmq.session import Session
-from glmq.system_memory import resident_memory
 
 STEPS = 24
 SIZES = (1, 2, 4, 8)
@@ -31,18 +33,19 @@ LONG_PROMPT = 4000
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("file", type=Path)
+    parser.add_argument("file", type=Path, nargs="?")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
+    path = args.file or write_air(cache_folder() / "bench" / "air-Q4_0-3.gguf")
     print("| work | result | of n = 1, or bound |\n| --- | --- | --- |")
-    with glmq.load(args.file, n_ctx=8192, n_threads=args.threads) as model:
+    with glmq.load(path, n_ctx=8192, n_threads=args.threads) as model:
         _steps_of_several(model, args.rounds)
         _prefix_twice(model, args.rounds)
         _decode_beside_a_prompt(model)
     with glmq.load("demo", n_threads=args.threads) as model:
         _demo_together(model, args.rounds)
-    with glmq.load(args.file, n_ctx=131072, n_threads=args.threads) as model:
+    with glmq.load(path, n_ctx=131072, n_threads=args.threads) as model:
         _memory_of_a_long_context(model)
 
 
@@ -183,17 +186,13 @@ def _decode_beside_a_prompt(model: Model) -> None:
 
 
 def _memory_of_a_long_context(model: Model) -> None:
-    before = resident_memory() or 0
     session = model.session()
-    session.evaluate(tokens_of(model, 8, 0))
-    begun = resident_memory() or 0
-    session.evaluate(tokens_of(model, 992, 1))
-    held = session.sequence.page_table.size
+    session.evaluate(tokens_of(model, 1000, 1))
+    cache = model.kv_cache
+    share = cache.n_bytes / (1000 / cache.page_positions * cache.page_bytes)
     print(
         f"| a session that may grow to {session.n_ctx} tokens and holds 1000 |"
-        f" {((resident_memory() or 0) - begun) / 1e6:.0f} MB more than with 8"
-        f" ({(begun - before) / 1e6:.0f} MB)"
-        f" | {held} |",
+        f" {cache.n_bytes / 1e6:.1f} MB, {cache.n_used} pages | {share:.2f} of the tokens' own |",
         flush=True,
     )
 
