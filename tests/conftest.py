@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import signal
 
 import pytest
 from glmq_kernels.formats.tensor_types import KERNEL_TYPES
@@ -12,6 +13,12 @@ from .kernels.runs import product_kernels
 
 TYPES_ON_OTHER_LEVELS = frozenset(("F32", "F16", "BF16", "Q8_0", "Q4_1", "Q6_K", "IQ3_S", "IQ1_M", "TQ1_0"))
 """One type of each kind of unpacking. Others are tested on the best level alone, but for slow tests."""
+
+
+def pytest_configure():
+    """Programs that tests start can be interrupted, also where a shell has begun the tests in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=isa.levels())

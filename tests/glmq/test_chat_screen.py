@@ -342,9 +342,9 @@ def test_the_window_may_change_while_an_answer_streams(chat):
 
 def test_on_the_way_through_a_long_prompt_its_state_is_shown_and_goes_away(chat):
     terminal = chat(["a</think>Yes."], columns=40, rows=60)
-    terminal.type("x" * 1200)
+    terminal.type("x" * 3000)
     terminal.wait_for("Yes.")
-    assert b"reading the prompt: 512 of 1" in terminal.received
+    assert b"reading the prompt: 2048 of 3" in terminal.received
     assert "reading" not in terminal.text
     terminal.leave()
 
