@@ -16,7 +16,7 @@ TYPES_ON_OTHER_LEVELS = frozenset(("F32", "F16", "BF16", "Q8_0", "Q4_1", "Q6_K",
 
 
 def pytest_configure():
-    """Programs that tests start can be interrupted, also where a shell has begun the tests in the background."""
+    """Programs that tests start can be interrupted, even if a shell runs the tests in the background."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
