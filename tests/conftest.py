@@ -14,6 +14,9 @@ from .kernels.runs import product_kernels
 TYPES_ON_OTHER_LEVELS = frozenset(("F32", "F16", "BF16", "Q8_0", "Q4_1", "Q6_K", "IQ3_S", "IQ1_M", "TQ1_0"))
 """One type of each kind of unpacking. Others are tested on the best level alone, but for slow tests."""
 
+HEAD_DIM_ON_OTHER_LEVELS = 32
+"""The same of attention's heads."""
+
 
 def pytest_configure():
     """Programs that tests start can be interrupted, even if a shell runs the tests in the background."""
@@ -41,7 +44,10 @@ def chosen(item):
 def pytest_collection_modifyitems(items):
     best = next(iter(isa.levels()))
     for item in items:
-        is_rare = chosen(item).get("type_name", "F32") not in TYPES_ON_OTHER_LEVELS
+        is_rare = (
+            chosen(item).get("type_name", "F32") not in TYPES_ON_OTHER_LEVELS
+            or chosen(item).get("head_dim", HEAD_DIM_ON_OTHER_LEVELS) != HEAD_DIM_ON_OTHER_LEVELS
+        )
         if chosen(item).get("any_isa", best) != best and is_rare:
             item.add_marker(pytest.mark.slow)
 
