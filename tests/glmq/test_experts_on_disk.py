@@ -228,7 +228,10 @@ def test_the_last_layer_chooses_experts_for_tokens_whose_outputs_are_wanted(smal
     assert (recorded[:, :-1] != NOT_CHOSEN).all() and (recorded[-1] != NOT_CHOSEN).all()
 
 
-@pytest.mark.parametrize("unreliable", [False, True], ids=["plain", "slow and failing"])
+@pytest.mark.parametrize(
+    "unreliable",
+    [pytest.param(False, id="plain"), pytest.param(True, id="slow and failing", marks=pytest.mark.slow)],
+)
 def test_500_tokens_of_the_demo_model_with_a_third_of_its_experts(monkeypatch, unreliable):
     path = model_file("demo")
     prompt = "Once upon a time, in a village between two rivers,"
