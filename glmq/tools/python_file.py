@@ -23,7 +23,9 @@ START_LIMIT = 60.0
 """Seconds that a file may take to be imported."""
 
 START = """
-import json, sys
+import sys
+sys.path[:] = filter(None, sys.path)  # no modules of the folder that the program happens to run in
+import json
 sys.path[:] = json.loads(sys.argv[1])
 from glmq.tools.python_worker import main
 main(sys.argv[2])

@@ -227,6 +227,14 @@ def test_what_goes_wrong_in_a_function_is_told_and_the_next_call_works(opened, b
     assert box.call("works", {}).text == "fine"
 
 
+def test_modules_in_the_folder_of_the_program_are_not_taken_for_others(opened, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("types", "json", "re"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong module')")
+    box = opened("def f():\n    'Works.'\n    return 'fine'\n")
+    assert box.call("f", {}).text == "fine"
+
+
 def test_what_a_function_prints_does_not_disturb(opened, capfd):
     box = opened('''
         import os
