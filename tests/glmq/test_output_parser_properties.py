@@ -139,15 +139,21 @@ def test_without_tools_nothing_is_left_out_but_tags_of_thinking(text, in_reasoni
     assert re.sub(r"</?think>|\s", "", kept) == re.sub(r"</?think>|\s", "", text)
 
 
+def plain(value):
+    """A text without tags around it, which may be meant to be there, and without line breaks at its ends.
+
+    Where a tag is missing, the text does not tell whether these are its own.
+    """
+    if not isinstance(value, str):
+        return value
+    return value.removeprefix("<arg_value>").removesuffix("</arg_value>").strip("\n")
+
+
 def are_same(found, said):
-    """Whether arguments are the same, but for tags around strings, which may be meant to be there."""
-    found = {
-        key: value.removeprefix("<arg_value>").removesuffix("</arg_value>")
-        if isinstance(value, str)
-        else value
-        for key, value in found.items()
-    }
-    return repr(found) == repr(said)
+    """Whether arguments are the same, but for what is at the ends of strings."""
+    return repr({key: plain(value) for key, value in found.items()}) == repr(
+        {key: plain(value) for key, value in said.items()}
+    )
 
 
 @settings(deadline=None)
