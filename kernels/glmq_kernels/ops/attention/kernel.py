@@ -35,7 +35,7 @@ from ..batch_state import (
 from .arguments import Attend, Finish
 from .cache_layout import POSITIONS_PER_PAGE as PAGE
 from .cache_layout import row_bytes
-from .products import make_add_values, make_scores, make_turn
+from .chunk_products import make_add_values, make_scores, make_turn
 from .softmax import add_chunk, begin_part, copy_part, divided, merge_part
 from .work_list import CHUNK, ITEM_BYTES, WorkItem, groups_of_item
 from .work_list import part_positions as count_part_positions

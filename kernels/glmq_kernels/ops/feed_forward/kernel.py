@@ -8,16 +8,16 @@ A run may be for some only of the routed experts (`Routing.select_choices`, `sel
 
 from __future__ import annotations
 
-from ...gemm.activation import TILE, prepare
+from ...gemm.activation import prepare
 from ...gemm.activation_record import ACTIVATION_ROWS
+from ...gemm.panel_form import SECOND_16, TILE, multiply, sums_of_token
 from ...gemm.row_form import dot_rows, row_form_count
 from ...gemm.sizes import FEW, ROW_NUMBERS, ROW_TOKENS, ROWS
-from ...simd.addresses import argument, call_8, inline, load_f32, load_i64, store_f32, store_i64
+from ...simd.addresses import argument, inline, load_f32, load_i64, store_f32, store_i64
 from ...simd.mathematics import silu
 from ...simd.vectors import fma, load_f32x16, splat_f32x16, store
 from ...threads.argument_record import STATE, record_size
 from ...threads.work_units import take
-from ..matmul.kernel import sums_of_token
 from ..routing.record import (
     ROUTING_CHOICES,
     ROUTING_CHOSEN,
@@ -105,19 +105,8 @@ def _work_of(count, in_row_form):
 
 @inline
 def _multiply(matrix, rows, count, activation, tile, n_tokens, scratch, sums):
-    """Rows times tiles (see `gemm.multiply`)."""
-    stride = argument(matrix, NetworkMatrix.ROW_BYTES)
-    call_8(
-        argument(matrix, NetworkMatrix.MULTIPLY),
-        rows,
-        stride,
-        count,
-        activation,
-        tile,
-        n_tokens,
-        scratch,
-        sums,
-    )
+    code, stride = argument(matrix, NetworkMatrix.MULTIPLY), argument(matrix, NetworkMatrix.ROW_BYTES)
+    multiply(code, rows, stride, count, activation, tile, n_tokens, scratch, sums)
 
 
 @inline
@@ -170,7 +159,7 @@ def _gate_up_panels(args, gate_rows, up_rows, r, left, first, count, tile, scrat
         a, b = sums_of_token(gates, i), sums_of_token(ups, i)
         out = argument(hidden, ACTIVATION_ROWS) + 4 * ((first + i) * n_rows + r)
         _gated(a, b, out, left)
-        _gated(a + TILE * 64, b + TILE * 64, out + 64, left - 16)
+        _gated(a + SECOND_16, b + SECOND_16, out + 64, left - 16)
         prepare(hidden, first + i, tile + i // TILE, i % TILE, r, r + left)
 
 
@@ -267,7 +256,7 @@ def _down_unit(args, network, expert, r, n, first, count, in_row_form, tile, scr
         _multiply(network, rows, left, hidden, tile, count, scratch, sums)
         for i in range(count):
             found = sums_of_token(sums, i)
-            _add_to_token(args, network, found, found + TILE * 64, first + i, n, r, left)
+            _add_to_token(args, network, found, found + SECOND_16, first + i, n, r, left)
 
 
 @inline

@@ -6,25 +6,18 @@ What depends on the tensor type is called by address: `gemv.dot_rows` and `gemm.
 
 from __future__ import annotations
 
+from ...gemm.panel_form import SECOND_16, multiply, sums_of_token
 from ...gemm.row_form import dot_rows, row_form_count
 from ...gemm.sizes import FEW, ROW_NUMBERS, ROW_TOKENS, ROWS
-from ...jit import isa
-from ...simd.addresses import argument, call_8, inline, load_f32, store_f32, store_i64
+from ...simd.addresses import argument, inline, load_f32, store_f32, store_i64
 from ...simd.vectors import load_f32x16, store
 from ...threads.argument_record import STATE, record_size
 from ...threads.work_units import take
 from ..batch_state import LOGITS
 from .arguments import Matmul, MatmulMatrix
 
-TILE = isa.current().tile
 MATRICES, MATRIX = 8 * record_size(Matmul), 8 * len(MatmulMatrix)
 """Where the matrices' records begin, and the bytes of each."""
-
-
-@inline
-def sums_of_token(sums, i):
-    """Where token i's sums with the first 16 of 32 rows are; the others' are TILE * 64 bytes on."""
-    return sums + (i // TILE * 2 * TILE + i % TILE) * 64
 
 
 @inline
@@ -74,11 +67,11 @@ def _unit(args, matrix, n, in_row_form, first, scratch):
             _put_16(found + 64, target + 64, bias_1, accumulate, count - 16)
     if n > in_row_form:
         sums, code = scratch + argument(args, Matmul.SUMS_OFFSET), argument(matrix, MatmulMatrix.MULTIPLY)
-        call_8(code, rows, stride, count, activation, 0, n - in_row_form, scratch, sums)
+        multiply(code, rows, stride, count, activation, 0, n - in_row_form, scratch, sums)
         for t in range(in_row_form, n):
             target, found = out + 4 * t * n_rows, sums_of_token(sums, t - in_row_form)
             _put_16(found, target, bias_0, accumulate, count)
-            _put_16(found + 64 * TILE, target + 64, bias_1, accumulate, count - 16)
+            _put_16(found + SECOND_16, target + 64, bias_1, accumulate, count - 16)
 
 
 def matmul(args, thread, threads):
