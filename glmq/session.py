@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any, NoReturn, Protocol
 import numpy as np
 from glmq_kernels.arrays import copy_of, zeros
 from glmq_kernels.errors import UserError
+from glmq_kernels.machine.fork_safe_lock import ForkSafeLock
 
 from .commit_file import Commit
 from .engine import Engine
@@ -25,18 +25,8 @@ from .session_file import save_session
 Evaluated = Callable[[int, int], None]
 """Called with the numbers of tokens done and wanted."""
 
-_claims = threading.Lock()
+_claims = ForkSafeLock()
 """Held while a session is claimed or released."""
-
-
-def _after_fork() -> None:
-    """The thread that held the lock does not exist in the child."""
-    global _claims
-    _claims = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 class User(Protocol):

@@ -11,10 +11,10 @@ import pytest
 import glmq
 
 from .disk_models import load_from_disk
+from .threads_aside import SECONDS, join, run_aside
 
 FREE = glmq.Sampling(temperature=1.5, top_k=0, top_p=1, min_p=0, seed=1)
 QUESTION = [{"role": "user", "content": "Hi"}]
-SECONDS = 60
 
 
 class Waiting:
@@ -47,26 +47,6 @@ def model(request, small_path, monkeypatch):
         loaded = load_from_disk(monkeypatch, small_path, 5, n_ctx=256)
     with loaded:
         yield loaded
-
-
-def run_aside(function):
-    """Run in a thread; gives the thread, and what comes of it."""
-    found = []
-
-    def keep():
-        try:
-            found.append(function())
-        except BaseException as error:
-            found.append(error)
-
-    thread = threading.Thread(target=keep)
-    thread.start()
-    return thread, found
-
-
-def join(thread):
-    thread.join(SECONDS)
-    assert not thread.is_alive()
 
 
 def test_closing_while_another_thread_iterates_ends_the_answer_without_an_exception(model):

@@ -16,8 +16,7 @@ from glmq.scheduling.request import Cancelled
 from glmq.scheduling.scheduler import Scheduler
 
 from .scripted_engine import ScriptedSequence
-
-SECONDS = 60
+from .threads_aside import SECONDS, join, run_aside
 
 
 class Echo:
@@ -64,27 +63,6 @@ def evaluate(scheduler, engine, tokens, sequence=None, n_logits=1, **options):
     return logits[:, 0].tolist()
 
 
-def aside(function):
-    """Run in a thread; gives the thread, and what comes of it."""
-    found = []
-
-    def keep():
-        try:
-            found.append(function())
-        except BaseException as error:
-            found.append(error)
-
-    thread = threading.Thread(target=keep)
-    thread.start()
-    return thread, found
-
-
-def join(*threads):
-    for thread in threads:
-        thread.join(SECONDS)
-        assert not thread.is_alive()
-
-
 def test_logits_of_the_last_tokens_across_steps(scheduler, engine):
     sequence = ScriptedSequence()
     assert evaluate(scheduler, engine, range(100), sequence, n_logits=50) == list(range(50, 100))
@@ -98,16 +76,16 @@ def test_callers_in_many_threads_get_their_own(scheduler, engine):
         sequence = ScriptedSequence()
         return [evaluate(scheduler, engine, [100 * i + j] * (1 + j), sequence)[0] for j in range(20)]
 
-    threads = [aside(lambda i=i: ask(i)) for i in range(16)]
+    threads = [run_aside(lambda i=i: ask(i)) for i in range(16)]
     join(*(thread for thread, _ in threads))
     assert [found for _, found in threads] == [[[100 * i + j for j in range(20)]] for i in range(16)]
 
 
 def test_what_arrives_during_a_step_goes_together_into_the_next(scheduler, engine):
     engine.held()
-    threads = [aside(lambda: evaluate(scheduler, engine, [1]))]
+    threads = [run_aside(lambda: evaluate(scheduler, engine, [1]))]
     assert engine.in_step.wait(SECONDS)
-    threads += [aside(lambda: evaluate(scheduler, engine, [2])) for _ in range(5)]
+    threads += [run_aside(lambda: evaluate(scheduler, engine, [2])) for _ in range(5)]
     while scheduler._worker.inbox.qsize() < 5:
         time.sleep(0.001)
     engine.go_on.set()
@@ -148,7 +126,7 @@ def test_cancelling_inside_a_long_step_gives_it_up_and_leaves_the_sequence(sched
     engine, cancelled, sequence = Echo(n_sections=10), [], ScriptedSequence()
     evaluate(scheduler, engine, [5], sequence)
     engine.held()
-    thread, found = aside(
+    thread, found = run_aside(
         lambda: evaluate(scheduler, engine, range(60), sequence, is_cancelled=lambda: bool(cancelled))
     )
     assert engine.in_step.wait(SECONDS)
@@ -165,10 +143,10 @@ def test_one_who_is_cancelled_while_others_want_the_step_waits_for_its_end(sched
     for n in (1, 2):  # so that the cost is known
         evaluate(scheduler, engine, [1] * n)
     engine.held()
-    first, _ = aside(lambda: evaluate(scheduler, engine, [1]))
+    first, _ = run_aside(lambda: evaluate(scheduler, engine, [1]))
     assert engine.in_step.wait(SECONDS)
-    second = aside(lambda: evaluate(scheduler, engine, [2]))
-    third = aside(lambda: evaluate(scheduler, engine, [3], is_cancelled=lambda: bool(cancelled)))
+    second = run_aside(lambda: evaluate(scheduler, engine, [2]))
+    third = run_aside(lambda: evaluate(scheduler, engine, [3], is_cancelled=lambda: bool(cancelled)))
     while scheduler._worker.inbox.qsize() < 2:
         time.sleep(0.001)
     engine.go_on.set()
@@ -189,7 +167,7 @@ def test_ctrl_c_takes_the_request_back_before_it_is_raised(scheduler, engine):
             time.sleep(0.001)
         engine.go_on.set()
 
-    thread, _ = aside(interrupt)
+    thread, _ = run_aside(interrupt)
     with pytest.raises(KeyboardInterrupt):
         evaluate(scheduler, engine, range(60), sequence)
     assert not scheduler._worker.running
@@ -212,9 +190,9 @@ def test_an_error_of_the_engine_reaches_all_who_were_in_the_step_and_nobody_else
 def test_stopping_ends_everybody_with_its_error(engine, n_waiting):
     scheduler, called = Scheduler(64), []
     engine.held()
-    threads = [aside(lambda: evaluate(scheduler, engine, [1])) for _ in range(n_waiting)]
+    threads = [run_aside(lambda: evaluate(scheduler, engine, [1])) for _ in range(n_waiting)]
     assert engine.in_step.wait(SECONDS)
-    stopping, _ = aside(lambda: scheduler.stop(lambda: ModelClosed("gone"), lambda: called.append(1)))
+    stopping, _ = run_aside(lambda: scheduler.stop(lambda: ModelClosed("gone"), lambda: called.append(1)))
     while not scheduler._worker._stopping:
         time.sleep(0.001)
     engine.go_on.set()

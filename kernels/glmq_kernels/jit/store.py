@@ -19,11 +19,9 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
 import platform
 import re
 import sys
-import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,7 @@ import numpy as np
 
 from ..arrays import zeros
 from ..errors import UserError
+from ..machine.fork_safe_lock import ForkSafeLock
 from . import isa
 from .cache_folder import private_folder
 from .call_record import CallRecord, in_order
@@ -43,17 +42,7 @@ ENTRY_POINT = "glmq_kernel"
 
 _CALL = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 _loaded: dict[tuple[str, str], Kernel] = {}
-_lock = threading.Lock()
-
-
-def _after_fork() -> None:
-    """The thread that held the lock does not exist in the child."""
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+_lock = ForkSafeLock()
 
 
 class Kernel:
