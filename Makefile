@@ -28,6 +28,7 @@ layers: $(VENV)/installed-test
 bench: $(VENV)/installed-bench
 	$(BIN)/python bench/compare.py
 	$(BIN)/python bench/many_sequences.py
+	$(BIN)/python bench/few_tokens.py
 
 bench-disk: $(VENV)/installed-bench
 	$(BIN)/python bench/larger_than_memory.py

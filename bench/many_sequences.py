@@ -28,6 +28,7 @@ STEPS = 24
 SIZES = (1, 2, 4, 8)
 PREFIX = 2000
 LONG_PROMPT = 4000
+PROMPT = 512
 
 
 def main() -> None:
@@ -40,11 +41,14 @@ def main() -> None:
     path = args.file or write_air(cache_folder() / "bench" / "air-Q4_0-3.gguf")
     print("| work | result | of n = 1, or bound |\n| --- | --- | --- |")
     with glmq.load(path, n_ctx=8192, n_threads=args.threads) as model:
-        _steps_of_several(model, args.rounds)
+        read = {n: bytes_of_steps(model, n, 100) for n in SIZES}
+    with glmq.load(path, n_ctx=8192, n_threads=args.threads) as model:
+        _steps_of_several(model, read, args.rounds)
         _prefix_twice(model, args.rounds)
         _decode_beside_a_prompt(model)
     with glmq.load("demo", n_threads=args.threads) as model:
         _demo_together(model, args.rounds)
+    _repeatable_prompts(path, args.threads, args.rounds)
     with glmq.load(path, n_ctx=131072, n_threads=args.threads) as model:
         _memory_of_a_long_context(model)
 
@@ -91,7 +95,6 @@ def bytes_of_steps(model: Model, n: int, seed: int) -> float:
     """Bytes of weights that a step of `n` sequences reads, from the experts that their tokens choose."""
     trace: RoutingTrace = model.record_routing()
     decode_seconds(model, n, seed)
-    model._program.on_routing = None
     recorded = trace.array()[-n * STEPS :]
     chosen = recorded.reshape(STEPS, n, *recorded.shape[1:])
     distinct = np.mean(
@@ -103,9 +106,8 @@ def bytes_of_steps(model: Model, n: int, seed: int) -> float:
     return model.work.weight_bytes + model.work.output_bytes + n_layers * (distinct - top_k) * of_one
 
 
-def _steps_of_several(model: Model, rounds: int) -> None:
+def _steps_of_several(model: Model, read: dict[int, float], rounds: int) -> None:
     decode_seconds(model, 1, 0)
-    read = {n: bytes_of_steps(model, n, 100) for n in SIZES}
     seconds: dict[int, list[float]] = {n: [] for n in SIZES}
     for i in range(rounds):
         for n in SIZES:
@@ -183,6 +185,26 @@ def _decode_beside_a_prompt(model: Model) -> None:
         f" (6 steps: {6 * step:.2f} s) | prompt at {prompt_seconds / beside:.2f} of its speed alone |",
         flush=True,
     )
+
+
+def _repeatable_prompts(path: Path, n_threads: int, rounds: int) -> None:
+    models = [glmq.load(path, n_ctx=2048, n_threads=n_threads, deterministic=each) for each in (False, True)]
+    ratios = []
+    for i in range(rounds + 1):  # the first round warms up
+        speeds = []
+        for model in models:
+            session, tokens = model.session(), tokens_of(model, PROMPT, 50 + i)
+            began = time.perf_counter()
+            session.evaluate(tokens)
+            speeds.append(PROMPT / (time.perf_counter() - began))
+        ratios.append(speeds[1] / speeds[0])
+    print(
+        f"| prompt of {PROMPT} with `deterministic=True` | {speeds[1]:.0f} tokens/s |"
+        f" {statistics.median(ratios[1:]):.2f} of {speeds[0]:.0f} without |",
+        flush=True,
+    )
+    for model in models:
+        model.close()
 
 
 def _memory_of_a_long_context(model: Model) -> None:
