@@ -18,6 +18,7 @@ from .sampling import Sampler, Sampling
 from .scheduling.request import Cancelled
 from .session import Evaluated, Session
 from .stop_texts import StopTexts
+from .token_logprobs import TokenLogprob, token_logprob
 from .tokenizer import Tokenizer
 
 
@@ -82,6 +83,11 @@ class Generation:
         return self._drawing.tokens
 
     @property
+    def logprobs(self) -> list[TokenLogprob]:
+        """How likely each of `tokens` was; empty where that was not asked for."""
+        return self._drawing.logprobs[: len(self._drawing.tokens)]
+
+    @property
     def text(self) -> str:
         """All pieces so far."""
         return self._drawing.text
@@ -123,9 +129,11 @@ class Drawing:
         stop: Sequence[str],
         progress: Evaluated | None,
         guide: Guide | None = None,
+        n_top_logprobs: int | None = None,
     ) -> None:
         self.prompt = list(prompt)
         self.tokens: list[int] = []
+        self.logprobs: list[TokenLogprob] = []
         self.text = ""
         self.finish_reason: str | None = None
         self.timings = Timings()
@@ -133,6 +141,7 @@ class Drawing:
         self._sampler = Sampler(sampling, tokenizer, self.prompt)
         self._repetition = Repetition()
         self._guide = guide
+        self._n_top_logprobs = n_top_logprobs
         self._max_tokens, self._progress = max_tokens, progress
         self._stop = StopTexts(stop)
         self._cancelled = threading.Event()
@@ -221,9 +230,16 @@ class Drawing:
             if forced := self._guide.forced():
                 for token in forced:
                     self._sampler.accept(token)
+                if self._n_top_logprobs is not None:
+                    self.logprobs += [TokenLogprob(token, 0.0) for token in forced]
                 return forced
+        unmasked = logits if self._n_top_logprobs is None else logits.copy()
+        if self._guide:
             self._guide.mask(logits)
-        return [self._sampler.sample(logits)]
+        token = self._sampler.sample(logits)
+        if self._n_top_logprobs is not None:
+            self.logprobs.append(token_logprob(unmasked, token, self._n_top_logprobs))
+        return [token]
 
     def _ended(self) -> bool:
         """Whether no token may follow; finish_reason then says why."""

@@ -38,6 +38,7 @@ from .session import Evaluated, Session
 if TYPE_CHECKING:
     from .chat.answer import Answer
     from .chat.template import ChatTemplate
+    from .chat.tool_choice import ToolChoice
     from .constraint import Constraint
     from .generation import Generation
     from .guide import Guide
@@ -174,6 +175,7 @@ class Model:
         constraint: Constraint | Guide | None = None,
         session: Session | None = None,
         progress: Evaluated | None = None,
+        logprobs: int | None = None,
     ) -> Generation:
         """Continue a text or token ids; iterate over the result for pieces of text.
 
@@ -181,8 +183,9 @@ class Model:
         own. A prompt that begins like an earlier one uses again what was evaluated then, as long as there is
         memory for it. Any number of answers can run at once, each in a thread of its own. stop: a text or
         several, the first of which ends it. constraint: what the output must be (`glmq.constraint`), or a
-        guide for this generation. progress(tokens done, tokens wanted) is called
-        while a prompt is read. Raises TypeError and UserError, before anything is evaluated, for arguments
+        guide for this generation. progress(tokens done, tokens wanted) is called while a prompt is read.
+        logprobs: how many of the likeliest tokens are told for each token, beside its own log-probability, in
+        `Generation.logprobs`. Raises TypeError and UserError, before anything is evaluated, for arguments
         that cannot be, ModelClosed, and WrongSession for a session of another model. Its iteration raises
         SessionBusy when the session is being used.
         """
@@ -193,6 +196,7 @@ class Model:
         check_prompt(prompt)
         self._check_limits(max_tokens, 0, sampling, session)
         check_call("progress", progress)
+        check_count("logprobs", logprobs, 0)
         stop = stop_texts(stop)
         self._require_usable(session)
         if isinstance(prompt, str):
@@ -200,7 +204,9 @@ class Model:
         guide = constraint.guide(self.tokenizer) if isinstance(constraint, Constraint) else constraint
         sampling = sampling or recommended(self.file.metadata)
         source = self._own_session() if session is None else GivenSession(session)
-        drawing = Drawing(source, self.tokenizer, prompt, sampling, max_tokens, stop, progress, guide)
+        drawing = Drawing(
+            source, self.tokenizer, prompt, sampling, max_tokens, stop, progress, guide, logprobs
+        )
         return Generation(drawing)
 
     def chat(
@@ -213,11 +219,14 @@ class Model:
         think_budget: int | None = None,
         constraint: Constraint | None = None,
         strict_tools: bool = False,
+        tool_choice: str | Mapping[str, Any] = "auto",
+        max_tool_calls: int | None = None,
         sampling: Sampling | None = None,
         max_tokens: int | None = None,
         stop: str | Sequence[str] = (),
         session: Session | None = None,
         progress: Evaluated | None = None,
+        logprobs: int | None = None,
         add_generation_prompt: bool = True,
         continue_final_message: bool | str = False,
         template_arguments: Mapping[str, Any] | None = None,
@@ -229,7 +238,10 @@ class Model:
         or off, None as the model likes; a user's message may say it for its turn, as `"thinking": False`.
         preserve_thinking: keep that of earlier turns in the prompt. think_budget: tokens after which thinking
         is closed. constraint: what the answer behind the thinking is held to; strict_tools: calls are held
-        to the tools' schemas; what of them is not held is in the answer's `notes`. continue_final_message: go
+        to the tools' schemas; what of them is not held is in the answer's `notes`. tool_choice: "auto", "none",
+        "required" or {"type": "function", "function": {"name": ...}}, as in OpenAI's API: the last two begin
+        with a call, which is held to the schemas. max_tool_calls: the answer ends behind so many.
+        logprobs: as of `generate`. continue_final_message: go
         on with the last message's content, or the key of that name such as "reasoning_content".
         template_arguments: what the model's chat template asks for beyond all these, such as `documents`.
 
@@ -241,6 +253,7 @@ class Model:
         from .chat.output_parser import OutputParser
         from .chat.prompt import prompt_tokens
         from .chat.prompt_messages import rendered_prompt
+        from .chat.tool_choice import tool_choice_of
         from .chat.tool_definitions import check_tools
         from .constraint import Constraint
 
@@ -253,7 +266,11 @@ class Model:
         check_switch("strict_tools", strict_tools)
         check_switch("add_generation_prompt", add_generation_prompt)
         check_instance("constraint", constraint, Constraint, "glmq.constraint")
+        check_count("max_tool_calls", max_tool_calls, 1)
         tools = check_tools(tools)
+        choice = tool_choice_of(tool_choice, tools)
+        if choice.offers_none:
+            tools = []
         self._require_usable(session)
         prompt = rendered_prompt(
             self.chat_template, self.tokenizer, messages, tools,
@@ -265,18 +282,19 @@ class Model:
         else:
             known = [*session.tokens, *session.drawn]
         tokens = prompt_tokens(prompt.text, self.tokenizer, known)
-        if strict_tools and tools:
-            constraint = self._strict(tools, constraint)
+        holds_calls = bool(tools) and (strict_tools or choice.must_call or max_tool_calls is not None)
+        if holds_calls:
+            constraint = self._strict(choice.callable_tools(tools), constraint, choice, max_tool_calls)
         guide = guide_of(self.tokenizer, prompt, constraint, think_budget)
         generation = self.generate(
             tokens, sampling=sampling, max_tokens=max_tokens, session=session, progress=progress,
-            constraint=guide,
+            constraint=guide, logprobs=logprobs,
         )  # fmt: skip
         parser = OutputParser(
             tools,
             in_reasoning=prompt.in_reasoning,
             continues=bool(continue_final_message),
-            is_constrained=constraint is not None and not (strict_tools and tools),
+            is_constrained=constraint is not None and not holds_calls,
         )
         return Answer(generation, parser, stop, constraint.notes if constraint else ())
 
@@ -287,12 +305,20 @@ class Model:
         check_instance("sampling", sampling, Sampling, "glmq.Sampling(...)")
         check_instance("session", session, Session, "Model.session()")
 
-    def _strict(self, tools: Sequence[Mapping[str, Any]], constraint: Constraint | None) -> Constraint:
+    def _strict(
+        self,
+        tools: Sequence[Mapping[str, Any]],
+        constraint: Constraint | None,
+        choice: ToolChoice,
+        max_calls: int | None,
+    ) -> Constraint:
         if constraint is not None:
             raise UserError("an answer can be held to a constraint or to the tools' schemas, not to both")
         from .constraint import tool_call_constraint
 
-        return tool_call_constraint(tools, self.tokenizer)
+        return tool_call_constraint(
+            tools, self.tokenizer, must_call=choice.must_call, max_calls=1 if choice.name else max_calls
+        )
 
     def _require_open(self) -> None:
         """Raise ModelClosed after `close`. What needs no threads works in a forked process too."""

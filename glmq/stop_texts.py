@@ -8,11 +8,12 @@ from collections.abc import Sequence
 class StopTexts:
     """Lets text through up to the first stop text, and holds back what may begin one.
 
-    found: whether one came; nothing goes out after that.
+    found: whether one came; nothing goes out after that. text: the one that came.
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.found = False
+        self.text: str | None = None
         self._texts = [text for text in texts if text]
         self._held = ""
 
@@ -21,10 +22,11 @@ class StopTexts:
         if self.found:
             return ""
         text = self._held + text
-        places = [place for place in (text.find(stop) for stop in self._texts) if place >= 0]
+        places = [(text.find(stop), stop) for stop in self._texts if stop in text]
         if places:
             self.found, self._held = True, ""
-            return text[: min(places)]
+            place, self.text = min(places)
+            return text[:place]
         n_held = max((_overlap(text, stop) for stop in self._texts), default=0)
         self._held = text[len(text) - n_held :]
         return text[: len(text) - n_held]

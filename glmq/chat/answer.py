@@ -60,16 +60,34 @@ class Text(Protocol):
         """End it at the next token."""
 
 
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of an answer: of its prompt, those of them that were evaluated before, and those generated.
+
+    reasoning_tokens: those of the generated ones that were thinking.
+    """
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
 @dataclass
 class _Parts:
-    """What has come of an answer so far."""
+    """What has come of an answer so far. n_counted: tokens that are counted; n_reasoning: as thinking."""
 
     reasoning: list[str] = field(default_factory=list)
     content: list[str] = field(default_factory=list)
     calls: list[Message] = field(default_factory=list)
+    n_counted: int = 0
+    n_reasoning: int = 0
 
-    def keep(self, event: Event) -> None:
-        """Take an event in."""
+    def keep(self, event: Event, n_generated: int) -> None:
+        """Take an event in, which is there after so many tokens."""
+        if isinstance(event, ReasoningText):
+            self.n_reasoning += n_generated - self.n_counted
+        self.n_counted = n_generated
         if isinstance(event, ReasoningText):
             self.reasoning.append(event.text)
         elif isinstance(event, ContentText):
@@ -83,12 +101,16 @@ class _Parts:
 
 def _events(generation: Text, parser: OutputParser, stop: StopTexts, parts: _Parts) -> Iterator[Event]:
     """The events of an answer. It does not hold the answer, which so ends when it is let go of."""
+
+    def keep(event: Event) -> None:
+        parts.keep(event, generation.timings.n_generated)
+
     pieces = iter(generation)
     finished = False
     try:
         for piece in pieces:
             for event in _before_stop(parser.push(piece), stop):
-                parts.keep(event)
+                keep(event)
                 yield event
             if stop.found:
                 break
@@ -98,14 +120,14 @@ def _events(generation: Text, parser: OutputParser, stop: StopTexts, parts: _Par
             for _ in pieces:  # so that it ends now
                 pass
         for event in _last(generation, parser, stop):
-            parts.keep(event)
+            keep(event)
             yield event
     finally:
         if not finished:
             generation.cancel()
             # After Ctrl-C what was held back belongs to the answer too.
             for event in _last(generation, parser, stop):
-                parts.keep(event)
+                keep(event)
 
 
 def _last(generation: Text, parser: OutputParser, stop: StopTexts) -> Iterator[Event]:
@@ -209,9 +231,21 @@ class Answer:
         return self.generation.looping
 
     @property
+    def stop_text(self) -> str | None:
+        """The stop text that ended it, if one did."""
+        return self._stop.text
+
+    @property
     def timings(self) -> Timings:
         """What it cost, thinking included."""
         return self.generation.timings
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens so far."""
+        timings, n_reasoning = self.timings, self._parts.n_reasoning
+        n_prompt = timings.n_cached + timings.n_prompt
+        return Usage(n_prompt, timings.n_cached, timings.n_generated, n_reasoning)
 
 
 def _call(name: str, arguments: dict[str, Any], problem: str | None) -> Message:

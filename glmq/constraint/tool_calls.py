@@ -19,8 +19,16 @@ from .tool_rules import CallTags, ToolRules
 WHAT = "the tools' schema"
 
 
-def tool_call_constraint(tools: Iterable[Mapping[str, Any]], tokenizer: Tokenizer) -> Constraint:
+def tool_call_constraint(
+    tools: Iterable[Mapping[str, Any]],
+    tokenizer: Tokenizer,
+    *,
+    must_call: bool = False,
+    max_calls: int | None = None,
+) -> Constraint:
     """Free text in which every tool call names one of the tools, with arguments that fit its schema.
+
+    must_call: it begins with a call, and nothing but calls follows. max_calls: it ends behind so many.
 
     tools: OpenAI's definitions, `{"type": "function", "function": {...}}` or the function objects alone.
     Arguments come in any order, each at most once, the required ones always. Of the keywords for
@@ -33,22 +41,35 @@ def tool_call_constraint(tools: Iterable[Mapping[str, Any]], tokenizer: Tokenize
         raise UserError("there are no tools whose calls could be constrained")
     tags = CallTags(tokenizer)
     written = [ToolRules(i, function, tags) for i, function in enumerate(functions)]
-    constraint = _constraint(written, tags)
+    start = _start(must_call, max_calls)
+    constraint = _constraint(written, tags, start)
     try:
         constraint.guide(tokenizer)
     except UserError:
         for each in written:
             each.free_what_is_refused(tokenizer)
-        constraint = _constraint(written, tags)
+        constraint = _constraint(written, tags, start)
         constraint.guide(tokenizer)
     return constraint
 
 
-def _constraint(tools: list[ToolRules], tags: CallTags) -> Constraint:
+def _start(must_call: bool, max_calls: int | None) -> str:
+    """How many calls there may be, and whether text may stand before and behind them."""
+    if must_call:
+        if max_calls == 1:
+            return "first_call"
+        more = "*" if max_calls is None else f"{{0,{max_calls - 1}}}"
+        return f'first_call ("\\n"? first_call){more}'
+    return "call* TEXT" if max_calls is None else f"TEXT | call{{1,{max_calls}}}"
+
+
+def _constraint(tools: list[ToolRules], tags: CallTags, start: str) -> Constraint:
+    names = " | ".join(each.name for each in tools)
     rules = [
-        "start: call* TEXT",
+        f"start: {start}",
         "TEXT: /(?s:.*)/",
-        f"call: call_begin ({' | '.join(each.name for each in tools)}) {tags['</tool_call>']}",
+        f"first_call: {tags['<tool_call>']} ({names}) {tags['</tool_call>']}",
+        f"call: call_begin ({names}) {tags['</tool_call>']}",
         *tags.text_up_to("call_begin", "TEXT", "<tool_call>"),
     ]
     for each in tools:
