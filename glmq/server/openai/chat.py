@@ -1,0 +1,170 @@
+"""/v1/chat/completions: the answer at once, or as it comes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ...chat.events import ContentText, Event, ReasoningText, ToolCallBegin, ToolCallText
+from ..answer_events import AnswerEvent, Finished, Piece, PromptRead, WholeAnswer
+from ..answer_run import AnswerRun
+from ..api_error import ApiError
+from ..error_shapes import openai_error
+from ..event_stream import EventStream, comment, data_line, unless_gone
+from ..json_text import JsonResponse
+from ..request_body import read_fields
+from ..service import Service
+from .chat_request import ChatCall, read_chat
+from .usage import FINISH_REASONS, chat_logprobs, timings_json, total_usage, usage_json
+
+DONE = b"data: [DONE]\n\n"
+
+
+async def chat_completions(request: Request) -> Response:
+    """POST /v1/chat/completions."""
+    service: Service = request.app.state.service
+    call = read_chat(await read_fields(request), service.model_name)
+    run = await service.begin_chat(call.request)
+    if call.stream:
+        return EventStream(_stream(service, call, run), service.settings.ping_seconds, run.cancel)
+    answers = await unless_gone(request, service.whole(run, call.request.limits.n))
+    return JsonResponse(_completion(service, call, answers))
+
+
+ROUTES = [
+    Route(path, chat_completions, methods=["POST"]) for path in ("/v1/chat/completions", "/chat/completions")
+]
+
+
+def _completion(service: Service, call: ChatCall, answers: list[WholeAnswer]) -> dict[str, Any]:
+    """The response to a request that does not stream."""
+    return {
+        **_head(service, call, "chat.completion"),
+        "choices": [_choice(service, call, i, answer) for i, answer in enumerate(answers)],
+        "usage": usage_json(total_usage(answer.end for answer in answers)),
+        "timings": timings_json(answers[0].end),
+    }
+
+
+def _head(service: Service, call: ChatCall, kind: str) -> dict[str, Any]:
+    return {
+        "id": f"chatcmpl-{uuid4().hex}",
+        "object": kind,
+        "created": int(time.time()),
+        "model": call.model,
+        "system_fingerprint": service.fingerprint,
+        "service_tier": None,
+    }
+
+
+def _choice(service: Service, call: ChatCall, index: int, answer: WholeAnswer) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": answer.content, "refusal": None}
+    if answer.reasoning:
+        message["reasoning_content"] = answer.reasoning
+    if answer.calls:
+        message["content"] = answer.content or None
+        message["tool_calls"] = [
+            {"id": each.id, "type": "function", "function": {"name": each.name, "arguments": each.arguments}}
+            for each in answer.calls
+        ]
+    wants_logprobs = call.request.limits.logprobs is not None
+    tokenizer = service.model.tokenizer
+    return {
+        "index": index,
+        "message": message,
+        "logprobs": chat_logprobs(answer.logprobs, tokenizer) if wants_logprobs else None,
+        "finish_reason": FINISH_REASONS[answer.end.reason],
+    }
+
+
+@dataclass
+class _ChunkWriter:
+    """Writes the events of one request as chunks."""
+
+    service: Service
+    call: ChatCall
+    finished: list[Finished] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._head = _head(self.service, self.call, "chat.completion.chunk")
+
+    def first(self) -> bytes:
+        """The roles, before anything is generated."""
+        delta = {"role": "assistant", "content": ""}
+        return b"".join(self._chunk(i, delta) for i in range(self.call.request.limits.n))
+
+    def write(self, event: AnswerEvent) -> bytes:
+        """What is sent for an event."""
+        if isinstance(event, Piece):
+            delta = _delta(event.event, event.call_id)
+            return b"" if delta is None else self._chunk(event.choice, delta, event)
+        if isinstance(event, PromptRead):
+            return self._progress(event)
+        self.finished.append(event)
+        return self._chunk(event.choice, {}, finish_reason=FINISH_REASONS[event.reason], end=event)
+
+    def last(self) -> bytes:
+        """What ends the stream."""
+        if not self.call.includes_usage:
+            return DONE
+        usage = usage_json(total_usage(self.finished))
+        return data_line({**self._head, "choices": [], "usage": usage}) + DONE
+
+    def _progress(self, event: PromptRead) -> bytes:
+        if not self.call.reports_progress:
+            return comment(f"prompt: {event.n_done} of {event.n_wanted} tokens")
+        progress = {"total": event.n_wanted, "cache": 0, "processed": event.n_done, "time_ms": 0}
+        choice = {"index": event.choice, "delta": {}, "logprobs": None, "finish_reason": None}
+        return data_line({**self._head, "choices": [choice], "prompt_progress": progress})
+
+    def _chunk(
+        self,
+        index: int,
+        delta: dict[str, Any],
+        piece: Piece | None = None,
+        *,
+        finish_reason: str | None = None,
+        end: Finished | None = None,
+    ) -> bytes:
+        logprobs = None
+        if piece is not None and piece.logprobs:
+            logprobs = chat_logprobs(piece.logprobs, self.service.model.tokenizer)
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+        chunk: dict[str, Any] = {**self._head, "choices": [choice]}
+        if end is not None:
+            chunk["timings"] = timings_json(end)
+        return data_line(chunk)
+
+
+def _delta(event: Event, call_id: str) -> dict[str, Any] | None:
+    if isinstance(event, ContentText):
+        return {"content": event.text}
+    if isinstance(event, ReasoningText):
+        return {"reasoning_content": event.text}
+    if isinstance(event, ToolCallBegin):
+        function = {"name": event.name, "arguments": ""}
+        call = {"index": event.index, "id": call_id, "type": "function", "function": function}
+        return {"tool_calls": [call]}
+    if isinstance(event, ToolCallText):
+        return {"tool_calls": [{"index": event.index, "function": {"arguments": event.text}}]}
+    return None
+
+
+async def _stream(service: Service, call: ChatCall, run: AnswerRun) -> AsyncGenerator[bytes, None]:
+    writer = _ChunkWriter(service, call)
+    try:
+        async with aclosing(service.events(run)) as events:
+            yield writer.first()
+            async for event in events:
+                yield writer.write(event)
+        yield writer.last()
+    except ApiError as error:
+        yield data_line(openai_error(error)) + DONE

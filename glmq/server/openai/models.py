@@ -1,0 +1,70 @@
+"""/v1/models: the one model that there is, in OpenAI's form and in Anthropic's."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ...session import trained_context
+from ..json_text import JsonResponse
+from ..service import Service
+
+
+async def list_models(request: Request) -> Response:
+    """GET /v1/models."""
+    service: Service = request.app.state.service
+    if "anthropic-version" in request.headers:
+        model = _anthropic(service, service.model_name)
+        name = service.model_name
+        return JsonResponse({"data": [model], "has_more": False, "first_id": name, "last_id": name})
+    entry = {
+        "slug": service.model_name,
+        "name": service.model_name,
+        "model": service.model_name,
+        "display_name": service.model_name,
+        "capabilities": ["completion"],
+        "context_window": service.model.n_ctx,
+    }
+    return JsonResponse({"object": "list", "data": [_openai(service, service.model_name)], "models": [entry]})
+
+
+async def one_model(request: Request) -> Response:
+    """GET /v1/models/{name}. Any name stands for the model."""
+    service: Service = request.app.state.service
+    name = request.path_params["name"][:256]
+    form = _anthropic if "anthropic-version" in request.headers else _openai
+    return JsonResponse(form(service, name))
+
+
+ROUTES = [
+    Route("/v1/models", list_models, methods=["GET"]),
+    Route("/models", list_models, methods=["GET"]),
+    Route("/v1/models/{name:path}", one_model, methods=["GET"]),
+]
+
+
+def _openai(service: Service, name: str) -> dict[str, Any]:
+    model = service.model
+    return {
+        "id": name,
+        "object": "model",
+        "created": service.started_at,
+        "owned_by": "glmq",
+        "max_model_len": model.n_ctx,
+        "context_length": model.n_ctx,
+        "meta": {
+            "n_ctx": model.n_ctx,
+            "n_ctx_train": trained_context(model.file, model.n_ctx),
+            "n_vocab": model.n_vocab,
+            "size": model.path.stat().st_size if model.path.exists() else 0,
+        },
+    }
+
+
+def _anthropic(service: Service, name: str) -> dict[str, Any]:
+    created = datetime.fromtimestamp(service.started_at, timezone.utc).isoformat().replace("+00:00", "Z")
+    return {"type": "model", "id": name, "display_name": name, "created_at": created}
