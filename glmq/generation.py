@@ -226,13 +226,12 @@ class Drawing:
 
     def _choose(self, logits: np.ndarray) -> Sequence[int]:
         """The tokens that the guide forces, or one that is drawn."""
-        if self._guide:
-            if forced := self._guide.forced():
-                for token in forced:
-                    self._sampler.accept(token)
-                if self._n_top_logprobs is not None:
-                    self.logprobs += [TokenLogprob(token, 0.0) for token in forced]
-                return forced
+        if self._guide and (forced := self._guide.forced()):
+            for token in forced:
+                self._sampler.accept(token)
+            if self._n_top_logprobs is not None:
+                self.logprobs += [TokenLogprob(token, 0.0) for token in forced]
+            return forced
         unmasked = logits if self._n_top_logprobs is None else logits.copy()
         if self._guide:
             self._guide.mask(logits)

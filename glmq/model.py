@@ -238,9 +238,9 @@ class Model:
         or off, None as the model likes; a user's message may say it for its turn, as `"thinking": False`.
         preserve_thinking: keep that of earlier turns in the prompt. think_budget: tokens after which thinking
         is closed. constraint: what the answer behind the thinking is held to; strict_tools: calls are held
-        to the tools' schemas; what of them is not held is in the answer's `notes`. tool_choice: "auto", "none",
-        "required" or {"type": "function", "function": {"name": ...}}, as in OpenAI's API: the last two begin
-        with a call, which is held to the schemas. max_tool_calls: the answer ends behind so many.
+        to the tools' schemas; what of them is not held is in the answer's `notes`. tool_choice: "auto",
+        "none", "required" or {"type": "function", "function": {"name": ...}}, as in OpenAI's API: the last
+        two begin with a call, which is held to the schemas. max_tool_calls: the answer ends behind so many.
         logprobs: as of `generate`. continue_final_message: go
         on with the last message's content, or the key of that name such as "reasoning_content".
         template_arguments: what the model's chat template asks for beyond all these, such as `documents`.

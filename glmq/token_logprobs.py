@@ -1,4 +1,4 @@
-"""How likely tokens were: natural logarithms of probabilities, as the model gives them before any sampling."""
+"""How likely tokens were: natural logarithms of probabilities, as the model gives them before sampling."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 CHUNK = 64
-"""Tokens of a prompt whose logits are there at once: those of 150,000 tokens of vocabulary take 600 KB each."""
+"""Tokens of a prompt whose logits are there at once, each 600 KB for a vocabulary of 150,000 tokens."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def token_logprob(logits: np.ndarray, token: int, n_top: int) -> TokenLogprob:
 
 
 def prompt_logprobs(session: Session, tokens: Sequence[int], n_top: int) -> list[TokenLogprob | None]:
-    """Of each token of a prompt, which an empty session evaluates; None for the first, before which is nothing.
+    """Of each token of a prompt, which an empty session evaluates; None for the first one.
 
     Raises ContextFull when the prompt is too long.
     """

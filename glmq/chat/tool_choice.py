@@ -13,7 +13,7 @@ from .tool_results import function_of
 
 @dataclass(frozen=True)
 class ToolChoice:
-    """offers_none: no tool is told of. must_call: the answer is a call. name: of the only tool it may call."""
+    """offers_none: no tool is told of. must_call: the answer is a call. name: of the only tool to call."""
 
     offers_none: bool = False
     must_call: bool = False

@@ -75,7 +75,7 @@ class AnswerRun:
         self._events.put_nowait(error)
 
     async def _answer(self, answer: Answering, ticket: Ticket) -> None:
-        """Wait for a slot and keep it until the answer's thread has ended, whoever goes on waiting for that."""
+        """Wait for a slot and keep it until the answer's thread has ended."""
         try:
             await ticket.ready.wait()
         except asyncio.CancelledError:

@@ -53,7 +53,8 @@ def anthropic_error(error: ApiError) -> dict[str, Any]:
     usual = "invalid_request_error" if error.status < 500 else "api_error"
     message = error.message
     if error.code == CONTEXT_CODE and error.details:
-        message = f"prompt is too long: {error.details['n_prompt_tokens']} tokens > {error.details['n_ctx']} maximum"
+        n_prompt, n_ctx = error.details["n_prompt_tokens"], error.details["n_ctx"]
+        message = f"prompt is too long: {n_prompt} tokens > {n_ctx} maximum"
     return {
         "type": "error",
         "error": {"type": ANTHROPIC_TYPES.get(error.status, usual), "message": message},

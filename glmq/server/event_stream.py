@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -10,10 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from .api_error import ApiError
+from .api_error import ApiError, error_of
 from .json_text import json_bytes
 
 Result = TypeVar("Result")
+log = logging.getLogger("glmq.server")
 COMMENT = b":\n\n"
 """A line that every reader of events passes over."""
 
@@ -34,20 +36,26 @@ def comment(text: str) -> bytes:
 
 
 class EventStream(Response):
-    """Sends what `chunks` gives. ping: sent after so many seconds of silence. on_end: called in the end."""
+    """Sends what `chunks` gives.
+
+    failed: what is sent last when an error ends it. on_end: called in the end. ping: sent after so many
+    seconds of silence.
+    """
 
     def __init__(
         self,
         chunks: AsyncGenerator[bytes, None],
         seconds: float,
         on_end: Callable[[], None],
+        failed: Callable[[ApiError], bytes],
         ping: bytes = COMMENT,
         media_type: str = "text/event-stream",
     ) -> None:
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         super().__init__(headers=headers, media_type=media_type)
         del self.headers["content-length"]
-        self._chunks, self._seconds, self._on_end, self._ping = chunks, seconds, on_end, ping
+        self._chunks, self._seconds, self._ping = chunks, seconds, ping
+        self._on_end, self._failed = on_end, failed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send all, or as much as the client stays for."""
@@ -71,7 +79,7 @@ class EventStream(Response):
                 while not (await asyncio.wait({following}, timeout=self._seconds))[0]:
                     if self._ping:
                         await send({"type": "http.response.body", "body": self._ping, "more_body": True})
-                if not (chunk := following.result()):
+                if not (chunk := self._chunk(following)):
                     break
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -80,6 +88,16 @@ class EventStream(Response):
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
             await self._chunks.aclose()
+
+    def _chunk(self, following: asyncio.Future[bytes]) -> bytes:
+        """What has come: the next chunk, the end, or an error, behind which the chunks are at their end."""
+        try:
+            return following.result()
+        except Exception as error:
+            told = error_of(error)
+            if not isinstance(error, ApiError):
+                log.error("a stream failed", exc_info=error)
+            return self._failed(told)
 
 
 async def _next(chunks: AsyncGenerator[bytes, None]) -> bytes:

@@ -138,7 +138,7 @@ async def infill(request: Request) -> Response:
     )
     run = await service.begin_completions(completion)
     if stream:
-        return EventStream(_stream(service, run), service.settings.ping_seconds, run.cancel)
+        return EventStream(_stream(service, run), service.settings.ping_seconds, run.cancel, _stream_error)
     (answer,) = await unless_gone(request, service.whole(run, 1))
     return JsonResponse(_end(service, answer.content, answer.end))
 
@@ -173,16 +173,17 @@ def _end(service: Service, content: str, end: Finished) -> dict[str, Any]:
     }
 
 
+def _stream_error(error: ApiError) -> bytes:
+    return data_line(openai_error(error))
+
+
 async def _stream(service: Service, run: AnswerRun) -> AsyncGenerator[bytes, None]:
-    try:
-        async with aclosing(service.events(run)) as events:
-            async for event in events:
-                if isinstance(event, Piece) and isinstance(event.event, ContentText):
-                    yield data_line({"content": event.event.text, "stop": False})
-                elif isinstance(event, Finished):
-                    yield data_line(_end(service, "", event))
-    except ApiError as error:
-        yield data_line(openai_error(error))
+    async with aclosing(service.events(run)) as events:
+        async for event in events:
+            if isinstance(event, Piece) and isinstance(event.event, ContentText):
+                yield data_line({"content": event.event.text, "stop": False})
+            elif isinstance(event, Finished):
+                yield data_line(_end(service, "", event))
 
 
 ROUTES = [

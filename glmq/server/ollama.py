@@ -168,12 +168,16 @@ async def _answer(request: Request, service: Service, call: OllamaCall) -> Respo
     run = await service.begin_chat(call.request)
     if call.stream:
         chunks = _stream(service, call, run)
-        return EventStream(chunks, service.settings.ping_seconds, run.cancel, b"", "application/x-ndjson")
+        return EventStream(
+            chunks, service.settings.ping_seconds, run.cancel, _stream_error, b"", "application/x-ndjson"
+        )
     (answer,) = await unless_gone(request, service.whole(run, 1))
     return JsonResponse(_end(call, answer.end, answer))
 
 
-def _part(call: OllamaCall, content: str, thinking: str = "", calls: list[Any] | None = None) -> dict[str, Any]:
+def _part(
+    call: OllamaCall, content: str, thinking: str = "", calls: list[Any] | None = None
+) -> dict[str, Any]:
     head: dict[str, Any] = {"model": call.model, "created_at": _now(), "done": False}
     if call.key == "response":
         return {**head, "response": content} | ({"thinking": thinking} if thinking else {})
@@ -206,16 +210,17 @@ def _end(call: OllamaCall, end: Finished, answer: WholeAnswer | None = None) -> 
     }
 
 
+def _stream_error(error: ApiError) -> bytes:
+    return json_bytes({"error": error.message}) + b"\n"
+
+
 async def _stream(service: Service, call: OllamaCall, run: AnswerRun) -> AsyncGenerator[bytes, None]:
-    try:
-        async with aclosing(service.events(run)) as events:
-            async for event in events:
-                if isinstance(event, Finished):
-                    yield json_bytes(_end(call, event)) + b"\n"
-                elif isinstance(event, Piece) and (part := _piece(call, event)) is not None:
-                    yield json_bytes(part) + b"\n"
-    except ApiError as error:
-        yield json_bytes({"error": error.message}) + b"\n"
+    async with aclosing(service.events(run)) as events:
+        async for event in events:
+            if isinstance(event, Finished):
+                yield json_bytes(_end(call, event)) + b"\n"
+            elif isinstance(event, Piece) and (part := _piece(call, event)) is not None:
+                yield json_bytes(part) + b"\n"
 
 
 def _piece(call: OllamaCall, piece: Piece) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""From a request to answers that are ready to be generated: prompts, grammars and sampling. Blocks a while."""
+"""From a request to answers that are ready to be generated: prompts, grammars and sampling."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from .requests import ChatRequest, CompletionRequest, Form
 from .settings import MAX_GRAMMAR
 
 if TYPE_CHECKING:
-    from ..generation import Generation
     from ..chat.answer import Answer
+    from ..generation import Generation
     from ..model import Model
     from ..sampling import Sampling
     from ..session import Session
@@ -94,7 +94,7 @@ def prepare_completions(model: Model, request: CompletionRequest) -> list[Comple
     """The continuations of texts, `n` of each. Raises ApiError, UserError."""
     constraint = None if request.form is None else constraint_of(request.form)
     generates = request.limits.max_tokens != 0
-    answers = []
+    answers: list[Completion] = []
     for prompt in request.prompts:
         tokens = _tokens(model, prompt)
         _require_room(model, len(tokens) - (not generates))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -80,7 +79,6 @@ def listening_socket(settings: ServerSettings) -> socket.socket:
     return listening
 
 
-def serve(model: Model, settings: ServerSettings, listening: socket.socket) -> None:
+def serve_model(model: Model, settings: ServerSettings, listening: socket.socket) -> None:
     """Serve a model at a socket until a signal ends it."""
-    logging.getLogger("glmq.server").setLevel(logging.INFO)
     ModelServer(model, settings).run(sockets=[listening])

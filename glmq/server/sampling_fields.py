@@ -88,7 +88,8 @@ def stop_of(fields: Fields, name: str = "stop") -> tuple[str, ...]:
         raise BadRequest(f"{name} must be a string or a list of strings", name)
     if len(texts) > MAX_STOPS or any(len(text) > MAX_STOP_LENGTH for text in texts):
         raise BadRequest(
-            f"{name} holds more than {MAX_STOPS} texts, or one of more than {MAX_STOP_LENGTH} characters", name
+            f"{name} holds more than {MAX_STOPS} texts, or one of more than {MAX_STOP_LENGTH} characters",
+            name,
         )
     return tuple(text for text in texts if text)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakSet
@@ -16,6 +16,7 @@ from .answer_events import AnswerEvent, Finished, Piece, WholeAnswer
 from .answer_run import Answering, AnswerRun
 from .api_error import error_of, shutting_down
 from .metrics import Metrics
+from .openai.response_store import ResponseStore
 from .preparation import prepare_chat, prepare_completions
 from .requests import ChatRequest, CompletionRequest
 from .settings import ServerSettings
@@ -40,6 +41,7 @@ class Service:
         self.fingerprint = f"glmq-{__version__}"
         self.admission = Admission(settings.n_parallel, settings.n_queue)
         self.metrics = Metrics()
+        self.responses = ResponseStore()
         self.is_ending = False
         self._short = ThreadPoolExecutor(N_SHORT_THREADS, "glmq short")
         self._long = ThreadPoolExecutor(settings.n_parallel, "glmq answer")
@@ -69,7 +71,7 @@ class Service:
             log.info("prompts: %s", request.prompts)
         return self._begin(await self.in_thread(prepare_completions, self.model, request))
 
-    async def events(self, run: AnswerRun) -> AsyncIterator[AnswerEvent]:
+    async def events(self, run: AnswerRun) -> AsyncGenerator[AnswerEvent, None]:
         """The events of answers, which are counted."""
         began = time.monotonic()
         try:

@@ -84,7 +84,9 @@ def _messages(fields: Fields) -> list[Message]:
     content = fields.values.get("content")
     if isinstance(content, str):
         return [{"role": role, "content": content}]
-    blocks = [Fields(each, f"{fields.path('content')}.{i}") for i, each in enumerate(fields.objects("content"))]
+    blocks = [
+        Fields(each, f"{fields.path('content')}.{i}") for i, each in enumerate(fields.objects("content"))
+    ]
     if role == "assistant":
         return [_assistant(blocks)]
     return _user(blocks, role)
@@ -129,7 +131,9 @@ def _user(blocks: list[Fields], role: str) -> list[Message]:
                 }
             )
         elif kind in ("image", "document"):
-            raise BadRequest(f"a block of the type {kind} cannot be read; GLM models read text only", block.path("type"))
+            raise BadRequest(
+                f"a block of the type {kind} cannot be read; GLM models read text only", block.path("type")
+            )
     if texts or not results:
         results.append({"role": role, "content": "\n".join(texts)})
     return results
@@ -137,7 +141,11 @@ def _user(blocks: list[Fields], role: str) -> list[Message]:
 
 def _result(block: Fields) -> str:
     content = block.values.get("content")
-    text = content if isinstance(content, str) else "\n".join(_texts(block.objects("content"), block.path("content")))
+    text = (
+        content
+        if isinstance(content, str)
+        else "\n".join(_texts(block.objects("content"), block.path("content")))
+    )
     return f"Error: {text}" if block.switch("is_error", False) else text
 
 

@@ -42,7 +42,8 @@ async def messages(request: Request) -> Response:
     call = read_messages(await read_fields(request), service.model_name)
     run = await service.begin_chat(call.request)
     if call.stream:
-        return EventStream(_stream(service, call, run), service.settings.ping_seconds, run.cancel, PING)
+        chunks = _stream(service, call, run)
+        return EventStream(chunks, service.settings.ping_seconds, run.cancel, _stream_error, PING)
     (answer,) = await unless_gone(request, service.whole(run, 1))
     return JsonResponse(_message(call, answer))
 
@@ -177,13 +178,14 @@ class _BlockWriter:
         return signed + named_event("content_block_stop", {"type": "content_block_stop", "index": self.index})
 
 
+def _stream_error(error: ApiError) -> bytes:
+    return named_event("error", anthropic_error(error))
+
+
 async def _stream(service: Service, call: MessageCall, run: AnswerRun) -> AsyncGenerator[bytes, None]:
     writer = _BlockWriter(call)
-    try:
-        async with aclosing(service.events(run)) as events:
-            yield writer.start(run.n_prompt)
-            async for event in events:
-                yield writer.write(event)
-        yield writer.last()
-    except ApiError as error:
-        yield named_event("error", anthropic_error(error))
+    async with aclosing(service.events(run)) as events:
+        yield writer.start(run.n_prompt)
+        async for event in events:
+            yield writer.write(event)
+    yield writer.last()

@@ -34,7 +34,9 @@ async def chat_completions(request: Request) -> Response:
     call = read_chat(await read_fields(request), service.model_name)
     run = await service.begin_chat(call.request)
     if call.stream:
-        return EventStream(_stream(service, call, run), service.settings.ping_seconds, run.cancel)
+        return EventStream(
+            _stream(service, call, run), service.settings.ping_seconds, run.cancel, stream_error
+        )
     answers = await unless_gone(request, service.whole(run, call.request.limits.n))
     return JsonResponse(_completion(service, call, answers))
 
@@ -158,13 +160,15 @@ def _delta(event: Event, call_id: str) -> dict[str, Any] | None:
     return None
 
 
+def stream_error(error: ApiError) -> bytes:
+    """What ends a stream that an error has ended."""
+    return data_line(openai_error(error)) + DONE
+
+
 async def _stream(service: Service, call: ChatCall, run: AnswerRun) -> AsyncGenerator[bytes, None]:
     writer = _ChunkWriter(service, call)
-    try:
-        async with aclosing(service.events(run)) as events:
-            yield writer.first()
-            async for event in events:
-                yield writer.write(event)
-        yield writer.last()
-    except ApiError as error:
-        yield data_line(openai_error(error)) + DONE
+    async with aclosing(service.events(run)) as events:
+        yield writer.first()
+        async for event in events:
+            yield writer.write(event)
+    yield writer.last()

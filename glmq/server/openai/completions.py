@@ -17,8 +17,7 @@ from ...chat.events import ContentText
 from ...token_logprobs import TokenLogprob
 from ..answer_events import Finished, Piece
 from ..answer_run import AnswerRun
-from ..api_error import ApiError, BadRequest
-from ..error_shapes import openai_error
+from ..api_error import BadRequest
 from ..event_stream import EventStream, comment, data_line, unless_gone
 from ..fields import Fields
 from ..json_text import JsonResponse
@@ -27,6 +26,7 @@ from ..requests import CompletionRequest, Limits
 from ..sampling_fields import form_of, sampling_of, stop_of
 from ..service import Service
 from ..settings import MAX_CHOICES, MAX_LOGPROBS, MAX_NAME
+from .chat import DONE, stream_error
 from .usage import FINISH_REASONS, finite, timings_json, total_usage, usage_json
 
 if TYPE_CHECKING:
@@ -53,7 +53,9 @@ async def completions(request: Request) -> Response:
     call = read_completion(await read_fields(request), service.model_name)
     run = await service.begin_completions(call.request)
     if call.stream:
-        return EventStream(_stream(service, call, run), service.settings.ping_seconds, run.cancel)
+        return EventStream(
+            _stream(service, call, run), service.settings.ping_seconds, run.cancel, stream_error
+        )
     n_answers = len(call.request.prompts) * call.request.limits.n
     answers = await unless_gone(request, service.whole(run, n_answers))
     wants_logprobs = call.request.limits.logprobs is not None
@@ -172,24 +174,21 @@ async def _stream(service: Service, call: CompletionCall, run: AnswerRun) -> Asy
     head, ends = _head(call), []
     tokenizer, wants_logprobs = service.model.tokenizer, call.request.limits.logprobs is not None
     offsets: dict[int, int] = {}
-    try:
-        async with aclosing(service.events(run)) as events:
-            yield comment("accepted")
-            async for event in events:
-                if isinstance(event, Piece) and isinstance(event.event, ContentText):
-                    offset = offsets.get(event.choice, 0)
-                    offsets[event.choice] = offset + len(event.event.text)
-                    logprobs = _logprobs(event.logprobs, tokenizer, offset) if wants_logprobs else None
-                    choice = _choice(event.choice, event.event.text, logprobs, None)
-                    yield data_line({**head, "choices": [choice]})
-                elif isinstance(event, Finished):
-                    ends.append(event)
-                    choice = _choice(event.choice, "", None, event)
-                    yield data_line({**head, "choices": [choice], "timings": timings_json(event)})
-                elif not isinstance(event, Piece):
-                    yield comment(f"prompt: {event.n_done} of {event.n_wanted} tokens")
-        if call.includes_usage:
-            yield data_line({**head, "choices": [], "usage": _usage(call, ends)})
-        yield b"data: [DONE]\n\n"
-    except ApiError as error:
-        yield data_line(openai_error(error)) + b"data: [DONE]\n\n"
+    async with aclosing(service.events(run)) as events:
+        yield comment("accepted")
+        async for event in events:
+            if isinstance(event, Piece) and isinstance(event.event, ContentText):
+                offset = offsets.get(event.choice, 0)
+                offsets[event.choice] = offset + len(event.event.text)
+                logprobs = _logprobs(event.logprobs, tokenizer, offset) if wants_logprobs else None
+                choice = _choice(event.choice, event.event.text, logprobs, None)
+                yield data_line({**head, "choices": [choice]})
+            elif isinstance(event, Finished):
+                ends.append(event)
+                choice = _choice(event.choice, "", None, event)
+                yield data_line({**head, "choices": [choice], "timings": timings_json(event)})
+            elif not isinstance(event, Piece):
+                yield comment(f"prompt: {event.n_done} of {event.n_wanted} tokens")
+    if call.includes_usage:
+        yield data_line({**head, "choices": [], "usage": _usage(call, ends)})
+    yield DONE

@@ -1,1 +1,86 @@
-ROUTES: list = []
+"""/v1/responses, and what is kept of them for a while."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ..answer_run import AnswerRun
+from ..api_error import ApiError
+from ..event_stream import EventStream, unless_gone
+from ..json_text import JsonResponse
+from ..preparation import count_prompt
+from ..request_body import read_fields
+from ..service import Service
+from .response_request import read_response
+from .response_store import Stored
+from .response_writer import ResponseWriter
+
+
+async def create_response(request: Request) -> Response:
+    """POST /v1/responses."""
+    service: Service = request.app.state.service
+    call = read_response(await read_fields(request), service.model_name, service.responses)
+    run = await service.begin_chat(call.request)
+    writer = ResponseWriter(call)
+    if call.stream:
+        chunks = _stream(service, writer, run)
+        return EventStream(chunks, service.settings.ping_seconds, run.cancel, writer.failed)
+    await unless_gone(request, _take_all(service, writer, run))
+    return JsonResponse(writer.finished())
+
+
+async def count_input(request: Request) -> Response:
+    """POST /v1/responses/input_tokens; does not wait for answers."""
+    service: Service = request.app.state.service
+    call = read_response(await read_fields(request), service.model_name, service.responses)
+    n = await service.in_thread(count_prompt, service.model, call.request)
+    return JsonResponse({"object": "response.input_tokens", "input_tokens": n})
+
+
+async def stored_response(request: Request) -> Response:
+    """GET and DELETE /v1/responses/{id}."""
+    service: Service = request.app.state.service
+    name = request.path_params["id"]
+    stored = service.responses.get(name)
+    if stored is None:
+        raise ApiError(404, f"there is no response {name[:80]!r}", code="not_found")
+    if request.method == "DELETE":
+        service.responses.delete(name)
+        return JsonResponse({"id": name, "object": "response", "deleted": True})
+    return JsonResponse(stored.response)
+
+
+ROUTES = [
+    Route("/v1/responses", create_response, methods=["POST"]),
+    Route("/responses", create_response, methods=["POST"]),
+    Route("/v1/responses/input_tokens", count_input, methods=["POST"]),
+    Route("/v1/responses/{id}", stored_response, methods=["GET", "DELETE"]),
+]
+
+
+async def _take_all(service: Service, writer: ResponseWriter, run: AnswerRun) -> None:
+    async with aclosing(service.events(run)) as events:
+        async for event in events:
+            writer.write(event)
+    _store(service, writer)
+
+
+async def _stream(service: Service, writer: ResponseWriter, run: AnswerRun) -> AsyncGenerator[bytes, None]:
+    async with aclosing(service.events(run)) as events:
+        yield writer.start()
+        async for event in events:
+            yield writer.write(event)
+    _store(service, writer)
+    yield writer.last()
+
+
+def _store(service: Service, writer: ResponseWriter) -> None:
+    """Keep a response, unless the request forbids it."""
+    if writer.call.store:
+        messages = [*writer.call.messages, writer.answer_message()]
+        service.responses.put(Stored(writer.finished(), messages))
