@@ -1,0 +1,79 @@
+"""A server in a thread, and the clients that talk to it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import anthropic
+import httpx
+import openai
+
+from glmq.server.running import ModelServer, listening_socket
+from glmq.server.settings import ServerSettings
+
+SECONDS = 60
+"""No test waits longer for an answer."""
+
+
+class RunningServer:
+    """Serves a model on a free port while it is entered."""
+
+    def __init__(self, model, **settings):
+        self._settings = ServerSettings(port=0, **settings)
+        self._socket = listening_socket(self._settings)
+        self.port = self._socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._server = ModelServer(model, self._settings)
+        self.service = self._server.service
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
+        self._clients = []
+
+    def __enter__(self):
+        self._thread.start()
+        wait_until(lambda: self._server.started)
+        return self
+
+    def __exit__(self, *error):
+        for client in self._clients:
+            client.close()
+        self.stop()
+        self._socket.close()
+
+    def stop(self):
+        self._server.stop()
+        self._thread.join(SECONDS)
+        assert not self._thread.is_alive()
+
+    def begin_to_stop(self):
+        self._server.stop()
+
+    def openai(self, key="any"):
+        return self._kept(
+            openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=SECONDS)
+        )
+
+    def anthropic(self, key="any"):
+        return self._kept(anthropic.Anthropic(base_url=self.url, api_key=key, max_retries=0, timeout=SECONDS))
+
+    def http(self, **headers):
+        return self._kept(httpx.Client(base_url=self.url, headers=headers, timeout=SECONDS))
+
+    def _kept(self, client):
+        self._clients.append(client)
+        return client
+
+
+def wait_until(holds):
+    """Wait until something holds, which it must before long."""
+    deadline = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, "it never came to be"
+        time.sleep(0.005)
+
+
+def data_of(text):
+    """The JSON of a stream's events, without comments and the end mark."""
+    lines = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
+    return [json.loads(line) for line in lines if line != "[DONE]"]
