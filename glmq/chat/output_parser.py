@@ -176,7 +176,7 @@ class OutputParser:
     def _take_in_reasoning(self, piece: str) -> list[Event]:
         if piece == END_THINK:
             self._close_think()
-        elif piece == TOOL_CALL:
+        elif piece == TOOL_CALL and self._tools.names:
             self._open_header()
         elif piece != THINK or self._reasoning.is_begun:
             return _reasoning(self._reasoning.push(piece))
@@ -184,7 +184,7 @@ class OutputParser:
 
     def _take_in_content(self, piece: str) -> list[Event]:
         is_at_beginning = not self._content.is_begun
-        if piece == TOOL_CALL:
+        if piece == TOOL_CALL and self._tools.names:
             self._open_header()
         elif piece == END_THINK and (self._is_think_open or is_at_beginning):
             self._close_think()

@@ -377,3 +377,10 @@ def _strings_in(holder):
             yield value
         elif type(value).__module__.startswith("glmq") and hasattr(value, "__dict__"):
             yield from _strings_in(value)
+
+
+def test_without_tools_a_tag_that_comes_as_a_piece_of_its_own_is_text():
+    parser = OutputParser([], in_reasoning=False)
+    events = [event for piece in ("<tool_call>", "f", "</tool_call>") for event in parser.push(piece)]
+    events += parser.finish(ended_by_model=True)
+    assert "".join(event.text for event in events if isinstance(event, ContentText)) == F
