@@ -73,12 +73,12 @@ def _compiled(work: Callable[[], Result], grammar: str, what: str) -> Result:
     if n_nested > MAX_NESTED:
         raise UserError(f"{what} is refused: it has {n_nested} rules and groups, more than {MAX_NESTED}")
     results: list[Result] = []
-    failures: list[Exception] = []
+    failures: list[BaseException] = []
 
     def run() -> None:
         try:
             results.append(work())
-        except Exception as error:
+        except BaseException as error:  # llguidance's panics are no `Exception`
             failures.append(error)
 
     with _one_at_a_time:
