@@ -65,7 +65,8 @@ class ModelServer(uvicorn.Server):
 def listening_socket(settings: ServerSettings) -> socket.socket:
     """A socket at the address. Raises UserError when that cannot be had."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # With the protocol named, asyncio switches off the delay of small packets (Nagle's algorithm).
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))

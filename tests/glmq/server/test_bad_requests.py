@@ -178,7 +178,8 @@ def test_a_wrong_value_anywhere_is_refused_or_does_no_harm(server, script, path)
     "body",
     (
         b"", b" ", b"{", b"[]", b"null", b"1", b'"x"', b"\xff\xfe{}", b'{"a": NaN}', b'{"a": Infinity}',
-        b"{}}", b'{"model": "\xff"}', b"[" * 100_000, b'{"a":' * 300 + b"1" + b"}" * 300, b"1" * 5000, b"{'a': 1}",
+        b"{}}", b'{"model": "\xff"}', b"[" * 100_000, b'{"a":' * 300 + b"1" + b"}" * 300, b"1" * 5000,
+        b"{'a': 1}",
     ),
 )  # fmt: skip
 def test_what_is_no_object_of_json_is_refused(server, path, body):
