@@ -1,0 +1,166 @@
+"""Waiting, going away and ending: what becomes of answers that are under way."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import httpx
+import pytest
+
+from .running_server import RunningServer, data_of, wait_until
+
+QUESTION = {"messages": [{"role": "user", "content": "Hello"}], "stream": True}
+LONG = "word " * 200
+
+
+@pytest.fixture
+def slow(script):
+    """Answers that take seconds."""
+    script.replies = ["</think>" + LONG] * 20
+    script._seconds = 0.02
+    return script
+
+
+class Streams:
+    """Requests in threads of their own, and what came of each."""
+
+    def __init__(self, server, bodies):
+        self.texts = [""] * len(bodies)
+        self._threads = [
+            threading.Thread(target=self._read, args=(i, server.url, path, body))
+            for i, (path, body) in enumerate(bodies)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def join(self):
+        for thread in self._threads:
+            thread.join(60)
+        return self.texts
+
+    def _read(self, i, url, path, body):
+        with httpx.stream("POST", url + path, json=body, timeout=60) as response:
+            for text in response.iter_text():
+                self.texts[i] += text
+
+
+def test_answers_beyond_the_queue_are_told_to_come_back_later(slow, glm_4_7):
+    with RunningServer(glm_4_7, n_parallel=1, n_queue=1, grace_seconds=0) as server:
+        streams = Streams(server, [("/v1/chat/completions", QUESTION)] * 2)
+        wait_until(lambda: server.service.admission.n_waiting == 1)
+        for path, body in (
+            ("/v1/chat/completions", QUESTION),
+            ("/v1/messages", {**QUESTION, "max_tokens": 5}),
+            ("/v1/responses", {"input": "Hello"}),
+        ):
+            response = server.http().post(path, json=body)
+            assert response.status_code == 429
+            assert int(response.headers["retry-after"]) > 0
+        counted = server.http().post("/v1/messages/count_tokens", json=QUESTION)
+        assert counted.json()["input_tokens"] > 0  # that waits for nobody
+        server.stop()
+        streams.join()
+
+
+def test_a_waiting_answer_shows_life_at_once_and_comes_in_its_turn(slow, glm_4_7):
+    slow.replies = ["</think>" + "word " * 20, "</think>second"]
+    with RunningServer(glm_4_7, n_parallel=1, ping_seconds=0.05) as server:
+        streams = Streams(server, [("/v1/chat/completions", QUESTION)])
+        wait_until(lambda: server.service.admission.n_busy == 1)
+        with server.http().stream("POST", "/v1/chat/completions", json=QUESTION) as response:
+            assert response.status_code == 200
+            text = "".join(response.iter_text())
+        assert text.startswith('data: {"id"')
+        assert ":\n\n" in text
+        assert "second" in text
+        streams.join()
+
+
+@pytest.mark.parametrize("stream", (True, False))
+def test_a_client_that_goes_away_frees_its_slot(slow, glm_4_7, stream):
+    with RunningServer(glm_4_7, n_parallel=1) as server:
+        body = {**QUESTION, "stream": stream}
+        client = httpx.Client(base_url=server.url)
+        if stream:
+            with client.stream("POST", "/v1/chat/completions", json=body) as response:
+                lines = response.iter_lines()
+                next(lines)
+                wait_until(lambda: server.service.admission.n_busy == 1)
+        else:
+            with pytest.raises(httpx.ReadTimeout):
+                client.post("/v1/chat/completions", json=body, timeout=1)
+        client.close()
+        began = time.monotonic()
+        wait_until(lambda: server.service.admission.n_busy == 0)
+        assert time.monotonic() - began < 3  # the whole answer would take longer
+        slow.replies, slow._seconds = ["</think>next"], 0.0
+        answer = server.http().post("/v1/chat/completions", json={**QUESTION, "stream": False})
+        assert answer.json()["choices"][0]["message"]["content"] == "next"
+
+
+def test_a_client_that_goes_away_while_it_waits_leaves_the_queue(slow, glm_4_7):
+    with RunningServer(glm_4_7, n_parallel=1, grace_seconds=0) as server:
+        streams = Streams(server, [("/v1/chat/completions", QUESTION)])
+        wait_until(lambda: server.service.admission.n_busy == 1)
+        with httpx.stream("POST", server.url + "/v1/chat/completions", json=QUESTION) as response:
+            next(response.iter_lines())
+            assert server.service.admission.n_waiting == 1
+        wait_until(lambda: server.service.admission.n_waiting == 0)
+        assert server.service.admission.n_busy == 1
+        server.stop()
+        streams.join()
+
+
+def test_every_stream_ends_with_a_proper_last_event_when_the_server_ends(slow, glm_4_7):
+    bodies = [
+        ("/v1/chat/completions", QUESTION),
+        ("/v1/completions", {"prompt": "Hello", "stream": True, "max_tokens": 500}),
+        ("/v1/messages", {**QUESTION, "max_tokens": 500}),
+        ("/v1/responses", {"input": "Hello", "stream": True}),
+    ] * 2
+    with RunningServer(glm_4_7, n_parallel=8, grace_seconds=0.1) as server:
+        streams = Streams(server, bodies)
+        wait_until(lambda: all("word" in text for text in streams.texts))
+        server.stop()
+        texts = streams.join()
+    for (path, _), text in zip(bodies, texts, strict=True):
+        last = data_of(text)[-1]
+        if path in ("/v1/chat/completions", "/v1/completions"):
+            assert last["error"]["code"] == "shutting_down"
+            assert text.endswith("data: [DONE]\n\n")
+        elif path == "/v1/messages":
+            assert (last["type"], last["error"]["type"]) == ("error", "overloaded_error")
+        else:
+            assert last["type"] == "response.failed"
+            assert last["response"]["error"]["message"] == "the server is shutting down"
+
+
+def test_answers_that_are_nearly_done_come_to_their_end_when_the_server_ends(slow, glm_4_7):
+    slow.replies = ["</think>" + "word " * 10 + "end"]
+    with RunningServer(glm_4_7, grace_seconds=30) as server:
+        streams = Streams(server, [("/v1/chat/completions", QUESTION)])
+        wait_until(lambda: "word" in streams.texts[0])
+        server.stop()
+    assert '"finish_reason":"stop"' in streams.join()[0]
+
+
+def test_answers_run_at_the_same_time(slow, glm_4_7):
+    with RunningServer(glm_4_7, n_parallel=3, grace_seconds=0) as server:
+        streams = Streams(server, [("/v1/chat/completions", QUESTION)] * 3)
+        wait_until(lambda: all("word" in text for text in streams.texts))
+        assert all("[DONE]" not in text for text in streams.texts)
+        server.stop()
+        streams.join()
+
+
+def test_the_log_holds_no_word_of_what_is_asked_or_answered(caplog, demo_tools):
+    caplog.set_level("DEBUG", logger="glmq.server")
+    body = {"messages": [{"role": "user", "content": "What is the capital of France?"}]}
+    with RunningServer(demo_tools) as server:
+        server.http().post("/v1/chat/completions", json=body)
+        server.http().post("/v1/chat/completions", json={"messages": "capital"})
+    assert "POST /v1/chat/completions 200" in caplog.text
+    assert "POST /v1/chat/completions 400" in caplog.text
+    for word in ("capital", "France", "Paris"):
+        assert word not in caplog.text
