@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,8 @@ class ModelServer(uvicorn.Server):
     def stop(self) -> None:
         """End; from any thread."""
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self.service.end)
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self.service.end)
         self.should_exit = True
 
 
