@@ -51,10 +51,12 @@ class ModelServer(uvicorn.Server):
             await asyncio.to_thread(self.service.close)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """End, at a signal; at once at the second one."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self.service.end)
-        super().handle_exit(sig, frame)
+        """End, at a signal; without waiting for clients at the second one.
+
+        The signal is not raised again afterwards, so that the model is closed and the exit code is 0.
+        """
+        self.force_exit = self.should_exit
+        self.stop()
 
     def stop(self) -> None:
         """End; from any thread."""

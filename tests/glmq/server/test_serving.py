@@ -115,7 +115,8 @@ def test_a_client_that_goes_away_while_it_waits_leaves_the_queue(slow, glm_4_7):
         streams = Streams(server, [("/v1/chat/completions", QUESTION)])
         wait_until(lambda: server.service.admission.n_busy == 1)
         with httpx.stream("POST", server.url + "/v1/chat/completions", json=QUESTION) as response:
-            next(response.iter_lines())
+            lines = response.iter_lines()
+            next(lines)
             assert server.service.admission.n_waiting == 1
         wait_until(lambda: server.service.admission.n_waiting == 0)
         assert server.service.admission.n_busy == 1
