@@ -18,6 +18,7 @@ __all__ = [
     "ContextFull",
     "FileExists",
     "Generation",
+    "GlmqError",
     "LoadedBeforeFork",
     "Model",
     "ModelClosed",
@@ -32,14 +33,13 @@ __all__ = [
     "ToolCallBegin",
     "ToolCallEnd",
     "ToolCallText",
-    "UserError",
     "WrongSession",
     "__version__",
     "load",
 ]
 
 if TYPE_CHECKING:
-    from glmq_kernels.errors import UserError
+    from glmq_kernels.errors import GlmqError
     from glmq_kernels.files.file_writing import FileExists
 
     from .chat.answer import Answer
@@ -81,7 +81,7 @@ _HOMES = {
     "ToolCallBegin": "glmq.chat.events",
     "ToolCallText": "glmq.chat.events",
     "ToolCallEnd": "glmq.chat.events",
-    "UserError": "glmq_kernels.errors",
+    "GlmqError": "glmq_kernels.errors",
 }
 
 

@@ -1,6 +1,6 @@
 """Arguments of the public functions, checked before anything is read or evaluated.
 
-A wrong type is a TypeError and a value that cannot be a UserError, each one line that names the argument.
+A wrong type is a TypeError and a value that cannot be a GlmqError, each one line that names the argument.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 
 def check_count(name: str, value: object, least: int | None = None) -> None:
@@ -22,7 +22,7 @@ def check_count(name: str, value: object, least: int | None = None) -> None:
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{name} is {_shown(value)}; it must be a whole number or None")
     if least is not None and value < least:
-        raise UserError(f"{name} is {value}; it must be at least {least}")
+        raise GlmqError(f"{name} is {value}; it must be at least {least}")
 
 
 def check_text(name: str, value: object) -> None:
@@ -50,7 +50,7 @@ def check_memory(name: str, value: object) -> None:
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name} is {_shown(value)}; it must be a number of bytes or a text such as '12G'")
     if not 0 < float(value) < math.inf:
-        raise UserError(f"{name} is {value}; it must be more than 0 bytes")
+        raise GlmqError(f"{name} is {value}; it must be more than 0 bytes")
 
 
 def check_prompt(prompt: object) -> None:

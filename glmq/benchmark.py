@@ -17,7 +17,7 @@ from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.ops.machine_peak.operation import dot_peak, read_bandwidth
 from glmq_kernels.threads.thread_pool import ThreadPool
 
@@ -132,9 +132,9 @@ def run(path: Path, plan: Plan, tell: Callable[[Result], None], status: Callable
     """Measure; `tell` gets each row when it is there, `status` hears of what goes on."""
     longest = max(plan.n_depth) + max((*plan.n_prompt, *plan.n_gen), default=0)
     if not longest:
-        raise UserError("nothing to measure; give a length with -p or -n")
+        raise GlmqError("nothing to measure; give a length with -p or -n")
     if not all(plan.n_seq):
-        raise UserError("0 sequences cannot be measured; give 1 or more", setting="n_seq")
+        raise GlmqError("0 sequences cannot be measured; give 1 or more", setting="n_seq")
     for n_threads in plan.n_threads:
         with load(
             path,

@@ -25,7 +25,7 @@ from io import FileIO
 from pathlib import Path
 
 import xxhash
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 MAGIC = b"GLMQSES1"
 COMMIT = struct.Struct("<8s9QQ")
@@ -77,13 +77,13 @@ def checksum(data: bytes | bytearray | memoryview) -> int:
 def read_contents(file: FileIO, path: Path) -> list[Content]:
     """What the file's sound commits stand for, the last save first; nothing when both are damaged.
 
-    Raises UserError when it is not such a file.
+    Raises GlmqError when it is not such a file.
     """
     starts = read_commits(file)
     if not any(start.startswith(MAGIC) for start in starts):
         if starts[0].startswith(MAGIC[:-1]):
-            raise UserError(f"{path} was saved by another version of glmq, which alone can read it")
-        raise UserError(f"{path} is not a session file; name one that glmq has saved, or a new one")
+            raise GlmqError(f"{path} was saved by another version of glmq, which alone can read it")
+        raise GlmqError(f"{path} is not a session file; name one that glmq has saved, or a new one")
     commits = sorted(filter(None, map(_unpack, starts)), key=lambda commit: -commit.number)
     return [_read_content(file, commit) for commit in commits]
 

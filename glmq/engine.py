@@ -84,7 +84,7 @@ class Engine:
     def run_step(self, chunks: Sequence[Chunk], n_sections: int | None, goes_on: Callable[[], bool]) -> bool:
         """Evaluate chunks of several sequences, in the scheduler's thread (see `Runner`).
 
-        Raises UserError when the model's file has changed.
+        Raises GlmqError when the model's file has changed.
         """
         self._file.check_unchanged()
         assert self._program is not None, "it lives as long as the scheduler's thread"

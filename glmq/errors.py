@@ -1,33 +1,33 @@
-"""What can go wrong with a loaded model and its sessions. Each is a `UserError`: one line for the user."""
+"""What can go wrong with a loaded model and its sessions. Each is a `GlmqError`: one line for the user."""
 
 from __future__ import annotations
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 
-class ContextFull(UserError):
+class ContextFull(GlmqError):
     """More tokens than the context has room for."""
 
 
-class ModelClosed(UserError):
+class ModelClosed(GlmqError):
     """The model was closed before this was asked of it."""
 
 
-class LoadedBeforeFork(UserError):
+class LoadedBeforeFork(GlmqError):
     """The model was loaded by the process of which this one is a copy, made by fork, without the threads."""
 
 
-class NotFinite(UserError):
+class NotFinite(GlmqError):
     """Logits that are NaN or infinite: the weights are damaged, or their numbers outgrow float32."""
 
 
-class OutOfPages(UserError):
+class OutOfPages(GlmqError):
     """Other sequences have the memory for keys and values, and do not give it back."""
 
 
-class SessionBusy(UserError):
+class SessionBusy(GlmqError):
     """The session is answering already, or is being evaluated, saved or rewound."""
 
 
-class WrongSession(UserError):
+class WrongSession(GlmqError):
     """The session, or the file that it was saved to, belongs to another model."""

@@ -11,7 +11,7 @@ from .gguf import GGUFFile
 def hold_in_memory(file: GGUFFile, progress: Progress | None = None) -> None:
     """Read all files of a model in order and use what was read from now on.
 
-    progress(text, fraction): called now and then. Raises UserError when a file cannot be read or has changed.
+    progress(text, fraction): called now and then. Raises GlmqError when a file cannot be read or has changed.
     """
     total, done = sum(file.sizes), 0
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .answer_session import AnswerSession
 from .errors import ModelClosed, OutOfPages
@@ -276,7 +276,7 @@ class Drawing:
     def _read_prompt(self) -> np.ndarray | None:
         """Evaluate what of the prompt the session does not hold yet; gives the logits after it."""
         if not self.prompt:
-            raise UserError("the prompt is empty; give the model something to continue")
+            raise GlmqError("the prompt is empty; give the model something to continue")
         session = self._claimed
         session.require_room(len(self.prompt))
         n_cached = session.adopt(self.prompt[:-1], user=self)

@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Guide(Protocol):
-    """Steers one generation, token by token. Its methods may raise UserError, which ends the generation."""
+    """Steers one generation, token by token. Its methods may raise GlmqError, which ends the generation."""
 
     @property
     def finished(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.jit.compilation import Progress
 from glmq_kernels.ops.attention.cache_layout import CACHE_TYPES
 from glmq_kernels.threads.tape import ACTIVATION_TYPES, ActivationType
@@ -35,15 +35,15 @@ nothing by more than the first."""
 
 
 def context_size(file: GGUFFile, wanted: int | None) -> int:
-    """Tokens of a context, the default one for None. Raises UserError for one that the model cannot have."""
+    """Tokens of a context, the default one for None. Raises GlmqError for one that the model cannot have."""
     check_count("n_ctx", wanted)
     trained = trained_context(file, DEFAULT_CONTEXT)
     if wanted is None:
         return min(trained, DEFAULT_CONTEXT)
     if wanted < 1:
-        raise UserError(f"a context of {wanted} tokens is too small", setting="n_ctx")
+        raise GlmqError(f"a context of {wanted} tokens is too small", setting="n_ctx")
     if wanted > trained:
-        raise UserError(
+        raise GlmqError(
             f"{file.path.name} was trained for {trained} tokens of context; choose at most that",
             setting="n_ctx",
         )
@@ -51,11 +51,11 @@ def context_size(file: GGUFFile, wanted: int | None) -> int:
 
 
 def activation_type(wanted: str, file: GGUFFile) -> ActivationType:
-    """What tokens are in products, "auto" decided. Raises UserError."""
+    """What tokens are in products, "auto" decided. Raises GlmqError."""
     if wanted in ACTIVATION_TYPES:
         return cast("ActivationType", wanted)
     if wanted != "auto":
-        raise UserError(
+        raise GlmqError(
             f"activations of type {wanted!r} are not known; choose auto, {' or '.join(ACTIVATION_TYPES)}",
             setting="activations",
         )
@@ -75,15 +75,15 @@ def prepare_program(
 ) -> tuple[Program, OffloadedExperts | None, MemoryPlan]:
     """The model's program, what keeps experts on disk where not all weights fit, and the plan of memory.
 
-    The other arguments are those of `glmq.load`. Raises UserError for what cannot be.
+    The other arguments are those of `glmq.load`. Raises GlmqError for what cannot be.
     """
     if load not in LOAD_MODES:
-        raise UserError(
+        raise GlmqError(
             f"{load!r} is no way to load a model; choose {' or '.join(LOAD_MODES)}", setting="load"
         )
     cache_type = cache_type.upper()
     if cache_type not in CACHE_TYPES:
-        raise UserError(
+        raise GlmqError(
             f"a KV cache of type {cache_type} is not known; choose {' or '.join(CACHE_TYPES)}",
             setting="cache_type",
         )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .system_memory import available_memory
 
@@ -26,11 +26,11 @@ UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "KI": 2**10, "MI": 2**2
 
 
 def parse_size(text: str) -> int:
-    """Bytes of a size such as 12G, 12.5GB, 12GiB or 800M. Raises UserError for anything else."""
+    """Bytes of a size such as 12G, 12.5GB, 12GiB or 800M. Raises GlmqError for anything else."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?\s*", text.upper())
     unit = UNITS.get(found[2]) if found else None
     if found is None or unit is None or float(found[1]) == 0:
-        raise UserError(f"{text!r} is not an amount of memory; give one such as 12G or 800M")
+        raise GlmqError(f"{text!r} is not an amount of memory; give one such as 12G or 800M")
     return int(float(found[1]) * unit)
 
 
@@ -87,7 +87,7 @@ class Needs:
 
 
 def plan_memory(needs: Needs, budget: int | None) -> MemoryPlan:
-    """Choose. Raises UserError when what cannot stay on disk does not fit, saying what would."""
+    """Choose. Raises GlmqError when what cannot stay on disk does not fit, saying what would."""
     share = 1.0
     if budget is None:
         available, share = available_memory(), KV_CACHE_SHARE
@@ -115,23 +115,23 @@ def _fitting_context(needs: Needs, budget: int) -> int:
     return int(left / needs.kv_cache * needs.n_ctx)
 
 
-def _too_large(needs: Needs, budget: int) -> UserError:
+def _too_large(needs: Needs, budget: int) -> GlmqError:
     need = (
         f"{needs.path} needs {show_size(needs.dense)} for weights and {show_size(needs.kv_cache)}"
         f" for a context of {needs.n_ctx}, but there are {show_size(budget)}"
     )
     fitting = _fitting_context(needs, budget) // 256 * 256
     if fitting >= 256:
-        return UserError(f"{need}; choose a context of {fitting} or less", setting="n_ctx")
+        return GlmqError(f"{need}; choose a context of {fitting} or less", setting="n_ctx")
     least = -(-(needs.dense + needs.least_work + needs.kv_cache) // 1e8) / 10
-    return UserError(
+    return GlmqError(
         f"{need}; give it {least:.1f}G or more, or choose a smaller quantization of the model", setting="ram"
     )
 
 
-def cannot_read_all(needs: Needs, budget: int) -> UserError:
+def cannot_read_all(needs: Needs, budget: int) -> GlmqError:
     """Why a model that is to be read into memory as a whole cannot be."""
-    return UserError(
+    return GlmqError(
         f"{needs.path} needs {show_size(needs.total)} to be read into memory, but there are"
         f" {show_size(budget)}; have it mapped (mmap), then experts for which there is no room come from"
         " disk, or give it more memory",

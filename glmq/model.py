@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.jit.compilation import Progress
 from glmq_kernels.machine.cores import core_count
 from glmq_kernels.strings.string_offsets import prepare
@@ -152,7 +152,7 @@ class Model:
         """A new session with what `Session.save` wrote, and the `extra` that was saved with it.
 
         Where the state does not fit (another `cache_type`) or is damaged, the session holds less of it or
-        nothing, and `reason` says why. Raises UserError when the file cannot be read or was saved with
+        nothing, and `reason` says why. Raises GlmqError when the file cannot be read or was saved with
         another model, ContextFull when it holds more tokens than the context.
         """
         from .session_file import restore_session
@@ -185,7 +185,7 @@ class Model:
         several, the first of which ends it. constraint: what the output must be (`glmq.constraint`), or a
         guide for this generation. progress(tokens done, tokens wanted) is called while a prompt is read.
         logprobs: how many of the likeliest tokens are told for each token, beside its own log-probability, in
-        `Generation.logprobs`. Raises TypeError and UserError, before anything is evaluated, for arguments
+        `Generation.logprobs`. Raises TypeError and GlmqError, before anything is evaluated, for arguments
         that cannot be, ModelClosed, and WrongSession for a session of another model. Its iteration raises
         SessionBusy when the session is being used.
         """
@@ -247,7 +247,7 @@ class Model:
 
         What the session holds of an earlier turn is used again, token by token as it was generated. Names of
         special tokens in messages are text like any other. Raises TypeError for arguments of wrong types and
-        UserError for messages that are not whole or hold what the model cannot read, such as images.
+        GlmqError for messages that are not whole or hold what the model cannot read, such as images.
         """
         from .chat.answer import Answer, guide_of
         from .chat.output_parser import OutputParser
@@ -313,7 +313,7 @@ class Model:
         max_calls: int | None,
     ) -> Constraint:
         if constraint is not None:
-            raise UserError("an answer can be held to a constraint or to the tools' schemas, not to both")
+            raise GlmqError("an answer can be held to a constraint or to the tools' schemas, not to both")
         from .constraint import tool_call_constraint
 
         return tool_call_constraint(
@@ -382,7 +382,7 @@ def load(
     afterwards; deterministic: results depend on a text's tokens alone, whatever was cached or shared or is
     answered at the same time, so that greedy answers repeat; prompts are then read more slowly;
     progress(text, fraction): called while the file is read and while kernels compile, which
-    happens once. Raises UserError with one line for what cannot be used.
+    happens once. Raises GlmqError with one line for what cannot be used.
     """
     check_path("path", path)
     check_count("n_ctx", n_ctx)
@@ -393,7 +393,7 @@ def load(
     check_switch("deterministic", deterministic)
     check_call("progress", progress)
     if n_threads is not None and not 1 <= n_threads <= 1024:
-        raise UserError(f"{n_threads} threads are not possible; choose 1 to {core_count()}")
+        raise GlmqError(f"{n_threads} threads are not possible; choose 1 to {core_count()}")
     budget = parse_size(ram) if isinstance(ram, str) else ram
     if progress:
         prepare(progress)
@@ -405,7 +405,7 @@ def load(
         )  # fmt: skip
     except MemoryError:
         file.close()
-        raise UserError(f"{path}: the system does not give the memory that this model needs") from None
+        raise GlmqError(f"{path}: the system does not give the memory that this model needs") from None
     except BaseException:
         file.close()
         raise

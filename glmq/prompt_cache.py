@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .errors import WrongSession
 from .kv_cache.prefix_tree import common_prefix
@@ -27,7 +27,7 @@ def prompt_session(
 
     What the file lacks is evaluated, and the file is then written: the first time, for another prompt or
     model, and when its state is damaged. Give the session to `Model.generate` or `Model.chat`, with a text
-    that begins with the prompt. Raises UserError when the file is something else, such as a conversation, or
+    that begins with the prompt. Raises GlmqError when the file is something else, such as a conversation, or
     cannot be written.
     """
     path = Path(path)
@@ -47,7 +47,7 @@ def _kept(model: Model, path: Path, n_ctx: int | None) -> Session:
     if not path.exists() or (path.is_file() and not path.stat().st_size):
         return model.session(n_ctx)
     if read_extra(path):
-        raise UserError(f"{path} holds a conversation, not a prompt; name another file")
+        raise GlmqError(f"{path} holds a conversation, not a prompt; name another file")
     try:
         return model.restore_session(path, n_ctx).session
     except WrongSession:

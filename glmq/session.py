@@ -11,7 +11,7 @@ from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from glmq_kernels.arrays import copy_of, zeros
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.machine.fork_safe_lock import ForkSafeLock
 
 from .commit_file import Commit
@@ -134,7 +134,7 @@ class Session:
         only what is new is written. Whatever interrupts it, the file then holds the state before or the
         new one. A new file is for its owner alone (mode 0600).
         Raises FileExists for a session file whose last state is none that this session was saved to or
-        restored from (another process may have gone on with it); `force` replaces that. Raises UserError
+        restored from (another process may have gone on with it); `force` replaces that. Raises GlmqError
         when the file is in use by another process, cannot be written, or is no session file.
         """
         with self._used_by(None):
@@ -228,7 +228,7 @@ class Session:
         if tokens.ndim != 1 or not tokens.size:
             raise ValueError("evaluate needs at least one token")
         if tokens.min() < 0 or tokens.max() >= self._engine.n_vocab:
-            raise UserError(f"token ids must lie between 0 and {self._engine.n_vocab - 1}")
+            raise GlmqError(f"token ids must lie between 0 and {self._engine.n_vocab - 1}")
         self.require_room(len(self.tokens) + tokens.size)
 
 

@@ -22,7 +22,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.files.file_writing import FileExists, cannot_be_written, replacing_open
 from glmq_kernels.ops.attention.cache_layout import POSITIONS_PER_PAGE
 
@@ -66,7 +66,7 @@ class SessionFile:
     def __init__(self, path: Path, patience: float = 0.0) -> None:
         """Wait `patience` seconds while it is in use.
 
-        Raises UserError when it is then, when it cannot be written, and when it is something else.
+        Raises GlmqError when it is then, when it cannot be written, and when it is something else.
         """
         self.path = path
         self._saves: set[Commit] = set()
@@ -180,7 +180,7 @@ def save_session(path: Path, session: Savable, extra: Mapping[str, Any], *, forc
 
 
 def read_extra(path: Path) -> dict[str, Any]:
-    """The `extra` alone, which needs no model. Raises UserError when it cannot be read."""
+    """The `extra` alone, which needs no model. Raises GlmqError when it cannot be read."""
 
     def read(file: FileIO) -> tuple[dict[str, Any], bool]:
         return _read(file, path)[0], True
@@ -237,14 +237,14 @@ def _restore(file: FileIO, path: Path, session: S) -> Restored[S]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[FileIO]:
-    """A session file open for reading; UserError for what the system refuses."""
+    """A session file open for reading; GlmqError for what the system refuses."""
     try:
         if path.exists() and not path.is_file():
-            raise UserError(f"{path} is not a file; name a session file")
+            raise GlmqError(f"{path} is not a file; name a session file")
         with open(path, "rb", buffering=0) as file:
             yield file
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+        raise GlmqError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _read_steadily(path: Path, read: Callable[[FileIO], tuple[T, bool]]) -> T:
@@ -260,7 +260,7 @@ def _read_steadily(path: Path, read: Callable[[FileIO], tuple[T, bool]]) -> T:
                 result, sound = read(file)
             except (WrongSession, ContextFull, OutOfPages):
                 raise
-            except UserError:
+            except GlmqError:
                 if not left or _is_as_before(file, path, before):
                     raise
             else:
@@ -281,4 +281,4 @@ def _read(file: FileIO, path: Path) -> tuple[dict[str, Any], Content, list[Conte
         extra = parse_object(content.text)
         if extra is not None:
             return extra, content, contents
-    raise UserError(f"{path} is damaged and nothing of it can be read; delete it or name another file")
+    raise GlmqError(f"{path} is damaged and nothing of it can be read; delete it or name another file")

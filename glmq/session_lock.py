@@ -8,7 +8,7 @@ import time
 from io import FileIO
 from pathlib import Path
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.files.file_lock import lock_owner, try_lock
 from glmq_kernels.files.file_writing import Target, cannot_be_written, check_unprotected, followed, status_of
 
@@ -22,7 +22,7 @@ class SessionLock:
     """
 
     def __init__(self, path: Path, patience: float) -> None:
-        """Wait `patience` seconds for another writer. Raises UserError where the file cannot be written."""
+        """Wait `patience` seconds for another writer. Raises GlmqError where the file cannot be written."""
         self.path = path
         self._created = False
         try:
@@ -70,7 +70,7 @@ class SessionLock:
                 check_unprotected(self.path, status)
             try:
                 target = followed(self.path, status)
-            except UserError:
+            except GlmqError:
                 if _number_of(status) == _number_of(status_of(self.path)):
                     raise
                 continue  # another file has taken its place at this very moment
@@ -83,7 +83,7 @@ class SessionLock:
             owner = None if is_mine else lock_owner(file)
             file.close()
             if not is_mine and time.monotonic() >= deadline:
-                raise UserError(
+                raise GlmqError(
                     f"{self.path} is in use by {_who(owner)}; end that conversation, or name another file"
                 )
             time.sleep(POLL_SECONDS)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from glmq_kernels.arrays import ROW_PADDING, aligned_zeros
 from glmq_kernels.disk_reads.disk_reader import Part
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 from glmq_kernels.ops.operands import Experts, Matrix, matrix_of
 
@@ -35,17 +35,17 @@ class Weights:
         return name in self._file.tensors
 
     def check(self, name: str, shape: tuple[int, ...]) -> str:
-        """The type of a tensor; UserError when it is not there, has another shape or no kernels."""
+        """The type of a tensor; GlmqError when it is not there, has another shape or no kernels."""
         tensor = self._file.tensors.get(name)
         if tensor is None:
-            raise UserError(f"{self._file.path}: tensor {name} is missing; the file is damaged or incomplete")
+            raise GlmqError(f"{self._file.path}: tensor {name} is missing; the file is damaged or incomplete")
         if tensor.type not in KERNEL_TYPES:
-            raise UserError(
+            raise GlmqError(
                 f"{self._file.path}: tensor {name} has type {tensor.type}, which glmq cannot run yet;"
                 f" choose a file with {', '.join(KERNEL_TYPES)}"
             )
         if tuple(tensor.shape) != shape:
-            raise UserError(
+            raise GlmqError(
                 f"{self._file.path}: tensor {name} has shape {tuple(tensor.shape)},"
                 f" but by the metadata it should have {shape}"
             )
@@ -64,7 +64,7 @@ class Weights:
         ]
         if extra:
             more = f" and {len(extra) - 1} more" if len(extra) > 1 else ""
-            raise UserError(
+            raise GlmqError(
                 f"{self._file.path}: tensor {extra[0]}{more} in the file, which glmq does not compute with;"
                 " choose another file of this model"
             )
@@ -83,15 +83,15 @@ class Weights:
     def vector(self, name: str, size: int) -> np.ndarray:
         """A float32 (size,) vector, padded so that 16 lanes may be read from any entry.
 
-        UserError where one of its numbers is NaN or infinite.
+        GlmqError where one of its numbers is NaN or infinite.
         """
         type_name = self.check(name, (size,))
         if type_name not in VECTOR_TYPES:
-            raise UserError(f"{self._file.path}: tensor {name} is {type_name}; a vector must be F32 or F16")
+            raise GlmqError(f"{self._file.path}: tensor {name} is {type_name}; a vector must be F32 or F16")
         padded = aligned_zeros(4 * size + ROW_PADDING).view(np.float32)
         padded[:size] = self._file.data(name).view(VECTOR_TYPES[type_name])
         if not np.isfinite(padded).all():
-            raise UserError(
+            raise GlmqError(
                 f"{self._file.path}: tensor {name} is not finite (NaN or infinity among its values);"
                 f" the file is damaged: {GET_IT_AGAIN}"
             )

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 import glmq
 from glmq import cli, demo
@@ -69,7 +69,7 @@ COMMANDS = [
 def demo_path():
     try:
         return demo.model_file("demo")
-    except UserError as error:
+    except GlmqError as error:
         pytest.skip(str(error))
 
 

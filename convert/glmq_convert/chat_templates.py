@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .json_fields import checked_text, errors_in, read_object, read_text, shown
 
@@ -43,7 +43,7 @@ def _templates(value: Any) -> dict[str, str]:
     found = {}
     for entry in value:
         if not isinstance(entry, dict):
-            raise UserError(f"chat_template has the entry {shown(entry)}; it must have a name and a template")
+            raise GlmqError(f"chat_template has the entry {shown(entry)}; it must have a name and a template")
         name = checked_text(entry.get("name"), "the name of a chat template")
         found[name] = checked_text(entry.get("template"), f"the chat template {shown(name)}")
     return found

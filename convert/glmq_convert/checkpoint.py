@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .json_fields import checked_text, errors_in, read_object, shown, table
 from .mtp import MtpLayerError, layer_of
@@ -77,7 +77,7 @@ class Checkpoint(Mapping[str, StoredTensor]):
         return self._tensors[name].shape
 
     def item_bytes(self, name: str) -> int:
-        """Bytes of one weight. Raises UserError for a type that conversion does not read."""
+        """Bytes of one weight. Raises GlmqError for a type that conversion does not read."""
         return self._dtype(name).itemsize
 
     def read(self, name: str, first_row: int, n_rows: int, buffer: np.ndarray) -> np.ndarray:
@@ -94,14 +94,14 @@ class Checkpoint(Mapping[str, StoredTensor]):
         while done < n_bytes:
             count = file.readinto(target.data[done:])
             if not count:
-                raise UserError(f"{tensor.path} ended inside tensor {name}; download it again")
+                raise GlmqError(f"{tensor.path} ended inside tensor {name}; download it again")
             done += count
         return target.view(dtype).reshape(n_rows, tensor.columns)
 
     def _dtype(self, name: str) -> np.dtype[Any]:
         stored = self._tensors[name].dtype
         if stored not in DTYPES:
-            raise UserError(
+            raise GlmqError(
                 f"tensor {name} is stored as {stored}; glmq converts {', '.join(DTYPES)} weights"
                 " (download the BF16 checkpoint)"
             )
@@ -116,7 +116,7 @@ class Checkpoint(Mapping[str, StoredTensor]):
 
 
 def open_checkpoint(folder: Path, n_layers: int, mtp: bool = True) -> Checkpoint:
-    """The checkpoint in a folder. Raises UserError for files that are missing, cut short or damaged.
+    """The checkpoint in a folder. Raises GlmqError for files that are missing, cut short or damaged.
 
     n_layers: of the model itself. mtp: whether layers behind these are wanted; if not, files that by the
     index hold nothing else need not be there.
@@ -129,18 +129,18 @@ def open_checkpoint(folder: Path, n_layers: int, mtp: bool = True) -> Checkpoint
     paths = sorted({folder / name for name in weight_map.values()} or folder.glob("*.safetensors"))
     if not paths:
         others = " (its weights are in another format; save them as safetensors)" if _has_bin(folder) else ""
-        raise UserError(f"{folder} holds no *.safetensors files{others}")
+        raise GlmqError(f"{folder} holds no *.safetensors files{others}")
     for path in paths:
         for tensor in read_header(path):
             if tensor.name in tensors:
-                raise UserError(
+                raise GlmqError(
                     f"tensor {tensor.name} is in both {tensors[tensor.name].path.name} and {path.name};"
                     f" remove the file that does not belong to the checkpoint"
                 )
             tensors[tensor.name] = tensor
     for name, file_name in weight_map.items():
         if name not in tensors or tensors[name].path != folder / file_name:
-            raise UserError(f"{INDEX_NAME} says that {file_name} holds tensor {name}, which it does not")
+            raise GlmqError(f"{INDEX_NAME} says that {file_name} holds tensor {name}, which it does not")
     return Checkpoint(tensors)
 
 
@@ -165,14 +165,14 @@ def _weight_map(folder: Path) -> dict[str, str]:
     with errors_in(path):
         names = table(content, "weight_map")
         if not names:
-            raise UserError("weight_map is missing or empty; download the file again")
+            raise GlmqError("weight_map is missing or empty; download the file again")
         return {name: _file_name(file, f"the file of {name}") for name, file in names.items()}
 
 
 def _file_name(value: Any, what: str) -> str:
     name = checked_text(value, what)
     if Path(name).name != name or not name.endswith(".safetensors") or "\0" in name:
-        raise UserError(
+        raise GlmqError(
             f"{what} is {shown(name)}; it must be the name of a safetensors file beside the index"
         )
     return name
@@ -187,12 +187,12 @@ def _check_present(folder: Path, weight_map: Mapping[str, str], n_layers: int) -
     message = f"{folder / absent[0]}{more} missing; finish the download"
     if all(layer_of(name) >= n_layers for name, file in weight_map.items() if file in absent):
         raise MtpLayerError(message)
-    raise UserError(message)
+    raise GlmqError(message)
 
 
 def read_header(path: Path) -> list[StoredTensor]:
     """The tensors of one safetensors file, checked against the file's size."""
-    damaged = UserError(f"{path} is not a safetensors file or is damaged; download it again")
+    damaged = GlmqError(f"{path} is not a safetensors file or is damaged; download it again")
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -205,15 +205,15 @@ def read_header(path: Path) -> list[StoredTensor]:
         extents = sorted(entry["data_offsets"] for entry in header.values())
         end = 8 + length + extents[-1][1] if extents else 0
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+        raise GlmqError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise damaged from None
     if any(before[1] != after[0] for before, after in pairwise([[0, 0], *extents])):
         raise damaged  # the format leaves no room between tensors, and none lies in another
     if end > size:
-        raise UserError(f"{path} is cut short ({size} of {end} bytes); download it again")
+        raise GlmqError(f"{path} is cut short ({size} of {end} bytes); download it again")
     if tensors and end < size:
-        raise UserError(
+        raise GlmqError(
             f"{path} goes on for {size - end} bytes behind its last tensor; if it was made of several files"
             " with cat, put these into the folder as they are, with their index"
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .json_fields import errors_in, flag, number, read_object, shown, table, text, whole
 from .rope import RopeScaling, parse_rope
@@ -98,9 +98,9 @@ class Glm4MoeConfig:
 
 
 def read_config(folder: Path) -> Glm4MoeConfig:
-    """The configuration of the checkpoint in `folder`. Raises UserError when it is not a Glm4Moe's."""
+    """The configuration of the checkpoint in `folder`. Raises GlmqError when it is not a Glm4Moe's."""
     if not (folder / "config.json").is_file():
-        raise UserError(f"{folder} holds no config.json; give the folder of a Hugging Face checkpoint")
+        raise GlmqError(f"{folder} holds no config.json; give the folder of a Hugging Face checkpoint")
     content = read_object(folder / "config.json")
     with errors_in(folder / "config.json"):
         return parse_config(content)
@@ -165,9 +165,9 @@ def _aliased(content: Mapping[str, Any], key: str, alias: str, default: int, lea
 def _check_kind(content: Mapping[str, Any]) -> None:
     kind = text(content, "model_type")
     if kind in REFUSED_TYPES:
-        raise UserError(REFUSED_TYPES[kind])
+        raise GlmqError(REFUSED_TYPES[kind])
     if kind != "glm4_moe":
-        raise UserError(f"model_type is {shown(kind)}; glmq converts 'glm4_moe' (GLM-4.5, 4.6 and 4.7)")
+        raise GlmqError(f"model_type is {shown(kind)}; glmq converts 'glm4_moe' (GLM-4.5, 4.6 and 4.7)")
 
 
 def _check_neutral(content: Mapping[str, Any], config: Glm4MoeConfig) -> None:
@@ -175,18 +175,18 @@ def _check_neutral(content: Mapping[str, Any], config: Glm4MoeConfig) -> None:
     for key, neutral in NEUTRAL.items():
         value = content.get(key)
         if value is not None and value not in neutral:
-            raise UserError(f"{key} is {shown(value)}, which Glm4Moe models do not have")
+            raise GlmqError(f"{key} is {shown(value)}, which Glm4Moe models do not have")
     window = content.get("sliding_window")
     if window and whole(content, "sliding_window", 0) < config.max_position_embeddings:
-        raise UserError(f"sliding_window is {window}, which Glm4Moe models do not have")
+        raise GlmqError(f"sliding_window is {window}, which Glm4Moe models do not have")
     layers = content.get("layer_types")
     if layers is not None and (
         not isinstance(layers, list) or any(kind != "full_attention" for kind in layers)
     ):
-        raise UserError(f"layer_types is {shown(layers)}; it must be a list of 'full_attention'")
+        raise GlmqError(f"layer_types is {shown(layers)}; it must be a list of 'full_attention'")
     width = content.get("shared_expert_intermediate_size")
     if width not in (None, config.moe_intermediate_size * config.n_shared_experts):
-        raise UserError(
+        raise GlmqError(
             f"shared_expert_intermediate_size is {shown(width)}; Glm4Moe's is moe_intermediate_size times"
             " n_shared_experts"
         )
@@ -195,17 +195,17 @@ def _check_neutral(content: Mapping[str, Any], config: Glm4MoeConfig) -> None:
 def _check_sizes(config: Glm4MoeConfig) -> None:
     c = config
     if c.num_attention_heads % c.num_key_value_heads:
-        raise UserError(
+        raise GlmqError(
             f"{c.num_attention_heads} attention heads do not divide among"
             f" {c.num_key_value_heads} key/value heads"
         )
     if c.n_routed_experts % c.n_group or c.topk_group > c.n_group:
-        raise UserError(
+        raise GlmqError(
             f"{c.n_routed_experts} experts in {c.n_group} groups, {c.topk_group} used: impossible"
         )
     if c.num_experts_per_tok > c.n_routed_experts // c.n_group * c.topk_group:
-        raise UserError(f"num_experts_per_tok is {c.num_experts_per_tok}, more than there are experts")
+        raise GlmqError(f"num_experts_per_tok is {c.num_experts_per_tok}, more than there are experts")
     if not 0 < c.rotary_dim <= c.head_dim or c.rotary_dim % 2:
-        raise UserError(
+        raise GlmqError(
             f"partial_rotary_factor {c.partial_rotary_factor} of head_dim {c.head_dim} is not usable"
         )

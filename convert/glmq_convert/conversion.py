@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import gguf
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.files.file_writing import Target, check_target, is_being_written
 
 from . import glm4_moe
@@ -43,13 +43,13 @@ def convert(
     type: f32, f16, bf16, q8_0 or q4_0, of the large matrices. mtp: keep the multi-token-prediction layer
     where the checkpoint has one. progress(bytes written, bytes in all). threads: all cores by default.
     remark: is told, in a sentence, what the user may want to know. force: replace a file that is there.
-    Raises UserError, and leaves no file, when something is wrong with the checkpoint, the place or the disk.
+    Raises GlmqError, and leaves no file, when something is wrong with the checkpoint, the place or the disk.
     """
     if type not in FILE_TYPES:
-        raise UserError(f"type {type!r} is not known; choose one of {', '.join(FILE_TYPES)}")
+        raise GlmqError(f"type {type!r} is not known; choose one of {', '.join(FILE_TYPES)}")
     folder = Path(checkpoint_dir)
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder; give the folder that holds config.json and the weights")
+        raise GlmqError(f"{folder} is not a folder; give the folder that holds config.json and the weights")
     target = _target(folder, out_path, type, force)
     config = read_config(folder)
     checkpoint = open_checkpoint(folder, config.num_hidden_layers, mtp)
@@ -70,24 +70,24 @@ def convert(
 
 
 def _target(folder: Path, out_path: str | Path | None, type: str, force: bool) -> Target:
-    """Where the file goes. Raises UserError when it cannot go there."""
+    """Where the file goes. Raises GlmqError when it cannot go there."""
     path = Path(out_path or ".")
     if path.is_dir():
         path /= f"{checkpoint_name(folder)}-{type.upper()}.gguf"
     target = check_target(path, force=force)
     if target.before and target.file.parent == folder.resolve() and target.file.suffix != ".gguf":
-        raise UserError(f"{path} is a file of the checkpoint; name another one for the result")
+        raise GlmqError(f"{path} is a file of the checkpoint; name another one for the result")
     if is_being_written(target):
-        raise UserError(f"{path} is being written by another process; wait for it, or name another file")
+        raise GlmqError(f"{path} is being written by another process; wait for it, or name another file")
     return target
 
 
 def _remarks_on_quantization(folder: Path, checkpoint: Checkpoint) -> list[str]:
-    """What to say of a quantization that config.json tells of; UserError where the weights have it."""
+    """What to say of a quantization that config.json tells of; GlmqError where the weights have it."""
     method = read_quantization(folder)
     quantized = quantized_tensor(checkpoint)
     if method and quantized:
-        raise UserError(
+        raise GlmqError(
             f"the weights are stored as {method} ({quantized}); download the BF16 checkpoint instead"
         )
     if method:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import gguf
 import numpy as np
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.files.file_writing import Target, cannot_be_written, replacing
 from glmq_kernels.formats.quantize import UnfitWeightError, quantize_rows
 from glmq_kernels.machine.cores import processor_count
@@ -60,7 +60,7 @@ def write_gguf(
     threads: cores to keep busy, by default all. progress(bytes written, bytes in all) is called on the
     calling thread, a few times a second.
     Whatever fails, Ctrl-C included, leaves nothing behind and any earlier file as it was.
-    Raises UserError for a weight that the type cannot hold, naming the tensor, and for a full disk.
+    Raises GlmqError for a weight that the type cannot hold, naming the tensor, and for a full disk.
     """
     total = sum(_padded(tensor.n_bytes) for tensor in tensors)
     with _unfinished_file(target, total) as unfinished:
@@ -77,7 +77,7 @@ def _unfinished_file(target: Target, n_bytes: int) -> Iterator[Path]:
         folder = target.file.parent
         free = shutil.disk_usage(folder).free
         if free < n_bytes:
-            raise UserError(
+            raise GlmqError(
                 f"{target.path} needs {n_bytes / 1e9:.1f} GB and {folder} has"
                 f" {free / 1e9:.1f} GB free; choose another place or a smaller type"
             )
@@ -194,7 +194,7 @@ class _Work:
             else:
                 quantize_rows(rows, portion.tensor.type, converted)
         except UnfitWeightError as error:
-            raise UserError(f"tensor {portion.source} {error}") from None
+            raise GlmqError(f"tensor {portion.source} {error}") from None
         file.seek(portion.offset)
         left = converted.data
         while left:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 import gguf
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .config import Glm4MoeConfig
 from .mtp import MtpLayerError, layer_of, mtp_layers
@@ -64,7 +64,7 @@ def _add_rope_scaling(writer: gguf.GGUFWriter, scaling: RopeScaling) -> None:
 def plan_tensors(
     config: Glm4MoeConfig, weights: Weights, names: Collection[str], type_name: str, n_mtp_layers: int
 ) -> list[PlannedTensor]:
-    """Every tensor of the file, in order. Raises UserError naming what is missing, extra or misshapen.
+    """Every tensor of the file, in order. Raises GlmqError naming what is missing, extra or misshapen.
 
     weights: the checkpoint; names: of its tensors; type_name: of the large matrices, such as Q8_0.
     """
@@ -122,7 +122,7 @@ class _Plan:
         return Piece(source, 0, rows)
 
     def check(self, left_out: set[str]) -> None:
-        """Raise UserError when tensors are missing or not accounted for."""
+        """Raise GlmqError when tensors are missing or not accounted for."""
         if self._missing:
             raise self._wrong(
                 self._missing,
@@ -137,10 +137,10 @@ class _Plan:
                 " it may be of another model",
             )
 
-    def _wrong(self, sources: list[str], message: str) -> UserError:
+    def _wrong(self, sources: list[str], message: str) -> GlmqError:
         """An error about tensors, which knows whether all are of multi-token prediction."""
         are_mtp = all(layer_of(source) in self._mtp_layers for source in sources)
-        return MtpLayerError(message) if are_mtp else UserError(message)
+        return MtpLayerError(message) if are_mtp else GlmqError(message)
 
 
 def _some(names: list[str]) -> str:

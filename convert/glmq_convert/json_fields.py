@@ -11,46 +11,46 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 LONGEST_SHOWN = 40
 LARGEST = 1e30
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file. Raises UserError when there is no such file, or something else in it."""
+    """The JSON object in a file. Raises GlmqError when there is no such file, or something else in it."""
     if not path.is_file():
-        raise UserError(f"{path.parent} holds no {path.name}; download it with the checkpoint")
+        raise GlmqError(f"{path.parent} holds no {path.name}; download it with the checkpoint")
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+        raise GlmqError(f"{path} cannot be read: {error.strerror}") from None
     except RecursionError:
-        raise UserError(f"{path} is nested too deeply to be read; download it again") from None
+        raise GlmqError(f"{path} is nested too deeply to be read; download it again") from None
     except ValueError as error:
-        raise UserError(f"{path} is not JSON ({_one_line(error)}); download it again") from None
+        raise GlmqError(f"{path} is not JSON ({_one_line(error)}); download it again") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path} does not hold a JSON object; download it again")
+        raise GlmqError(f"{path} does not hold a JSON object; download it again")
     return content
 
 
 def read_text(path: Path) -> str:
-    """A text file. Raises UserError when it is not UTF-8."""
+    """A text file. Raises GlmqError when it is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+        raise GlmqError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError:
-        raise UserError(f"{path} is not UTF-8 text; save it as UTF-8 or download it again") from None
+        raise GlmqError(f"{path} is not UTF-8 text; save it as UTF-8 or download it again") from None
 
 
 @contextmanager
 def errors_in(path: Path) -> Iterator[None]:
-    """Put the name of a file before the message of a UserError."""
+    """Put the name of a file before the message of a GlmqError."""
     try:
         yield
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+    except GlmqError as error:
+        raise GlmqError(f"{path}: {error}") from None
 
 
 def whole(content: Mapping[str, Any], key: str, default: int, least: int = 1) -> int:
@@ -94,13 +94,13 @@ def text(content: Mapping[str, Any], key: str, default: str | None = None) -> st
 
 
 def checked_text(value: Any, name: str) -> str:
-    """A string that can be written as UTF-8; UserError for anything else."""
+    """A string that can be written as UTF-8; GlmqError for anything else."""
     if not isinstance(value, str):
         raise _wrong(name, value, "text")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise UserError(
+        raise GlmqError(
             f"{name} holds half a character (a lone surrogate); download the file again"
         ) from None
     return value
@@ -135,8 +135,8 @@ def tables(content: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     return found
 
 
-def _wrong(key: str, value: Any, wanted: str) -> UserError:
-    return UserError(f"{key} is {shown(value)}; it must be {wanted}")
+def _wrong(key: str, value: Any, wanted: str) -> GlmqError:
+    return GlmqError(f"{key} is {shown(value)}; it must be {wanted}")
 
 
 def shown(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .config import Glm4MoeConfig
 
@@ -16,7 +16,7 @@ PARTS = (
 """Tensors that only such a layer has."""
 
 
-class MtpLayerError(UserError):
+class MtpLayerError(GlmqError):
     """What is wrong concerns the layer of multi-token prediction alone: without it the model converts."""
 
     def __init__(self, message: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .json_fields import flag, number, positive, shown, table, text, whole
 
@@ -48,18 +48,18 @@ def parse_rope(content: Mapping[str, Any], max_positions: int) -> Rope:
     """The rotary embedding of a config.json.
 
     `rope_scaling`, the older name, takes the place of all of `rope_parameters`. What neither holds comes
-    from the top of the file. Raises UserError for a kind that GGUF files cannot describe.
+    from the top of the file. Raises GlmqError for a kind that GGUF files cannot describe.
     """
     rope = table(content, "rope_scaling") or table(content, "rope_parameters")
     above = {key: content[key] for key in ("rope_theta", "partial_rotary_factor") if key in content}
     rope = {**above, **rope}
     nested = [key for key, value in rope.items() if isinstance(value, dict)]
     if nested:
-        raise UserError(
+        raise GlmqError(
             f"the rope parameters differ between kinds of layers ({nested[0]}), which Glm4Moe has not"
         )
     if rope.get("mrope_section") is not None:
-        raise UserError("mrope_section is of models that read images, which glmq does not convert")
+        raise GlmqError("mrope_section is of models that read images, which glmq does not convert")
     return Rope(
         theta=_theta(rope),
         partial_factor=number(rope, "partial_rotary_factor", DEFAULT_PARTIAL_FACTOR),
@@ -70,7 +70,7 @@ def parse_rope(content: Mapping[str, Any], max_positions: int) -> Rope:
 def _theta(rope: Mapping[str, Any]) -> float:
     theta = positive(rope, "rope_theta", DEFAULT_THETA)
     if theta < 1:
-        raise UserError(f"rope_theta is {theta:g}; it must be a number from 1 up")
+        raise GlmqError(f"rope_theta is {theta:g}; it must be a number from 1 up")
     return theta
 
 
@@ -79,13 +79,13 @@ def _scaling(content: Mapping[str, Any], rope: Mapping[str, Any], max_positions:
     if kind == "default":
         return None
     if kind not in ("linear", "yarn"):
-        raise UserError(f"rope_type {shown(kind)} cannot be converted; default, linear and yarn can")
+        raise GlmqError(f"rope_type {shown(kind)} cannot be converted; default, linear and yarn can")
     if kind == "linear":
         return RopeScaling("linear", _needed(rope, "factor", kind))
     where = content if content.get("original_max_position_embeddings") is not None else rope
     original = whole(where, "original_max_position_embeddings", max_positions)
     if not flag(rope, "truncate", True):
-        raise UserError("truncate false of rope_type yarn cannot be converted: GGUF has no place for it")
+        raise GlmqError("truncate false of rope_type yarn cannot be converted: GGUF has no place for it")
     has_factor = rope.get("factor") is not None or "factor" not in rope
     factor = _needed(rope, "factor", kind) if has_factor else max_positions / original
     return RopeScaling(
@@ -102,10 +102,10 @@ _BETAS = {"beta_fast": 32.0, "beta_slow": 1.0}
 
 def _needed(rope: Mapping[str, Any], key: str, kind: str) -> float:
     if key not in rope:
-        raise UserError(f"rope_type {kind} needs a {key}; add it or download config.json again")
+        raise GlmqError(f"rope_type {kind} needs a {key}; add it or download config.json again")
     value = positive(rope, key, 1.0)
     if not LEAST_FACTOR <= value <= LARGEST_FACTOR:
-        raise UserError(
+        raise GlmqError(
             f"{key} of rope_type {kind} is {value:g}; it must be a number from {LEAST_FACTOR:g}"
             f" to {LARGEST_FACTOR:g}"
         )

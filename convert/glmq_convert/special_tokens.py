@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import gguf
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .json_fields import checked_text, errors_in, flag, read_object, shown, table, tables, whole
 
@@ -91,5 +91,5 @@ def _ids(content: Mapping[str, Any], key: str, vocab_size: int) -> Iterator[int]
             continue
         token = whole({key: entry}, key, 0, least=0)
         if token >= vocab_size:
-            raise UserError(f"{key} is {shown(token)}, past the vocabulary's {vocab_size} tokens")
+            raise GlmqError(f"{key} is {shown(token)}, past the vocabulary's {vocab_size} tokens")
         yield token

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import gguf
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .chat_templates import chat_templates
 from .json_fields import checked_text, errors_in, flag, items, read_object, shown, table, tables, text, whole
@@ -40,7 +40,7 @@ SPACE = "\u0120"
 def add_tokenizer(writer: gguf.GGUFWriter, folder: Path, vocab_size: int) -> list[str]:
     """Write the tokenizer and chat template of the checkpoint in `folder`; gives remarks for the user.
 
-    The vocabulary is padded to `vocab_size`, the rows of the embedding. Raises UserError when there is
+    The vocabulary is padded to `vocab_size`, the rows of the embedding. Raises GlmqError when there is
     no byte-level BPE tokenizer.json.
     """
     content = read_object(folder / "tokenizer.json")
@@ -52,7 +52,7 @@ def add_tokenizer(writer: gguf.GGUFWriter, folder: Path, vocab_size: int) -> lis
         model = _model(content)
         added |= _added_tokens(content)
         if not (vocab := table(model, "vocab")):
-            raise UserError("model.vocab is missing or empty; download the file again")
+            raise GlmqError("model.vocab is missing or empty; download the file again")
         tokens, types = vocabulary(vocab, added, vocab_size)
         pre, remarks = _pre_tokenizer(content, model)
         remarks += _remarks_on_added(added)
@@ -76,10 +76,10 @@ def _model(content: Mapping[str, Any]) -> Mapping[str, Any]:
     """The BPE model, with nothing that GGUF has no place for."""
     model = table(content, "model")
     if text(model, "type") != "BPE" or not _is_byte_level(content):
-        raise UserError("not a byte-level BPE tokenizer, which GLM models have")
+        raise GlmqError("not a byte-level BPE tokenizer, which GLM models have")
     for key in ("continuing_subword_prefix", "end_of_word_suffix", "dropout", "fuse_unk", "byte_fallback"):
         if model.get(key) not in (None, "", 0, False):
-            raise UserError(f"model.{key} is {shown(model[key])}, which GGUF files of GLM models do not have")
+            raise GlmqError(f"model.{key} is {shown(model[key])}, which GGUF files of GLM models do not have")
     return model
 
 
@@ -88,7 +88,7 @@ def _added_of_settings(settings: Mapping[str, Any]) -> dict[int, Mapping[str, An
     added = {}
     for key in table(settings, "added_tokens_decoder"):
         if not (key.isascii() and key.isdecimal()):
-            raise UserError(f"added_tokens_decoder has the key {shown(key)}; it must be a token's number")
+            raise GlmqError(f"added_tokens_decoder has the key {shown(key)}; it must be a token's number")
         token = table(settings["added_tokens_decoder"], key)
         added[_token_id({"id": int(key[:12]), **token}, "id")] = token
     return added
@@ -101,7 +101,7 @@ def _added_tokens(content: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
         token_id = _token_id(token, "id")
         if token_id in added and added[token_id]["content"] != token["content"]:
             texts = shown(added[token_id]["content"]), shown(token["content"])
-            raise UserError(f"two added tokens have the number {token_id}, {texts[0]} and {texts[1]}")
+            raise GlmqError(f"two added tokens have the number {token_id}, {texts[0]} and {texts[1]}")
         added[token_id] = token
     return added
 
@@ -125,15 +125,15 @@ def _merges(model: Mapping[str, Any], vocab: Mapping[str, Any]) -> list[str]:
     """Two tokens and a space between them each; a space of a token's own as byte-level text has it."""
     merges = []
     if not items(model, "merges"):
-        raise UserError("model.merges is missing or empty; download the file again")
+        raise GlmqError("model.merges is missing or empty; download the file again")
     for merge in items(model, "merges"):
         pair = merge.split(" ") if isinstance(merge, str) else merge
         if not isinstance(pair, list) or len(pair) != 2:
-            raise UserError(f"model.merges has the entry {shown(merge)}; it must be two tokens")
+            raise GlmqError(f"model.merges has the entry {shown(merge)}; it must be two tokens")
         first, second = (checked_text(part, "a part of model.merges") for part in pair)
         for token in (first, second, first + second):
             if token not in vocab:
-                raise UserError(f"model.merges speaks of {shown(token)}, which is no token of model.vocab")
+                raise GlmqError(f"model.merges speaks of {shown(token)}, which is no token of model.vocab")
         merges.append(" ".join(part.replace(" ", SPACE) for part in (first, second)))
     return merges
 
@@ -150,13 +150,13 @@ def vocabulary(
     for found in vocab:
         token_id = whole(vocab, found, -1, least=0)
         if token_id in texts:
-            raise UserError(
+            raise GlmqError(
                 f"two tokens have the number {token_id}, {shown(texts[token_id])} and {shown(found)}"
             )
         texts[token_id] = checked_text(found, f"token {token_id}")
     texts |= {token_id: token["content"] for token_id, token in added.items()}
     if texts and max(texts) >= vocab_size:
-        raise UserError(
+        raise GlmqError(
             f"the tokenizer has a token {max(texts)} ({shown(texts[max(texts)])}), past the vocab_size"
             f" {vocab_size} of config.json; the two are not of one model"
         )
@@ -179,7 +179,7 @@ def _pre_tokenizer(content: Mapping[str, Any], model: Mapping[str, Any]) -> tupl
     normalizers = _steps(table(content, "normalizer"), "normalizers")
     for kind in (text(step, "type") for step in normalizers if step):
         if kind not in SLIGHT_NORMALIZERS:
-            raise UserError(f"the normalizer {shown(kind)} cannot be converted: GGUF has no place for it")
+            raise GlmqError(f"the normalizer {shown(kind)} cannot be converted: GGUF has no place for it")
         remarks.append(f"the tokenizer normalizes text ({kind}), which GGUF has no place for: left out")
     for step in _steps(table(content, "pre_tokenizer"), "pretokenizers"):
         if step.get("type") == "ByteLevel" and flag(step, "add_prefix_space", False):

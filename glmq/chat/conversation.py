@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .messages import SYSTEM_ROLES, Message, text_of
 
@@ -48,18 +48,18 @@ class Conversation:
         self.messages.append(message)
 
     def undo(self) -> str:
-        """Take back the last turn; gives its question. Raises UserError when there is none."""
+        """Take back the last turn; gives its question. Raises GlmqError when there is none."""
         start = self._last_turn()
         question = text_of(self.messages[start])
         del self.messages[start:]
         return question
 
     def retry(self) -> None:
-        """Take back what answers the last question. Raises UserError when there is no question."""
+        """Take back what answers the last question. Raises GlmqError when there is no question."""
         del self.messages[self._last_turn() + 1 :]
 
     def edit(self, text: str) -> None:
-        """Replace the last question and take back its answer. Raises UserError when there is none."""
+        """Replace the last question and take back its answer. Raises GlmqError when there is none."""
         start = self._last_turn()
         self.messages[start:] = [{**self.messages[start], "content": text}]
 
@@ -68,15 +68,15 @@ class Conversation:
         del self.messages[self._n_system() :]
 
     def oldest(self, n_turns: int) -> list[Message]:
-        """The messages of the oldest turns, and any before them. Raises UserError when there are fewer."""
+        """The messages of the oldest turns, and any before them. Raises GlmqError when there are fewer."""
         return self.messages[self._n_system() : self._end_of_turn(n_turns)]
 
     def drop_oldest(self, n_turns: int) -> None:
-        """Forget the oldest turns. Raises UserError when there are fewer."""
+        """Forget the oldest turns. Raises GlmqError when there are fewer."""
         del self.messages[self._n_system() : self._end_of_turn(n_turns)]
 
     def replace_oldest(self, n_turns: int, summary: str) -> None:
-        """Put a turn with a summary in place of the oldest turns. Raises UserError when there are fewer."""
+        """Put a turn with a summary in place of the oldest turns. Raises GlmqError when there are fewer."""
         self.messages[self._n_system() : self._end_of_turn(n_turns)] = [
             {"role": "user", "content": SUMMARY + summary.strip()},
             {"role": "assistant", "content": SUMMARY_ANSWER},
@@ -91,11 +91,11 @@ class Conversation:
     def _last_turn(self) -> int:
         starts = self._turn_starts()
         if not starts:
-            raise UserError("the conversation has no message of yours yet")
+            raise GlmqError("the conversation has no message of yours yet")
         return starts[-1]
 
     def _end_of_turn(self, n_turns: int) -> int:
         starts = self._turn_starts()
         if not 1 <= n_turns <= len(starts):
-            raise UserError(f"{n_turns} turns cannot go; the conversation has {len(starts)}")
+            raise GlmqError(f"{n_turns} turns cannot go; the conversation has {len(starts)}")
         return [*starts, len(self.messages)][n_turns]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.files.file_writing import Kind, check_target, write_file
 
 from ..session_file import is_session_file, read_extra
@@ -41,7 +41,7 @@ def _holds(path: Path, written: Callable[[Any], bytes], messages: Callable[[Any]
         content += file.read()
     try:
         found = check_messages(messages(json.loads(content)))
-    except (UserError, TypeError, LookupError):
+    except (GlmqError, TypeError, LookupError):
         return False
     return written(found) == content
 
@@ -53,23 +53,23 @@ EXPORTED = Kind("an exported conversation", _is_exported)
 def save_conversation(conversation: Conversation, path: Path, *, force: bool = False) -> None:
     """Write the messages as JSON, in place of another saved conversation or, by force, of any file.
 
-    Raises FileExists where only force does it, UserError when it is not possible.
+    Raises FileExists where only force does it, GlmqError when it is not possible.
     """
     write_file(check_target(path, SAVED, force=force), _saved(conversation.messages))
 
 
 def load_conversation(path: Path) -> Conversation:
-    """Read messages: saved or exported, any JSON list, or those of a session file. Raises UserError."""
+    """Read messages: saved or exported, any JSON list, or those of a session file. Raises GlmqError."""
     try:
         content = _content(path)
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+        raise GlmqError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
-        raise UserError(f"{path} is not JSON; load a file that /save has written") from None
+        raise GlmqError(f"{path} is not JSON; load a file that /save has written") from None
     try:
         return Conversation(check_messages(content.get("messages") if isinstance(content, dict) else content))
-    except UserError as error:
-        raise UserError(f"{path} is no conversation: {error}") from None
+    except GlmqError as error:
+        raise GlmqError(f"{path} is no conversation: {error}") from None
 
 
 def export_conversation(conversation: Conversation, path: Path, *, force: bool = False) -> None:
@@ -77,7 +77,7 @@ def export_conversation(conversation: Conversation, path: Path, *, force: bool =
 
     JSON takes the place of another exported conversation. Of Markdown that is there nobody knows whether
     somebody has worked on it, so only force replaces it.
-    Raises FileExists where only force does it, UserError for other names and when it is not possible.
+    Raises FileExists where only force does it, GlmqError for other names and when it is not possible.
     """
     suffix = path.suffix.lower()
     if suffix == ".json":
@@ -87,7 +87,7 @@ def export_conversation(conversation: Conversation, path: Path, *, force: bool =
         target = check_target(path, force=force)
         write_file(target, _text_bytes(conversation_markdown(conversation.messages)))
     else:
-        raise UserError(f"{path} ends with neither .md (Markdown) nor .json; name the file with one of them")
+        raise GlmqError(f"{path} ends with neither .md (Markdown) nor .json; name the file with one of them")
 
 
 def _openai_messages(messages: Sequence[Message]) -> list[Message]:
@@ -125,9 +125,9 @@ def _text_bytes(text: str) -> bytes:
 
 
 def _content(path: Path) -> Any:
-    """JSON that a file holds. Raises OSError, ValueError, RecursionError; UserError for no regular file."""
+    """JSON that a file holds. Raises OSError, ValueError, RecursionError; GlmqError for no regular file."""
     if path.exists() and not path.is_file():
-        raise UserError(f"{path} is not a file")
+        raise GlmqError(f"{path} is not a file")
     if is_session_file(path):
         return read_extra(path)
     return json.loads(path.read_text(encoding="utf-8-sig"))

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .tool_results import function_of, in_order_of_calls
 
@@ -57,17 +57,17 @@ def _part_text(part: object) -> str:
 def check_messages(messages: object) -> list[Message]:
     """The messages, when each is whole and all of it can reach a model.
 
-    Raises UserError that names the first that is not.
+    Raises GlmqError that names the first that is not.
     """
     if not isinstance(messages, list):
-        raise UserError("there is no list of messages")
+        raise GlmqError("there is no list of messages")
     for number, message in enumerate(messages, 1):
         if not isinstance(message, dict):
-            raise UserError(f"message {number} is no object with role and content")
+            raise GlmqError(f"message {number} is no object with role and content")
         if message.get("role") not in ROLES:
             role = message.get("role")
             has = f", but {role}" if isinstance(role, str) else ""
-            raise UserError(f"message {number} has no role of {', '.join(ROLES)}{has}")
+            raise GlmqError(f"message {number} has no role of {', '.join(ROLES)}{has}")
         where = f"message {number} ({message['role']})"
         _check_content(message, where)
         _check_extras(message, where)
@@ -81,32 +81,32 @@ def _check_content(message: Message, where: str) -> None:
     content = message.get("content")
     for key in OTHER_MEDIA:
         if message.get(key):
-            raise UserError(f"{where} holds {key}; GLM models read text only")
+            raise GlmqError(f"{where} holds {key}; GLM models read text only")
     if content is None and message["role"] == "assistant":
         others = ("tool_calls", "refusal", *REASONING_NAMES)
         if not any(message.get(key) for key in others):
-            raise UserError(f"{where} has no content")
+            raise GlmqError(f"{where} has no content")
         return
     if content is None:
-        raise UserError(f"{where} has no content")
+        raise GlmqError(f"{where} has no content")
     if isinstance(content, str):
         return
     if not isinstance(content, (list, tuple)):
-        raise UserError(f"{where} has no content that is a text or a list of parts")
+        raise GlmqError(f"{where} has no content that is a text or a list of parts")
     for part in content:
         check_part(part, where)
 
 
 def check_part(part: object, where: str) -> None:
-    """Raise UserError unless a part of a content is text. where: names its message."""
+    """Raise GlmqError unless a part of a content is text. where: names its message."""
     if isinstance(part, str):
         return
     kind = part.get("type") if isinstance(part, dict) else None
     if not isinstance(part, dict) or not isinstance(kind, str) or kind not in TEXT_PARTS:
-        raise UserError(f"{where} holds a part of the type {kind}; GLM models read text only")
+        raise GlmqError(f"{where} holds a part of the type {kind}; GLM models read text only")
     key = TEXT_PARTS[kind]
     if not isinstance(part.get(key), str):
-        raise UserError(f"{where} holds a part of the type {kind} whose {key} is no text")
+        raise GlmqError(f"{where} holds a part of the type {kind} whose {key} is no text")
 
 
 def _check_extras(message: Message, where: str) -> None:
@@ -114,49 +114,49 @@ def _check_extras(message: Message, where: str) -> None:
     texts = ["tool_call_id", "name", "refusal", "reasoning_content"]
     for key in [*texts, *REASONING_NAMES] if role == "assistant" else texts:
         if not isinstance(message.get(key), (str, type(None))):
-            raise UserError(f"{where} has a {key} that is no text")
+            raise GlmqError(f"{where} has a {key} that is no text")
     if role == "user" and not isinstance(message.get("thinking"), (bool, type(None))):
-        raise UserError(f"{where} has a thinking that is neither true nor false")
+        raise GlmqError(f"{where} has a thinking that is neither true nor false")
     if message.get("function_call") is not None:
-        raise UserError(f"{where} has a function_call, the older form of a call; write it as tool_calls")
+        raise GlmqError(f"{where} has a function_call, the older form of a call; write it as tool_calls")
     if message.get("tool_calls") and role != "assistant":
-        raise UserError(f"{where} has tool_calls, which only an assistant's message has")
+        raise GlmqError(f"{where} has tool_calls, which only an assistant's message has")
 
 
 def _check_calls(message: Message, number: int, where: str) -> None:
     calls = message["tool_calls"]
     if not isinstance(calls, (list, tuple)):
-        raise UserError(f"{where} has tool_calls that are no list")
+        raise GlmqError(f"{where} has tool_calls that are no list")
     for call in calls:
         if not isinstance(call, dict):
-            raise UserError(f"{where} has a tool call without a name")
+            raise GlmqError(f"{where} has a tool call without a name")
         if call.get("type") not in (None, "function"):
-            raise UserError(f"{where} has a tool call of the type {call['type']}; GLM models call functions")
+            raise GlmqError(f"{where} has a tool call of the type {call['type']}; GLM models call functions")
         function = function_of(call)
         if not isinstance(function.get("name"), str):
-            raise UserError(f"{where} has a tool call without a name")
+            raise GlmqError(f"{where} has a tool call without a name")
         if not isinstance(call.get("id"), (str, type(None))):
-            raise UserError(f"{where} has a tool call with an id that is no text")
+            raise GlmqError(f"{where} has a tool call with an id that is no text")
         call_arguments(function, number)
 
 
 def call_arguments(function: Mapping[str, Any], number: int) -> dict[str, Any]:
     """The arguments of a call in message `number`: an object, JSON of one, or nothing.
 
-    function: what holds `name` and `arguments`. Raises UserError for anything else.
+    function: what holds `name` and `arguments`. Raises GlmqError for anything else.
     """
     arguments: Any = function.get("arguments")
     if isinstance(arguments, str):
         try:
             arguments = json.loads(arguments) if arguments.strip() else None
         except (ValueError, RecursionError):
-            raise UserError(
+            raise GlmqError(
                 f"message {number}: the arguments of the call of {function.get('name')} are not JSON"
             ) from None
     if arguments is None:
         return {}
     if not isinstance(arguments, dict):
-        raise UserError(
+        raise GlmqError(
             f"message {number}: the arguments of the call of {function.get('name')} are no JSON object"
         )
     return dict(arguments)

@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 
 def plain_data(value: Any, what: str = "the value") -> Any:
     """A copy made of JSON's types, so that a template meets no methods of other objects.
 
     Dataclasses and objects of OpenAI's client become dictionaries, numpy's numbers become numbers. Raises
-    UserError for what is no data, such as an image or bytes; `what` names the value in it.
+    GlmqError for what is no data, such as an image or bytes; `what` names the value in it.
     """
     try:
         return _plain(value, what)
     except RecursionError:
-        raise UserError(f"{what} is nested too deeply") from None
+        raise GlmqError(f"{what} is nested too deeply") from None
 
 
 def _plain(value: Any, what: str) -> Any:
@@ -43,6 +43,6 @@ def _plain(value: Any, what: str) -> Any:
         return {field.name: _plain(getattr(value, field.name), what) for field in dataclasses.fields(value)}
     if callable(getattr(value, "model_dump", None)) and not isinstance(value, type):
         return _plain(value.model_dump(), what)
-    raise UserError(
+    raise GlmqError(
         f"{what} holds an object of the type {type(value).__name__}; only text and JSON's types can be read"
     )

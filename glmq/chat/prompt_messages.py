@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from ..argument_checks import check_mapping
 from ..tokenizer import Tokenizer
@@ -42,7 +42,7 @@ def rendered_prompt(
 ) -> RenderedPrompt:
     """The prompt, in which names of tokens that messages and tools hold are marked (`quoted_tokens.py`).
 
-    Raises UserError for messages that are not whole, for tools where the template tells of none, and for what
+    Raises GlmqError for messages that are not whole, for tools where the template tells of none, and for what
     the template refuses; TypeError for template arguments that are no mapping.
     """
     checked = _checked(messages)
@@ -65,10 +65,10 @@ def rendered_prompt(
 def _checked(messages: object) -> list[Message]:
     if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable):
         kind = type(messages).__name__
-        raise UserError(f"messages is a {kind}; it must be a list of objects with role and content")
+        raise GlmqError(f"messages is a {kind}; it must be a list of objects with role and content")
     checked = check_messages(plain_messages(messages))
     if not checked:
-        raise UserError("there are no messages; give at least one of the user")
+        raise GlmqError("there are no messages; give at least one of the user")
     return checked
 
 

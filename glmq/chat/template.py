@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from jinja2 import TemplateError, TemplateSyntaxError, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
@@ -53,7 +53,7 @@ _END_MARK = "<end of the unfinished message> "
 
 
 class ChatTemplate:
-    """A compiled template. Raises UserError when it is not a Jinja program."""
+    """A compiled template. Raises GlmqError when it is not a Jinja program."""
 
     def __init__(self, source: str, special_tokens: Mapping[str, str] | None = None) -> None:
         self.source = source
@@ -61,11 +61,11 @@ class ChatTemplate:
         try:
             self._template = _environment().from_string(source)
         except TemplateSyntaxError as error:
-            raise UserError(
+            raise GlmqError(
                 f"the model's chat template cannot be read: {error.message} (its line {error.lineno})"
             ) from None
         except (TemplateError, RecursionError) as error:
-            raise UserError(f"the model's chat template cannot be read: {_one_line(error)}") from None
+            raise GlmqError(f"the model's chat template cannot be read: {_one_line(error)}") from None
 
     def render(
         self,
@@ -80,7 +80,7 @@ class ChatTemplate:
 
         continue_final_message: the text ends inside the last message, in its content or in the key named,
         such as "reasoning_content", so that the model goes on with it. arguments: what templates ask for
-        beyond that, such as `tools`, `documents` or `enable_thinking`. Raises UserError when the template
+        beyond that, such as `tools`, `documents` or `enable_thinking`. Raises GlmqError when the template
         refuses the messages, or messages have no form that templates take.
         """
         copies = [_without_switch(message) for message in template_messages(messages)]
@@ -104,14 +104,14 @@ class ChatTemplate:
                 {**context, "messages": messages, "add_generation_prompt": add_generation_prompt}
             )
         except Exception as error:
-            raise UserError(f"the model's chat template refuses these messages: {_one_line(error)}") from None
+            raise GlmqError(f"the model's chat template refuses these messages: {_one_line(error)}") from None
 
 
 def template_of(file: GGUFFile, tokenizer: Tokenizer) -> ChatTemplate:
-    """The template of a file, or a plain one for its kind. Raises UserError when there is no way to chat."""
+    """The template of a file, or a plain one for its kind. Raises GlmqError when there is no way to chat."""
     source = file.metadata.get("tokenizer.chat_template")
     if not isinstance(source, str | None):
-        raise UserError(
+        raise GlmqError(
             f"{file.path}: tokenizer.chat_template must be text; the file is wrong, get another one"
         )
     if not source:
@@ -120,7 +120,7 @@ def template_of(file: GGUFFile, tokenizer: Tokenizer) -> ChatTemplate:
         elif tokenizer.token_id("<|im_start|>") is not None:
             source = CHATML_TEMPLATE
         else:
-            raise UserError(f"{file.path} has no chat template; use glmq generate, which completes a text")
+            raise GlmqError(f"{file.path} has no chat template; use glmq generate, which completes a text")
     named = {
         name: file.metadata.get(f"tokenizer.ggml.{kind}_token_id") for name, kind in SPECIAL_TOKENS.items()
     }
@@ -145,7 +145,7 @@ def _mark_end(messages: list[Message], key: str) -> str:
     names = REASONING_NAMES if key in REASONING_NAMES else (key,)
     texts = [last[name] for name in names if isinstance(last.get(name), str)]
     if not texts:
-        raise UserError(f"the last message has no {key} that could be continued")
+        raise GlmqError(f"the last message has no {key} that could be continued")
     for name in names:
         if last.get(name) == texts[0]:
             last[name] = texts[0] + _END_MARK
@@ -156,7 +156,7 @@ def _text_to_mark(rendered: str, unfinished: str) -> str:
     """The rendered text before the mark; without white space there when the template trims it."""
     at = rendered.rfind(_END_MARK.strip())
     if at < 0 or unfinished.strip() not in rendered:
-        raise UserError("the model's chat template changes the last message, so it cannot be continued")
+        raise GlmqError("the model's chat template changes the last message, so it cannot be continued")
     kept = rendered[:at]
     return kept if rendered.startswith(_END_MARK, at) else kept.rstrip()
 

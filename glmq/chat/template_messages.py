@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .messages import REASONING_NAMES, SYSTEM_ROLES, Message, call_arguments, check_part, text_of
 from .plain_data import plain_data
@@ -13,7 +13,7 @@ from .tool_results import function_of, in_order_of_calls
 
 
 def plain_messages(messages: Iterable[Any]) -> list[Any]:
-    """A copy of the messages as plain data. Raises UserError for what is no data, such as an image."""
+    """A copy of the messages as plain data. Raises GlmqError for what is no data, such as an image."""
     return [plain_data(message, f"message {i}") for i, message in enumerate(messages, 1)]
 
 
@@ -23,7 +23,7 @@ def template_messages(messages: Iterable[Any]) -> list[Message]:
     All is plain data, and keys without a value are gone. A content is a text: some templates print lists of
     parts as Python writes them, others fail. `developer` is `system`, which every template knows. Thinking
     has its usual name whatever it was called. Arguments of calls are objects, also where they were JSON in a
-    string, and results stand in the order of their calls. Raises UserError.
+    string, and results stand in the order of their calls. Raises GlmqError.
     """
     copies = [_template_message(message, i) for i, message in enumerate(plain_messages(messages), 1)]
     return in_order_of_calls(copies)
@@ -43,7 +43,7 @@ def with_thinking_apart(message: Message) -> Message:
 
 def _template_message(given: Any, number: int) -> Message:
     if not isinstance(given, dict):
-        raise UserError(f"message {number} is no object with role and content")
+        raise GlmqError(f"message {number} is no object with role and content")
     message: Message = {key: value for key, value in given.items() if value is not None}
     if message.get("role") in SYSTEM_ROLES:
         message["role"] = SYSTEM_ROLES[0]
@@ -58,14 +58,14 @@ def _template_message(given: Any, number: int) -> Message:
         message = {"thinking": reasoning, **message, "reasoning_content": reasoning}
     if "tool_calls" in message:
         if not isinstance(message["tool_calls"], (list, tuple)):
-            raise UserError(f"message {number} has tool_calls that are no list")
+            raise GlmqError(f"message {number} has tool_calls that are no list")
         message["tool_calls"] = [_with_arguments(call, number) for call in message["tool_calls"]]
     return message
 
 
 def _with_arguments(call: Any, number: int) -> Message:
     if not isinstance(call, dict):
-        raise UserError(f"message {number} has a tool call that is no object")
+        raise GlmqError(f"message {number} has a tool call that is no object")
     function = function_of(call)
     copy = {**function, "arguments": call_arguments(function, number)}
     return copy if function is call else {**call, "function": copy}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .messages import REASONING_NAMES, Message, text_of
 from .template import ChatTemplate
@@ -99,15 +99,15 @@ def render_turn(
     preserve: keep the thinking of earlier turns. arguments: further ones for the template;
     `enable_thinking` among them stands for `thinking`, without complaint when there is no switch.
 
-    Raises UserError when `thinking` is given to a template without a switch or `preserve` to one that cannot.
+    Raises GlmqError when `thinking` is given to a template without a switch or `preserve` to one that cannot.
     """
     form = thinking_format(template)
     if thinking is not None and not form.has_switch:
-        raise UserError(
+        raise GlmqError(
             "the model's chat template has no switch for thinking; leave it to the model", setting="thinking"
         )
     if preserve and not form.can_preserve:
-        raise UserError(
+        raise GlmqError(
             "the model's chat template cannot keep the thinking of earlier turns (GLM-4.7's can);"
             " leave that out",
             setting="preserve_thinking",
@@ -213,7 +213,7 @@ def _probe(template: ChatTemplate, messages: Sequence[Mapping[str, Any]], **argu
     """The text, or nothing from a template that refuses the messages."""
     try:
         return template.render(messages, **arguments)
-    except UserError:
+    except GlmqError:
         return None
 
 

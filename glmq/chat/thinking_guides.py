@@ -13,7 +13,7 @@ from enum import Enum, auto
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from ..constraint.token_table import token_bytes
 from ..guide import Guide
@@ -97,7 +97,7 @@ class ThinkingBudget:
     All thinking of an output counts, also where it begins anew behind its end or a call (`may_resume`).
 
     in_reasoning: the prompt ended with `<think>`. Then `</think>` closes, as in GLM-4.7's template; else a
-    line break follows it, as in those of 4.5 and 4.6. Raises UserError for a budget below 0.
+    line break follows it, as in those of 4.5 and 4.6. Raises GlmqError for a budget below 0.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class ThinkingBudget:
         may_resume: bool = True,
     ) -> None:
         if n_tokens < 0:
-            raise UserError(f"a thinking budget of {n_tokens} tokens is not possible; it must be 0 or more")
+            raise GlmqError(f"a thinking budget of {n_tokens} tokens is not possible; it must be 0 or more")
         self._n_tokens, self._inner = n_tokens, inner
         self._thinking = _Thinking(tokenizer, in_reasoning, may_resume=may_resume)
         closing = END_THINK if in_reasoning else END_THINK + "\n"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .tool_results import function_of
 
@@ -25,18 +25,18 @@ class ToolChoice:
 
 
 def tool_choice_of(choice: object, tools: Sequence[Mapping[str, Any]]) -> ToolChoice:
-    """What a `tool_choice` means for these tools. Raises UserError for one that cannot be followed."""
+    """What a `tool_choice` means for these tools. Raises GlmqError for one that cannot be followed."""
     if choice is None or choice == "auto":
         return ToolChoice()
     if choice == "none":
         return ToolChoice(offers_none=True)
     if choice == "required":
         if not tools:
-            raise UserError("tool_choice is 'required', but there are no tools")
+            raise GlmqError("tool_choice is 'required', but there are no tools")
         return ToolChoice(must_call=True)
     name = function_of(dict(choice)).get("name") if isinstance(choice, Mapping) else None
     if not isinstance(name, str):
-        raise UserError("tool_choice must be 'auto', 'none', 'required' or name a function")
+        raise GlmqError("tool_choice must be 'auto', 'none', 'required' or name a function")
     if name not in [function_of(dict(tool)).get("name") for tool in tools]:
-        raise UserError(f"tool_choice names {name!r}, which is none of the tools")
+        raise GlmqError(f"tool_choice names {name!r}, which is none of the tools")
     return ToolChoice(must_call=True, name=name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .plain_data import plain_data
 from .template import ChatTemplate
@@ -18,7 +18,7 @@ _QUESTION = {"role": "user", "content": "?"}
 def check_tools(tools: object) -> list[dict[str, Any]]:
     """A copy of the definitions as plain data. None is no tool.
 
-    Raises TypeError for what is no list, and UserError that names the first definition that is not whole.
+    Raises TypeError for what is no list, and GlmqError that names the first definition that is not whole.
     """
     if tools is None:
         return []
@@ -28,19 +28,19 @@ def check_tools(tools: object) -> list[dict[str, Any]]:
     definitions = [plain_data(tool, f"tool {number}") for number, tool in enumerate(tools, 1)]
     for number, tool in enumerate(definitions, 1):
         if not isinstance(tool, dict):
-            raise UserError(f"tool {number} is no object with a name; give definitions in OpenAI's form")
+            raise GlmqError(f"tool {number} is no object with a name; give definitions in OpenAI's form")
         if tool.get("type") not in (None, "function") and "parameters" not in tool:
-            raise UserError(f"tool {number} is of the type {tool['type']}; GLM models call functions only")
+            raise GlmqError(f"tool {number} is of the type {tool['type']}; GLM models call functions only")
         function = function_of(tool)
         name = function.get("name")
         if not isinstance(name, str) or not name.strip():
-            raise UserError(f"tool {number} has no name")
+            raise GlmqError(f"tool {number} has no name")
         if not isinstance(function.get("parameters"), (dict, type(None))):
-            raise UserError(f"tool {number}, {name}, has parameters that are no JSON schema of an object")
+            raise GlmqError(f"tool {number}, {name}, has parameters that are no JSON schema of an object")
         if not isinstance(function.get("description"), (str, type(None))):
-            raise UserError(f"tool {number}, {name}, has a description that is no text")
+            raise GlmqError(f"tool {number}, {name}, has a description that is no text")
         if name in names:
-            raise UserError(f"tools {names.index(name) + 1} and {number} have one name, {name}; rename one")
+            raise GlmqError(f"tools {names.index(name) + 1} and {number} have one name, {name}; rename one")
         names.append(name)
     return definitions
 
@@ -53,12 +53,12 @@ def knows_tools(template: ChatTemplate) -> bool:
     for messages in ([_QUESTION], [{"role": "system", "content": "?"}, _QUESTION]):
         try:
             return _PROBE in template.render(messages, tools=[tool])
-        except UserError:
+        except GlmqError:
             continue
     return "tools" in template.source
 
 
 def require_tools(template: ChatTemplate) -> None:
-    """Raise UserError when a template tells of no tools."""
+    """Raise GlmqError when a template tells of no tools."""
     if not knows_tools(template):
-        raise UserError("the model's chat template tells of no tools, so that it cannot call any")
+        raise GlmqError("the model's chat template tells of no tools, so that it cannot call any")

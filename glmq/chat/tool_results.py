@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 Message = dict[str, Any]
 
@@ -19,7 +19,7 @@ def in_order_of_calls(messages: Sequence[Message]) -> list[Message]:
 
     A result belongs to the call that its `tool_call_id` names; without one, to the first call of its `name`
     that has no other result; without that too, or where calls share ids, to the first call left. Raises
-    UserError for an id that no call has or that comes twice, for more results than calls, and where the
+    GlmqError for an id that no call has or that comes twice, for more results than calls, and where the
     result of a call before another's is missing, as the other would be taken for it.
     """
     ordered: list[Message] = []
@@ -48,10 +48,10 @@ def _sorted(results: Sequence[Message], calls: Sequence[Message], first: int) ->
     if not results:
         return []
     if not calls:
-        raise UserError(f"message {first} (tool) answers no tool call before it")
+        raise GlmqError(f"message {first} (tool) answers no tool call before it")
     if len(results) > len(calls):
         calling = f"{len(calls)} call{'s' if len(calls) > 1 else ''}"
-        raise UserError(
+        raise GlmqError(
             f"message {first + len(calls)} (tool) is a result too many; before the results stand {calling}"
         )
     places = _places_by_id(results, calls, first)
@@ -70,7 +70,7 @@ def _sorted(results: Sequence[Message], calls: Sequence[Message], first: int) ->
     missing = next((i for i in range(len(results)) if i not in places), None)
     if missing is not None:
         call = calls[missing].get("id") or function_of(calls[missing]).get("name")
-        raise UserError(f"message {first} (tool) and those behind it hold no result of the call {call}")
+        raise GlmqError(f"message {first} (tool) and those behind it hold no result of the call {call}")
     return [places[i] for i in sorted(places)]
 
 
@@ -85,12 +85,12 @@ def _places_by_id(results: Sequence[Message], calls: Sequence[Message], first: i
             continue
         if wanted not in ids:
             known = ", ".join(each or "one without an id" for each in ids)
-            raise UserError(
+            raise GlmqError(
                 f"message {number} (tool) answers the call {wanted}, which is not among those made: {known}"
             )
         place = ids.index(wanted)
         if place in places and tells_apart:
-            raise UserError(f"message {number} (tool) answers the call {wanted} a second time")
+            raise GlmqError(f"message {number} (tool) answers the call {wanted} a second time")
         if place in places or ids.count(wanted) > 1:
             return {}
         places[place] = result

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 import click
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .. import __version__
 from .error_line import error_line
@@ -54,10 +54,10 @@ class Commands(click.Group):
             if ctx.meta.get("glmq.debug"):
                 raise
             if _is_lack_of_memory(error):
-                error = UserError(
+                error = GlmqError(
                     "not enough memory; close other programs or choose a smaller context", setting="n_ctx"
                 )
-            if isinstance(error, UserError):
+            if isinstance(error, GlmqError):
                 command = self.get_command(ctx, ctx.invoked_subcommand or "")
                 click.echo(f"glmq: error: {error_line(error, command)}", err=True)
                 ctx.exit(USER_ERROR)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .. import __version__
 from ..chat.answer_limits import recommended_limits
@@ -178,7 +178,7 @@ def chat(
             _converse(talk, keep_history=not no_history)
         try:
             talk.save_session()
-        except UserError as error:
+        except GlmqError as error:
             if answers_once or not sys.stdin.isatty():
                 raise
             note(f"{error_line(error)}; /save FILE keeps the conversation elsewhere, /quit leaves without.")
@@ -188,19 +188,19 @@ def chat(
 
 
 def _session_file(path: Path) -> SessionFile:
-    """The session file, which this chat has for itself. Raises UserError when it cannot have it."""
+    """The session file, which this chat has for itself. Raises GlmqError when it cannot have it."""
     from ..session_file import SessionFile
 
     return SessionFile(path)
 
 
 def _question(question: str | None, prompt: str | None, by_line: bool) -> str | None:
-    """The one question that is asked in the command, if one is. Raises UserError for more than that."""
+    """The one question that is asked in the command, if one is. Raises GlmqError for more than that."""
     if question is not None and prompt is not None:
-        raise UserError("give the question once: behind the model, or with -p")
+        raise GlmqError("give the question once: behind the model, or with -p")
     question = prompt if question is None else question
     if question is not None and by_line:
-        raise UserError("leave out --lines and --commands, or the question; both together cannot be")
+        raise GlmqError("leave out --lines and --commands, or the question; both together cannot be")
     return question
 
 
@@ -209,7 +209,7 @@ def _message(question: str | None) -> str:
     piped = "" if sys.stdin.isatty() else piped_text().strip()
     text = "\n\n".join(filter(None, (piped, (question or "").strip())))
     if not text:
-        raise UserError("there is no message: the question, or standard input, is empty")
+        raise GlmqError("there is no message: the question, or standard input, is empty")
     return text
 
 
@@ -238,7 +238,7 @@ def _converse(talk: Talk, keep_history: bool) -> None:
                 talk.ask(text.strip())
         except slash.Quit:
             return
-        except UserError as error:
+        except GlmqError as error:
             if not typed:
                 raise
             note(error_line(error))

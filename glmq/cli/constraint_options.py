@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .text_input import read_text
 
@@ -30,9 +30,9 @@ def constraint_options(command: Command) -> Command:
 
 
 def constraint_of(json_schema: str | None, grammar: str | None, regex: str | None) -> Constraint | None:
-    """The constraint that the options ask for. Raises UserError for more than one, or one that is refused."""
+    """The constraint that the options ask for. Raises GlmqError for more than one, or one that is refused."""
     if sum(each is not None for each in (json_schema, grammar, regex)) > 1:
-        raise UserError("constrain the output in one way: --json-schema, --grammar or --regex")
+        raise GlmqError("constrain the output in one way: --json-schema, --grammar or --regex")
     if json_schema is not None:
         from ..constraint import json_schema_constraint
 
@@ -54,5 +54,5 @@ def _of_file(make: Callable[[str], Constraint], name: str) -> Constraint:
     text = read_text(name)
     try:
         return make(text)
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from None
+    except GlmqError as error:
+        raise GlmqError(f"{name}: {error}") from None

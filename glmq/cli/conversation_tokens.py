@@ -24,7 +24,7 @@ def conversation_tokens(
 ) -> int:
     """Tokens of a conversation as the model reads it before the next question.
 
-    Raises UserError when the chat template does not take it.
+    Raises GlmqError when the chat template does not take it.
     """
     prompt = rendered_prompt(
         model.chat_template, model.tokenizer, messages, tools, thinking=settings.think,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import click
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 OPTIONS = {
     "n_ctx": "--ctx",
@@ -15,7 +15,7 @@ OPTIONS = {
 """Options by the names of the Python arguments that they stand for, where these differ."""
 
 
-def error_line(error: UserError, command: click.Command | None = None) -> str:
+def error_line(error: GlmqError, command: click.Command | None = None) -> str:
     """The message of an error, with the option for the setting that it is about.
 
     command: the one that runs, by default click's; an option that it does not have is not named.

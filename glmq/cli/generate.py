@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from ..sampling.recommendations import recommended
 from ..sampling.settings import Sampling
@@ -94,11 +94,11 @@ def generate(
 
 
 def prompt_text(prompt: str | None, file: str | None, dash: str | None) -> str:
-    """The text that exactly one of the three ways gives. Raises UserError otherwise."""
+    """The text that exactly one of the three ways gives. Raises GlmqError otherwise."""
     if dash not in (None, "-"):
-        raise UserError(f"{dash!r} is one argument too many; give the text with -p")
+        raise GlmqError(f"{dash!r} is one argument too many; give the text with -p")
     if sum(each is not None for each in (prompt, file, dash)) != 1:
-        raise UserError("give the text in one way: -p TEXT, -f FILE, or - for standard input")
+        raise GlmqError("give the text in one way: -p TEXT, -f FILE, or - for standard input")
     if prompt is not None:
         return prompt
     return read_text("-" if dash else str(file))

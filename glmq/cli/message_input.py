@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.jit.cache_folder import cache_folder
 
 from .terminal import note, prompt_output
@@ -85,10 +85,10 @@ def _history(keep: bool) -> History:
     try:
         path = cache_folder() / "chat-history"
         if path.exists() and not path.is_file():
-            raise UserError(f"{path} is not a file")
+            raise GlmqError(f"{path} is not a file")
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         path.chmod(0o600)
-    except (OSError, UserError) as error:
+    except (OSError, GlmqError) as error:
         note(f"What you type is not kept for later chats: {error}.")
         return InMemoryHistory()
     return FileHistory(str(path))

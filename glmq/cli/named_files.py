@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.files.file_writing import FileExists
 
 from .terminal import ask
@@ -17,10 +17,10 @@ T = TypeVar("T")
 
 
 def named_file(name: str) -> Path:
-    """The path that a user means; ~ is the home folder. Raises UserError for the name of a folder."""
+    """The path that a user means; ~ is the home folder. Raises GlmqError for the name of a folder."""
     path = named_path(name)
     if name.endswith(("/", "/.")) and not path.is_dir():
-        raise UserError(f"{name} would be a folder; name a file")
+        raise GlmqError(f"{name} would be a folder; name a file")
     return path
 
 
@@ -40,7 +40,7 @@ def named_path(name: str) -> Path:
 def overwriting(write: Callable[[bool], T], force: bool) -> T:
     """What `write(force)` gives. Where that would overwrite something else, it is the user's choice.
 
-    The user is asked at a terminal. Elsewhere, and after a no, UserError tells how to force it.
+    The user is asked at a terminal. Elsewhere, and after a no, GlmqError tells how to force it.
     """
     with telling_of_force():
         try:
@@ -57,4 +57,4 @@ def telling_of_force() -> Iterator[None]:
     try:
         yield
     except FileExists as error:
-        raise UserError(f"{error}, or overwrite it with --force") from None
+        raise GlmqError(f"{error}, or overwrite it with --force") from None

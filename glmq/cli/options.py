@@ -117,7 +117,7 @@ def model_options(command: Command) -> Command:
 
 
 def _trace_target(path: Path, force: bool) -> Target:
-    """Where the record of routing goes. Raises UserError when it cannot go there."""
+    """Where the record of routing goes. Raises GlmqError when it cannot go there."""
     from ..experts.trace import TRACE
 
     return overwriting(lambda forced: check_target(path, TRACE, force=forced), force)

@@ -63,7 +63,7 @@ def sampling_options(command: Command) -> Command:
 def sampling_of(recommended: Sampling, **values: Any) -> Sampling:
     """The sampling that the options ask for, and for those not given the recommended one.
 
-    Raises UserError for values that make no sense.
+    Raises GlmqError for values that make no sense.
     """
     given = {name: value for name, value in values.items() if value not in (None, ())}
     return replace(recommended, **{NAMES.get(name, name): _read(name, given[name]) for name in given})

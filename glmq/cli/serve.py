@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import click
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .option_groups import GroupedCommand, option_group
 from .options import ModelOptions, Status, model_options, open_model
@@ -135,15 +135,15 @@ def serve(
 
 def _require_extra() -> None:
     if any(find_spec(package) is None for package in ("starlette", "uvicorn")):
-        raise UserError("the server needs two more packages; install them with: pip install 'glmq[serve]'")
+        raise GlmqError("the server needs two more packages; install them with: pip install 'glmq[serve]'")
 
 
 def _check_access(host: str, api_key: str | None, no_auth: bool) -> None:
     """Refuse to serve other machines without a key, unless that is wanted."""
     if api_key is not None and not api_key.strip():
-        raise UserError("the API key is empty; give one, or leave --api-key out")
+        raise GlmqError("the API key is empty; give one, or leave --api-key out")
     if api_key is None and not no_auth and not _is_local(host):
-        raise UserError(
+        raise GlmqError(
             f"{host} can be reached from other machines; give an --api-key, or --no-auth to serve anybody"
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from ..chat.messages import Message
 from ..errors import ContextFull
@@ -29,7 +29,7 @@ SUMMARISE = (
 def summary_of(
     messages: Sequence[Message], model: Model, session: Session, sampling: Sampling, status: Status
 ) -> str:
-    """The model's summary of messages, made in a session. Raises UserError when it gives none."""
+    """The model's summary of messages, made in a session. Raises GlmqError when it gives none."""
     from ..chat.conversation_markdown import conversation_markdown
 
     question = {"role": "user", "content": SUMMARISE + conversation_markdown(messages), "thinking": False}
@@ -42,9 +42,9 @@ def summary_of(
             status.show(f"summarising: {counted(n_tokens, 'token')}", n_tokens / LONGEST_SUMMARY)
         text = answer.content.strip()
     except ContextFull:
-        raise UserError("that is too long for a summary; /compact drop forgets it instead") from None
+        raise GlmqError("that is too long for a summary; /compact drop forgets it instead") from None
     finally:
         status.clear()
     if not text:
-        raise UserError("the model gave no summary; /compact drop forgets the older half instead")
+        raise GlmqError("the model gave no summary; /compact drop forgets the older half instead")
     return text

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from ..chat.answer_limits import recommended_limits
 from ..chat.conversation import Conversation
@@ -80,15 +80,15 @@ class Talk:
         self.tools = self.toolbox.definitions
 
     def check(self, model: Model, settings: TalkSettings) -> None:
-        """Raise UserError where a model cannot answer with such settings and these tools."""
+        """Raise GlmqError where a model cannot answer with such settings and these tools."""
         tools = self.tools
         question = {"role": "user", "content": "?"}
         render_turn(model.chat_template, [question], thinking=settings.think, preserve=settings.think_keep)
         if tools and not knows_tools(model.chat_template):
-            raise UserError("the model's chat template tells of no tools; leave out --tools and --mcp")
+            raise GlmqError("the model's chat template tells of no tools; leave out --tools and --mcp")
         strict = settings.strict_tools and tools
         if strict and self.constraint:
-            raise UserError("leave out --strict-tools or what answers are held to; both together cannot be")
+            raise GlmqError("leave out --strict-tools or what answers are held to; both together cannot be")
         if strict:
             from ..constraint import tool_call_constraint
 
@@ -100,7 +100,7 @@ class Talk:
             self.constraint.guide(model.tokenizer)
 
     def change_settings(self, settings: TalkSettings) -> None:
-        """Go on with other settings. Raises UserError, and keeps these, when the model cannot have them."""
+        """Go on with other settings. Raises GlmqError, and keeps these, when the model cannot have them."""
         self.check(self.model, settings)
         self.settings = settings
 
@@ -122,7 +122,7 @@ class Talk:
         """Change the conversation, then answer its last message. Ctrl-C ends it.
 
         What is there of an answer stays in the conversation; when nothing is, the change is taken back.
-        Raises UserError for what stops it.
+        Raises GlmqError for what stops it.
         """
         from ..tools import run_rounds
 
@@ -250,7 +250,7 @@ class Talk:
         return f"{'/compact' if self.conversation.n_turns > 1 else '/undo or /clear'} makes room"
 
     def summary(self, messages: Sequence[Message]) -> str:
-        """The model's summary of messages. Raises UserError when it gives none."""
+        """The model's summary of messages. Raises GlmqError when it gives none."""
         return summary_of(messages, self.model, self._session, self.settings.sampling, self.status)
 
     def attach(self, path: Path, text: str) -> None:
@@ -260,7 +260,7 @@ class Talk:
     def change_model(self, name: str) -> list[str]:
         """Go on with another model; tells what of the settings it cannot have and is dropped.
 
-        Raises UserError, and keeps this model, when the other cannot answer here.
+        Raises GlmqError, and keeps this model, when the other cannot answer here.
         """
         from ..chat.thinking import thinking_format
         from ..sampling.recommendations import recommended
@@ -278,7 +278,7 @@ class Talk:
                 told.append("This model's chat template tells of no tools: none are offered to it.")
             try:
                 self.check(model, settings)
-            except UserError:
+            except GlmqError:
                 self.tools = before
                 raise
             self.model, self.settings, self._session = model, settings, model.session()
@@ -298,12 +298,12 @@ class Talk:
         try:
             restored = self.kept.restore(self.model.session())
         except WrongSession as error:
-            raise UserError(f"{error}; /load {self.kept.path} takes up its messages alone") from None
+            raise GlmqError(f"{error}; /load {self.kept.path} takes up its messages alone") from None
         system = self.conversation.system
         try:
             self.conversation.messages = check_messages(restored.extra.get("messages"))
-        except UserError as error:
-            raise UserError(f"{self.kept.path} holds no conversation: {error}") from None
+        except GlmqError as error:
+            raise GlmqError(f"{self.kept.path} holds no conversation: {error}") from None
         if system:
             self.conversation.set_system(system)
         self._session = restored.session
@@ -312,14 +312,14 @@ class Talk:
         note(f"Going on with {counted(self.conversation.n_turns, 'turn')}, {self.context_use()}.")
 
     def save_session(self) -> None:
-        """Save messages and state to the session file, if there is one. Raises UserError."""
+        """Save messages and state to the session file, if there is one. Raises GlmqError."""
         if self.kept is not None:
             self.kept.save(self._session, {"messages": self.conversation.messages})
 
     def keep_in(self, path: Path, *, force: bool = False) -> None:
         """Save everything to another session file from now on.
 
-        Raises FileExists where only `force` does it, UserError when it is not possible; nothing changes then.
+        Raises FileExists where only `force` does it, GlmqError when it is not possible; nothing changes then.
         """
         from ..session_file import SessionFile
 
@@ -348,7 +348,7 @@ class Talk:
             return conversation_tokens(
                 self.model, self._session, self.conversation.messages, self.settings, self.tools
             )
-        except UserError:  # a template that takes no conversation without a question at its end
+        except GlmqError:  # a template that takes no conversation without a question at its end
             return len(self._session.tokens) + len(self._session.drawn)
 
     def context_use(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from ..chat.answer_limits import AnswerLimits
 from ..sampling.from_text import NAMES, set_sampling
@@ -68,17 +68,17 @@ def setting_names() -> list[str]:
 def setting_name(text: str) -> str:
     """The name of a setting as a user types it: with - or _, perhaps as an option or by llama.cpp's name.
 
-    Raises UserError, which lists all names, when there is none.
+    Raises GlmqError, which lists all names, when there is none.
     """
     plain = text.strip().lower().lstrip("-").replace("-", "_")
     name = NAMES.get(plain, plain)
     if name not in setting_names():
-        raise UserError(f"there is no setting {text!r}; there are {', '.join(setting_names())}")
+        raise GlmqError(f"there is no setting {text!r}; there are {', '.join(setting_names())}")
     return name
 
 
 def changed(settings: TalkSettings, name: str, text: str) -> TalkSettings:
-    """The settings with one of them as a user types it. Raises UserError for what makes no sense."""
+    """The settings with one of them as a user types it. Raises GlmqError for what makes no sense."""
     name = setting_name(name)
     if name == "max_tokens" and text.strip().lower() == "default":
         return replace(settings, max_tokens=settings.limits.max_tokens)
@@ -89,13 +89,13 @@ def changed(settings: TalkSettings, name: str, text: str) -> TalkSettings:
 
 def _switch(name: str, text: str) -> bool:
     if text not in ("on", "off"):
-        raise UserError(f"{name} is on or off, not {text!r}")
+        raise GlmqError(f"{name} is on or off, not {text!r}")
     return text == "on"
 
 
 def _choice(name: str, text: str) -> bool | None:
     if text not in ("on", "off", "default"):
-        raise UserError(f"{name} is on, off or default, not {text!r}")
+        raise GlmqError(f"{name} is on, off or default, not {text!r}")
     return None if text == "default" else text == "on"
 
 
@@ -103,7 +103,7 @@ def _number(name: str, text: str) -> int | None:
     if text in ("off", "default"):
         return None
     if not (text.isascii() and text.isdigit()) or int(text) < LIMITS[name]:
-        raise UserError(f"{name} is a number of tokens from {LIMITS[name]} on, or off, not {text!r}")
+        raise GlmqError(f"{name} is a number of tokens from {LIMITS[name]} on, or off, not {text!r}")
     return int(text)
 
 
@@ -111,7 +111,7 @@ def _view(name: str, text: str) -> Thinking:
     for view in THINKING_VIEWS:
         if text == view:
             return view
-    raise UserError(f"{name} is {', '.join(THINKING_VIEWS[:-1])} or {THINKING_VIEWS[-1]}, not {text!r}")
+    raise GlmqError(f"{name} is {', '.join(THINKING_VIEWS[:-1])} or {THINKING_VIEWS[-1]}, not {text!r}")
 
 
 _OWN: dict[str, Any] = {

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 import click
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .live_region import terminal_size
 
@@ -111,12 +111,12 @@ def ask_for_line(question: str) -> str | None:
 def edit_text(initial: str) -> str | None:
     """The text as it is left in $VISUAL or $EDITOR; None when it was not saved there.
 
-    Raises UserError when there is no editor or it fails.
+    Raises GlmqError when there is no editor or it fails.
     """
     try:
         return click.edit(initial, extension=".md")
     except click.ClickException as error:
-        raise UserError(f"{error.format_message()}; set EDITOR to a program that edits files") from None
+        raise GlmqError(f"{error.format_message()}; set EDITOR to a program that edits files") from None
 
 
 def prompt_output() -> Output | None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 STANDARD_INPUT = "standard input"
 _ENCODINGS = (
@@ -23,7 +23,7 @@ def read_text(name: str | Path) -> str:
     """The content of a file without a byte order mark; of standard input for the name "-".
 
     What a shell puts in place of `<(command)` can be read too. A path must be that of a regular file. Raises
-    UserError for anything else, when it cannot be read and when it is no text.
+    GlmqError for anything else, when it cannot be read and when it is no text.
     """
     if name == "-":
         return piped_text()
@@ -31,21 +31,21 @@ def read_text(name: str | Path) -> str:
     try:
         is_readable = path.is_file() or (isinstance(name, str) and path.is_fifo())
         if path.exists() and not is_readable:
-            raise UserError(f"{path} is not a file")
+            raise GlmqError(f"{path} is not a file")
         return _decoded(path.read_bytes(), str(path))
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+        raise GlmqError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError:
-        raise UserError(f"{str(path)!r} is not a name that a file can have") from None
+        raise GlmqError(f"{str(path)!r} is not a name that a file can have") from None
 
 
 def piped_text() -> str:
-    """All of standard input, without a byte order mark. Raises UserError when it is no text."""
+    """All of standard input, without a byte order mark. Raises GlmqError when it is no text."""
     return _decoded(sys.stdin.buffer.read(), STANDARD_INPUT)
 
 
 def piped_lines() -> Iterator[str]:
-    """Line after line, as they come, without those that are blank. Raises UserError when one is no text.
+    """Line after line, as they come, without those that are blank. Raises GlmqError when one is no text.
 
     Of a text in UTF-16 they come when all of it is there.
     """
@@ -77,5 +77,5 @@ def _decoded_as(data: bytes, encoding: str, name: str) -> str:
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:  # in no text, but in most data, and in UTF-16 that has no mark
-        raise UserError(f"{name} is no text in UTF-8; the model reads text only")
+        raise GlmqError(f"{name} is no text in UTF-8; the model reads text only")
     return text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import click
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .options import Status, model_path
 from .text_input import read_text
@@ -24,7 +24,7 @@ def tokenize(model: str, text: str | None, file: str | None, no_special: bool) -
     from ..tokenizer import load_tokenizer
 
     if (text is None) == (file is None):
-        raise UserError("give the text, either as an argument or with -f FILE")
+        raise GlmqError("give the text, either as an argument or with -f FILE")
     content = text if text is not None else read_text(str(file))
     with open_gguf(model_path(model, Status())) as opened:
         ids = load_tokenizer(opened).encode(content, special=not no_special)

@@ -51,7 +51,7 @@ def tool_options(command: Command) -> Command:
 
 @contextmanager
 def open_toolbox(tools: Sequence[str], mcp: Sequence[str], tool_timeout: float) -> Iterator[ToolBox]:
-    """The tools that the options name; at the end their processes are ended. Raises UserError."""
+    """The tools that the options name; at the end their processes are ended. Raises GlmqError."""
     from ..tools import ToolBox, load_tools, mcp_tools
 
     with ExitStack() as started:

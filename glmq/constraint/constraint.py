@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .error_messages import one_line, with_column, with_place
 from .schema_places import place_of_fault
@@ -43,14 +43,14 @@ class Constraint:
     notes: tuple[str, ...] = ()
 
     def guide(self, tokenizer: Tokenizer) -> Guide:
-        """A guide for one generation. Raises UserError when the grammar names tokens that there are not."""
+        """A guide for one generation. Raises GlmqError when the grammar names tokens that there are not."""
         from .grammar_guide import GrammarGuide
 
         grammar = self.grammar
         for placeholder, name, place in self.tokens:
             token = tokenizer.token_id(name) if isinstance(name, str) else name
             if token is None or token >= tokenizer.n_vocab:
-                raise UserError(f"{self.what} is refused, {place}: the model has no token {name}")
+                raise GlmqError(f"{self.what} is refused, {place}: the model has no token {name}")
             grammar = grammar.replace(placeholder, str(token))
         return GrammarGuide(grammar, self.what, tokenizer)
 
@@ -59,24 +59,24 @@ def json_schema_constraint(schema: str | Mapping[str, Any]) -> Constraint:
     """JSON that fits a schema, given as an object or as its text.
 
     What llguidance knows of JSON schema and its options under "x-guidance":
-    https://github.com/guidance-ai/llguidance/blob/main/docs/json_schema.md. Raises UserError.
+    https://github.com/guidance-ai/llguidance/blob/main/docs/json_schema.md. Raises GlmqError.
     """
     if isinstance(schema, str):
         _check_characters(schema, "the JSON schema")
         try:
             schema = json.loads(schema.removeprefix(BYTE_ORDER_MARK))
         except ValueError as error:
-            raise UserError(f"the JSON schema is refused: it is not JSON: {error}") from None
+            raise GlmqError(f"the JSON schema is refused: it is not JSON: {error}") from None
         except RecursionError:
-            raise UserError("the JSON schema is refused: it is nested too deeply") from None
+            raise GlmqError("the JSON schema is refused: it is nested too deeply") from None
     if not isinstance(schema, Mapping):
-        raise UserError("the JSON schema is refused: it must be an object, such as {}")
+        raise GlmqError("the JSON schema is refused: it must be an object, such as {}")
     try:
         json_schema = _plain_schema(schema)
     except (TypeError, ValueError) as error:
-        raise UserError(f"the JSON schema is refused: {error}") from None
+        raise GlmqError(f"the JSON schema is refused: {error}") from None
     except RecursionError:
-        raise UserError("the JSON schema is refused: it is nested too deeply") from None
+        raise GlmqError("the JSON schema is refused: it is nested too deeply") from None
     options = json_schema.get("x-guidance", {})
     if isinstance(options, dict):
         json_schema["x-guidance"] = {"whitespace_pattern": WHITE_SPACE, **options}
@@ -86,7 +86,7 @@ def json_schema_constraint(schema: str | Mapping[str, Any]) -> Constraint:
     ]
     constraint = Constraint(json.dumps({"grammars": grammars}), "the JSON schema")
     if (message := _refusal(constraint)) is not None:
-        raise UserError(f"the JSON schema is refused{place_of_fault(schema, message)}: {one_line(message)}")
+        raise GlmqError(f"the JSON schema is refused{place_of_fault(schema, message)}: {one_line(message)}")
     return constraint
 
 
@@ -113,22 +113,22 @@ def grammar_constraint(text: str) -> Constraint:
     """Text of a grammar in Lark's syntax with llguidance's additions, or in GBNF, llama.cpp's.
 
     https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md,
-    https://github.com/ggml-org/llama.cpp/blob/master/grammars/README.md. Raises UserError.
+    https://github.com/ggml-org/llama.cpp/blob/master/grammars/README.md. Raises GlmqError.
     """
     _check_characters(text, "the grammar")
     text = text.removeprefix(BYTE_ORDER_MARK)
     if re.search(r"(?:^|\r)\s*[\w-]+\s*::=", text, re.MULTILINE):
         return gbnf_constraint(text)
     if not text.strip():
-        raise UserError("the grammar is refused: it is empty")
+        raise GlmqError("the grammar is refused: it is empty")
     constraint = Constraint(f"{text}\n{OPTIONS}\n", "the grammar")
     if (message := _refusal(constraint)) is not None:
-        raise UserError(f"the grammar is refused{with_place(message)}")
+        raise GlmqError(f"the grammar is refused{with_place(message)}")
     return constraint
 
 
 def gbnf_constraint(text: str) -> Constraint:
-    """Text of a grammar in GBNF, with the same meaning as in llama.cpp. Raises UserError."""
+    """Text of a grammar in GBNF, with the same meaning as in llama.cpp. Raises GlmqError."""
     from .gbnf import Token, lark_of, read_gbnf
 
     tokens: list[tuple[str, int | str, str]] = []
@@ -141,14 +141,14 @@ def gbnf_constraint(text: str) -> Constraint:
     grammar = f"{lark_of(read_gbnf(text), token_in_lark)}\n{OPTIONS}\n"
     constraint = Constraint(grammar, "the GBNF grammar", tuple(tokens))
     if not tokens and (message := _refusal(constraint)) is not None:
-        raise UserError(f"the GBNF grammar is refused: {one_line(message)}")
+        raise GlmqError(f"the GBNF grammar is refused: {one_line(message)}")
     return constraint
 
 
 def regex_constraint(regex: str) -> Constraint:
     """Text that a regular expression matches from end to end, in Rust's syntax (https://docs.rs/regex).
 
-    Raises UserError.
+    Raises GlmqError.
     """
     from llguidance import regex_to_lark
 
@@ -156,7 +156,7 @@ def regex_constraint(regex: str) -> Constraint:
     grammar = f"start: /{regex_to_lark(regex, '')}/\n{OPTIONS}\n"
     constraint = Constraint(grammar, "the regular expression")
     if (message := _refusal(constraint)) is not None:
-        raise UserError(f"the regular expression is refused{with_column(message, regex)}")
+        raise GlmqError(f"the regular expression is refused{with_column(message, regex)}")
     return constraint
 
 
@@ -167,7 +167,7 @@ def _check_characters(text: str, what: str) -> None:
     except UnicodeEncodeError as error:
         line = text.count("\n", 0, error.start) + 1
         column = error.start - text.rfind("\n", 0, error.start)
-        raise UserError(
+        raise GlmqError(
             f"{what} is refused, line {line}, column {column}: half a character, or a byte that is not UTF-8"
         ) from None
 

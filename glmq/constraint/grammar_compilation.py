@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from .error_messages import one_line
@@ -42,7 +42,7 @@ _one_at_a_time = threading.Lock()
 def check_grammar(grammar: str, what: str) -> str | None:
     """Why llguidance refuses a grammar whatever the vocabulary, in its words; None when it does not.
 
-    Raises UserError when that takes too long. what: the grammar's name.
+    Raises GlmqError when that takes too long. what: the grammar's name.
     """
     is_refused, messages = _compiled(
         lambda: LLMatcher.validate_grammar_with_warnings(grammar, limits=LIMITS), grammar, what
@@ -51,7 +51,7 @@ def check_grammar(grammar: str, what: str) -> str | None:
 
 
 def compiled_matcher(grammar: str, what: str, tokenizer: LLTokenizer) -> LLMatcher:
-    """A matcher at the beginning of a grammar. Raises UserError."""
+    """A matcher at the beginning of a grammar. Raises GlmqError."""
 
     def compiled(limits: LLParserLimits) -> LLMatcher:
         return _compiled(lambda: LLMatcher(tokenizer, grammar, log_level=0, limits=limits), grammar, what)
@@ -60,7 +60,7 @@ def compiled_matcher(grammar: str, what: str, tokenizer: LLTokenizer) -> LLMatch
     if "precomputation failed" in matcher.get_error():
         matcher = compiled(LIMITS_OF_LARGE)
     if matcher.is_error():
-        raise UserError(f"{what} is refused: {one_line(matcher.get_error())}")
+        raise GlmqError(f"{what} is refused: {one_line(matcher.get_error())}")
     return matcher
 
 
@@ -71,7 +71,7 @@ def _compiled(work: Callable[[], Result], grammar: str, what: str) -> Result:
     """
     n_nested = len(re.findall(r"[(\[{:]", grammar))
     if n_nested > MAX_NESTED:
-        raise UserError(f"{what} is refused: it has {n_nested} rules and groups, more than {MAX_NESTED}")
+        raise GlmqError(f"{what} is refused: it has {n_nested} rules and groups, more than {MAX_NESTED}")
     results: list[Result] = []
     failures: list[BaseException] = []
 
@@ -92,7 +92,7 @@ def _compiled(work: Callable[[], Result], grammar: str, what: str) -> Result:
     while thread.is_alive() and time.monotonic() < until:
         thread.join(0.1)
     if failures:
-        raise UserError(f"{what} is refused: {one_line(str(failures[0]))}") from failures[0]
+        raise GlmqError(f"{what} is refused: {one_line(str(failures[0]))}") from failures[0]
     if not results:
-        raise UserError(f"{what} is refused: it takes more than {SECONDS:.0f} s to prepare; make it simpler")
+        raise GlmqError(f"{what} is refused: it takes more than {SECONDS:.0f} s to prepare; make it simpler")
     return results[0]

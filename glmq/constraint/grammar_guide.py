@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 
 from ..tokenizer import Tokenizer
@@ -21,7 +21,7 @@ class GrammarGuide:
     """Follows a grammar from its beginning. what: its name in messages.
 
     grammar: in llguidance's form, with the option `no_forcing`: its own search for forced text has no limit
-    and holds Python's interpreter. Raises UserError when the grammar is refused.
+    and holds Python's interpreter. Raises GlmqError when the grammar is refused.
     """
 
     def __init__(self, grammar: str, what: str, tokenizer: Tokenizer) -> None:
@@ -58,7 +58,7 @@ class GrammarGuide:
         logits[n_vocab:] = -np.inf
 
     def accept(self, token: int) -> None:
-        """Go on behind a token. Raises UserError for one that the grammar does not allow."""
+        """Go on behind a token. Raises GlmqError for one that the grammar does not allow."""
         rest = self._forced[1:] if self._forced and self._forced[0] == token else []
         self._forced, self._bits_are_known, self._last = rest or None, False, token
         self._matcher.consume_token(token)
@@ -141,4 +141,4 @@ class GrammarGuide:
 
     def _check(self) -> None:
         if self._matcher.is_error():
-            raise UserError(f"{self._what} cannot be followed further: {one_line(self._matcher.get_error())}")
+            raise GlmqError(f"{self._what} cannot be followed further: {one_line(self._matcher.get_error())}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from ..tokenizer import Tokenizer
 from .constraint import OPTIONS, Constraint
@@ -34,18 +34,18 @@ def tool_call_constraint(
     Arguments come in any order, each at most once, the required ones always. Of the keywords for
     strings, enum, const, pattern, minLength and maxLength hold. What of a schema cannot be followed is left
     free, and told in the constraint's `notes`. Reasoning is to be kept apart (`chat.thinking_guides`).
-    Raises UserError when there are no tools or one has no name.
+    Raises GlmqError when there are no tools or one has no name.
     """
     functions = [tool.get("function", tool) for tool in tools]
     if not functions:
-        raise UserError("there are no tools whose calls could be constrained")
+        raise GlmqError("there are no tools whose calls could be constrained")
     tags = CallTags(tokenizer)
     written = [ToolRules(i, function, tags) for i, function in enumerate(functions)]
     start = _start(must_call, max_calls)
     constraint = _constraint(written, tags, start)
     try:
         constraint.guide(tokenizer)
-    except UserError:
+    except GlmqError:
         for each in written:
             each.free_what_is_refused(tokenizer)
         constraint = _constraint(written, tags, start)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
 MAX_REFERENCES = 64
@@ -39,7 +39,7 @@ def parameters_of(schema: Any) -> Parameters:
     faults: list[str] = []
     try:
         properties, required = _merged(schema, schema, faults)
-    except UserError as error:
+    except GlmqError as error:
         return Parameters(schema, {}, frozenset(), (f"no parameters can be given, for {error}",))
     except RecursionError:
         return Parameters(
@@ -103,7 +103,7 @@ def _dereferenced(schema: Any, root: Mapping[str, Any]) -> dict[str, Any]:
         if reference is None:
             return found
         found = {**_target(str(reference), root), **found}
-    raise UserError("its schema refers to itself")
+    raise GlmqError("its schema refers to itself")
 
 
 def _target(reference: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -113,12 +113,12 @@ def _target(reference: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
         part = part.replace("~1", "/").replace("~0", "~")
         target = target.get(part) if isinstance(target, Mapping) else None
     if not isinstance(target, Mapping) or not reference.startswith("#/"):
-        raise UserError(f"it refers to {reference}, which its schema does not have")
+        raise GlmqError(f"it refers to {reference}, which its schema does not have")
     return target
 
 
 def types_of(schema: Mapping[str, Any]) -> Sequence[str]:
-    """The types that a schema allows; all of them when it says nothing. Raises UserError."""
+    """The types that a schema allows; all of them when it says nothing. Raises GlmqError."""
     named = schema.get("type")
     if named is None and "properties" in schema:
         return ("object",)
@@ -128,7 +128,7 @@ def types_of(schema: Mapping[str, Any]) -> Sequence[str]:
         return TYPES
     found = [named] if isinstance(named, str) else _list(named)
     if not found or not all(isinstance(each, str) for each in found):
-        raise UserError(f"type is {named!r}, which is no name of a type")
+        raise GlmqError(f"type is {named!r}, which is no name of a type")
     return found
 
 

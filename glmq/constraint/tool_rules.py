@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from ..tokenizer import Tokenizer
 from .constraint import OPTIONS
@@ -48,13 +48,13 @@ class CallTags:
 class ToolRules:
     """Writes the rules of one tool. name: of its rule, what is between `<tool_call>` and `</tool_call>`.
 
-    notes: what of its schema is not held. Raises UserError for a tool without a name.
+    notes: what of its schema is not held. Raises GlmqError for a tool without a name.
     """
 
     def __init__(self, number: int, function: Mapping[str, Any], tags: CallTags) -> None:
         self._tool, self._tags = str(function.get("name") or ""), tags
         if not self._tool:
-            raise UserError("a tool has no name; give its function one")
+            raise GlmqError("a tool has no name; give its function one")
         self.name = f"tool_{number}"
         self._parameters: Parameters = parameters_of(function.get("parameters"))
         self.notes = [f"the tool {self._tool}: {fault}" for fault in self._parameters.faults]
@@ -97,7 +97,7 @@ class ToolRules:
             what = f"the tool {self._tool}, parameter {key}"
             try:
                 compiled_matcher(_grammar(value, rules), what, llguidance_tokenizer(tokenizer))
-            except UserError as error:
+            except GlmqError as error:
                 self._values[i] = self._free(i, key, str(error).removeprefix(f"{what} is refused: "))
 
     def _held_or_free(self, number: int, key: str) -> tuple[str, list[str]]:
@@ -106,7 +106,7 @@ class ToolRules:
         try:
             value = writer.value(self._parameters.properties[key])
             reason = _refusal(_grammar(value, writer.rules))
-        except UserError as error:
+        except GlmqError as error:
             reason = str(error)
         except RecursionError:
             reason = "its schema refers to itself"
@@ -121,7 +121,7 @@ class ToolRules:
         """A value of which only the type is held, and that only when it is never a string."""
         writer = _ValueRules(f"{self.name}_free_{number}", self._tags, self._parameters.root)
         types: list[str] = []
-        with suppress(UserError, RecursionError):
+        with suppress(GlmqError, RecursionError):
             types = [*types_of(resolved(self._parameters.properties[key], self._parameters.root))]
         held = {"type": types} if types and "string" not in types else {}
         value = writer.value(held)
@@ -147,7 +147,7 @@ class _ValueRules:
         if "const" in schema or "enum" in schema:
             values = [schema["const"]] if "const" in schema else schema["enum"]
             if not isinstance(values, Sequence) or isinstance(values, str) or not values:
-                raise UserError("enum is no list of values")
+                raise GlmqError("enum is no list of values")
             return " | ".join(f"{json.dumps(_written(value))} {end}" for value in values)
         for keyword in ("anyOf", "oneOf"):
             options = schema.get(keyword)
@@ -169,7 +169,7 @@ class _ValueRules:
         conditions = []
         for keyword in ("minLength", "maxLength"):
             if type(schema.get(keyword, 0)) is not int or schema.get(keyword, 0) < 0:
-                raise UserError(f"{keyword} is no number of characters")
+                raise GlmqError(f"{keyword} is no number of characters")
         if "minLength" in schema or "maxLength" in schema:
             conditions.append(f"/(?s:.{{{schema.get('minLength', 0)},{schema.get('maxLength', '')}}})/")
         if "pattern" in schema:
@@ -188,7 +188,7 @@ class _ValueRules:
         try:
             return "%json " + json.dumps({**kept, **schema, "type": list(types), "x-guidance": JSON_OPTIONS})
         except (TypeError, ValueError) as error:
-            raise UserError(f"its schema is no JSON: {error}") from None
+            raise GlmqError(f"its schema is no JSON: {error}") from None
 
 
 def _grammar(value: str, rules: Sequence[str]) -> str:

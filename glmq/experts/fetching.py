@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from glmq_kernels.disk_reads.disk_reader import DiskReader, Part, Request, check
 from glmq_kernels.disk_reads.reader_state import DROPPED, PENDING
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .expert_cache import Expert, ExpertCache
 from .expert_layer import ExpertLayer
@@ -105,7 +105,7 @@ class Fetching:
     def is_there(self, fetch: Fetch) -> bool:
         """Whether an expert has come. Parts that failed or were dropped are asked for again.
 
-        Raises UserError when a part has failed too often.
+        Raises GlmqError when a part has failed too often.
         """
         results = [self._reader.result(request) for request in fetch.requests]
         for i, result in enumerate(results):
@@ -190,20 +190,20 @@ class Fetching:
         self._staging = self._not_cached()
 
 
-def failure(request: Request, result: int) -> UserError:
+def failure(request: Request, result: int) -> GlmqError:
     """What to tell about a part that could not be read."""
     try:
         check(request, result)
     except OSError as error:
         reason = error.strerror
-    return UserError(
+    return GlmqError(
         f"{request.part.file.path} cannot be read at byte {request.part.offset}: {reason};"
         " check the disk and that the file is complete"
     )
 
 
 def read_now(reader: DiskReader, parts: Sequence[tuple[Part, int]]) -> None:
-    """Read parts and wait for them. Raises UserError when one has failed too often."""
+    """Read parts and wait for them. Raises GlmqError when one has failed too often."""
     for _ in range(TRIES):
         asked = reader.post(parts)
         for request in asked:

@@ -61,7 +61,7 @@ class ExpertOffload:
         """Run the tape, up to section `end` within the last layer, for the batch that its state describes.
 
         goes_on: asked in each layer; when it says no the run is given up, and this gives False. Raises
-        UserError when experts cannot be read. Whatever ends it early, the next run puts right.
+        GlmqError when experts cannot be read. Whatever ends it early, the next run puts right.
         """
         began = time.perf_counter()
         self.cache.count_tokens(int(tape.state[N_TOKENS]))

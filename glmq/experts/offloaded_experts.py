@@ -38,7 +38,7 @@ class OffloadedExperts:
     def place(self, layers: Sequence[ExpertLayer]) -> ExpertOffload:
         """Take the memory for the experts of some layers, and begin to read the likeliest ones.
 
-        Raises UserError when the budget is too small.
+        Raises GlmqError when the budget is too small.
         """
         offload, self._placement = place_experts(layers, self.disk, self._plan, self._needs)
         self._offload = offload

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from ..memory_plan import MemoryPlan, Needs, show_size
 from ..system_memory import resident_memory
@@ -67,7 +67,7 @@ def place_experts(
 ) -> tuple[ExpertOffload, Placement]:
     """Spend what the plan leaves on slots for experts.
 
-    Raises UserError when not even one layer's active experts would fit.
+    Raises GlmqError when not even one layer's active experts would fit.
     """
     routing = layers[0].routing
     slot_bytes = max(layer.room for layer in layers)
@@ -79,7 +79,7 @@ def place_experts(
     n_slots = (plan.budget - taken) // slot_bytes - staging
     if n_slots < 0:
         least = show_budget(taken + staging * slot_bytes)
-        raise UserError(
+        raise GlmqError(
             f"{needs.path}: {show_size(plan.budget)} do not hold its dense weights, the KV cache and one"
             f" layer's experts; give it {least} or more, or a smaller context",
             setting="ram",

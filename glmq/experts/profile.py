@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.files.file_writing import check_target, write_file
 from glmq_kernels.jit.cache_folder import cache_folder
 
@@ -38,7 +38,7 @@ def save_profile(path: Path, earlier: np.ndarray, uses: np.ndarray) -> None:
     if not uses.any():
         return
     total = np.round(FADING * earlier + uses, 1)
-    with contextlib.suppress(OSError, UserError):
+    with contextlib.suppress(OSError, GlmqError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(check_target(path, force=True), json.dumps({"uses": total.tolist()}).encode())
 

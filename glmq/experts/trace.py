@@ -50,7 +50,7 @@ class RoutingTrace:
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write the array as a .npy file, in place of an earlier record or, by force, of any file.
 
-        Raises FileExists where only force does it, UserError when it is not possible.
+        Raises FileExists where only force does it, GlmqError when it is not possible.
         """
         target = check_target(Path(path), TRACE, force=force)
         try:

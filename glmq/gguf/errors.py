@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 
-class GGUFError(UserError):
+class GGUFError(GlmqError):
     """A file that cannot be read as GGUF. The message names the file, the fault and the way out."""
 
 

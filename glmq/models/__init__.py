@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.threads.tape import ActivationType
 
 from ..gguf import GGUFFile
@@ -38,13 +38,13 @@ def build_function(file: GGUFFile) -> Build:
     """`build(file, weights, max_tokens, n_threads, cache_type, activations)` of the file's architecture."""
     kind = file.text("general.type", "model")
     if kind in OTHER_FILES:
-        raise UserError(
+        raise GlmqError(
             f"{file.path} is {OTHER_FILES[kind]}, not a model; choose the file of the model itself"
         )
     name = file.text("general.architecture")
     if name not in ARCHITECTURES:
         what = f", {KNOWN_BUT_UNSUPPORTED[name]}" if name in KNOWN_BUT_UNSUPPORTED else ""
-        raise UserError(
+        raise GlmqError(
             f"{file.path} has architecture '{name}'{what}, which glmq does not run;"
             f" choose a GLM-4.5, 4.6 or 4.7 file ('glm4moe') or a Llama ('llama')"
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.ops import operations as ops
 from glmq_kernels.ops.attention.cache_layout import CacheShape
 from glmq_kernels.ops.batch_part import EVERY_TOKEN, LOGITS_ONLY, OUTPUTS_ONLY
@@ -35,19 +35,19 @@ class AttentionShape:
 
     @classmethod
     def from_gguf(cls, file: GGUFFile) -> AttentionShape:
-        """What the metadata says. Raises UserError for what the attention kernels cannot do."""
+        """What the metadata says. Raises GlmqError for what the attention kernels cannot do."""
         prefix = file.text("general.architecture")
         n_heads = file.integer(f"{prefix}.attention.head_count", least=1)
         n_kv_heads = file.integer(f"{prefix}.attention.head_count_kv", n_heads, least=1)
         hidden_size = file.integer(f"{prefix}.embedding_length", least=1)
         head_dim = file.integer(f"{prefix}.attention.key_length", hidden_size // n_heads, least=1)
         if n_heads % n_kv_heads:
-            raise UserError(
+            raise GlmqError(
                 f"{file.path}: {n_heads} attention heads cannot share {n_kv_heads} key/value heads evenly;"
                 f" the file is damaged: {GET_IT_AGAIN}"
             )
         if head_dim % 16:
-            raise UserError(
+            raise GlmqError(
                 f"{file.path}: attention heads of {head_dim} dimensions are not supported, only multiples of"
                 " 16; choose another model"
             )
@@ -55,12 +55,12 @@ class AttentionShape:
 
 
 def vocabulary_size(file: GGUFFile) -> int:
-    """Rows of the embedding. Raises UserError where the tokenizer has another number of tokens."""
+    """Rows of the embedding. Raises GlmqError where the tokenizer has another number of tokens."""
     shape = file.tensor("token_embd.weight").shape
     tokens = file.metadata.get("tokenizer.ggml.tokens")
     if len(shape) != 2 or (isinstance(tokens, StringArray) and len(tokens) != shape[0]):
         n_tokens = f"{len(tokens)} tokens" if isinstance(tokens, StringArray) else "rows of weights"
-        raise UserError(
+        raise GlmqError(
             f"{file.path}: token_embd.weight has shape {shape}, which does not fit {n_tokens};"
             f" the file is damaged: {GET_IT_AGAIN}"
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.ops import operations as ops
 from glmq_kernels.ops.operands import Routing
 from glmq_kernels.threads.tape import ActivationType
@@ -75,21 +75,21 @@ class Glm4MoeConfig:
         )
         gating = integer("expert_gating_func", SIGMOID)
         if gating not in (0, SIGMOID):
-            raise UserError(f"{file.path}: expert_gating_func {gating} is not GLM's sigmoid ({SIGMOID})")
+            raise GlmqError(f"{file.path}: expert_gating_func {gating} is not GLM's sigmoid ({SIGMOID})")
         config.check(file)
         return config
 
     def check(self, file: GGUFFile) -> None:
         """Refuse sizes that do not fit together."""
         if self.n_layers > self.n_dense_layers and not 0 < self.top_k <= self.n_experts:
-            raise UserError(f"{file.path}: {self.top_k} of {self.n_experts} experts cannot be chosen")
+            raise GlmqError(f"{file.path}: {self.top_k} of {self.n_experts} experts cannot be chosen")
         if self.n_experts % self.n_groups or self.kept_groups > self.n_groups:
-            raise UserError(
+            raise GlmqError(
                 f"{file.path}: {self.n_experts} experts do not fit into {self.n_groups} groups,"
                 f" {self.kept_groups} of them used"
             )
         if self.n_groups > 1 and self.kept_groups * (self.n_experts // self.n_groups) < self.top_k:
-            raise UserError(
+            raise GlmqError(
                 f"{file.path}: {self.kept_groups} of {self.n_groups} groups of experts hold fewer than the"
                 f" {self.top_k} that a token needs; the file is damaged: {GET_IT_AGAIN}"
             )
@@ -107,7 +107,7 @@ def trunk_layers(file: GGUFFile) -> int:
     while trunk < blocks and trunk not in of_prediction and _attention_norm(trunk) in file.tensors:
         trunk += 1
     if trunk == 0:
-        raise UserError(
+        raise GlmqError(
             f"{file.path} holds no model layers, only multi-token-prediction ones;"
             " choose the file that holds the model itself"
         )

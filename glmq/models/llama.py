@@ -5,7 +5,7 @@ GGUF files of this architecture hold q and k with their rows permuted so that ro
 
 from __future__ import annotations
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.threads.tape import ActivationType
 
 from ..gguf import GGUFFile
@@ -26,7 +26,7 @@ def build(
         return file.integer(f"llama.{key}", default, least)
 
     if integer("expert_count", 0):
-        raise UserError(f"{file.path} is a Llama with experts (Mixtral), which glmq does not run")
+        raise GlmqError(f"{file.path} is a Llama with experts (Mixtral), which glmq does not run")
     n_layers, shape = integer("block_count", least=1), AttentionShape.from_gguf(file)
     check_metadata(file, SIZES | ROPE, shape, {"tensor_data_layout": ("Meta AI original pth",)})
     decoder = Decoder(

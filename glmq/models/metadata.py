@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from ..gguf import GGUFFile, StringArray
 from .decoder import AttentionShape
@@ -135,17 +135,17 @@ def check_metadata(
         else:
             refused = not _is_one_of(value, (*NEUTRAL[name], *of_file.get(name, ())))
         if refused:
-            raise UserError(
+            raise GlmqError(
                 f"{file.path}: {key} is {_shown(value)}, which glmq does not compute;"
                 " choose a file of a GLM-4.5, 4.6 or 4.7 model without it"
             )
 
 
 def _neutral_here(file: GGUFFile, architecture: str, shape: AttentionShape) -> Mapping[str, tuple[Any, ...]]:
-    """Values that say what holds without them; UserError for a value's length that is not a key's."""
+    """Values that say what holds without them; GlmqError for a value's length that is not a key's."""
     value_length = file.integer(f"{architecture}.attention.value_length", shape.head_dim)
     if value_length != shape.head_dim:
-        raise UserError(
+        raise GlmqError(
             f"{file.path}: {architecture}.attention.value_length is {value_length} where key_length is"
             f" {shape.head_dim}, which glmq does not compute; choose another file"
         )

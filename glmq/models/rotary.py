@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from ..gguf import GGUFFile
 from ..rotary_angles import Rotary
@@ -29,12 +29,12 @@ def plain_frequencies(rope_theta: float, n_rotated: int) -> np.ndarray:
 def read_rotary(file: GGUFFile, weights: Weights, head_dim: int, *, interleaved: bool) -> Rotary:
     """The rotary embedding of heads of `head_dim` dimensions that the file describes.
 
-    Raises UserError for a kind of scaling that is not known, and for numbers that cannot be.
+    Raises GlmqError for a kind of scaling that is not known, and for numbers that cannot be.
     """
     prefix = f"{file.text('general.architecture')}.rope."
     n_rotated = file.integer(f"{prefix}dimension_count", head_dim)
     if n_rotated % 2 or not 0 < n_rotated <= head_dim:
-        raise UserError(
+        raise GlmqError(
             f"{file.path}: {prefix}dimension_count is {n_rotated}; it must be an even number from 2 to"
             f" {head_dim}, the dimensions of a head"
         )
@@ -43,7 +43,7 @@ def read_rotary(file: GGUFFile, weights: Weights, head_dim: int, *, interleaved:
     if "rope_freqs.weight" in weights:
         divisors = weights.vector("rope_freqs.weight", n_rotated // 2)
         if not (np.isfinite(divisors) & (divisors > 0)).all():
-            raise UserError(f"{file.path}: rope_freqs.weight must hold numbers above 0; the file is damaged")
+            raise GlmqError(f"{file.path}: rope_freqs.weight must hold numbers above 0; the file is damaged")
         frequencies = frequencies / divisors
     # As llama.cpp: an older key for the factor, and a factor without a type is linear.
     factor_key = (
@@ -52,7 +52,7 @@ def read_rotary(file: GGUFFile, weights: Weights, head_dim: int, *, interleaved:
     factor = _scale(file, factor_key, 1.0) if file.number(factor_key, 0.0) else 1.0
     kind = file.text(f"{prefix}scaling.type", "linear")
     if kind not in SCALING_TYPES:
-        raise UserError(
+        raise GlmqError(
             f"{file.path}: {prefix}scaling.type is {kind!r}; glmq knows {', '.join(SCALING_TYPES)}"
         )
     amplitude = _scale(file, f"{prefix}scaling.attn_factor", 1.0) * _scale(
@@ -64,7 +64,7 @@ def read_rotary(file: GGUFFile, weights: Weights, head_dim: int, *, interleaved:
         trained = file.integer(f"{file.text('general.architecture')}.context_length", 0)
         original = file.integer(f"{prefix}scaling.original_context_length", trained)
         if original < 1 or theta <= 1:
-            raise UserError(
+            raise GlmqError(
                 f"{file.path}: {prefix}scaling.type 'yarn' needs a positive original_context_length"
                 f" and a freq_base above 1"
             )
@@ -101,5 +101,5 @@ def yarn_amplitude(factor: float) -> float:
 def _scale(file: GGUFFile, key: str, default: float) -> float:
     value = file.number(key, default)
     if not LEAST <= value <= LARGEST:
-        raise UserError(f"{file.path}: {key} is {value:g}; it must be a number from {LEAST:g} to {LARGEST:g}")
+        raise GlmqError(f"{file.path}: {key} is {value:g}; it must be a number from {LEAST:g} to {LARGEST:g}")
     return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 GROUPS_PER_TOKEN = 4
 """Groups of logits for each token wanted, when the likeliest are looked for."""
@@ -72,11 +72,11 @@ class Candidates:
 def candidates(logits: np.ndarray) -> Candidates:
     """All tokens of logits (n_vocab,) but those at -inf, which a caller may use to forbid tokens.
 
-    Raises UserError when no logit is finite or one is NaN or +inf.
+    Raises GlmqError when no logit is finite or one is NaN or +inf.
     """
     logits = np.asarray(logits, np.float32)
     if not np.isfinite(logits.max()):
-        raise UserError("the model's output is not finite; the file may be damaged")
+        raise GlmqError("the model's output is not finite; the file may be damaged")
     if logits.min() == -np.inf:
         ids = np.flatnonzero(logits > -np.inf)
         return Candidates(ids, logits[ids])

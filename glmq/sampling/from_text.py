@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .settings import STEPS, Sampling
 
@@ -39,7 +39,7 @@ def set_sampling(sampling: Sampling, name: str, text: str, defaults: Sampling | 
 
     name: a field of `Sampling` or llama.cpp's name of it, with - or _. The value "default" takes it from
     `defaults` (None: llama.cpp's); the name "default", without a value, takes everything from there.
-    Raises UserError, in one line, for names that do not exist and values that make no sense.
+    Raises GlmqError, in one line, for names that do not exist and values that make no sense.
     """
     defaults = defaults or Sampling()
     name, text = name.strip().lower().lstrip("-").replace("-", "_"), text.strip()
@@ -47,28 +47,28 @@ def set_sampling(sampling: Sampling, name: str, text: str, defaults: Sampling | 
         return defaults
     name = NAMES.get(name, name)
     if name not in _READERS:
-        raise UserError(f"there is no setting {name!r}; there are {', '.join(_READERS)}")
+        raise GlmqError(f"there is no setting {name!r}; there are {', '.join(_READERS)}")
     if not text:
-        raise UserError(f"{name} needs a value; `default` resets it to {getattr(defaults, name)!r}")
+        raise GlmqError(f"{name} needs a value; `default` resets it to {getattr(defaults, name)!r}")
     value = getattr(defaults, name) if text == "default" else _READERS[name](name, text)
     return replace(sampling, **{name: value})
 
 
 def steps_of(text: str) -> tuple[str, ...]:
-    """The steps that a text such as "top_k;temperature" names. Raises UserError for unknown ones."""
+    """The steps that a text such as "top_k;temperature" names. Raises GlmqError for unknown ones."""
     return tuple(_step(name.strip()) for name in re.split("[;,]", text) if name.strip())
 
 
 def biases_of(texts: Sequence[str]) -> dict[int, float]:
     """Biases by token id from texts such as "15043+1" and "7-inf"; those of one token add up.
 
-    Raises UserError for texts of another form.
+    Raises GlmqError for texts of another form.
     """
     biases: dict[int, float] = {}
     for text in texts:
         found = re.fullmatch(r"\s*(\d+)\s*([+-])\s*(inf|\d+\.?\d*|\.\d+)\s*", text)
         if not found:
-            raise UserError(f"the logit bias {text!r} is not understood; write it like 15043+1 or 15043-inf")
+            raise GlmqError(f"the logit bias {text!r} is not understood; write it like 15043+1 or 15043-inf")
         token = int(found[1])
         biases[token] = biases.get(token, 0.0) + float(found[2] + found[3])
     return biases
@@ -89,7 +89,7 @@ def _step(name: str) -> str:
     for step in STEPS:
         if plain.replace("_", "") == step.replace("_", ""):
             return step
-    raise UserError(f"there is no step {name!r}; the steps are {', '.join(STEPS)}")
+    raise GlmqError(f"there is no step {name!r}; the steps are {', '.join(STEPS)}")
 
 
 def _unescaped(text: str) -> str:
@@ -103,7 +103,7 @@ def _whole(name: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise UserError(f"{name} is {text!r}; it must be a whole number") from None
+        raise GlmqError(f"{name} is {text!r}; it must be a whole number") from None
 
 
 def _number(name: str, text: str) -> float:
@@ -112,7 +112,7 @@ def _number(name: str, text: str) -> float:
     except ValueError:
         value = math.nan
     if math.isnan(value):
-        raise UserError(f"{name} is {text!r}; it must be a number")
+        raise GlmqError(f"{name} is {text!r}; it must be a number")
     return value
 
 

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 
 import numpy as np
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .candidates import Candidates
 from .settings import Sampling
@@ -15,10 +15,10 @@ from .settings import Sampling
 def add_bias(candidates: Candidates, bias: Mapping[int, float], n_vocab: int) -> Candidates:
     """Logits with the bias of token ids added; those at -inf are no candidates any more.
 
-    Raises UserError for a token that is not in the vocabulary, and when no candidate is left.
+    Raises GlmqError for a token that is not in the vocabulary, and when no candidate is left.
     """
     if max(bias) >= n_vocab:
-        raise UserError(
+        raise GlmqError(
             f"logit_bias names token {max(bias)}; the vocabulary of this model ends at {n_vocab - 1}"
         )
     tokens, values = np.array(list(bias)), np.array(list(bias.values()), np.float32)
@@ -29,7 +29,7 @@ def add_bias(candidates: Candidates, bias: Mapping[int, float], n_vocab: int) ->
         return Candidates(candidates.ids, logits)
     allowed = logits > -np.inf
     if not allowed.any():
-        raise UserError("logit_bias forbids every token that could follow; take one of its -inf away")
+        raise GlmqError("logit_bias forbids every token that could follow; take one of its -inf away")
     return Candidates(candidates.ids[allowed], logits[allowed])
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .settings import Sampling
 
@@ -63,7 +63,7 @@ def _with(sampling: Sampling, name: str, value: Any) -> Sampling:
             return replace(sampling, order=steps_of(str(value)))
         # Files hold float32; 0.6 shall not become 0.6000000238.
         return replace(sampling, **{name: round(value, 6)})
-    except (UserError, TypeError, ValueError):
+    except (GlmqError, TypeError, ValueError):
         return sampling
 
 

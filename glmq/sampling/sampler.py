@@ -44,7 +44,7 @@ class Sampler:
     def sample(self, logits: np.ndarray) -> int:
         """A token for logits, float32 (n_vocab,), which is remembered. Tokens at -inf are never drawn.
 
-        Raises UserError when the logits are not numbers, all -inf, or made so by logit_bias.
+        Raises GlmqError when the logits are not numbers, all -inf, or made so by logit_bias.
         """
         left = self._candidates(logits)
         weights = left.probabilities()
@@ -66,7 +66,7 @@ class Sampler:
     def distribution(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The tokens that may be drawn, likeliest first, and float32 probabilities that sum to 1.
 
-        Raises UserError as `sample` does. Where XTC acts, its chance is taken anew each time.
+        Raises GlmqError as `sample` does. Where XTC acts, its chance is taken anew each time.
         """
         left = self._candidates(logits)
         best = left.likeliest()

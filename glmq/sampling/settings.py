@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from ..argument_checks import check_mapping
 
@@ -42,7 +42,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn. Defaults are llama.cpp's. Raises UserError for values that make no sense.
+    """How tokens are drawn. Defaults are llama.cpp's. Raises GlmqError for values that make no sense.
 
     temperature: 0 always takes the likeliest token. top_k: draw from that many likeliest (0: all). top_p:
     from the fewest likeliest whose probabilities reach that sum (1: all; Holtzman et al. 2019, arXiv
@@ -112,12 +112,12 @@ class Sampling:
     def _check_names(self) -> None:
         for name in self.order:
             if name not in STEPS:
-                raise UserError(f"order names {name!r}; the steps are {', '.join(STEPS)}")
+                raise GlmqError(f"order names {name!r}; the steps are {', '.join(STEPS)}")
         for token, bias in self.logit_bias.items():
             if not _is_whole(token) or token < 0:
-                raise UserError(f"logit_bias names token {token}; token ids are 0 or more")
+                raise GlmqError(f"logit_bias names token {token}; token ids are 0 or more")
             if not (_is_between(bias, -LARGEST, LARGEST) or bias == -math.inf):
-                raise UserError(f"logit_bias of token {token} is {bias}; it must be a number or -inf")
+                raise GlmqError(f"logit_bias of token {token} is {bias}; it must be a number or -inf")
 
 
 def _is_whole(value: object) -> bool:
@@ -138,4 +138,4 @@ def _texts(name: str, value: object) -> tuple[str, ...]:
 
 def _check(name: str, value: object, holds: bool, wanted: str) -> None:
     if not holds:
-        raise UserError(f"{name} is {value}; it must be {wanted}")
+        raise GlmqError(f"{name} is {value}; it must be {wanted}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from ..errors import ContextFull, LoadedBeforeFork, ModelClosed, NotFinite, OutOfPages
 
@@ -75,6 +75,6 @@ def error_of(error: BaseException) -> ApiError:
         return shutting_down()
     if isinstance(error, (NotFinite, LoadedBeforeFork)):
         return ApiError(500, str(error), code="model_error")
-    if isinstance(error, UserError):
+    if isinstance(error, GlmqError):
         return BadRequest(str(error), error.setting)
     return ApiError(500, "internal error; the server's log tells more", code="internal_error")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def prepare_chat(model: Model, request: ChatRequest) -> list[ChatAnswer]:
-    """The answers to a conversation. Raises ApiError, UserError."""
+    """The answers to a conversation. Raises ApiError, GlmqError."""
     recommendation = recommended_limits(model.file.metadata)
     max_tokens = request.limits.max_tokens or recommendation.max_tokens
     if request.form is not None and request.tools and request.tool_choice != "none":
@@ -91,7 +91,7 @@ def chat_arguments(model: Model, request: ChatRequest) -> dict[str, Any]:
 
 
 def prepare_completions(model: Model, request: CompletionRequest) -> list[Completion]:
-    """The continuations of texts, `n` of each. Raises ApiError, UserError."""
+    """The continuations of texts, `n` of each. Raises ApiError, GlmqError."""
     constraint = None if request.form is None else constraint_of(request.form)
     generates = request.limits.max_tokens != 0
     answers: list[Completion] = []
@@ -132,7 +132,7 @@ def _new_generation(
 
 
 def constraint_of(form: Form) -> Constraint:
-    """The constraint of what an answer is held to. Raises ApiError, UserError."""
+    """The constraint of what an answer is held to. Raises ApiError, GlmqError."""
     size = len(form.value) if isinstance(form.value, str) else len(json.dumps(form.value))
     if size > MAX_GRAMMAR:
         raise BadRequest(f"the grammar or schema is larger than {MAX_GRAMMAR} characters")
@@ -170,12 +170,12 @@ def _sampling(model: Model, given: Mapping[str, Any], number: int) -> Sampling:
 
 
 def count_prompt(model: Model, request: ChatRequest) -> int:
-    """Tokens of a conversation's prompt. Raises ApiError, UserError."""
+    """Tokens of a conversation's prompt. Raises ApiError, GlmqError."""
     return len(prompt_tokens(_rendered(model, request), model.tokenizer, ()))
 
 
 def prompt_text(model: Model, request: ChatRequest) -> str:
-    """The text of a conversation's prompt. Raises ApiError, UserError."""
+    """The text of a conversation's prompt. Raises ApiError, GlmqError."""
     return unquoted(_rendered(model, request))
 
 

@@ -9,7 +9,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .app import build_app
 from .service import Service
@@ -67,7 +67,7 @@ class ModelServer(uvicorn.Server):
 
 
 def listening_socket(settings: ServerSettings) -> socket.socket:
-    """A socket at the address. Raises UserError when that cannot be had."""
+    """A socket at the address. Raises GlmqError when that cannot be had."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     # With the protocol named, asyncio switches off the delay of small packets (Nagle's algorithm).
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -77,7 +77,7 @@ def listening_socket(settings: ServerSettings) -> socket.socket:
     except (OSError, OverflowError) as error:
         listening.close()
         reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(
+        raise GlmqError(
             f"cannot listen at {settings.host}, port {settings.port}: {reason}; choose another port",
             setting="port",
         ) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .pre_tokenizers import PRE_TOKENIZERS, PreTokenizer
 from .vocabulary import CONTROL, NORMAL, UNKNOWN, USER_DEFINED, Vocabulary
@@ -18,10 +18,10 @@ NAMED = (CONTROL, UNKNOWN, USER_DEFINED)
 
 
 def pre_tokenizer_of(file: GGUFFile) -> PreTokenizer:
-    """How the file wants text to be cut. Raises UserError for a way that is not known."""
+    """How the file wants text to be cut. Raises GlmqError for a way that is not known."""
     name = file.text("tokenizer.ggml.pre", "default")
     if name not in PRE_TOKENIZERS:
-        raise UserError(
+        raise GlmqError(
             f"{file.path} uses the pre-tokenizer {name!r}, which glmq does not know; GLM models use 'glm4'"
         )
     return PRE_TOKENIZERS[name]
@@ -68,7 +68,7 @@ def _build(file: GGUFFile, vocabulary: Vocabulary, pre: PreTokenizer) -> Any:
     merges = [tuple(line.split(" ", 1)) for line in lines] if isinstance(lines, StringArray) else []
     is_sound = lines is None or isinstance(lines, StringArray)
     if not is_sound or any(len(merge) != 2 for merge in merges):
-        raise UserError(
+        raise GlmqError(
             f"{file.path}: tokenizer.ggml.merges holds a line that is not two tokens; the file is damaged"
         )
     ids = vocabulary.ids

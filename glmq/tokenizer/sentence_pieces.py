@@ -12,7 +12,7 @@ import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .vocabulary import BYTE, NORMAL, UNKNOWN, USER_DEFINED, Vocabulary
 
@@ -33,12 +33,12 @@ class SentencePieces:
         self.add_space_prefix = file.boolean("tokenizer.ggml.add_space_prefix", True)
         scores = file.metadata.get("tokenizer.ggml.scores")
         if not isinstance(scores, np.ndarray) or len(scores) != len(vocabulary):
-            raise UserError(
+            raise GlmqError(
                 f"{file.path}: tokenizer.ggml.scores does not fit the {len(vocabulary)} tokens;"
                 " the file is damaged"
             )
         if UNKNOWN not in vocabulary.types:
-            raise UserError(
+            raise GlmqError(
                 f"{file.path}: the vocabulary has no token of the type 'unknown'; convert the model anew"
             )
         self._processor = sentencepiece.SentencePieceProcessor()
@@ -46,7 +46,7 @@ class SentencePieces:
             self._processor.LoadFromSerializedProto(model_proto(vocabulary, scores))
         except RuntimeError as error:
             reason = " ".join(str(error).split())
-            raise UserError(
+            raise GlmqError(
                 f"{file.path}: its vocabulary cannot be read: {reason}; convert the model anew"
             ) from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .byte_pairs import BytePairs, pre_tokenizer_of
 from .sentence_pieces import SentencePieces
@@ -113,18 +113,18 @@ class Tokenizer:
 
     def _token_bytes(self, token: int, special: bool) -> bytes:
         if not 0 <= token < self.n_vocab:
-            raise UserError(f"token {token} is not in the vocabulary (0 to {self.n_vocab - 1})")
+            raise GlmqError(f"token {token} is not in the vocabulary (0 to {self.n_vocab - 1})")
         if token in self.special_ids and not special:
             return b""
         return self._plain_text.token_bytes(token)
 
 
 def load_tokenizer(file: GGUFFile) -> Tokenizer:
-    """The tokenizer that a file describes. Raises UserError for one that is not known or is damaged."""
+    """The tokenizer that a file describes. Raises GlmqError for one that is not known or is damaged."""
     model = file.text("tokenizer.ggml.model", "")
     if model not in ("gpt2", "llama"):
         what = f"a tokenizer of the kind {model!r}" if model else "no tokenizer"
-        raise UserError(
+        raise GlmqError(
             f"{file.path} has {what}; glmq knows 'gpt2' (byte-level BPE) and 'llama' (SentencePiece)"
         )
     vocabulary = read_vocabulary(file)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 if TYPE_CHECKING:
     from ..gguf import GGUFFile
@@ -87,12 +87,12 @@ class Vocabulary:
 
 
 def read_vocabulary(file: GGUFFile) -> Vocabulary:
-    """The vocabulary of a file. Raises UserError where there is none or it is damaged."""
+    """The vocabulary of a file. Raises GlmqError where there is none or it is damaged."""
     from ..gguf import StringArray
 
     tokens = file.metadata.get("tokenizer.ggml.tokens")
     if not isinstance(tokens, StringArray) or not len(tokens):
-        raise UserError(f"{file.path} holds no tokenizer (tokenizer.ggml.tokens); convert the model anew")
+        raise GlmqError(f"{file.path} holds no tokenizer (tokenizer.ggml.tokens); convert the model anew")
     texts = tokens.to_list()
     ids: dict[str, int] = {}
     for i, text in enumerate(texts):
@@ -109,11 +109,11 @@ def _types(file: GGUFFile, n: int) -> np.ndarray:
     if types is None:
         return np.full(n, NORMAL, np.int32)
     if not isinstance(types, np.ndarray) or len(types) != n or types.dtype.kind not in "iu":
-        raise UserError(
+        raise GlmqError(
             f"{file.path}: tokenizer.ggml.token_type does not fit the {n} tokens; the file is damaged"
         )
     if types.min() < 0 or types.max() > BYTE:
-        raise UserError(f"{file.path}: tokenizer.ggml.token_type holds unknown types; the file is damaged")
+        raise GlmqError(f"{file.path}: tokenizer.ggml.token_type holds unknown types; the file is damaged")
     return types.astype(np.int32)
 
 

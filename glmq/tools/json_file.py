@@ -26,7 +26,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .call_arguments import schema_problem
 from .command import Command, placeholders
@@ -38,17 +38,17 @@ NO_PARAMETERS = {"type": "object", "properties": {}}
 
 
 def load_json_tools(path: Path) -> ToolSource:
-    """The tools of a file. Raises UserError with the entry and what is wrong with it."""
+    """The tools of a file. Raises GlmqError with the entry and what is wrong with it."""
     try:
         entries = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+        raise GlmqError(f"{path} cannot be read: {error.strerror}") from None
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: this is not JSON: {error.msg}") from None
+        raise GlmqError(f"{path}:{error.lineno}: this is not JSON: {error.msg}") from None
     except (ValueError, RecursionError):
-        raise UserError(f"{path} is not JSON in UTF-8") from None
+        raise GlmqError(f"{path} is not JSON in UTF-8") from None
     if not isinstance(entries, list):
-        raise UserError(f"{path} holds no list; write [ and ] around the tools")
+        raise GlmqError(f"{path} holds no list; write [ and ] around the tools")
     return ToolSource(tuple(_tool(entry, f"{path}, tool {i}", path) for i, entry in enumerate(entries, 1)))
 
 
@@ -58,10 +58,10 @@ def _tool(entry: Any, place: str, path: Path) -> Tool:
     _check_keys(function, FUNCTION_KEYS, f'{place}, "function"')
     name, description = function.get("name"), function.get("description", "")
     if not isinstance(name, str) or not name or any(c.isspace() or c in "<>" for c in name):
-        raise UserError(f'{place}: "name" must be a word')
+        raise GlmqError(f'{place}: "name" must be a word')
     place = f"{path}, tool {name}"
     if not isinstance(description, str):
-        raise UserError(f'{place}: "description" must be a text')
+        raise GlmqError(f'{place}: "description" must be a text')
     schema = function.get("parameters") or NO_PARAMETERS
     _check_schema(schema, place)
     return Tool(name, description, schema, _command(entry, schema, path, place).run, str(path))
@@ -69,23 +69,23 @@ def _tool(entry: Any, place: str, path: Path) -> Tool:
 
 def _check_keys(value: Any, known: set[str], place: str) -> None:
     if not isinstance(value, dict):
-        raise UserError(f"{place} is no object; it needs {', '.join(sorted(known))}")
+        raise GlmqError(f"{place} is no object; it needs {', '.join(sorted(known))}")
     if unknown := sorted(value.keys() - known):
-        raise UserError(f"{place}: {unknown[0]!r} is not known; known are {', '.join(sorted(known))}")
+        raise GlmqError(f"{place}: {unknown[0]!r} is not known; known are {', '.join(sorted(known))}")
 
 
 def _check_schema(schema: Any, place: str) -> None:
     if not isinstance(schema, dict) or schema.get("type") != "object":
-        raise UserError(f'{place}: "parameters" must be a JSON schema of "type": "object"')
+        raise GlmqError(f'{place}: "parameters" must be a JSON schema of "type": "object"')
     if (problem := schema_problem(schema)) is not None:
-        raise UserError(f'{place}: "parameters" is no JSON schema: {problem}')
+        raise GlmqError(f'{place}: "parameters" is no JSON schema: {problem}')
 
 
 def _command(entry: dict[str, Any], schema: dict[str, Any], path: Path, place: str) -> Command:
     words, directory = entry.get("command"), entry.get("cwd")
     if directory is not None:
         if not isinstance(directory, str) or not (path.parent / directory).is_dir():
-            raise UserError(f'{place}: "cwd" must be a directory, beginning at that of the file')
+            raise GlmqError(f'{place}: "cwd" must be a directory, beginning at that of the file')
         directory = (path.parent / directory).resolve()
     names = set(schema.get("properties", {}))
     if isinstance(words, str) and words.strip():
@@ -94,7 +94,7 @@ def _command(entry: dict[str, Any], schema: dict[str, Any], path: Path, place: s
         _check_words(words, names, directory, place)
         words = tuple(words)
     else:
-        raise UserError(f'{place}: "command" must be a list of a program and its arguments, or a string')
+        raise GlmqError(f'{place}: "command" must be a list of a program and its arguments, or a string')
     defaults = {
         name: parameter["default"]
         for name, parameter in schema.get("properties", {}).items()
@@ -106,19 +106,19 @@ def _command(entry: dict[str, Any], schema: dict[str, Any], path: Path, place: s
 def _check_line(line: str, names: set[str], place: str) -> None:
     for name in placeholders(line):
         if name in names:
-            raise UserError(
+            raise GlmqError(
                 f'{place}: a command that is a string takes "$ARG_{name}", not {{{name}}}; or make it a list'
             )
 
 
 def _check_words(words: list[str], names: set[str], directory: Path | None, place: str) -> None:
     if placeholders(words[0]):
-        raise UserError(f"{place}: the program must be fixed, not {words[0]}")
+        raise GlmqError(f"{place}: the program must be fixed, not {words[0]}")
     for name in (name for word in words[1:] for name in placeholders(word)):
         if name not in names:
-            raise UserError(f"{place}: {{{name}}} is none of its parameters; {{{{{name}}}}} gives the text")
+            raise GlmqError(f"{place}: {{{name}}} is none of its parameters; {{{{{name}}}}} gives the text")
     program = words[0]
     if os.path.dirname(program):
         program = str((directory or Path.cwd()) / program)
     if shutil.which(program) is None:
-        raise UserError(f"{place}: the program {words[0]} is not found; install it or give its path")
+        raise GlmqError(f"{place}: the program {words[0]} is not found; install it or give its path")

@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .mcp_answers import NOT_SHOWN
 from .tool import Tool, ToolFailed, ToolSource
@@ -34,7 +34,7 @@ def mcp_tools(command: str, start_limit: float = START_LIMIT) -> ToolSource:
     """Start a server and list its tools.
 
     command: program and arguments as in a shell, which is not used; it has all environment variables.
-    A server that has ended is started again by the next call. Raises UserError when it cannot be
+    A server that has ended is started again by the next call. Raises GlmqError when it cannot be
     started or does not speak the protocol.
     """
     server = McpServer(command, start_limit)
@@ -79,15 +79,15 @@ class McpServer:
         try:
             self._words = shlex.split(command, posix=os.name == "posix")
         except ValueError as error:
-            raise UserError(f"the command {command} cannot be read: {error}") from None
+            raise GlmqError(f"the command {command} cannot be read: {error}") from None
         if not self._words:
-            raise UserError("the command of an MCP server is empty")
+            raise GlmqError("the command of an MCP server is empty")
         self._command, self._start_limit = command, start_limit
         self._lock = threading.Lock()
         self._connection: McpConnection | None = None
 
     def start(self) -> tuple[list[types.Tool], str]:
-        """Connect; gives the server's tools and a name for it. Raises UserError."""
+        """Connect; gives the server's tools and a name for it. Raises GlmqError."""
         from .mcp_connection import McpConnection
 
         connection = McpConnection(self._words, self._start_limit)
@@ -98,7 +98,7 @@ class McpServer:
             if not isinstance(error, Exception):
                 raise
             reason = " · ".join(self._reasons(error, connection))
-            raise UserError(f"the MCP server {self._command} {reason}") from None
+            raise GlmqError(f"the MCP server {self._command} {reason}") from None
         self._connection = connection
         return tools, re.sub(r"\W+", "_", name or Path(self._words[0]).stem)
 
@@ -148,7 +148,7 @@ class McpServer:
                 self.close()
                 try:
                     self.start()
-                except UserError as error:
+                except GlmqError as error:
                     raise ToolFailed(str(error)) from None
             assert self._connection
             return self._connection

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .processes import Tail, end_process
 from .tool import Tool, ToolFailed, ToolSource
@@ -33,7 +33,7 @@ main(sys.argv[2])
 
 
 def load_python_tools(path: Path, start_limit: float = START_LIMIT) -> ToolSource:
-    """The tools of a file. Raises UserError: file, line and reason."""
+    """The tools of a file. Raises GlmqError: file, line and reason."""
     worker = PythonWorker(path, start_limit)
     tools = tuple(
         Tool(name, description, parameters, partial(worker.call, name), str(path))
@@ -52,22 +52,22 @@ class PythonWorker:
         self._running: _Running | None = None
 
     def start(self) -> list[Any]:
-        """Import the file; gives name, description and parameters of its tools. Raises UserError."""
+        """Import the file; gives name, description and parameters of its tools. Raises GlmqError."""
         self._running = _Running(self._path)
         try:
             answer = self._running.answer(self._start_limit)
         except TimeoutError:
             self._stop()
-            raise UserError(f"{self._path} was not imported within {self._start_limit:g} s") from None
+            raise GlmqError(f"{self._path} was not imported within {self._start_limit:g} s") from None
         except EOFError:
             end = " · ".join(self._stop(has_ended=True).splitlines())
-            raise UserError(f"{self._path} ended its process while it was imported, {end}") from None
+            raise GlmqError(f"{self._path} ended its process while it was imported, {end}") from None
         except BaseException:
             self._stop()
             raise
         if "problem" in answer:
             self._stop()
-            raise UserError(answer["problem"])
+            raise GlmqError(answer["problem"])
         tools: list[Any] = answer["tools"]
         return tools
 
@@ -85,7 +85,7 @@ class PythonWorker:
                 raise ToolFailed(f"{name} was stopped after {time_limit:g} s; {lost}") from None
             except (EOFError, OSError):
                 raise ToolFailed(f"{name} ended its process {self._stop(has_ended=True)}") from None
-            except UserError as error:
+            except GlmqError as error:
                 raise ToolFailed(str(error)) from None
             except BaseException:
                 self._stop()

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .tool import ToolFailed
 
@@ -74,7 +74,7 @@ def _json(value: Any) -> str:
 
 
 def load_functions(path: Path) -> dict[str, PythonFunction]:
-    """The tools of a file, by name. Raises UserError: file, line and reason."""
+    """The tools of a file, by name. Raises GlmqError: file, line and reason."""
     module = _imported(path)
     functions = {
         name: _described(name, _plain(value), path)
@@ -82,7 +82,7 @@ def load_functions(path: Path) -> dict[str, PythonFunction]:
         if not name.startswith("_") and _is_function_of(module, value)
     }
     if not functions:
-        raise UserError(f"{path} holds no public function; functions without _ before their names are tools")
+        raise GlmqError(f"{path} holds no public function; functions without _ before their names are tools")
     return functions
 
 
@@ -96,10 +96,10 @@ def _imported(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
-        raise UserError(f"{error.filename or path}:{error.lineno or 1}: {error.msg}") from None
+        raise GlmqError(f"{error.filename or path}:{error.lineno or 1}: {error.msg}") from None
     except BaseException as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"{path}:{_line_in(path, error)}: {reason}") from None
+        raise GlmqError(f"{path}:{_line_in(path, error)}: {reason}") from None
     return module
 
 
@@ -139,13 +139,13 @@ def _described(name: str, value: Callable[..., Any], path: Path) -> PythonFuncti
     place = f"{path}:{inspect.unwrap(value).__code__.co_firstlineno}: {name}"
     for parameter in inspect.signature(value).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-            raise UserError(f"{place}: the parameter {parameter.name} cannot be given by name; make it plain")
+            raise GlmqError(f"{place}: the parameter {parameter.name} cannot be given by name; make it plain")
         if parameter.annotation is parameter.empty:
-            raise UserError(f"{place}: the parameter {parameter.name} has no type hint")
+            raise GlmqError(f"{place}: the parameter {parameter.name} has no type hint")
     documentation = parse(inspect.getdoc(value) or "")
     description = " ".join((documentation.description or "").split("\n\n")[0].split())
     if not description:
-        raise UserError(f"{place} has no docstring that says what it does; or begin its name with _")
+        raise GlmqError(f"{place} has no docstring that says what it does; or begin its name with _")
     schema = _schema(value, place)
     for told in documentation.params:
         if told.arg_name in schema["properties"] and told.description:
@@ -164,7 +164,7 @@ def _schema(value: Any, place: str) -> dict[str, Any]:
             written: dict[str, Any] = TypeAdapter[Any](value).json_schema()
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{place}: its type hints make no JSON schema: {reason}") from None
+        raise GlmqError(f"{place}: its type hints make no JSON schema: {reason}") from None
     definitions = written.pop("$defs", {})
     first = {"type": "object", "properties": {}}
     schema: dict[str, Any] = first | _inlined(written, definitions, ())

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .processes import MAX_OUTPUT
 from .python_functions import PythonFunction, load_functions
@@ -27,7 +27,7 @@ def main(path: str) -> None:
     requests, answers = _own_pipes()
     try:
         functions = load_functions(Path(path))
-    except UserError as error:
+    except GlmqError as error:
         _write(answers, {"problem": str(error)})
         return
     tools = [(tool.name, tool.description, tool.parameters) for tool in functions.values()]

@@ -10,7 +10,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .call_arguments import arguments_problem, unchecked_reason
 from .tool import Tool, ToolFailed, ToolResult, ToolSource
@@ -26,7 +26,7 @@ ANY_ARGUMENTS = {"type": "object"}
 class ToolBox:
     """Tools from several sources. Close it, or use it in a `with` statement: it ends their processes.
 
-    time_limit: seconds for a call; max_characters: what is longer is cut. Raises UserError, with the
+    time_limit: seconds for a call; max_characters: what is longer is cut. Raises GlmqError, with the
     sources closed, when two tools have one name.
     """
 
@@ -44,7 +44,7 @@ class ToolBox:
             self._closing.callback(source.close)
         try:
             self.tools: dict[str, Tool] = _by_name(sources)
-        except UserError:
+        except GlmqError:
             self.close()
             raise
 
@@ -103,7 +103,7 @@ class ToolBox:
 
 
 def _by_name(sources: Iterable[ToolSource]) -> dict[str, Tool]:
-    """All tools, those of equal names with their source's prefix. Raises UserError."""
+    """All tools, those of equal names with their source's prefix. Raises GlmqError."""
     sources = list(sources)
     numbers: Counter[str] = Counter()
     pairs = []
@@ -119,6 +119,6 @@ def _by_name(sources: Iterable[ToolSource]) -> dict[str, Tool]:
             tool = replace(tool, name=f"{prefix}_{tool.name}")
         if tool.name in tools:
             origins = f"{tools[tool.name].origin} and {tool.origin}"
-            raise UserError(f"there are two tools of the name {tool.name}, from {origins}; rename one")
+            raise GlmqError(f"there are two tools of the name {tool.name}, from {origins}; rename one")
         tools[tool.name] = tool
     return tools

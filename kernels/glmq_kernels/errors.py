@@ -1,9 +1,9 @@
-"""The one kind of error that a person, not a programmer, is meant to read."""
+"""The errors of glmq: what a person, not a programmer, is meant to read."""
 
 from __future__ import annotations
 
 
-class UserError(Exception):
+class GlmqError(Exception):
     """Something the user gave or asked for cannot be used.
 
     The message is one line that names the thing and says what to do. Command-line programs print it

@@ -11,7 +11,7 @@ import pytest
 from glmq_convert import glm4_moe
 from glmq_convert.config import NEUTRAL, parse_config
 from glmq_convert.conversion import convert
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from glmq.gguf import open_gguf
 from glmq.models.rotary import read_rotary
@@ -100,7 +100,7 @@ def test_rotary_embedding_is_that_of_transformers(tmp_path, fields):
     ],
 )
 def test_what_cannot_be_converted_is_named(fields, named):
-    with pytest.raises(UserError, match=named):
+    with pytest.raises(GlmqError, match=named):
         parse_config(GLM | fields)
 
 
@@ -109,7 +109,7 @@ def test_parts_that_glm_models_do_not_have_are_named(key):
     for neutral in (*NEUTRAL[key], None):
         parse_config(GLM | {key: neutral})
     other = True if NEUTRAL[key] == (False, 0) else False if key == "is_causal" else "another"
-    with pytest.raises(UserError, match=f"{key} is "):
+    with pytest.raises(GlmqError, match=f"{key} is "):
         parse_config(GLM | {key: other})
 
 
@@ -137,7 +137,7 @@ class TestQuantizationConfig:
             tensors[name] = tensors[name].to(torch.float8_e4m3fn)
 
         checkpoints.change_weights(tmp_path / "GLM", quantize)
-        with pytest.raises(UserError, match="BF16 checkpoint") as found:
+        with pytest.raises(GlmqError, match="BF16 checkpoint") as found:
             convert(tmp_path / "GLM", tmp_path / "model.gguf")
         assert name in str(found.value)
 
@@ -147,7 +147,7 @@ class TestQuantizationConfig:
         checkpoints.change_weights(
             tmp_path / "GLM", lambda t: t.update({"model.layers.0.x.weight_scale": torch.ones(1)})
         )
-        with pytest.raises(UserError, match="stored as awq"):
+        with pytest.raises(GlmqError, match="stored as awq"):
             convert(tmp_path / "GLM", tmp_path / "model.gguf")
 
 

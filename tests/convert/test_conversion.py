@@ -14,7 +14,7 @@ import pytest
 from glmq_convert import gguf_writer
 from glmq_convert.conversion import convert
 from glmq_convert.general import checkpoint_name
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.files.file_writing import check_target, replacing
 
 from glmq.gguf import open_gguf
@@ -213,7 +213,7 @@ def test_a_file_that_is_there_is_replaced_only_by_force_and_that_is_told_at_the_
     path.write_text("earlier")
     unreadable = tmp_path / "GLM"  # whose config would be refused, if it were read
     unreadable.mkdir()
-    with pytest.raises(UserError, match=r"model\.gguf is there already"):
+    with pytest.raises(GlmqError, match=r"model\.gguf is there already"):
         convert(unreadable, path)
     code, _, err = run("convert", plain, path)
     assert (code, err) == (
@@ -236,7 +236,7 @@ def test_places_to_which_no_file_can_be_written_are_told_at_the_start(tmp_path):
         (checkpoint / "config.json" / "model.gguf", "is a file, not a folder"),
         (checkpoint / "config.json", "is a file of the checkpoint"),
     ):
-        with pytest.raises(UserError, match=why):
+        with pytest.raises(GlmqError, match=why):
             convert(checkpoint, path, force=True)
     assert {each.name for each in tmp_path.iterdir()} == {"GLM", "pipe"}
 
@@ -244,7 +244,7 @@ def test_places_to_which_no_file_can_be_written_are_told_at_the_start(tmp_path):
 def test_two_conversions_to_one_file(plain, tmp_path):
     with (
         replacing(check_target(tmp_path / "model.gguf")),
-        pytest.raises(UserError, match="is being written by another process"),
+        pytest.raises(GlmqError, match="is being written by another process"),
     ):
         convert(plain, tmp_path / "model.gguf")
 
@@ -290,7 +290,7 @@ class TestDamage:
     """Each is refused, names the tensor or the file, and leaves no file."""
 
     def refused(self, folder, out, **arguments):
-        with pytest.raises(UserError) as found:
+        with pytest.raises(GlmqError) as found:
             convert(folder, out / "model.gguf", **arguments)
         assert not list(out.glob("model*"))
         assert "\n" not in str(found.value)

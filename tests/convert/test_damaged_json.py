@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 from glmq_convert.conversion import convert
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from glmq.gguf import open_gguf
 from glmq.tokenizer import load_tokenizer
@@ -115,7 +115,7 @@ def outcome(folder, out) -> str:
         path = convert(folder, out / "model.gguf", threads=1)
         with open_gguf(path) as file:
             load_tokenizer(file)
-    except UserError as error:
+    except GlmqError as error:
         message = str(error)
         assert message.isprintable(), ascii(message)
         assert len(message) < 600

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 from glmq_convert.conversion import convert
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from glmq.gguf import open_gguf
 
@@ -44,7 +44,7 @@ def blocks(folder, tmp_path, mtp) -> int:
 
 
 def refusal(folder, tmp_path) -> str:
-    with pytest.raises(UserError) as found:
+    with pytest.raises(GlmqError) as found:
         convert(folder, tmp_path / "refused.gguf")
     assert "--" not in str(found.value)
     return str(found.value)
@@ -65,7 +65,7 @@ def test_without_it_its_file_may_be_damaged(copy, tmp_path):
 
 def test_without_it_the_files_of_the_model_are_still_needed(copy, tmp_path):
     (copy / "model-main.safetensors").unlink()
-    with pytest.raises(UserError, match=r"model-main\.safetensors.* missing") as found:
+    with pytest.raises(GlmqError, match=r"model-main\.safetensors.* missing") as found:
         convert(copy, tmp_path / "model.gguf", mtp=False)
     assert LEAVE_OUT not in str(found.value)
 
@@ -150,7 +150,7 @@ def test_layers_of_the_model_are_never_taken_for_it(copy, tmp_path):
     drop(copy, *(name for name in checkpoints.load_weights(copy) if name.startswith("model.layers.3.")))
     checkpoints.change_config(copy, num_hidden_layers=2, num_nextn_predict_layers=1)
     for mtp in (True, False):
-        with pytest.raises(UserError, match=r"holds tensors model\.layers\.2\.") as found:
+        with pytest.raises(GlmqError, match=r"holds tensors model\.layers\.2\.") as found:
             convert(copy, tmp_path / "model.gguf", mtp=mtp)
         assert LEAVE_OUT not in str(found.value)
 

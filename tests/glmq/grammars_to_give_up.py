@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from glmq.constraint import (
     grammar_compilation,
@@ -103,7 +103,7 @@ def main() -> None:
         try:
             guided_output(make(text).guide(tokenizer), tokenizer, max_tokens=40)
             print("followed", flush=True)
-        except UserError as error:
+        except GlmqError as error:
             print("refused,", error, flush=True)
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.machine.cores import processor_count
 
 import glmq
@@ -72,7 +72,7 @@ def child(case: Case, parts: GGUFParts, path: Path, number: int) -> int:
         case.change(changed)
         path.write_bytes(changed.to_bytes())
         use(path, n_threads=1 + number % 2, from_disk=number % 5 == 0)
-    except UserError as error:
+    except GlmqError as error:
         message = str(error)
         if "\n" not in message and message:
             return REFUSED

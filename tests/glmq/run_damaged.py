@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 import glmq
 
@@ -49,7 +49,7 @@ def main() -> None:
         began = time.perf_counter()
         try:
             use(path)
-        except UserError as error:
+        except GlmqError as error:
             refused += 1
             lines = str(error).count("\n") + 1
         except Exception as error:

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 from glmq_kernels.disk_reads.disk_reader import DiskReader
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 import glmq
 from glmq.chat.answer import Answer
@@ -182,7 +182,7 @@ def test_a_stop_text_ends_the_generation(glm_4_7, script):
     assert len(glm_4_7.detokenize(answer.generation.tokens)) < len("So.\n\nIt is.</think>One two three four ")
 
 
-@pytest.mark.parametrize("error", (KeyboardInterrupt, UserError("the disk failed")))
+@pytest.mark.parametrize("error", (KeyboardInterrupt, GlmqError("the disk failed")))
 def test_an_interruption_keeps_what_may_have_begun_a_stop_text(error):
     answer = answer_of("</think>One, tw", error=error, stop=["two"])
     with pytest.raises(BaseException):  # noqa: B017, PT011
@@ -258,7 +258,7 @@ def test_cancelling_ends_it():
     assert answer.message["content"] == "One"
 
 
-@pytest.mark.parametrize("error", (KeyboardInterrupt, UserError("the disk failed")))
+@pytest.mark.parametrize("error", (KeyboardInterrupt, GlmqError("the disk failed")))
 @pytest.mark.parametrize(
     ("text", "reasoning", "content"),
     (
@@ -272,7 +272,7 @@ def test_an_interruption_keeps_all_that_came(error, text, reasoning, content):
     answer = answer_of(*characters(text), error=error)
     with pytest.raises(BaseException) as raised:  # noqa: PT011
         answer.run()
-    assert raised.type in (KeyboardInterrupt, UserError)
+    assert raised.type in (KeyboardInterrupt, GlmqError)
     assert (answer.reasoning, answer.content) == (reasoning, content)
 
 
@@ -333,7 +333,7 @@ def test_thinking_that_has_no_switch_is_refused_before_anything_is_read(tmp_path
     template = "{% for message in messages %}{{ message.content }}{% endfor %}"
     path = write_glm4moe(tmp_path / "plain.gguf", "Q8_0", name="plain", chat_template=template)
     with glmq.load(path) as model:
-        with pytest.raises(UserError, match="no switch"):
+        with pytest.raises(GlmqError, match="no switch"):
             model.chat(QUESTION, thinking=False)
         answer = model.chat([{**QUESTION[0], "thinking": False}], max_tokens=3)
         answer.run()
@@ -394,7 +394,7 @@ def test_a_failing_disk_keeps_the_text_so_far(monkeypatch, tmp_path, glm_4_7_pat
         talk.script.stop_at = "far"
         talk.script.stop = lambda: setattr(disk, "failures", 10**9)
         (tmp_path / "a.txt").write_text("inside")
-        with pytest.raises(UserError, match="cannot be read at byte"):
+        with pytest.raises(GlmqError, match="cannot be read at byte"):
             talk.say(f"/file {tmp_path / 'a.txt'}", "How is it?")
         assert talk.messages[1]["reasoning_content"] == "Hm."
         assert talk.messages[1]["content"].startswith("All is well, as far")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gguf
 import numpy as np
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 import glmq
 
@@ -13,7 +13,7 @@ from .small_models import SmallModel, write_glm4moe, write_llama
 
 
 def refusal(path):
-    with pytest.raises(UserError) as found:
+    with pytest.raises(GlmqError) as found:
         glmq.load(path)
     message = str(found.value)
     assert "\n" not in message

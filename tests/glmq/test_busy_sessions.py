@@ -36,7 +36,7 @@ def test_a_second_answer_on_a_session_that_is_answering_is_refused(small, sessio
     second = small.generate("y", session=session)
     with pytest.raises(glmq.SessionBusy, match="answering") as caught:
         second.run()
-    assert isinstance(caught.value, glmq.UserError)
+    assert isinstance(caught.value, glmq.GlmqError)
     assert second.finish_reason == "cancelled"
     with pytest.raises(glmq.SessionBusy):
         small.chat(QUESTION, session=session).run()
@@ -135,10 +135,10 @@ def test_a_session_is_free_as_soon_as_nobody_has_its_answer(small, session):
 def test_a_session_is_free_after_an_error(small, session):
     class Failing(Waiting):
         def mask(self, logits):
-            raise glmq.UserError("no further")
+            raise glmq.GlmqError("no further")
 
     generation = small.generate("x", constraint=Failing(), session=session)
-    with pytest.raises(glmq.UserError, match="no further"):
+    with pytest.raises(glmq.GlmqError, match="no further"):
         generation.run()
     session.rewind(0)
     with pytest.raises(glmq.ContextFull):

@@ -88,7 +88,7 @@ def test_every_use_after_a_change_says_so_in_one_line(path, change, tmp_path):
             begun.run,
         )
         for use in uses:
-            with pytest.raises(glmq.UserError, match=r"own\.gguf has changed .*; load it again") as caught:
+            with pytest.raises(glmq.GlmqError, match=r"own\.gguf has changed .*; load it again") as caught:
                 use()
             assert "\n" not in str(caught.value)
         assert session.tokens == [1, 2, 3]
@@ -110,7 +110,7 @@ def test_a_relative_path_is_looked_for_where_it_was(path, change, monkeypatch, t
         monkeypatch.chdir(tmp_path / "elsewhere")
         model.logits([1])
         change(path)
-        with pytest.raises(glmq.UserError, match="has changed"):
+        with pytest.raises(glmq.GlmqError, match="has changed"):
             model.logits([1])
 
 
@@ -119,7 +119,7 @@ def test_every_part_of_a_split_model_counts(parts, part):
     with glmq.load(parts[0]) as model:
         model.logits([1])
         cut(parts[part])
-        with pytest.raises(glmq.UserError, match=f"-0000{part + 1}-of-.*gguf has changed"):
+        with pytest.raises(glmq.GlmqError, match=f"-0000{part + 1}-of-.*gguf has changed"):
             model.logits([1])
 
 
@@ -127,7 +127,7 @@ def test_a_file_whose_experts_come_from_disk(path, monkeypatch):
     with load_from_disk(monkeypatch, path, 5) as model:
         model.logits([1])
         cut(path)
-        with pytest.raises(glmq.UserError, match="has changed"):
+        with pytest.raises(glmq.GlmqError, match="has changed"):
             model.logits([1])
 
 
@@ -144,7 +144,7 @@ for use in (lambda: model.tokenize("x"), lambda: model.generate("x").run(), lamb
             lambda: model.file.data("output.weight"), lambda: model.file.first_bytes(10**6).sum()):
     try:
         use()
-    except glmq.UserError as error:
+    except glmq.GlmqError as error:
         print(error)
 """
 
@@ -195,7 +195,7 @@ def test_reading_tells_how_far_it_is(path, monkeypatch):
 
 def test_a_model_for_which_there_is_no_room_is_not_read(path, monkeypatch):
     monkeypatch.setattr("glmq.loading.plan_memory", plan_with_experts_on_disk)
-    with pytest.raises(glmq.UserError, match=r"needs .* to be read into memory, but there are 5 MB; .*mmap"):
+    with pytest.raises(glmq.GlmqError, match=r"needs .* to be read into memory, but there are 5 MB; .*mmap"):
         glmq.load(path, load="read", ram=5_000_000)
 
 
@@ -206,14 +206,14 @@ def test_a_budget_that_suffices_is_fine(path):
 
 
 def test_an_unknown_way_to_load_is_refused(path):
-    with pytest.raises(glmq.UserError, match="'mapped' is no way to load a model; choose mmap or read"):
+    with pytest.raises(glmq.GlmqError, match="'mapped' is no way to load a model; choose mmap or read"):
         glmq.load(path, load="mapped")
 
 
 def test_a_disk_that_fails_is_told(path, monkeypatch):
     broken = UnreliableDisk(failures=10**6)
     monkeypatch.setattr(disk_module, "DiskReader", partial(reader_module.DiskReader, read=broken.address))
-    with pytest.raises(glmq.UserError, match=r"own\.gguf cannot be read at byte 0: .*check the disk"):
+    with pytest.raises(glmq.GlmqError, match=r"own\.gguf cannot be read at byte 0: .*check the disk"):
         glmq.load(path, load="read")
 
 
@@ -225,7 +225,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(path, monkeypatch):
         return load_file(self, *arguments)
 
     monkeypatch.setattr(disk_module.Disk, "load_file", changed_meanwhile)
-    with pytest.raises(glmq.UserError, match="has changed"):
+    with pytest.raises(glmq.GlmqError, match="has changed"):
         glmq.load(path, load="read")
 
 

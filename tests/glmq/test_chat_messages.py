@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 import glmq
 from glmq.chat.conversation_files import load_conversation
@@ -116,22 +116,22 @@ REFUSED = (
 
 @pytest.mark.parametrize(("messages", "told"), REFUSED)
 def test_chat_refuses_what_load_refuses_with_the_same_words(small, tmp_path, messages, told):
-    with pytest.raises(UserError, match=told) as in_chat:
+    with pytest.raises(GlmqError, match=told) as in_chat:
         small.chat(messages)
     (tmp_path / "talk.json").write_text(json.dumps(messages))
-    with pytest.raises(UserError) as in_load:
+    with pytest.raises(GlmqError) as in_load:
         load_conversation(tmp_path / "talk.json")
     assert str(in_load.value).endswith(str(in_chat.value)) and "\n" not in str(in_chat.value)
 
 
 @pytest.mark.parametrize("messages", ("Hello", b"Hello", USER, 5, None))
 def test_messages_are_a_list(small, messages):
-    with pytest.raises(UserError, match="it must be a list of objects with role and content"):
+    with pytest.raises(GlmqError, match="it must be a list of objects with role and content"):
         small.chat(messages)
 
 
 def test_without_any_message_there_is_nothing_to_answer(small):
-    with pytest.raises(UserError, match="there are no messages"):
+    with pytest.raises(GlmqError, match="there are no messages"):
         small.chat([])
 
 
@@ -206,12 +206,12 @@ def test_arguments_of_wrong_types_are_told_in_one_line(small, arguments, told):
     ),
 )
 def test_arguments_that_cannot_be_are_told_in_one_line(small, arguments, told):
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(GlmqError, match=told):
         small.chat([USER], **arguments)
 
 
 def test_a_negative_limit_is_no_limit_for_a_generation_either(small):
-    with pytest.raises(UserError, match="max_tokens is -1; it must be at least 0"):
+    with pytest.raises(GlmqError, match="max_tokens is -1; it must be at least 0"):
         small.generate("x", max_tokens=-1)
     with pytest.raises(TypeError, match="stop is 5"):
         small.generate("x", stop=5)
@@ -228,7 +228,7 @@ def test_template_arguments_reach_the_template(tmp_path):
 def test_tools_that_a_template_does_not_tell_of_are_refused(tmp_path):
     path = write_glm4moe(tmp_path / "plain.gguf", "Q8_0", name="plain", chat_template=PRINTS)
     with glmq.load(path) as model:
-        with pytest.raises(UserError, match="the model's chat template tells of no tools"):
+        with pytest.raises(GlmqError, match="the model's chat template tells of no tools"):
             model.chat([USER], tools=[TOOL])
         assert model.chat([USER], tools=[]).generation.prompt == model.chat([USER]).generation.prompt
 
@@ -274,7 +274,7 @@ def test_loading_with_arguments_of_wrong_types_is_told_in_one_line(small_path, a
 
 @pytest.mark.parametrize("ram", (0, -1, float("nan"), float("inf")))
 def test_memory_that_cannot_be_is_refused(small_path, ram):
-    with pytest.raises(UserError, match="ram is .*; it must be more than 0 bytes"):
+    with pytest.raises(GlmqError, match="ram is .*; it must be more than 0 bytes"):
         glmq.load(small_path, ram=ram)
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -165,7 +165,7 @@ def test_a_call_may_have_no_arguments(name, function):
 @pytest.mark.parametrize("arguments", ("{", "[1]", '"x"', [1], [], 5, 0, False, "[" * 100_000))
 def test_arguments_that_are_no_object_are_refused_by_name(arguments):
     calls = [{"function": {"name": "weather", "arguments": arguments}}]
-    with pytest.raises(UserError, match=r"message 2: the arguments of the call of weather are no"):
+    with pytest.raises(GlmqError, match=r"message 2: the arguments of the call of weather are no"):
         ours(GLM_4_6_TEMPLATE, [USER, {"role": "assistant", "tool_calls": calls}])
 
 
@@ -207,14 +207,14 @@ def test_templates_meet_plain_data_only():
 @pytest.mark.parametrize("value", (b"hi", object(), {1, 2}, np.zeros(2)))
 def test_what_is_no_data_is_refused_by_its_type(value):
     for message in ({"role": "user", "content": value}, {**USER, "more": [{"x": value}]}):
-        with pytest.raises(UserError, match=f"message 2 holds an object of the type {type(value).__name__}"):
+        with pytest.raises(GlmqError, match=f"message 2 holds an object of the type {type(value).__name__}"):
             ours(GLM_4_6_TEMPLATE, [USER, message])
 
 
 def test_data_without_an_end_is_refused():
     message = dict(USER)
     message["self"] = message
-    with pytest.raises(UserError, match="message 1 is nested too deeply"):
+    with pytest.raises(GlmqError, match="message 1 is nested too deeply"):
         ours(GLM_4_6_TEMPLATE, [message])
 
 
@@ -243,12 +243,12 @@ def test_the_last_message_may_be_left_open_for_the_model_to_continue(
     ],
 )
 def test_a_message_that_cannot_be_continued_is_refused(source, messages):
-    with pytest.raises(UserError, match="continued"):
+    with pytest.raises(GlmqError, match="continued"):
         ours(source, messages, continue_final_message=True)
 
 
 def test_a_template_that_refuses_says_so_in_one_line():
-    with pytest.raises(UserError, match="roles must alternate$"):
+    with pytest.raises(GlmqError, match="roles must alternate$"):
         ours("{{ raise_exception('roles\n must alternate') }}", [USER])
 
 
@@ -256,7 +256,7 @@ def test_a_template_that_refuses_says_so_in_one_line():
     "source", ("{% for %}", "{{ 1 + }}", "{% if true %}", "{{ x | unheard_of }}", "{{ '")
 )
 def test_a_broken_template_is_refused_in_one_line(source):
-    with pytest.raises(UserError, match="cannot be read") as refusal:
+    with pytest.raises(GlmqError, match="cannot be read") as refusal:
         ChatTemplate(source)
     assert "\n" not in str(refusal.value)
 
@@ -278,12 +278,12 @@ def test_a_broken_template_is_refused_in_one_line(source):
     ],
 )
 def test_what_a_template_must_not_do_ends_with_one_line(source):
-    with pytest.raises(UserError, match="refuses") as refusal:
+    with pytest.raises(GlmqError, match="refuses") as refusal:
         ours(source, [USER])
     assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("messages", ([1], ["x"], [None], [{"role": "assistant", "tool_calls": 3}]))
 def test_messages_without_their_form_are_refused(messages):
-    with pytest.raises(UserError, match="message 1"):
+    with pytest.raises(GlmqError, match="message 1"):
         ours(GLM_4_6_TEMPLATE, messages)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 import glmq
 from glmq.cli.tool_options import open_toolbox
@@ -305,7 +305,7 @@ def test_strict_calls_fit_the_schema_whatever_the_model_is(glm_4_7, tools):
 def test_strict_calls_and_constrained_answers_exclude_each_other(tmp_path, glm_4_7_path, glm_4_7, tools):
     options = ("--tools", tools, "--strict-tools", "--json-schema", '{"type": "object"}')
     assert "--strict-tools" in refused("chat", glm_4_7_path, *options, stdin="hi\n")
-    with pytest.raises(UserError, match="not to both"):
+    with pytest.raises(GlmqError, match="not to both"):
         glm_4_7.chat(
             [{"role": "user", "content": "?"}], tools=[{"name": "now"}], strict_tools=True,
             constraint=json_schema_constraint({}),

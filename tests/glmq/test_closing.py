@@ -140,7 +140,7 @@ def test_every_later_use_says_that_the_model_is_closed(model, tmp_path):
             glmq.ModelClosed, match=r"the model small\.gguf is closed; load it again"
         ) as caught:
             use()
-        assert isinstance(caught.value, glmq.UserError), name
+        assert isinstance(caught.value, glmq.GlmqError), name
 
 
 def test_what_needs_the_file_says_so_and_what_is_there_goes_on(small_path):

@@ -9,7 +9,7 @@ import weakref
 
 import jsonschema
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -261,14 +261,14 @@ def test_the_vocabulary_is_prepared_once_and_goes_with_the_tokenizer(tmp_path):
     ],
 )
 def test_refusals_say_why_in_one_line(make, text, message):
-    with pytest.raises(UserError, match=message) as refusal:
+    with pytest.raises(GlmqError, match=message) as refusal:
         make(text)
     assert "\n" not in str(refusal.value)
 
 
 def test_a_grammar_that_names_a_missing_token_is_refused_for_that_vocabulary(tokenizer):
     constraint = grammar_constraint("start: <|nothing|>")
-    with pytest.raises(UserError, match=r"the grammar is refused: .*<\|nothing\|>") as refusal:
+    with pytest.raises(GlmqError, match=r"the grammar is refused: .*<\|nothing\|>") as refusal:
         constraint.guide(tokenizer)
     assert "\n" not in str(refusal.value)
 
@@ -280,13 +280,13 @@ def test_a_vocabulary_without_the_tokens_is_told(tmp_path):
     tokenizer = load_tokenizer(open_gguf(tmp_path / "v.gguf"))
     guide = regex_constraint("a(b|d)").guide(tokenizer)
     guide.accept(0)
-    with pytest.raises(UserError, match="cannot be followed further"):
+    with pytest.raises(GlmqError, match="cannot be followed further"):
         allowed(guide, 3)
 
 
 def test_a_token_that_is_not_allowed_is_refused(tokenizer):
     guide = regex_constraint("ab").guide(tokenizer)
-    with pytest.raises(UserError, match='cannot be followed further: the token "z" does not fit') as refusal:
+    with pytest.raises(GlmqError, match='cannot be followed further: the token "z" does not fit') as refusal:
         guide.accept(tokenizer.encode("z")[0])
     assert "\n" not in str(refusal.value)
 
@@ -297,9 +297,9 @@ def test_half_characters_and_numbers_that_are_too_large_are_refused_in_a_line():
         (json_schema_constraint, '{"const": "\udcff"}'),
         (grammar_constraint, 'start: "\udcff"'),
     ):
-        with pytest.raises(UserError, match="line 1, column .*: half a character"):
+        with pytest.raises(GlmqError, match="line 1, column .*: half a character"):
             make(value)
-    with pytest.raises(UserError, match=f"{2**70} is no JSON value, or a number of more than 64 bits"):
+    with pytest.raises(GlmqError, match=f"{2**70} is no JSON value, or a number of more than 64 bits"):
         json_schema_constraint({"type": "string", "minLength": 2**70})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from glmq.chat.conversation import SUMMARY, Conversation
 from glmq.chat.glm_template import GLM_4_6_TEMPLATE
@@ -108,9 +108,9 @@ def test_editing_replaces_the_question_and_keeps_its_switch(long):
 @pytest.mark.parametrize("operation", ("undo", "retry"))
 def test_without_a_question_there_is_nothing_to_take_back(operation):
     talk = Conversation([{"role": "system", "content": "Be brief."}])
-    with pytest.raises(UserError, match="no message of yours"):
+    with pytest.raises(GlmqError, match="no message of yours"):
         getattr(talk, operation)()
-    with pytest.raises(UserError, match="no message of yours"):
+    with pytest.raises(GlmqError, match="no message of yours"):
         talk.edit("x")
 
 
@@ -139,7 +139,7 @@ def test_a_summary_takes_the_place_of_the_oldest_turns_as_a_turn_of_its_own(long
 @pytest.mark.parametrize("n", (0, -1, 5))
 def test_turns_that_are_not_there_cannot_go(long, n):
     for operation in (long.oldest, long.drop_oldest, lambda n: long.replace_oldest(n, "x")):
-        with pytest.raises(UserError, match="has 4"):
+        with pytest.raises(GlmqError, match="has 4"):
             operation(n)
     assert long.n_turns == 4
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from hypothesis import HealthCheck, given, settings
 from markdown_it import MarkdownIt
 
@@ -44,19 +44,19 @@ def test_a_plain_list_of_messages_is_loaded_too(tmp_path):
 )
 def test_files_that_hold_no_conversation_are_refused(tmp_path, content):
     (tmp_path / "bad.json").write_text(content)
-    with pytest.raises(UserError, match=r"bad\.json"):
+    with pytest.raises(GlmqError, match=r"bad\.json"):
         load_conversation(tmp_path / "bad.json")
 
 
 def test_saving_where_that_is_not_possible_is_refused(conversation, tmp_path):
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(GlmqError, match="cannot be written"):
         save_conversation(conversation, tmp_path / "no" / "folder.json")
 
 
 @pytest.mark.parametrize("name", (".", "..", "/"))
 def test_a_folder_is_no_file_to_save_to(conversation, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(GlmqError, match="cannot be written"):
         save_conversation(conversation, Path(name))
     assert list(tmp_path.iterdir()) == []
 
@@ -142,7 +142,7 @@ def test_whole_messages_are_taken(messages):
 )
 def test_half_messages_are_refused_by_name(tmp_path, message, complaint):
     (tmp_path / "half.json").write_text(json.dumps([USER, message]))
-    with pytest.raises(UserError, match=complaint) as refusal:
+    with pytest.raises(GlmqError, match=complaint) as refusal:
         load_conversation(tmp_path / "half.json")
     assert "half.json" in str(refusal.value)
 
@@ -183,7 +183,7 @@ def test_exported_json_is_what_openais_api_takes(tmp_path):
 
 
 def test_an_export_under_another_name_is_refused(conversation, tmp_path):
-    with pytest.raises(UserError, match=r"neither \.md"):
+    with pytest.raises(GlmqError, match=r"neither \.md"):
         export_conversation(conversation, tmp_path / "talk.txt")
     assert list(tmp_path.iterdir()) == []
 

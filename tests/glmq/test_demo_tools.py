@@ -7,7 +7,7 @@ import runpy
 from pathlib import Path
 
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 import glmq
 from glmq.demo import DEMOS, TOOLS_MODEL, model_file
@@ -84,7 +84,7 @@ def test_activations_are_float32_for_its_size_unless_the_user_says_otherwise(mod
         assert other.chat(question, thinking=False, sampling=SURE).run() == "The capital of France is Paris."
     with glmq.load(small_path) as random_one:
         assert random_one.activations == "int8"
-    with pytest.raises(UserError, match="activations of type 'f64' are not known; choose auto, int8 or f32"):
+    with pytest.raises(GlmqError, match="activations of type 'f64' are not known; choose auto, int8 or f32"):
         glmq.load("demo-tools", activations="f64")
 
 

@@ -91,7 +91,7 @@ def test_a_disk_that_keeps_failing_ends_the_answer_but_not_the_model(monkeypatch
         unreliable.failures = 10**9
         session = model.session()
         with pytest.raises(
-            glmq.UserError, match=r"small\.gguf cannot be read at byte \d+: Input/output error"
+            glmq.GlmqError, match=r"small\.gguf cannot be read at byte \d+: Input/output error"
         ):
             session.evaluate(PROMPT)
         assert session.tokens == []
@@ -102,7 +102,7 @@ def test_a_disk_that_keeps_failing_ends_the_answer_but_not_the_model(monkeypatch
 def test_dense_weights_that_cannot_be_read_are_told(monkeypatch, small_path):
     broken = UnreliableDisk(failures=10**9)
     monkeypatch.setattr(disk_module, "DiskReader", partial(DiskReader, read=broken.address))
-    with pytest.raises(glmq.UserError, match=r"small\.gguf cannot be read at byte \d+: Input/output error"):
+    with pytest.raises(glmq.GlmqError, match=r"small\.gguf cannot be read at byte \d+: Input/output error"):
         load_from_disk(monkeypatch, small_path, 2, n_ctx=128)
     assert set(broken.reads.values()) == {TRIES}
 
@@ -118,14 +118,14 @@ def test_a_file_that_changes_is_noticed(monkeypatch, small_path, tmp_path):
     with load_from_disk(monkeypatch, path, 2, n_ctx=128) as model:
         answer(model)
         os.truncate(path, path.stat().st_size - 5000)
-        with pytest.raises(glmq.UserError, match=r"changing\.gguf has changed .* load it again"):
+        with pytest.raises(glmq.GlmqError, match=r"changing\.gguf has changed .* load it again"):
             answer(model)
 
 
 def test_a_budget_that_is_too_small_says_what_would_do(small_path):
-    with pytest.raises(glmq.UserError, match=r"give it [\d.]+G or more"):
+    with pytest.raises(glmq.GlmqError, match=r"give it [\d.]+G or more"):
         glmq.load(small_path, n_ctx=128, ram=2_000_000)
-    with pytest.raises(glmq.UserError, match="'much' is not an amount of memory"):
+    with pytest.raises(glmq.GlmqError, match="'much' is not an amount of memory"):
         glmq.load(small_path, ram="much")
 
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 BEGIN = """
 import gc, multiprocessing, os, sys, threading, time
 import glmq
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 def child_does(work):
     "Runs in a child that then ends as programs do; gives its exit status."
@@ -43,7 +43,7 @@ def refused(use):
     try:
         use()
     except glmq.LoadedBeforeFork as error:
-        assert isinstance(error, UserError)
+        assert isinstance(error, GlmqError)
         assert "was loaded before this process was forked" in str(error)
         assert "load it in this one" in str(error)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -34,7 +34,7 @@ def may_say(tokenizer, grammar, text):
 def test_the_mask_is_that_of_the_reference(tokenizer, rules, data):
     reference, text = Reference(rules), grammar_text(rules)
     if not reference.ends:
-        with pytest.raises(UserError, match="never ends"):
+        with pytest.raises(GlmqError, match="never ends"):
             grammar_constraint(text)
         return
     guide = grammar_constraint(text).guide(tokenizer)
@@ -208,7 +208,7 @@ def test_well_known_grammars(tokenizer, grammar, text, ends):
     ],
 )
 def test_refusals_name_the_place(grammar, message):
-    with pytest.raises(UserError) as refusal:
+    with pytest.raises(GlmqError) as refusal:
         grammar_constraint(grammar)
     assert f"the GBNF grammar is refused, {message}" in str(refusal.value)
     assert "\n" not in str(refusal.value)
@@ -220,7 +220,7 @@ def test_parentheses_are_followed_or_refused_but_never_too_much(tokenizer, depth
     if depth < 200:
         assert may_say(tokenizer, grammar, "a") == (True, True)
     else:
-        with pytest.raises(UserError, match="groups are nested more than 200 deep"):
+        with pytest.raises(GlmqError, match="groups are nested more than 200 deep"):
             grammar_constraint(grammar)
 
 
@@ -237,9 +237,9 @@ def test_tokens_by_id_and_by_name(tokenizer):
     (b,) = tokenizer.encode("b")
     assert allowed(guide, tokenizer.n_vocab) == {b}
     for grammar in ("root ::= [a]\n  <|none|>", "root ::= [a] <[99999]>"):
-        with pytest.raises(UserError):
+        with pytest.raises(GlmqError):
             grammar_constraint(grammar).guide(tokenizer)
-    with pytest.raises(UserError, match="refused, line 1, column 14: the model has no token 99999"):
+    with pytest.raises(GlmqError, match="refused, line 1, column 14: the model has no token 99999"):
         grammar_constraint("root ::= [a] <[99999]>").guide(tokenizer)
 
 
@@ -253,9 +253,9 @@ def test_forced_text_comes_in_tokens_and_has_an_end(tokenizer):
 
 
 def test_texts_that_are_no_utf8_and_endless_ones_are_refused():
-    with pytest.raises(UserError, match="line 2, column 6: half a character"):
+    with pytest.raises(GlmqError, match="line 2, column 6: half a character"):
         grammar_constraint('root ::= a\na ::=\udcff "b"')
-    with pytest.raises(UserError, match="more than 400000"):
+    with pytest.raises(GlmqError, match="more than 400000"):
         grammar_constraint('root ::= "' + 400_000 * "a" + '"')
 
 

@@ -9,7 +9,7 @@ import threading
 import jsonschema
 import numpy as np
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 import glmq
 from glmq.constraint import json_schema_constraint
@@ -164,7 +164,7 @@ def test_a_prompt_longer_than_the_context_is_refused_and_nothing_is_lost(small):
 
 
 def test_an_empty_prompt_is_refused(small):
-    with pytest.raises(UserError, match="empty"):
+    with pytest.raises(GlmqError, match="empty"):
         small.generate("").run()
 
 
@@ -251,12 +251,12 @@ def test_threads_share_a_model(small):
     ids=str,
 )
 def test_loading_refuses_what_is_not_possible(small_path, arguments, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(GlmqError, match=message):
         glmq.load(small_path, **arguments)
 
 
 def test_token_ids_outside_the_vocabulary_are_refused(small):
-    with pytest.raises(UserError, match="between 0 and"):
+    with pytest.raises(GlmqError, match="between 0 and"):
         small.logits([N_VOCAB])
 
 
@@ -393,9 +393,9 @@ def test_json_from_a_model_fits_its_schema_with_and_without_forced_tokens(small)
 def test_a_guide_that_fails_leaves_a_usable_session(small):
     class Failing(Fixed):
         def accept(self, token):
-            raise UserError("no further")
+            raise GlmqError("no further")
 
     session = small.session()
-    with pytest.raises(UserError, match="no further"):
+    with pytest.raises(GlmqError, match="no further"):
         small.generate("abc", constraint=Failing(small.tokenize("x")), session=session).run()
     assert small.generate("abc", session=session, max_tokens=2).run() is not None

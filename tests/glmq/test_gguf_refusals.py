@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.formats.tensor_types import TENSOR_TYPES
 
 from glmq.gguf import GGUFError, open_gguf
@@ -38,7 +38,7 @@ def refusal(tmp_path, content: bytes) -> str:
     with pytest.raises(GGUFError) as error:
         open_gguf(path)
     message = str(error.value)
-    assert isinstance(error.value, UserError)
+    assert isinstance(error.value, GlmqError)
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
     return message

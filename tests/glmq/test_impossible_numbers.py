@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 import glmq
 from glmq.sampling import Sampling
@@ -32,7 +32,7 @@ def llama(tmp_path_factory):
 
 def refusal(parts, path, **options):
     path.write_bytes(parts.to_bytes())
-    with pytest.raises(UserError) as found:
+    with pytest.raises(GlmqError) as found:
         glmq.load(path, **options)
     message = str(found.value)
     assert "\n" not in message

@@ -40,7 +40,7 @@ def test_sizes_are_read(text, size):
 
 @pytest.mark.parametrize("text", ["", "0", "-1G", "12 G B", "1e9", "G", "12X"])
 def test_what_is_no_size_is_refused(text):
-    with pytest.raises(glmq.UserError, match="is not an amount of memory"):
+    with pytest.raises(glmq.GlmqError, match="is not an amount of memory"):
         parse_size(text)
 
 
@@ -50,9 +50,9 @@ def test_a_model_is_in_memory_where_all_of_it_fits(budget, in_memory):
 
 
 def test_what_does_not_fit_is_refused_with_what_would():
-    with pytest.raises(glmq.UserError, match=r"a\.gguf needs .* but there are .*; give it"):
+    with pytest.raises(glmq.GlmqError, match=r"a\.gguf needs .* but there are .*; give it"):
         plan_memory(needs(5000), 1000)
-    with pytest.raises(glmq.UserError, match="choose a context of 512 or less"):
+    with pytest.raises(glmq.GlmqError, match="choose a context of 512 or less"):
         plan_memory(needs(5000, kv_cache=1000), 1000 + 50 + 600)
 
 

@@ -7,7 +7,7 @@ import inspect
 import gguf
 import numpy as np
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 import glmq
 from glmq.gguf import open_gguf
@@ -68,7 +68,7 @@ def test_a_key_that_changes_the_computation_is_refused_by_name(tmp_path, archite
     key = f"{architecture}.{name}"
     with (
         header(tmp_path, architecture, **{key: False if name == "attention.causal" else other}) as file,
-        pytest.raises(UserError, match=f"{key} is (7|'another'|False), which glmq does not compute"),
+        pytest.raises(GlmqError, match=f"{key} is (7|'another'|False), which glmq does not compute"),
     ):
         check_metadata(file, ARCHITECTURES[architecture], SHAPE)
 
@@ -114,12 +114,12 @@ def test_what_says_only_what_holds_anyway_is_accepted(tmp_path, name, value):
 )
 def test_what_says_more_is_refused(tmp_path, name, value, shown):
     keys = {"glm4moe__context_length": 4096, f"glm4moe.{name}": value}
-    with header(tmp_path, **keys) as file, pytest.raises(UserError, match=f"{name} is {shown}"):
+    with header(tmp_path, **keys) as file, pytest.raises(GlmqError, match=f"{name} is {shown}"):
         check_metadata(file, SIZES, SHAPE)
 
 
 def refusal(path) -> str:
-    with pytest.raises(UserError) as found:
+    with pytest.raises(GlmqError) as found:
         glmq.load(path)
     message = str(found.value)
     assert "\n" not in message
@@ -330,5 +330,5 @@ class TestTrunkLayers:
         ],
     )
     def test_a_file_that_lacks_layers_is_refused(self, tmp_path, blocks, predicted, held_at, without, named):
-        with pytest.raises(UserError, match=named):
+        with pytest.raises(GlmqError, match=named):
             self.layers(tmp_path, blocks, predicted, held_at, without)

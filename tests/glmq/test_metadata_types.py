@@ -6,7 +6,7 @@ import random
 import struct
 
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 import glmq
 from glmq.chat.template import template_of
@@ -69,7 +69,7 @@ def check(parts, path, chosen) -> None:
         path.write_bytes(spoiled.to_bytes())
         try:
             use(path)
-        except UserError as error:
+        except GlmqError as error:
             if not str(error).isprintable():
                 failures.append(f"{key} = {kind}: {str(error)!r}")
         except Exception as error:
@@ -121,7 +121,7 @@ def test_a_key_that_is_read_is_named(model, tmp_path, key, kind):
     spoiled = model.copy()
     spoiled.keys[key] = WRONG[kind]
     (tmp_path / "model.gguf").write_bytes(spoiled.to_bytes())
-    with pytest.raises(UserError) as found:
+    with pytest.raises(GlmqError) as found:
         use(tmp_path / "model.gguf")
     assert key in str(found.value) or "tokenizer of the kind" in str(found.value)
 
@@ -138,7 +138,7 @@ def test_vocabularies_of_sentence_pieces_too(tmp_path, key):
         try:
             with open_gguf(tmp_path / "v.gguf") as file:
                 load_tokenizer(file).encode("ab")
-        except UserError as error:
+        except GlmqError as error:
             messages.append(str(error))
     assert len(messages) >= len(WRONG) - 4
     assert all("tokenizer.ggml." in message for message in messages)

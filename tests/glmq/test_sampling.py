@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,12 +94,12 @@ def test_a_bias_is_added_and_minus_infinity_forbids():
 
 
 def test_a_bias_for_a_token_outside_the_vocabulary_is_refused():
-    with pytest.raises(UserError, match="token 5; the vocabulary of this model ends at 4"):
+    with pytest.raises(GlmqError, match="token 5; the vocabulary of this model ends at 4"):
         distribution(logit_bias={5: 1.0})
 
 
 def test_a_bias_that_forbids_everything_is_refused():
-    with pytest.raises(UserError, match="logit_bias forbids every token"):
+    with pytest.raises(GlmqError, match="logit_bias forbids every token"):
         distribution(logit_bias=dict.fromkeys(range(5), float("-inf")))
 
 
@@ -144,12 +144,12 @@ def test_a_generation_counts_its_prompt_and_finds_the_breakers_of_dry(small):
 @pytest.mark.parametrize("temperature", (0, 1))
 @pytest.mark.parametrize("value", (np.nan, np.inf), ids=str)
 def test_outputs_that_are_no_numbers_are_refused(temperature, value):
-    with pytest.raises(UserError, match="not finite"):
+    with pytest.raises(GlmqError, match="not finite"):
         Sampler(Sampling(temperature=temperature)).sample(np.array([1, value], np.float32))
 
 
 def test_outputs_that_forbid_everything_are_refused():
-    with pytest.raises(UserError, match="not finite"):
+    with pytest.raises(GlmqError, match="not finite"):
         sampler().sample(np.full(5, -np.inf, np.float32))
 
 

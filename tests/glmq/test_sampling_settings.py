@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 import click
 import numpy as np
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from glmq.cli.sampling_options import sampling_of, sampling_options
 from glmq.sampling import Sampling, recommended
@@ -47,7 +47,7 @@ REFUSED = [
 
 @pytest.mark.parametrize("settings", REFUSED, ids=str)
 def test_settings_that_make_no_sense_are_refused_by_name_in_one_line(settings):
-    with pytest.raises(UserError, match=next(iter(settings))) as error:
+    with pytest.raises(GlmqError, match=next(iter(settings))) as error:
         Sampling(**settings)
     assert "\n" not in str(error.value)
 
@@ -180,7 +180,7 @@ def test_every_option_reaches_its_setting(arguments, name, value):
 
 @pytest.mark.parametrize("text", ("5", "5*2", "+1", "a+1", "5+", "5-x", "5+inf"))
 def test_logit_biases_of_another_form_are_refused(text):
-    with pytest.raises(UserError, match="logit.bias"):
+    with pytest.raises(GlmqError, match="logit.bias"):
         parsed("-l", text)
 
 
@@ -226,7 +226,7 @@ def test_default_takes_one_setting_or_all_from_the_defaults():
     ],
 )
 def test_what_cannot_be_set_is_told_in_one_line(name, text, told):
-    with pytest.raises(UserError, match=told) as error:
+    with pytest.raises(GlmqError, match=told) as error:
         set_sampling(Sampling(), name, text)
     assert "\n" not in str(error.value)
 
@@ -234,7 +234,7 @@ def test_what_cannot_be_set_is_told_in_one_line(name, text, told):
 @pytest.mark.parametrize("name", ("temperature", "top_p", "min_p", "repeat_penalty", "mirostat_tau", "top_k"))
 @pytest.mark.parametrize("value", ("1", None, [1], {}))
 def test_a_number_that_is_none_is_told_by_its_name(name, value):
-    with pytest.raises(UserError, match=f"^{name} is .*; it must be"):
+    with pytest.raises(GlmqError, match=f"^{name} is .*; it must be"):
         Sampling(**{name: value})
 
 
@@ -260,5 +260,5 @@ def test_lists_and_mappings_of_wrong_types_are_told_by_their_names(name, value):
 
 
 def test_a_bias_that_is_no_number_is_told_by_its_token():
-    with pytest.raises(UserError, match="logit_bias of token 5 is x"):
+    with pytest.raises(GlmqError, match="logit_bias of token 5 is x"):
         Sampling(logit_bias={5: "x"})

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.files.file_writing import FileExists
 from glmq_kernels.ops.attention.cache_layout import CACHE_TYPES
 
@@ -372,14 +372,14 @@ def test_the_text_alone_needs_no_model(small, path):
 def test_files_that_hold_no_session(small, path, content, why):
     path.write_bytes(content)
     for read in (small.restore_session, read_extra):
-        with pytest.raises(UserError, match=f"talk.session .*{why}"):
+        with pytest.raises(GlmqError, match=f"talk.session .*{why}"):
             read(path)
 
 
 @pytest.mark.parametrize("size", (1, 10_000_000))
 def test_what_is_no_session_file_is_never_overwritten(small, path, size):
     path.write_bytes(b"x" * size)
-    with pytest.raises(UserError, match="not a session file"):
+    with pytest.raises(GlmqError, match="not a session file"):
         small.session().save(path)
     assert path.read_bytes() == b"x" * size
 
@@ -387,7 +387,7 @@ def test_what_is_no_session_file_is_never_overwritten(small, path, size):
 def test_a_device_or_a_pipe_is_refused(small, path):
     os.mkfifo(path)
     for use in (small.restore_session, small.session().save, read_extra):
-        with pytest.raises(UserError, match="not a file"):
+        with pytest.raises(GlmqError, match="not a file"):
             use(path)
     assert stat.S_ISFIFO(path.lstat().st_mode)
 
@@ -440,7 +440,7 @@ def test_a_write_protected_file_is_left_alone(small, path):
     before = path.read_bytes()
     path.chmod(0o444)
     session.evaluate([1])
-    with pytest.raises(UserError, match="write-protected"):
+    with pytest.raises(GlmqError, match="write-protected"):
         session.save(path)
     assert path.read_bytes() == before
 
@@ -451,9 +451,9 @@ def test_paths_that_cannot_be_used(small, tmp_path):
         (tmp_path / "none" / "x", "there is no folder"),
         (tmp_path / ("x" * 256), "File name too long"),
     ):
-        with pytest.raises(UserError, match=why):
+        with pytest.raises(GlmqError, match=why):
             small.session().save(path)
-        with pytest.raises(UserError):
+        with pytest.raises(GlmqError):
             small.restore_session(path)
     assert list(tmp_path.iterdir()) == []
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -48,7 +48,7 @@ def check_damaged(saves, path):
     model, _, sessions = saves
     try:
         restored = model.restore_session(path)
-    except UserError as error:
+    except GlmqError as error:
         line = str(error)
     else:
         line = None
@@ -172,7 +172,7 @@ def test_a_save_that_stops_at_any_write_leaves_the_state_before_or_the_new_one(s
         try:
             session.save(path, {"save": 2})
             break
-        except UserError as error:
+        except GlmqError as error:
             lines.append(str(error))
         finally:
             monkeypatch.setattr(commit_file, "write_at", plain)
@@ -190,7 +190,7 @@ def test_a_first_save_that_fails_leaves_nothing(small, path, monkeypatch):
         raise Interrupted(28, "No space left on device")
 
     monkeypatch.setattr(commit_file, "write_at", full)
-    with pytest.raises(UserError, match="No space left on device"):
+    with pytest.raises(GlmqError, match="No space left on device"):
         evaluated(small).save(path)
     assert list(path.parent.iterdir()) == []
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.files.file_writing import FileExists
 
 import glmq
@@ -47,15 +47,15 @@ def names(folder):
 def test_a_file_in_use_is_refused_to_everybody_else_and_can_be_read(small, path, impatient):
     session = saved(small, path)
     with SessionFile(path) as mine:
-        with pytest.raises(UserError, match=IN_USE):
+        with pytest.raises(GlmqError, match=IN_USE):
             SessionFile(path)
         session.evaluate([1])
-        with pytest.raises(UserError, match=IN_USE):
+        with pytest.raises(GlmqError, match=IN_USE):
             session.save(path, force=True)
         assert small.restore_session(path).extra == EXTRA
         mine.restore(small.session())
         mine.save(evaluated(small), {"of": "the holder"})
-        with pytest.raises(UserError, match=IN_USE):
+        with pytest.raises(GlmqError, match=IN_USE):
             SessionFile(path)
         assert small.restore_session(path).extra == {"of": "the holder"}
     with SessionFile(path) as next_one:
@@ -66,7 +66,7 @@ def test_the_lock_outlives_saves_that_write_the_file_anew(small, path):
     with SessionFile(path) as mine:
         for _ in range(3):
             mine.save(evaluated(small), {})  # each another session, so as a whole
-            with pytest.raises(UserError, match=IN_USE):
+            with pytest.raises(GlmqError, match=IN_USE):
                 SessionFile(path)
     assert names(path.parent) == ["talk.session"]
 
@@ -77,7 +77,7 @@ def test_a_file_by_other_names_is_the_same_file(small, path):
     os.link(path, path.with_name("hard link"))
     with SessionFile(path):
         for name in ("link", "hard link"):
-            with pytest.raises(UserError, match=IN_USE):
+            with pytest.raises(GlmqError, match=IN_USE):
                 SessionFile(path.with_name(name))
 
 
@@ -96,7 +96,7 @@ def test_an_empty_file_of_others_stays(path):
 @pytest.mark.parametrize("content", (b"precious" * 1000, b"x"))
 def test_what_is_no_session_file_is_refused_at_the_start(path, content):
     path.write_bytes(content)
-    with pytest.raises(UserError, match="is not a session file"):
+    with pytest.raises(GlmqError, match="is not a session file"):
         SessionFile(path)
     assert path.read_bytes() == content
 
@@ -130,7 +130,7 @@ def test_a_file_that_is_moved_or_deleted_while_it_is_in_use_is_written_anew(smal
             session.evaluate([1])
             mine.save(session, {})
             assert small.restore_session(path).session.tokens == session.tokens
-            with pytest.raises(UserError, match=IN_USE):
+            with pytest.raises(GlmqError, match=IN_USE):
                 SessionFile(path)
 
 
@@ -146,7 +146,7 @@ def test_a_file_that_is_replaced_while_it_is_in_use_is_not_overwritten(small, pa
                 mine.save(session, {})
         assert small.restore_session(path).extra == EXTRA
         path.write_bytes(b"precious")
-        with pytest.raises(UserError, match="is not a session file"):
+        with pytest.raises(GlmqError, match="is not a session file"):
             mine.save(session, {})
         assert path.read_bytes() == b"precious"
 
@@ -199,7 +199,7 @@ def test_the_lock_of_a_process_that_is_killed_is_gone_and_its_last_save_whole(sm
             env=ENVIRONMENT, stdout=subprocess.PIPE,
         )  # fmt: skip
         assert process.stdout.readline() == b"ready\n"
-        with pytest.raises(UserError, match=rf"is in use by (process {process.pid}|another process);"):
+        with pytest.raises(GlmqError, match=rf"is in use by (process {process.pid}|another process);"):
             SessionFile(path)
         time.sleep(chance.random() / 5)
         process.kill()
@@ -221,7 +221,7 @@ with glmq.load(sys.argv[1], n_ctx=256, n_threads=1) as model:
     sys.stdin.readline()
     try:
         session.save(sys.argv[2], {"of": int(sys.argv[3])})
-    except glmq.UserError as error:
+    except glmq.GlmqError as error:
         print(error)
     else:
         print("saved")
@@ -331,7 +331,7 @@ def test_a_disk_that_is_really_full(small, small_disk):
     free = os.statvfs(small_disk)
     (small_disk / "filling").write_bytes(bytes(free.f_bavail * free.f_bsize - 4096))
     session.evaluate([1] * 60)
-    with pytest.raises(UserError, match="cannot be written: No space left on device"):
+    with pytest.raises(GlmqError, match="cannot be written: No space left on device"):
         session.save(path)
     assert small.restore_session(path).extra == EXTRA
     assert path.stat().st_size == size
@@ -353,7 +353,7 @@ def test_a_chat_whose_disk_is_full_goes_on_and_the_old_file_stays(monkeypatch, g
 
     with monkeypatch.context() as meanwhile:
         meanwhile.setattr(glmq.commit_file, "write_at", full)
-        with pytest.raises(UserError, match="cannot be written: No space left on device"):
+        with pytest.raises(GlmqError, match="cannot be written: No space left on device"):
             talk.say("two")
     assert path.read_bytes() == before
     assert [message["content"] for message in talk.messages] == ["one", "answer", "two", "answer"]

@@ -11,7 +11,7 @@ import weakref
 from dataclasses import fields
 
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 import glmq
 from glmq import Sampling
@@ -35,7 +35,7 @@ def contents(talk):
 
 
 def refused(talk, line):
-    with pytest.raises(UserError) as raised:
+    with pytest.raises(GlmqError) as raised:
         talk.say(line)
     assert "\n" not in str(raised.value)
     return str(raised.value)
@@ -384,7 +384,7 @@ def test_files_that_are_no_text(talk, tmp_path):
 
 def test_files_stay_for_the_message_after_one_that_is_too_long(talk, tmp_path, glm_4_7):
     (tmp_path / "a.txt").write_text("inside")
-    with pytest.raises(UserError, match="do not fit"):
+    with pytest.raises(GlmqError, match="do not fit"):
         talk.say(f"/file {tmp_path / 'a.txt'}", "x" * 9000)
     talk.say("one")
     assert contents(talk) == ["File a.txt:\n\ninside\n\none", "answer 2"]
@@ -461,11 +461,11 @@ def test_a_context_that_gets_full_is_told_before_and_when_it_is(monkeypatch, glm
         talk.say("/undo", "/set max_tokens off", "two")
         assert "The context of 128 tokens is full: /compact makes room." in capsys.readouterr().err
         assert contents(talk)[-1].startswith("yyy")
-        with pytest.raises(UserError, match="do not fit.*/compact makes room"):
+        with pytest.raises(GlmqError, match="do not fit.*/compact makes room"):
             talk.say("three")
         assert len(contents(talk)) == 4
         talk.say("/compact drop", "/clear")
-        with pytest.raises(UserError, match="do not fit.*or the text shorter$"):
+        with pytest.raises(GlmqError, match="do not fit.*or the text shorter$"):
             talk.say("x" * 200)
         talk.say("three")
         assert contents(talk) == ["three", "ok"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 import glmq
 
@@ -114,7 +114,7 @@ def test_a_session_of_another_program_is_not_taken_for_a_chat(monkeypatch, glm_4
     for extra in ({}, {"messages": "none"}, {"messages": [{"role": "dancer"}]}):
         glm_4_7.session().save(session, extra, force=True)
         talk = new_talk(monkeypatch, glm_4_7, [], session=session)
-        with pytest.raises(UserError, match="holds no conversation"):
+        with pytest.raises(GlmqError, match="holds no conversation"):
             talk.restore_session()
         talk.kept.close()
 
@@ -139,7 +139,7 @@ def test_a_session_can_begin_while_the_chat_goes_on(monkeypatch, glm_4_7, sessio
     talk = new_talk(monkeypatch, glm_4_7, REPLIES)
     assert "kept in" in talk.say("one", f"/session {session}")
     talk.say("two")
-    with pytest.raises(UserError, match="there is no folder"):
+    with pytest.raises(GlmqError, match="there is no folder"):
         talk.say("/session /no/such/folder/file")
     assert "kept in" in talk.say("three", f"/session {session.parent}/./{session.name}")
     assert talk.kept.path == session
@@ -153,10 +153,10 @@ def test_an_earlier_session_is_not_overwritten_by_command(monkeypatch, glm_4_7, 
     first = new_talk(monkeypatch, glm_4_7, REPLIES, session=session)
     first.say("one")
     talk = new_talk(monkeypatch, glm_4_7, REPLIES)
-    with pytest.raises(UserError, match="is in use by another conversation of this program"):
+    with pytest.raises(GlmqError, match="is in use by another conversation of this program"):
         talk.say("two", f"/session {session}")
     first.kept.close()
-    with pytest.raises(UserError, match="by --session when you start, or overwrite it with --force"):
+    with pytest.raises(GlmqError, match="by --session when you start, or overwrite it with --force"):
         talk.say(f"/session {session}")
     later = new_talk(monkeypatch, glm_4_7, [], session=session)
     later.restore_session()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -152,7 +152,7 @@ def test_thinking_before_each_call_of_the_turn_stays_and_that_of_earlier_turns_g
 
 def test_asking_a_template_without_a_switch_is_refused_unless_a_message_or_nobody_asks():
     for thinking in (True, False):
-        with pytest.raises(UserError, match="no switch for thinking"):
+        with pytest.raises(GlmqError, match="no switch for thinking"):
             render_turn(PLAIN, [user("hi")], thinking=thinking)
     assert text(PLAIN, [user("hi")]) == text(PLAIN, [user("hi", False)])
     assert text(PLAIN, [user("hi")]) == text(PLAIN, [user("hi")], enable_thinking=False)
@@ -160,7 +160,7 @@ def test_asking_a_template_without_a_switch_is_refused_unless_a_message_or_nobod
 
 def test_preserving_where_the_template_cannot_is_refused():
     for template in (GLM_4_6, PLAIN):
-        with pytest.raises(UserError, match="cannot keep the thinking"):
+        with pytest.raises(GlmqError, match="cannot keep the thinking"):
             render_turn(template, [user("hi")], preserve=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -148,7 +148,7 @@ def test_a_budget_cuts_no_character(tokenizer):
 
 
 def test_a_negative_budget_is_refused(spelled):
-    with pytest.raises(UserError, match="thinking budget of -1"):
+    with pytest.raises(GlmqError, match="thinking budget of -1"):
         ThinkingBudget(-1, spelled, True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 import glmq
 from glmq.chat.tool_choice import ToolChoice, tool_choice_of
@@ -73,5 +73,5 @@ def test_choices_of_tools(choice, meaning):
 
 @pytest.mark.parametrize("choice", ("perhaps", {}, {"function": {"name": "g"}}, 1, {"function": 1}))
 def test_choices_that_cannot_be_followed_are_refused(choice):
-    with pytest.raises(UserError, match="tool_choice"):
+    with pytest.raises(GlmqError, match="tool_choice"):
         tool_choice_of(choice, [TOOL])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,12 +110,12 @@ def test_bytes_that_are_no_text_are_replaced_not_kept_forever(glm):
 
 
 def test_a_token_outside_the_vocabulary_is_refused(glm):
-    with pytest.raises(UserError, match="not in the vocabulary"):
+    with pytest.raises(GlmqError, match="not in the vocabulary"):
         glm.decode([1 << 20])
 
 
 def test_an_unknown_pre_tokenizer_is_refused_by_name(tmp_path):
-    with pytest.raises(UserError, match="'martian'"):
+    with pytest.raises(GlmqError, match="'martian'"):
         golden_tokenizer(tmp_path, "martian")
 
 
@@ -127,7 +127,7 @@ def test_a_merge_of_unknown_tokens_is_left_out(tmp_path):
 
 def test_a_merge_that_is_not_two_tokens_is_refused(tmp_path):
     write_byte_pairs(tmp_path / "v.gguf", byte_characters(), ["ab"], "glm4")
-    with pytest.raises(UserError, match="merges"):
+    with pytest.raises(GlmqError, match="merges"):
         load_tokenizer(open_gguf(tmp_path / "v.gguf"))
 
 
@@ -161,7 +161,7 @@ def test_sentence_pieces_start_with_a_space_and_fall_back_to_bytes(tmp_path):
 
 
 def test_sentence_pieces_without_their_scores_are_refused(tmp_path):
-    with pytest.raises(UserError, match="scores"):
+    with pytest.raises(GlmqError, match="scores"):
         load_tokenizer(write_sentence_pieces(tmp_path / "v.gguf", n_scores=5))
 
 

@@ -7,7 +7,7 @@ import re
 
 import jsonschema
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from glmq.chat.thinking_guides import AfterThinking
 from glmq.constraint import tool_call_constraint
@@ -201,7 +201,7 @@ def test_real_vocabularies(path):
 
 @pytest.mark.parametrize(("tools", "message"), [([], "no tools"), ([tool("", {})], "no name")])
 def test_refusals(spelled, tools, message):
-    with pytest.raises(UserError, match=message) as refusal:
+    with pytest.raises(GlmqError, match=message) as refusal:
         tool_call_constraint(tools, spelled)
     assert "\n" not in str(refusal.value)
 

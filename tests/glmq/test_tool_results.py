@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import permutations
 
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from glmq.chat.glm_template import GLM_4_6_TEMPLATE, GLM_4_7_TEMPLATE
 from glmq.chat.messages import check_messages
@@ -112,5 +112,5 @@ def test_the_last_results_may_be_missing():
 )
 def test_results_without_a_place_are_refused_in_one_line(messages, told):
     for take in (check_messages, ChatTemplate(GLM_4_7_TEMPLATE).render):
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(GlmqError, match=told):
             take([USER, *messages])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -171,7 +171,7 @@ def test_any_result_can_be_encoded(text):
 def test_two_tools_of_one_name_are_refused_with_their_files_and_all_is_closed():
     closed = []
     sources = [source(tool(origin=name), close=lambda: closed.append(1)) for name in ("a.py", "b.json")]
-    with pytest.raises(UserError, match=r"two tools of the name weather, from a\.py and b\.json"):
+    with pytest.raises(GlmqError, match=r"two tools of the name weather, from a\.py and b\.json"):
         ToolBox(sources)
     assert closed == [1, 1]
 
@@ -193,7 +193,7 @@ def test_servers_of_one_name_have_numbers():
 
 
 def test_a_name_that_a_prefix_makes_twice_is_refused():
-    with pytest.raises(UserError, match="two tools of the name web_search"):
+    with pytest.raises(GlmqError, match="two tools of the name web_search"):
         ToolBox([source(tool("web_search"), tool("search")), source(tool("search"), prefix="web")])
 
 

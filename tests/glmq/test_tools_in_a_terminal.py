@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from glmq.cli.tool_options import Confirmation, approval_of, open_toolbox, shown_call, tool_options
 from glmq.tools import Call
@@ -191,7 +191,7 @@ def test_files_are_opened_together_and_without_any_there_are_no_tools(tmp_path):
     with open_toolbox([], [], 5.0) as toolbox:
         assert toolbox.definitions == []
     with (
-        pytest.raises(UserError, match="no such file"),
+        pytest.raises(GlmqError, match="no such file"),
         open_toolbox([str(tmp_path / "a.py"), "c.py"], [], 5.0),
     ):
         pass

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -272,16 +272,16 @@ def test_a_pattern_that_is_none_of_pythons_may_be_in_a_file(tmp_path):
 def test_files_that_cannot_be_used_are_refused_in_one_line(tmp_path, content, told):
     path = tmp_path / "tools.json"
     path.write_text(content if isinstance(content, str) else json.dumps(content))
-    with pytest.raises(UserError) as refusal:
+    with pytest.raises(GlmqError) as refusal:
         load_tools(path)
     assert told in str(refusal.value) and "\n" not in str(refusal.value)
     assert str(path) in str(refusal.value)
 
 
 def test_missing_files_and_other_kinds_are_refused(tmp_path):
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(GlmqError, match="no such file"):
         load_tools(tmp_path / "none.json")
-    with pytest.raises(UserError, match=r"ends in \.json or \.py"):
+    with pytest.raises(GlmqError, match=r"ends in \.json or \.py"):
         load_tools(tmp_path / "tools.yaml")
 
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from glmq.tools import ToolBox, mcp_tools
 
@@ -313,7 +313,7 @@ def test_a_line_that_is_not_the_protocol_is_passed_over(opened, capfd):
     ),
 )  # fmt: skip
 def test_servers_that_cannot_be_used_are_refused_in_one_line(line, told, capfd):
-    with pytest.raises(UserError) as refusal:
+    with pytest.raises(GlmqError) as refusal:
         mcp_tools(line, start_limit=1)
     assert told in str(refusal.value) and "\n" not in str(refusal.value)
     assert capfd.readouterr() == ("", "")

@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from glmq.tools import ToolBox, load_tools
 from glmq.tools.python_file import load_python_tools
@@ -338,7 +338,7 @@ def test_a_file_may_import_what_lies_beside_it_and_have_any_name(tmp_path):
 def test_files_that_cannot_be_used_are_refused_in_one_line(tmp_path, source, told):
     path = tmp_path / "mine.py"
     path.write_bytes(source.encode("utf-8", "surrogateescape"))
-    with pytest.raises(UserError) as refusal:
+    with pytest.raises(GlmqError) as refusal:
         load_tools(path)
     assert told in str(refusal.value)
     assert "\n" not in str(refusal.value)
@@ -347,5 +347,5 @@ def test_files_that_cannot_be_used_are_refused_in_one_line(tmp_path, source, tol
 def test_an_import_that_hangs_is_refused(tmp_path):
     path = tmp_path / "slow.py"
     path.write_text("import time\ntime.sleep(600)\n")
-    with pytest.raises(UserError, match=r"slow\.py was not imported within 0\.5 s"):
+    with pytest.raises(GlmqError, match=r"slow\.py was not imported within 0\.5 s"):
         load_python_tools(path, start_limit=0.5)

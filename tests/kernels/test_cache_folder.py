@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.jit import cache_folder as module
 from glmq_kernels.jit import store
 from glmq_kernels.jit.cache_folder import cache_folder, private_folder
@@ -68,7 +68,7 @@ def test_a_chosen_folder_that_others_can_write_to_is_refused(tmp_path, monkeypat
     chosen.mkdir()
     chosen.chmod(writable)
     monkeypatch.setenv("GLMQ_CACHE", str(chosen))
-    with pytest.raises(UserError, match="written by others, .*chmod go-w.*GLMQ_CACHE") as caught:
+    with pytest.raises(GlmqError, match="written by others, .*chmod go-w.*GLMQ_CACHE") as caught:
         cache_folder()
     assert "\n" not in str(caught.value)
     assert mode(chosen) == writable
@@ -77,7 +77,7 @@ def test_a_chosen_folder_that_others_can_write_to_is_refused(tmp_path, monkeypat
 def test_a_chosen_folder_of_another_user_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("GLMQ_CACHE", str(tmp_path))
     owned_by_another(monkeypatch, tmp_path)
-    with pytest.raises(UserError, match="belongs to another user.*GLMQ_CACHE"):
+    with pytest.raises(GlmqError, match="belongs to another user.*GLMQ_CACHE"):
         cache_folder()
 
 
@@ -130,12 +130,12 @@ def test_a_link_in_place_of_the_temporary_folder_is_refused(temporary, tmp_path)
 
 def test_a_file_in_place_of_the_temporary_folder_is_refused(temporary):
     (temporary / f"glmq-{ME}").touch()
-    with pytest.raises(UserError, match="no cache folder can be made.*GLMQ_CACHE"):
+    with pytest.raises(GlmqError, match="no cache folder can be made.*GLMQ_CACHE"):
         cache_folder()
 
 
 def assert_refused(folder):
-    with pytest.raises(UserError, match="not a private folder.*delete it or set GLMQ_CACHE") as caught:
+    with pytest.raises(GlmqError, match="not a private folder.*delete it or set GLMQ_CACHE") as caught:
         cache_folder()
     assert str(folder) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -155,7 +155,7 @@ def test_folders_for_kernels_that_another_user_has_put_there_are_refused(tmp_pat
     monkeypatch.setenv("GLMQ_CACHE", str(tmp_path))
     private_folder("kernels/avx2")
     owned_by_another(monkeypatch, tmp_path / place)
-    with pytest.raises(UserError, match="belongs to another user"):
+    with pytest.raises(GlmqError, match="belongs to another user"):
         private_folder("kernels/avx2")
 
 
@@ -163,7 +163,7 @@ def test_kernels_are_not_loaded_from_folders_that_others_can_write_to(tmp_path, 
     monkeypatch.setenv("GLMQ_CACHE", str(tmp_path))
     monkeypatch.setattr(store, "_loaded", {})
     tmp_path.chmod(0o777)
-    with pytest.raises(UserError, match="can be written by others"):
+    with pytest.raises(GlmqError, match="can be written by others"):
         store.kernel("strings.kernel.walk")
 
 

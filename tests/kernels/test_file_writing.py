@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.files.file_writing import (
     FileExists,
     Kind,
@@ -34,7 +34,7 @@ def write(path, content=b"notes: new", **how):
 
 def refused(path, **how):
     """The one line with which a file is refused, before anything of it is written."""
-    with pytest.raises(UserError) as refusal:
+    with pytest.raises(GlmqError) as refusal:
         check_target(path, NOTES, **how)
     line = str(refusal.value)
     assert "\n" not in line
@@ -252,12 +252,12 @@ def as_nobody(code, *arguments):
 
 
 REFUSED_TO_NOBODY = """
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.files.file_writing import check_target
 os.setgid(65534); os.setuid(65534)
 try:
     check_target(Path(sys.argv[1]), force=True)
-except UserError as error:
+except GlmqError as error:
     print(error)
 """
 
@@ -288,7 +288,7 @@ def small_disk(tmp_path):
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(small_disk):
     write(small_disk / "notes", b"notes: old")
-    with pytest.raises(UserError, match="notes cannot be written: No space left on device"):
+    with pytest.raises(GlmqError, match="notes cannot be written: No space left on device"):
         write(small_disk / "notes", b"notes" * 100_000)
     assert (small_disk / "notes").read_bytes() == b"notes: old"
     assert names(small_disk) == ["notes"]
@@ -305,12 +305,12 @@ def test_a_disk_that_is_read_only(small_disk):
 OWN_OUTPUT = """
 import sys
 from pathlib import Path
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.files.file_writing import check_target
 for name in sys.argv[1:]:
     try:
         check_target(Path(name), force=True)
-    except UserError as error:
+    except GlmqError as error:
         print(error, flush=True)
 """
 
@@ -375,7 +375,7 @@ def test_a_folder_that_goes_meanwhile_is_an_error_of_the_system(tmp_path):
     (tmp_path / "folder").mkdir()
     target = check_target(tmp_path / "folder" / "new")
     (tmp_path / "folder").rmdir()
-    with pytest.raises(UserError, match="cannot be written: No such file or directory"):
+    with pytest.raises(GlmqError, match="cannot be written: No such file or directory"):
         write_file(target, b"")
 
 

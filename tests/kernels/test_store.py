@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.jit import isa, store
 from glmq_kernels.jit.compilation import Compiler, compiler_environment
 from glmq_kernels.jit.object_file import read_object, write_object
@@ -133,7 +133,7 @@ def test_what_is_in_the_way_of_code_is_told(empty_cache, monkeypatch, kind):
     path.unlink()
     in_place_of_a_file(path, kind)
     monkeypatch.setattr(store, "_loaded", {})
-    with pytest.raises(UserError, match=f"{path.name} is there and is no file"):
+    with pytest.raises(GlmqError, match=f"{path.name} is there and is no file"):
         store.kernel("strings.kernel.walk")
 
 
@@ -197,11 +197,11 @@ def test_a_full_disk_is_told_in_one_line(tmp_path):
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.jit.store import kernel
 try:
     kernel("strings.kernel.walk")
-except UserError as error:
+except GlmqError as error:
     print(error)
 """
     ended = subprocess.run(
@@ -217,13 +217,13 @@ except UserError as error:
 
 def test_a_disk_that_gives_back_something_else_is_told(empty_cache, monkeypatch):
     monkeypatch.setattr(store, "read_object", lambda path: None)
-    with pytest.raises(UserError, match="is not what was written to it; check the disk"):
+    with pytest.raises(GlmqError, match="is not what was written to it; check the disk"):
         store.kernel("strings.kernel.walk")
 
 
 def test_a_compiler_that_is_killed_is_told(empty_cache, monkeypatch):
     monkeypatch.setattr(Compiler, "compile", lambda self, name, path: "the compiler ended with signal 9")
-    with pytest.raises(UserError, match=r"signal 9.*strings\.kernel\.walk.*too little memory"):
+    with pytest.raises(GlmqError, match=r"signal 9.*strings\.kernel\.walk.*too little memory"):
         store.kernel("strings.kernel.walk")
 
 
@@ -256,7 +256,7 @@ def test_nothing_of_the_users_environment_reaches_the_compiler(empty_cache, monk
 
 def test_an_unknown_level_of_instructions_is_refused(monkeypatch):
     monkeypatch.setenv("GLMQ_ISA", "sse9")
-    with pytest.raises(UserError, match="sse9"):
+    with pytest.raises(GlmqError, match="sse9"):
         isa.current()
 
 

@@ -7,7 +7,7 @@ settings_commands      how answers are made, and by which model
 
 from __future__ import annotations
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from ..completion import ArgumentCompleter
 from ..talk import Talk
@@ -20,17 +20,17 @@ __all__ = ["COMMANDS", "Quit", "completers", "run"]
 def run(line: str, talk: Talk) -> str:
     """Do what a line that begins with a slash asks for; gives what to tell the user, if anything.
 
-    Raises UserError for what cannot be done, Quit for /quit.
+    Raises GlmqError for what cannot be done, Quit for /quit.
     """
     name, _, argument = line.partition(" ")
     first, _, rest = name.partition("\n")
     if first not in COMMANDS:
-        raise UserError(
+        raise GlmqError(
             f"there is no command {first}; /help lists them (a space before it makes it a message)"
         )
     argument = f"{rest} {argument}".strip()
     if argument and not COMMANDS[first].arguments:
-        raise UserError(f"{first} stands alone, without {argument.splitlines()[0][:40]!r} behind it")
+        raise GlmqError(f"{first} stands alone, without {argument.splitlines()[0][:40]!r} behind it")
     return COMMANDS[first].run(talk, argument)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from ...chat.messages import text_of
 from ..talk import Talk
@@ -38,7 +38,7 @@ def _retry(talk: Talk, argument: str) -> str:
 def _edit(talk: Talk, argument: str) -> str:
     questions = [message for message in talk.conversation.messages if message["role"] == "user"]
     if not questions:
-        raise UserError("the conversation has no message of yours yet")
+        raise GlmqError("the conversation has no message of yours yet")
     text = edit_text(text_of(questions[-1]))
     if text is None or not text.strip():
         return "Nothing is changed."
@@ -48,10 +48,10 @@ def _edit(talk: Talk, argument: str) -> str:
 
 def _compact(talk: Talk, argument: str) -> str:
     if argument not in ("", "drop"):
-        raise UserError("/compact summarises the older half of the turns, /compact drop forgets it")
+        raise GlmqError("/compact summarises the older half of the turns, /compact drop forgets it")
     n_turns = talk.conversation.n_turns // 2
     if not n_turns:
-        raise UserError("there are not two turns yet; /undo takes back the last, /clear forgets all")
+        raise GlmqError("there are not two turns yet; /undo takes back the last, /clear forgets all")
     n_before, summary = talk.n_used, ""
     if argument == "drop":
         talk.conversation.drop_oldest(n_turns)
@@ -65,13 +65,13 @@ def _compact(talk: Talk, argument: str) -> str:
 
 
 def _summarise(talk: Talk, n_turns: int, n_before: int) -> str:
-    """Put a summary in place of the oldest turns. Raises UserError where that would take more room."""
+    """Put a summary in place of the oldest turns. Raises GlmqError where that would take more room."""
     unchanged = list(talk.conversation.messages)
     summary = talk.summary(talk.conversation.oldest(n_turns))
     talk.conversation.replace_oldest(n_turns, summary)
     if talk.n_used >= n_before:
         talk.conversation.messages = unchanged
-        raise UserError(
+        raise GlmqError(
             "the summary takes more room than what it would stand for, so nothing is changed;"
             " /compact drop forgets the older half"
         )

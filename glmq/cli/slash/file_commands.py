@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.files.file_writing import FileExists
 
 from ...chat.conversation_files import export_conversation, load_conversation, save_conversation
@@ -62,7 +62,7 @@ def _file(talk: Talk, argument: str) -> str:
 
 
 def _image(talk: Talk, argument: str) -> str:
-    raise UserError("the model reads text only, no images; describe what is in it")
+    raise GlmqError("the model reads text only, no images; describe what is in it")
 
 
 def _messages(talk: Talk) -> str:
@@ -71,7 +71,7 @@ def _messages(talk: Talk) -> str:
 
 def _path(argument: str, command: str) -> Path:
     if not argument:
-        raise UserError(f"name a file: {command} FILE")
+        raise GlmqError(f"name a file: {command} FILE")
     return named_file(argument)
 
 

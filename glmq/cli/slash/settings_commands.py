@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from ...chat.thinking import thinking_format
 from ..completion import paths, words
@@ -25,7 +25,7 @@ def _set(talk: Talk, argument: str) -> str:
     if name != "default" and not value.strip():
         return f"{name} {_all_settings(talk)[name]}"
     if name == "default" and value.strip():
-        raise UserError("/set default takes no value; /set NAME default resets one setting")
+        raise GlmqError("/set default takes no value; /set NAME default resets one setting")
     talk.change_settings(changed(talk.settings, name, value))
     if name == "default":
         return "Tokens are drawn as suits the model from now on; /set shows how."
@@ -67,7 +67,7 @@ def _nothink(talk: Talk, argument: str) -> str:
 def _switch_thinking(talk: Talk, argument: str, think: bool) -> str:
     """With a message for its turn alone, without one from now on."""
     if not thinking_format(talk.model.chat_template).has_switch:
-        raise UserError("this model has no switch for thinking")
+        raise GlmqError("this model has no switch for thinking")
     if argument:
         talk.ask(argument, think)
         return ""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .grammar import Choice, Grammar, Part, Reference, Repeat, children
 
 
 def checked(rules: Mapping[str, Part], place: Callable[[str], str]) -> Grammar:
-    """The rules that `root` needs. Raises UserError for one that never ends. place: where a rule is."""
+    """The rules that `root` needs. Raises GlmqError for one that never ends. place: where a rule is."""
     needed = {"root": rules["root"]}
     waiting = ["root"]
     while waiting:
@@ -34,7 +34,7 @@ def checked(rules: Mapping[str, Part], place: Callable[[str], str]) -> Grammar:
 
 
 def _refuse(name: str, place: Callable[[str], str]) -> NoReturn:
-    raise UserError(
+    raise GlmqError(
         f"the GBNF grammar is refused, {place(name)}: the rule {name} never ends;"
         " give it an alternative that needs neither itself nor another such rule"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from glmq_kernels.errors import UserError
+from glmq_kernels.errors import GlmqError
 
 from .characters import LAST, SURROGATES, CharacterSet
 from .checks import checked
@@ -22,9 +22,9 @@ DIGITS = frozenset("0123456789")
 
 
 def read_gbnf(text: str) -> Grammar:
-    """The rules that `root` needs. Raises UserError, which names line and column."""
+    """The rules that `root` needs. Raises GlmqError, which names line and column."""
     if len(text) > MAX_LENGTH:
-        raise UserError(f"the GBNF grammar is refused: it has {len(text)} characters, more than {MAX_LENGTH}")
+        raise GlmqError(f"the GBNF grammar is refused: it has {len(text)} characters, more than {MAX_LENGTH}")
     return _Reader(text).grammar()
 
 
@@ -261,7 +261,7 @@ class _Reader:
         self._refuse(f"{expected}, not {found!r}" if expected and found else expected or what)
 
     def _refuse(self, message: str, place: int | None = None) -> NoReturn:
-        raise UserError(
+        raise GlmqError(
             f"the GBNF grammar is refused, {self._place(self._at if place is None else place)}: {message}"
         )
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-from ..errors import UserError
+from ..errors import GlmqError
 from .file_lock import try_lock
 
 SUFFIX = ".unfinished"
@@ -45,7 +45,7 @@ _KINDS = {
 }
 
 
-class FileExists(UserError):
+class FileExists(GlmqError):
     """A file is there already that only force replaces."""
 
 
@@ -78,7 +78,7 @@ def check_target(path: Path, kind: Kind | None = None, *, force: bool = False) -
     """Find out that a file can be written, and whether it may be.
 
     A file that is there may be replaced when it is empty, of the `kind`, or by `force`.
-    Raises FileExists when it may not, UserError when it cannot be written.
+    Raises FileExists when it may not, GlmqError when it cannot be written.
     """
     try:
         before = status_of(path)
@@ -93,35 +93,35 @@ def check_target(path: Path, kind: Kind | None = None, *, force: bool = False) -
     return target
 
 
-def cannot_be_written(path: Path, error: OSError) -> UserError:
+def cannot_be_written(path: Path, error: OSError) -> GlmqError:
     """What the system says, in a line."""
-    return UserError(f"{path} cannot be written: {error.strerror or error}")
+    return GlmqError(f"{path} cannot be written: {error.strerror or error}")
 
 
 def status_of(path: Path) -> os.stat_result | None:
     """The status of the regular file that a path leads to; None when nothing is there.
 
-    Raises UserError when it is something else or its folder is not there, and what the system raises.
+    Raises GlmqError when it is something else or its folder is not there, and what the system raises.
     """
     try:
         status = os.stat(path)
     except FileNotFoundError:
         folder = Path(os.path.realpath(path)).parent
         if not folder.is_dir():
-            raise UserError(
+            raise GlmqError(
                 f"{path} cannot be written: there is no folder {folder}; create it first"
             ) from None
         return None
     except NotADirectoryError:
-        raise UserError(f"{path} cannot be written: a part of the path is a file, not a folder") from None
+        raise GlmqError(f"{path} cannot be written: a part of the path is a file, not a folder") from None
     except ValueError:
-        raise UserError(f"{str(path)!r} is not a name that a file can have") from None
+        raise GlmqError(f"{str(path)!r} is not a name that a file can have") from None
     if not stat.S_ISREG(status.st_mode):
-        raise UserError(
+        raise GlmqError(
             f"{path} cannot be written: {_KINDS.get(stat.S_IFMT(status.st_mode), 'it is no file')}"
         )
     if any(os.path.samestat(status, mine) for mine in _own_output()):
-        raise UserError(f"{path} cannot be written: what this program prints goes there; name another file")
+        raise GlmqError(f"{path} cannot be written: what this program prints goes there; name another file")
     return status
 
 
@@ -133,14 +133,14 @@ def followed(path: Path, status: os.stat_result | None) -> Path:
     except FileNotFoundError:
         found = None
     if (found and (found.st_dev, found.st_ino)) != (status and (status.st_dev, status.st_ino)):
-        raise UserError(f"{path} cannot be written: no folder holds the file that it leads to")
+        raise GlmqError(f"{path} cannot be written: no folder holds the file that it leads to")
     return file
 
 
 def check_unprotected(path: Path, status: os.stat_result) -> None:
-    """Raise UserError for a file whose mode says that nobody is to write it."""
+    """Raise GlmqError for a file whose mode says that nobody is to write it."""
     if not status.st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH) or not os.access(path, os.W_OK):
-        raise UserError(f"{path} cannot be written: it is write-protected")
+        raise GlmqError(f"{path} cannot be written: it is write-protected")
 
 
 def _own_output() -> Iterator[os.stat_result]:
@@ -169,7 +169,7 @@ def _is(kind: Kind, file: Path) -> bool:
 
 
 def write_file(target: Target, content: bytes) -> None:
-    """Write a file whole or not at all. Raises UserError, in one line, when that is not possible."""
+    """Write a file whole or not at all. Raises GlmqError, in one line, when that is not possible."""
     try:
         with replacing(target) as unfinished, open(unfinished, "wb") as file:
             file.write(content)

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ..errors import UserError
+from ..errors import GlmqError
 
 GROUP_OR_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
@@ -20,7 +20,7 @@ GROUP_OR_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 def cache_folder() -> Path:
     """The cache folder, created: `$GLMQ_CACHE`, else the platform's usual place, else a temporary folder.
 
-    Raises UserError when there is none in which only this user can write.
+    Raises GlmqError when there is none in which only this user can write.
     """
     chosen = os.environ.get("GLMQ_CACHE")
     folder = Path(chosen).expanduser().absolute() if chosen else _platform_folder()
@@ -41,7 +41,7 @@ def cache_folder() -> Path:
 def private_folder(name: str) -> Path:
     """A folder inside the cache folder, such as kernels/avx2, created, in which nobody else can write.
 
-    Raises UserError.
+    Raises GlmqError.
     """
     folder = cache_folder()
     for part in Path(name).parts:
@@ -51,7 +51,7 @@ def private_folder(name: str) -> Path:
             _take_from_others(folder)
             status = folder.stat()
         except OSError as error:
-            raise UserError(
+            raise GlmqError(
                 f"{folder} cannot be used: {error.strerror}; set GLMQ_CACHE to another folder"
             ) from None
         if others_may_write(status):
@@ -94,11 +94,11 @@ def _temporary_folder() -> Path:
         folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()
     except OSError as error:
-        raise UserError(
+        raise GlmqError(
             f"no cache folder can be made: {folder}: {error.strerror}; set GLMQ_CACHE to a folder of yours"
         ) from None
     if not stat.S_ISDIR(status.st_mode) or _is_not_private(status):
-        raise UserError(
+        raise GlmqError(
             f"{folder} is not a private folder of yours, so kernels in it may be another user's;"
             " delete it or set GLMQ_CACHE to a folder of yours"
         )
@@ -111,9 +111,9 @@ def _is_not_private(status: os.stat_result) -> bool:
     return status.st_uid != os.getuid() or bool(status.st_mode & 0o077)
 
 
-def _untrusted(folder: Path, status: os.stat_result) -> UserError:
+def _untrusted(folder: Path, status: os.stat_result) -> GlmqError:
     why = "belongs to another user" if status.st_uid not in (os.getuid(), 0) else "can be written by others"
-    return UserError(
+    return GlmqError(
         f"{folder} {why}, so kernels in it may be theirs; take that permission away (chmod go-w)"
         " or set GLMQ_CACHE to a folder of yours"
     )

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ..errors import UserError
+from ..errors import GlmqError
 from ..machine.cores import processor_count
 from .isa import Isa
 from .source_hash import PACKAGE
@@ -23,7 +23,7 @@ UNWRITABLE = "unwritable: "
 def compile_kernels(missing: Mapping[str, Path], level: Isa, progress: Progress | None) -> None:
     """Compile kernels, by name, into their object files.
 
-    Raises UserError when these cannot be written or there is too little memory.
+    Raises GlmqError when these cannot be written or there is too little memory.
     """
     Compilation(missing, level, progress).run()
 
@@ -133,10 +133,10 @@ def compiler_environment(level: Isa) -> dict[str, str]:
 
 def _failure(name: str, path: Path, answer: str) -> Exception:
     if answer.startswith(UNWRITABLE):
-        return UserError(
+        return GlmqError(
             f"compiled kernels cannot be written to {path.parent}: {answer[len(UNWRITABLE) :]};"
             " make room there or set GLMQ_CACHE to another folder"
         )
     if "signal 9" in answer:
-        return UserError(f"{answer} while it compiled {name}; there may be too little memory: close programs")
+        return GlmqError(f"{answer} while it compiled {name}; there may be too little memory: close programs")
     return RuntimeError(f"kernel compilation failed: {name}: {answer}")

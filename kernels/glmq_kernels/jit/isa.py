@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import UserError
+from ..errors import GlmqError
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,9 @@ def current() -> Isa:
     if not wanted:
         return next(iter(found.values()))
     if wanted not in LEVELS:
-        raise UserError(f"GLMQ_ISA={wanted} is not known; choose one of {', '.join(LEVELS)}")
+        raise GlmqError(f"GLMQ_ISA={wanted} is not known; choose one of {', '.join(LEVELS)}")
     if wanted not in found:
-        raise UserError(f"GLMQ_ISA={wanted} needs instructions this CPU lacks; it can run {', '.join(found)}")
+        raise GlmqError(f"GLMQ_ISA={wanted} needs instructions this CPU lacks; it can run {', '.join(found)}")
     return found[wanted]
 
 

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import zeros
-from ..errors import UserError
+from ..errors import GlmqError
 from ..machine.fork_safe_lock import ForkSafeLock
 from . import isa
 from .cache_folder import private_folder
@@ -94,7 +94,7 @@ def kernels(names: Iterable[str], progress: Progress | None = None) -> dict[str,
         for name, path in paths.items():
             code = codes[name] or read_object(path)
             if code is None:
-                raise UserError(
+                raise GlmqError(
                     f"{path} is not what was written to it; check the disk"
                     " or set GLMQ_CACHE to a folder on another one"
                 )
