@@ -27,21 +27,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("glmq.server")
 
+ROUTES = [
+    *chat.ROUTES,
+    *completions.ROUTES,
+    *responses.ROUTES,
+    *models.ROUTES,
+    *anthropic_messages.ROUTES,
+    *llama_server.ROUTES,
+    *ollama.ROUTES,
+]
+"""All that is answered."""
+
 
 def build_app(model: Model, settings: ServerSettings | None = None) -> Starlette:
     """An ASGI application that serves a model; `app.state.service` is what its routes share."""
     settings = settings or ServerSettings()
     service = Service(model, settings)
     app = Starlette(
-        routes=[
-            *chat.ROUTES,
-            *completions.ROUTES,
-            *responses.ROUTES,
-            *models.ROUTES,
-            *anthropic_messages.ROUTES,
-            *llama_server.ROUTES,
-            *ollama.ROUTES,
-        ],
+        routes=ROUTES,
         middleware=[Middleware(Counted, service=service), Middleware(Guard, settings=settings)],
         exception_handlers={ApiError: _api_error, HTTPException: _http_error, Exception: _internal_error},
     )
