@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 __all__ = [
     "Answer",
+    "ChatOptions",
     "ContentText",
     "ContextFull",
     "FileExists",
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from .chat.answer import Answer
     from .chat.events import ContentText, ReasoningText, ToolCallBegin, ToolCallEnd, ToolCallText
+    from .chat.options import ChatOptions
     from .errors import (
         ContextFull,
         LoadedBeforeFork,
@@ -76,6 +78,7 @@ _HOMES = {
     "Timings": "glmq.generation",
     "Sampling": "glmq.sampling",
     "Answer": "glmq.chat.answer",
+    "ChatOptions": "glmq.chat.options",
     "ReasoningText": "glmq.chat.events",
     "ContentText": "glmq.chat.events",
     "ToolCallBegin": "glmq.chat.events",

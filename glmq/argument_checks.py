@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any
 
@@ -81,6 +82,20 @@ def check_mapping(name: str, value: object, keys: str = "names") -> None:
     """A mapping. keys: what its keys are to be called."""
     if not isinstance(value, Mapping):
         raise TypeError(f"{name} is {_shown(value)}; it must be a mapping of {keys} to values")
+
+
+def check_names(
+    function: str, given: Iterable[str], known: Sequence[str], others: Sequence[str] = ()
+) -> None:
+    """Names of arguments that a function passes on to something that knows them.
+
+    others: what it takes beside those; it is named too where it is what was meant.
+    """
+    for name in given:
+        if name not in known:
+            nearest = get_close_matches(name, [*known, *others], n=1)
+            hint = f"; did you mean {nearest[0]}?" if nearest else ""
+            raise TypeError(f"{function}() got an unexpected keyword argument '{name}'{hint}")
 
 
 def stop_texts(stop: object) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -21,6 +22,7 @@ from .argument_checks import (
     check_count,
     check_instance,
     check_memory,
+    check_names,
     check_path,
     check_prompt,
     check_switch,
@@ -36,14 +38,17 @@ from .memory_plan import parse_size
 from .session import Evaluated, Session
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from .chat.answer import Answer
+    from .chat.options import ChatOptionNames, ChatOptions
     from .chat.template import ChatTemplate
-    from .chat.tool_choice import ToolChoice
     from .constraint import Constraint
     from .generation import Generation
     from .guide import Guide
     from .kv_cache.prefix_tree import CacheStatistics
     from .sampling import Sampling
+    from .sampling.changes import SamplingChanges, SamplingNames
     from .session_file import Restored
     from .tokenizer import Tokenizer
 
@@ -176,33 +181,38 @@ class Model:
         session: Session | None = None,
         progress: Evaluated | None = None,
         logprobs: int | None = None,
+        **changes: Unpack[SamplingNames],
     ) -> Generation:
         """Continue a text or token ids; iterate over the result for pieces of text.
 
-        sampling: what suits the model unless it is given. Without `session` the answer has a sequence of its
-        own. A prompt that begins like an earlier one uses again what was evaluated then, as long as there is
-        memory for it. Any number of answers can run at once, each in a thread of its own. stop: a text or
-        several, the first of which ends it. constraint: what the output must be (`glmq.constraint`), or a
-        guide for this generation. progress(tokens done, tokens wanted) is called while a prompt is read.
-        logprobs: how many of the likeliest tokens are told for each token, beside its own log-probability, in
-        `Generation.logprobs`. Raises TypeError and GlmqError, before anything is evaluated, for arguments
-        that cannot be, ModelClosed, and WrongSession for a session of another model. Its iteration raises
-        SessionBusy when the session is being used.
+        sampling: what suits the model unless it is given; temperature, top_p, seed and all other fields of
+        `Sampling` may be given alone. Without `session` the answer has a sequence of its own. A prompt that
+        begins like an earlier one uses again what was evaluated then, as long as there is memory for it. Any
+        number of answers can run at once, each in a thread of its own. stop: a text or several, the first of
+        which ends it. constraint: what the output must be (`glmq.constraint`), or a guide for this
+        generation. progress(tokens done, tokens wanted) is called while a prompt is read. logprobs: how many
+        of the likeliest tokens are told for each token, beside its own log-probability, in
+        `Generation.logprobs`.
+
+        Raises TypeError and GlmqError, before anything is evaluated, for arguments that cannot be,
+        ModelClosed, and WrongSession for a session of another model. Its iteration raises SessionBusy when
+        the session is being used.
         """
         from .constraint import Constraint
         from .generation import Drawing, Generation
-        from .sampling.recommendations import recommended
+        from .sampling.changes import SamplingChanges
 
         check_prompt(prompt)
-        self._check_limits(max_tokens, 0, sampling, session)
+        check_count("max_tokens", max_tokens, 0)
         check_call("progress", progress)
         check_count("logprobs", logprobs, 0)
         stop = stop_texts(stop)
+        check_names("Model.generate", changes, [each.name for each in fields(SamplingChanges)])
+        sampling = self._sampling(sampling, SamplingChanges(**changes))
         self._require_usable(session)
         if isinstance(prompt, str):
             prompt = self.tokenizer.encode(prompt, add_bos=self.tokenizer.add_bos)
         guide = constraint.guide(self.tokenizer) if isinstance(constraint, Constraint) else constraint
-        sampling = sampling or recommended(self.file.metadata)
         source = self._own_session() if session is None else GivenSession(session)
         drawing = Drawing(
             source, self.tokenizer, prompt, sampling, max_tokens, stop, progress, guide, logprobs
@@ -214,111 +224,66 @@ class Model:
         messages: Sequence[Mapping[str, Any]],
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
-        thinking: bool | None = None,
-        preserve_thinking: bool = False,
-        think_budget: int | None = None,
-        constraint: Constraint | None = None,
-        strict_tools: bool = False,
-        tool_choice: str | Mapping[str, Any] = "auto",
-        max_tool_calls: int | None = None,
-        sampling: Sampling | None = None,
-        max_tokens: int | None = None,
-        stop: str | Sequence[str] = (),
+        options: ChatOptions | None = None,
         session: Session | None = None,
         progress: Evaluated | None = None,
-        logprobs: int | None = None,
         add_generation_prompt: bool = True,
         continue_final_message: bool | str = False,
-        template_arguments: Mapping[str, Any] | None = None,
+        **names: Unpack[ChatOptionNames],
     ) -> Answer:
         """Answer a conversation: messages with `role` and `content`, as in OpenAI's API.
 
         Iterate over the result for pieces of the answer's text, or over its `events()` for thinking and tool
-        calls too. tools: definitions in OpenAI's form; calls are in the result, nothing is run. thinking: on
-        or off, None as the model likes; a user's message may say it for its turn, as `"thinking": False`.
-        preserve_thinking: keep that of earlier turns in the prompt. think_budget: tokens after which thinking
-        is closed. constraint: what the answer behind the thinking is held to; strict_tools: calls are held
-        to the tools' schemas; what of them is not held is in the answer's `notes`. tool_choice: "auto",
-        "none", "required" or {"type": "function", "function": {"name": ...}}, as in OpenAI's API: the last
-        two begin with a call, which is held to the schemas. max_tool_calls: the answer ends behind so many.
-        logprobs: as of `generate`. continue_final_message: go
-        on with the last message's content, or the key of that name such as "reasoning_content".
-        template_arguments: what the model's chat template asks for beyond all these, such as `documents`.
+        calls too. tools: definitions in OpenAI's form; calls are in the result, nothing is run. options: how
+        to answer; each field of `ChatOptions` can also be given by its name, which goes before `options`:
+        thinking, constraint, temperature, max_tokens, stop and others. session, progress: as of `generate`.
+        continue_final_message: go on with the last message's content, or the key of that name such as
+        "reasoning_content".
 
         What the session holds of an earlier turn is used again, token by token as it was generated. Names of
-        special tokens in messages are text like any other. Raises TypeError for arguments of wrong types and
-        GlmqError for messages that are not whole or hold what the model cannot read, such as images.
+        special tokens in messages are text like any other. Raises TypeError for arguments of wrong types or
+        unknown names, and GlmqError for messages that are not whole or hold what the model cannot read, such
+        as images.
         """
-        from .chat.answer import Answer, guide_of
-        from .chat.output_parser import OutputParser
-        from .chat.prompt import prompt_tokens
-        from .chat.prompt_messages import rendered_prompt
-        from .chat.tool_choice import tool_choice_of
-        from .chat.tool_definitions import check_tools
-        from .constraint import Constraint
+        from .chat.answer import Answer
+        from .chat.options import with_names
+        from .chat.preparation import prepare_answer
 
-        self._check_limits(max_tokens, 1, sampling, session)
-        check_count("think_budget", think_budget, 0)
-        check_call("progress", progress)
-        stop = stop_texts(stop)
-        check_switch("thinking", thinking, or_none=True)
-        check_switch("preserve_thinking", preserve_thinking)
-        check_switch("strict_tools", strict_tools)
+        others = (
+            "tools",
+            "options",
+            "session",
+            "progress",
+            "add_generation_prompt",
+            "continue_final_message",
+        )
+        options = with_names(options, names, of="Model.chat", others=others)
         check_switch("add_generation_prompt", add_generation_prompt)
-        check_instance("constraint", constraint, Constraint, "glmq.constraint")
-        check_count("max_tool_calls", max_tool_calls, 1)
-        tools = check_tools(tools)
-        choice = tool_choice_of(tool_choice, tools)
-        if choice.offers_none:
-            tools = []
+        check_call("progress", progress)
         self._require_usable(session)
-        prompt = rendered_prompt(
-            self.chat_template, self.tokenizer, messages, tools,
-            thinking=thinking, preserve=preserve_thinking, add_generation_prompt=add_generation_prompt,
-            continue_final_message=continue_final_message, template_arguments=template_arguments,
+
+        def known(prompt: str) -> Sequence[int]:
+            if session is None:
+                return self._answers.closest(prompt, self.tokenizer)
+            return [*session.tokens, *session.drawn]
+
+        prepared = prepare_answer(
+            self.chat_template, self.tokenizer, messages, tools, options, known,
+            add_generation_prompt=add_generation_prompt, continue_final_message=continue_final_message,
         )  # fmt: skip
-        if session is None:
-            known = self._answers.closest(prompt.text, self.tokenizer)
-        else:
-            known = [*session.tokens, *session.drawn]
-        tokens = prompt_tokens(prompt.text, self.tokenizer, known)
-        holds_calls = bool(tools) and (strict_tools or choice.must_call or max_tool_calls is not None)
-        if holds_calls:
-            constraint = self._strict(choice.callable_tools(tools), constraint, choice, max_tool_calls)
-        guide = guide_of(self.tokenizer, prompt, constraint, think_budget)
         generation = self.generate(
-            tokens, sampling=sampling, max_tokens=max_tokens, session=session, progress=progress,
-            constraint=guide, logprobs=logprobs,
+            prepared.tokens, sampling=self._sampling(options.sampling, options),
+            max_tokens=options.max_tokens, session=session, progress=progress, constraint=prepared.guide,
+            logprobs=options.logprobs,
         )  # fmt: skip
-        parser = OutputParser(
-            tools,
-            in_reasoning=prompt.in_reasoning,
-            continues=bool(continue_final_message),
-            is_constrained=constraint is not None and not holds_calls,
-        )
-        return Answer(generation, parser, stop, constraint.notes if constraint else ())
+        return Answer(generation, prepared.parser, options.stop, prepared.notes)
 
-    def _check_limits(self, max_tokens: object, least: int, sampling: object, session: object) -> None:
-        from .sampling import Sampling
+    def _sampling(self, given: Sampling | None, changes: SamplingChanges) -> Sampling:
+        """The sampling that suits the model, or the given one, with changes."""
+        from .sampling import Sampling, recommended
 
-        check_count("max_tokens", max_tokens, least)
-        check_instance("sampling", sampling, Sampling, "glmq.Sampling(...)")
-        check_instance("session", session, Session, "Model.session()")
-
-    def _strict(
-        self,
-        tools: Sequence[Mapping[str, Any]],
-        constraint: Constraint | None,
-        choice: ToolChoice,
-        max_calls: int | None,
-    ) -> Constraint:
-        if constraint is not None:
-            raise GlmqError("an answer can be held to a constraint or to the tools' schemas, not to both")
-        from .constraint import tool_call_constraint
-
-        return tool_call_constraint(
-            tools, self.tokenizer, must_call=choice.must_call, max_calls=1 if choice.name else max_calls
-        )
+        check_instance("sampling", given, Sampling, "glmq.Sampling(...)")
+        return changes.applied_to(given or recommended(self.file.metadata))
 
     def _require_open(self) -> None:
         """Raise ModelClosed after `close`. What needs no threads works in a forked process too."""
@@ -327,6 +292,7 @@ class Model:
 
     def _require_usable(self, session: Session | None) -> None:
         """Raise an error when no answer can be given, or not with this session."""
+        check_instance("session", session, Session, "Model.session()")
         self._engine.require_usable()
         if session is not None:
             session.require_engine(self._engine)

@@ -7,36 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..constraint import Constraint
 from ..generation import Timings
-from ..guide import Guide
 from ..stop_texts import StopTexts
-from ..tokenizer import Tokenizer
 from .events import ContentText, Event, ReasoningText, ToolCallBegin, ToolCallEnd
 from .messages import Message
 from .output_parser import OutputParser
-from .thinking import RenderedPrompt
-from .thinking_guides import AfterThinking, ThinkingBudget
-
-
-def guide_of(
-    tokenizer: Tokenizer, prompt: RenderedPrompt, constraint: Constraint | None, think_budget: int | None
-) -> Guide | None:
-    """What holds an answer to a constraint and its thinking to a budget, if anything."""
-    guide: Guide | None = None
-    if constraint is not None:
-        guide = AfterThinking(
-            lambda: constraint.guide(tokenizer), tokenizer, prompt.in_reasoning, prompt.may_think
-        )
-    if think_budget is not None:
-        guide = ThinkingBudget(
-            think_budget,
-            tokenizer,
-            prompt.in_reasoning,
-            guide,
-            may_resume=constraint is None,
-        )
-    return guide
 
 
 class Text(Protocol):
