@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from .load import load_tools
 from .mcp import mcp_tools
-from .rounds import Call, fill_missing_results, run_rounds
+from .own_functions import function_tools
+from .rounds import Call, ToolCallResult, fill_missing_results, run_rounds
 from .tool import Tool, ToolFailed, ToolResult, ToolSource
 from .toolbox import ToolBox
 
@@ -19,10 +20,12 @@ __all__ = [
     "Call",
     "Tool",
     "ToolBox",
+    "ToolCallResult",
     "ToolFailed",
     "ToolResult",
     "ToolSource",
     "fill_missing_results",
+    "function_tools",
     "load_tools",
     "mcp_tools",
     "run_rounds",

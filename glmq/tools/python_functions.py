@@ -42,7 +42,7 @@ class PythonFunction:
         return validate_call(self.function)
 
     def call(self, arguments: dict[str, Any], loop: asyncio.AbstractEventLoop) -> str:
-        """The result's text; `loop` runs async functions. Raises ToolFailed."""
+        """The result's text; `loop` runs async functions. Raises ToolFailed, and KeyboardInterrupt."""
         from pydantic import ValidationError
         from pydantic_core import PydanticSerializationError
 
@@ -57,6 +57,8 @@ class PythonFunction:
             reason = "; ".join(
                 f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
             )
+        except KeyboardInterrupt:
+            raise
         except BaseException as error:
             line = _line_in(self.path, error)
             reason = f"{type(error).__name__}: {error} ({self.path.name}, line {line})"
@@ -77,7 +79,7 @@ def load_functions(path: Path) -> dict[str, PythonFunction]:
     """The tools of a file, by name. Raises GlmqError: file, line and reason."""
     module = _imported(path)
     functions = {
-        name: _described(name, _plain(value), path)
+        name: described_function(name, _plain(value), path)
         for name, value in vars(module).items()
         if not name.startswith("_") and _is_function_of(module, value)
     }
@@ -133,7 +135,8 @@ def _plain(value: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _described(name: str, value: Callable[..., Any], path: Path) -> PythonFunction:
+def described_function(name: str, value: Callable[..., Any], path: Path) -> PythonFunction:
+    """A function of a file as the model is told of it. Raises GlmqError for what of it is not told."""
     from docstring_parser import parse
 
     place = f"{path}:{inspect.unwrap(value).__code__.co_firstlineno}: {name}"

@@ -45,6 +45,8 @@ def _answer(
         result = function.call(arguments, loop)
     except ToolFailed as error:
         return {"failed": str(error)}
+    except KeyboardInterrupt:
+        return {"failed": f"{function.name} failed: KeyboardInterrupt"}
     if len(result) > MAX_OUTPUT:
         return {"failed": f"{function.name} gave a result of {len(result)} characters, which is too long"}
     return {"result": result}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from .tool import ToolResult
 from .toolbox import ToolBox
@@ -12,8 +12,6 @@ from .toolbox import ToolBox
 MAX_ROUNDS = 16
 
 Message = dict[str, Any]
-Respond = Callable[[list[Message]], Message]
-"""Gives the model's next message: `content`, `reasoning_content` and `tool_calls` as in chat templates."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +24,53 @@ class Call:
     problem: str | None = None
 
 
+@dataclass(frozen=True)
+class ToolCallResult:
+    """What a call gave back. index: of the call in its message. refused: the user did not want it."""
+
+    index: int
+    name: str
+    text: str
+    failed: bool
+    refused: bool
+
+
 Approve = Callable[[Call], bool | str]
 """Whether a call may run; a text is a refusal with its reason."""
+
+E = TypeVar("E")
+Respond = Callable[[list[Message]], Generator[E, None, Message]]
+"""Streams the model's next message and returns it, with the keys that chat templates take."""
 
 STOPPED = ToolResult("Error: no result, the user stopped the turn", failed=True)
 OVER_LIMIT = ToolResult("Error: not run, the limit of rounds of calls in one turn is reached", failed=True)
 
 
+def rounds(
+    messages: list[Message], respond: Respond[E], toolbox: ToolBox, *, approve: Approve, max_rounds: int
+) -> Generator[E | ToolCallResult, None, bool]:
+    """The rounds of a turn as they come: what `respond` streams, and the results of calls.
+
+    It returns what `run_rounds` returns, and does the same to `messages`, also when it is closed.
+    """
+    for n_rounds in range(max_rounds + 1):
+        try:
+            message = yield from respond(messages)
+            messages.append(message)
+            for index, call in enumerate(calls_of(message)):
+                result = OVER_LIMIT if n_rounds == max_rounds else _result(call, toolbox, approve)
+                messages.append(_tool_message(call, result))
+                yield ToolCallResult(index, call.name, result.text, result.failed, result.refused)
+        finally:
+            fill_missing_results(messages)
+        if not message.get("tool_calls"):
+            return True
+    return False
+
+
 def run_rounds(
     messages: list[Message],
-    respond: Respond,
+    respond: Callable[[list[Message]], Message],
     toolbox: ToolBox,
     *,
     approve: Approve,
@@ -44,9 +79,9 @@ def run_rounds(
 ) -> bool:
     """Let the model answer, running the tools that it calls; gives False when `max_rounds` ended it.
 
-    Each message of the model is appended to `messages` as it is, its reasoning included, and after it a
-    `tool` message for each of its calls, in their order. A round is one message with calls. After
-    `max_rounds` of them the model may still answer; what it calls then is not run.
+    respond: gives the model's next message. Each is appended to `messages` as it is, its reasoning included,
+    and after it a `tool` message for each of its calls, in their order. A round is one message with calls.
+    After `max_rounds` of them the model may still answer; what it calls then is not run.
 
     A refusal is a result like another, no failure.
 
@@ -54,20 +89,20 @@ def run_rounds(
     `approve` being asked. Whatever is raised meanwhile, KeyboardInterrupt above all, leaves every call
     in `messages` with a result: those that did not come to an end say that the user stopped the turn.
     """
-    for n_rounds in range(max_rounds + 1):
+
+    def at_once(messages: list[Message]) -> Generator[ToolCallResult, None, Message]:
+        yield from ()
+        return respond(messages)
+
+    turn = rounds(messages, at_once, toolbox, approve=approve, max_rounds=max_rounds)
+    while True:
         try:
-            message = respond(messages)
-            messages.append(message)
-            for call in calls_of(message):
-                result = OVER_LIMIT if n_rounds == max_rounds else _result(call, toolbox, approve)
-                messages.append(_tool_message(call, result))
-                if on_result:
-                    on_result(call, result)
-        finally:
-            fill_missing_results(messages)
-        if not message.get("tool_calls"):
-            return True
-    return False
+            told = next(turn)
+        except StopIteration as end:
+            return bool(end.value)
+        if on_result:
+            calls, _ = _last_calls(messages)
+            on_result(calls[told.index], ToolResult(told.text, told.failed, told.refused))
 
 
 def calls_of(message: Message) -> Iterator[Call]:
@@ -79,16 +114,21 @@ def calls_of(message: Message) -> Iterator[Call]:
 
 def fill_missing_results(messages: list[Message], result: ToolResult = STOPPED) -> None:
     """Append `result` for those of the last calls that have none, so that the conversation can go on."""
+    calls, n_results = _last_calls(messages)
+    messages.extend(_tool_message(call, result) for call in calls[n_results:])
+
+
+def _last_calls(messages: list[Message]) -> tuple[list[Call], int]:
+    """The calls of the last message of the model, and how many have a result; none where others follow it."""
     n_results = 0
     for message in reversed(messages):
         if message["role"] == "tool":
             n_results += 1
         elif message["role"] == "assistant":
-            missing = list(calls_of(message))[n_results:]
-            messages.extend(_tool_message(call, result) for call in missing)
-            return
+            return list(calls_of(message)), n_results
         else:
-            return
+            break
+    return [], 0
 
 
 def _result(call: Call, toolbox: ToolBox, approve: Approve) -> ToolResult:
