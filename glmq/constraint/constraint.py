@@ -6,11 +6,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from glmq_kernels.errors import GlmqError
 
 from .error_messages import one_line, with_column, with_place
+from .kept_results import N_KEPT
 from .schema_places import place_of_fault
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ def json_schema_constraint(schema: str | Mapping[str, Any]) -> Constraint:
         {"name": "schema", "json_schema": json_schema},
     ]
     constraint = Constraint(json.dumps({"grammars": grammars}), "the JSON schema")
-    if (message := _refusal(constraint)) is not None:
+    if (message := _refusal(constraint.grammar, constraint.what)) is not None:
         raise GlmqError(f"the JSON schema is refused{place_of_fault(schema, message)}: {one_line(message)}")
     return constraint
 
@@ -122,11 +124,12 @@ def grammar_constraint(text: str) -> Constraint:
     if not text.strip():
         raise GlmqError("the grammar is refused: it is empty")
     constraint = Constraint(f"{text}\n{OPTIONS}\n", "the grammar")
-    if (message := _refusal(constraint)) is not None:
+    if (message := _refusal(constraint.grammar, constraint.what)) is not None:
         raise GlmqError(f"the grammar is refused{with_place(message)}")
     return constraint
 
 
+@lru_cache(N_KEPT)
 def gbnf_constraint(text: str) -> Constraint:
     """Text of a grammar in GBNF, with the same meaning as in llama.cpp. Raises GlmqError."""
     from .gbnf import Token, lark_of, read_gbnf
@@ -140,7 +143,7 @@ def gbnf_constraint(text: str) -> Constraint:
 
     grammar = f"{lark_of(read_gbnf(text), token_in_lark)}\n{OPTIONS}\n"
     constraint = Constraint(grammar, "the GBNF grammar", tuple(tokens))
-    if not tokens and (message := _refusal(constraint)) is not None:
+    if not tokens and (message := _refusal(constraint.grammar, constraint.what)) is not None:
         raise GlmqError(f"the GBNF grammar is refused: {one_line(message)}")
     return constraint
 
@@ -155,7 +158,7 @@ def regex_constraint(regex: str) -> Constraint:
     _check_characters(regex, "the regular expression")
     grammar = f"start: /{regex_to_lark(regex, '')}/\n{OPTIONS}\n"
     constraint = Constraint(grammar, "the regular expression")
-    if (message := _refusal(constraint)) is not None:
+    if (message := _refusal(constraint.grammar, constraint.what)) is not None:
         raise GlmqError(f"the regular expression is refused{with_column(message, regex)}")
     return constraint
 
@@ -172,7 +175,8 @@ def _check_characters(text: str, what: str) -> None:
         ) from None
 
 
-def _refusal(constraint: Constraint) -> str | None:
+@lru_cache(N_KEPT)
+def _refusal(grammar: str, what: str) -> str | None:
     from .grammar_compilation import check_grammar
 
-    return check_grammar(constraint.grammar, constraint.what)
+    return check_grammar(grammar, what)

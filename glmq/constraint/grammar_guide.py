@@ -6,15 +6,23 @@ from collections.abc import Sequence
 
 import numpy as np
 from glmq_kernels.errors import GlmqError
+from llguidance import LLMatcher
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 
 from ..tokenizer import Tokenizer
 from .error_messages import one_line
 from .grammar_compilation import compiled_matcher
+from .kept_results import kept_by_tokenizer
 from .token_table import llguidance_tokenizer, token_bytes, token_table
 
 MAX_FORCED_BYTES = 1024
 """Text that is forced at a time. There are grammars that force text without an end."""
+
+
+@kept_by_tokenizer
+def _matcher(tokenizer: Tokenizer, grammar: str, what: str) -> LLMatcher:
+    """A matcher at the beginning of a grammar, of which each guide gets a copy."""
+    return compiled_matcher(grammar, what, llguidance_tokenizer(tokenizer))
 
 
 class GrammarGuide:
@@ -26,7 +34,7 @@ class GrammarGuide:
 
     def __init__(self, grammar: str, what: str, tokenizer: Tokenizer) -> None:
         form = llguidance_tokenizer(tokenizer)
-        self._matcher = compiled_matcher(grammar, what, form)
+        self._matcher = _matcher(tokenizer, grammar, what).deep_copy()
         self._what, self._tokenizer, self._table = what, tokenizer, token_table(tokenizer)
         self._can_look_ahead = "max_tokens" not in grammar
         self._bits: np.ndarray = allocate_token_bitmask(1, form.vocab_size)

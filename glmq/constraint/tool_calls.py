@@ -7,6 +7,7 @@ stand there as they are, every other value as JSON.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from glmq_kernels.errors import GlmqError
 
 from ..tokenizer import Tokenizer
 from .constraint import OPTIONS, Constraint
+from .kept_results import kept_by_tokenizer
 from .tool_rules import CallTags, ToolRules
 
 WHAT = "the tools' schema"
@@ -39,8 +41,17 @@ def tool_call_constraint(
     functions = [tool.get("function", tool) for tool in tools]
     if not functions:
         raise GlmqError("there are no tools whose calls could be constrained")
+    try:
+        return _compiled(tokenizer, json.dumps(functions), must_call, max_calls)
+    except RecursionError:
+        raise GlmqError("a tool's schema is nested too deeply") from None
+
+
+@kept_by_tokenizer
+def _compiled(tokenizer: Tokenizer, functions: str, must_call: bool, max_calls: int | None) -> Constraint:
+    """The constraint for functions, a list as JSON."""
     tags = CallTags(tokenizer)
-    written = [ToolRules(i, function, tags) for i, function in enumerate(functions)]
+    written = [ToolRules(i, function, tags) for i, function in enumerate(json.loads(functions))]
     start = _start(must_call, max_calls)
     constraint = _constraint(written, tags, start)
     try:
