@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
+from collections.abc import Callable
 
-from .api_error import ApiError
+from .api_error import ApiError, BadRequest
+
+RETRY_SECONDS = 2
+"""After which a request that found no room may be sent again."""
 
 
 class Ticket:
     """A place in the queue, and then a slot. number: of the slot."""
 
-    def __init__(self, number: int | None) -> None:
+    def __init__(self, begin: Callable[[Ticket], None]) -> None:
+        self.number: int | None = None
+        self._begin = begin
+
+    def take(self, number: int) -> None:
+        """Have a slot from now on."""
         self.number = number
-        self.ready = asyncio.Event()
-        if number is not None:
-            self.ready.set()
+        self._begin(self)
 
 
 class Admission:
@@ -42,34 +48,32 @@ class Admission:
         return [number for number in range(self.n_slots) if number not in self._free]
 
     def require_room(self, n: int) -> None:
-        """Raise ApiError 429 when `n` further answers are too many."""
-        if n > len(self._free) + self._n_queue - len(self._queue):
-            raise ApiError(
-                429,
-                f"{self.n_waiting} answers wait already; try again later",
-                code="queue_full",
-                retry_after=2,
-            )
+        """Raise ApiError where `n` further answers are too many: 429 for now, 400 for ever."""
+        most = self.n_slots + self._n_queue
+        if n > most:
+            raise BadRequest(f"the request asks for {n} answers; at most {most} are given at once")
+        if n > most - self.n_busy - self.n_waiting:
+            told = f"{self.n_busy} answers are being generated and {self.n_waiting} wait; try again later"
+            raise ApiError(429, told, code="queue_full", retry_after=RETRY_SECONDS)
 
-    def enter(self) -> Ticket:
-        """Take a slot, or a place in the queue. Give it back with `leave`."""
+    def enter(self, begin: Callable[[Ticket], None]) -> Ticket:
+        """Take a slot, now or when it is its turn, and call `begin` then. Give it back with `leave`."""
+        ticket = Ticket(begin)
         if self._free:
-            return Ticket(self._free.pop(0))
-        ticket = Ticket(None)
-        self._queue.append(ticket)
+            ticket.take(self._free.pop(0))
+        else:
+            self._queue.append(ticket)
         return ticket
 
     def leave(self, ticket: Ticket) -> None:
-        """Give a ticket back, once; the next one in the queue gets its slot."""
-        if ticket in self._queue:
-            self._queue.remove(ticket)
+        """Give a ticket back; the next one in the queue gets its slot."""
         if ticket.number is None:
+            if ticket in self._queue:
+                self._queue.remove(ticket)
             return
         number, ticket.number = ticket.number, None
         if self._queue:
-            following = self._queue.popleft()
-            following.number = number
-            following.ready.set()
+            self._queue.popleft().take(number)
         else:
             self._free.append(number)
             self._free.sort()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
@@ -13,8 +12,6 @@ from typing import Protocol
 from .admission import Admission, Ticket
 from .answer_events import AnswerEvent, Finished
 from .api_error import ApiError, error_of
-
-log = logging.getLogger("glmq.server")
 
 
 class Answering(Protocol):
@@ -34,29 +31,37 @@ class Answering(Protocol):
 class AnswerRun:
     """The answers of one request. Iterate over `events()`, once; leaving that ends the answers.
 
-    Raises ApiError 429 when they are too many for the queue.
+    on_end: is told how each answer ended, also where nobody iterates any more; on_fault: of errors in the
+    program. Raises ApiError when there are too many answers for the queue.
     """
 
-    def __init__(self, answers: Sequence[Answering], admission: Admission, executor: Executor) -> None:
+    def __init__(
+        self,
+        answers: Sequence[Answering],
+        admission: Admission,
+        executor: Executor,
+        on_end: Callable[[Finished], None],
+        on_fault: Callable[[BaseException], None],
+    ) -> None:
         admission.require_room(len(answers))
         self._answers, self._admission, self._executor = answers, admission, executor
-        self._events: asyncio.Queue[AnswerEvent | BaseException] = asyncio.Queue()
-        self._tasks = [
-            asyncio.create_task(self._answer(answer, admission.enter())) for answer in self._answers
-        ]
+        self._on_end, self._on_fault = on_end, on_fault
+        self._loop = asyncio.get_running_loop()
+        self._events: asyncio.Queue[AnswerEvent | ApiError] = asyncio.Queue()
+        self._tickets = [admission.enter(partial(self._begin, answer)) for answer in answers]
 
     @property
     def n_prompt(self) -> int:
         """Tokens of the first prompt."""
         return self._answers[0].n_prompt
 
-    async def events(self) -> AsyncIterator[AnswerEvent]:
+    async def events(self) -> AsyncGenerator[AnswerEvent, None]:
         """The events of all answers as they come. Raises ApiError for what goes wrong."""
         n_left = len(self._answers)
         try:
             while n_left:
                 event = await self._events.get()
-                if isinstance(event, BaseException):
+                if isinstance(event, ApiError):
                     raise event
                 n_left -= isinstance(event, Finished)
                 yield event
@@ -64,44 +69,37 @@ class AnswerRun:
             self.cancel()
 
     def cancel(self) -> None:
-        """End all answers at their next tokens."""
-        for answer in self._answers:
+        """End all answers at their next tokens. Those that run keep their slots until then."""
+        for answer, ticket in zip(self._answers, self._tickets, strict=True):
             answer.cancel()
-        for task in self._tasks:
-            task.cancel()
+            if ticket.number is None:
+                self._admission.leave(ticket)
 
     def fail(self, error: ApiError) -> None:
         """End all answers with an error."""
         self._events.put_nowait(error)
+        self.cancel()
 
-    async def _answer(self, answer: Answering, ticket: Ticket) -> None:
-        """Wait for a slot and keep it until the answer's thread has ended."""
-        try:
-            await ticket.ready.wait()
-        except asyncio.CancelledError:
-            self._admission.leave(ticket)
-            raise
-        loop = asyncio.get_running_loop()
-        post = partial(_post, loop, self._events)
-        thread = loop.run_in_executor(self._executor, _run, answer, post)
+    def _begin(self, answer: Answering, ticket: Ticket) -> None:
+        """Let a thread generate an answer, which has a slot until that is over."""
+        thread = self._loop.run_in_executor(self._executor, self._generate, answer)
         thread.add_done_callback(lambda _: self._admission.leave(ticket))
-        await asyncio.shield(thread)
 
+    def _generate(self, answer: Answering) -> None:
+        try:
+            answer.run(self._post)
+        except Exception as error:
+            told = error_of(error)
+            if told.status == 500:
+                self._on_fault(error)
+            self._post(told)
 
-def _run(answer: Answering, post: Callable[[AnswerEvent | BaseException], None]) -> None:
-    try:
-        answer.run(post)
-    except Exception as error:
-        told = error_of(error)
-        if told.status == 500:
-            log.exception("an answer failed")
-        post(told)
+    def _post(self, event: AnswerEvent | ApiError) -> None:
+        """Hand an event over to the event loop, from any thread."""
+        with suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._take, event)
 
-
-def _post(
-    loop: asyncio.AbstractEventLoop,
-    events: asyncio.Queue[AnswerEvent | BaseException],
-    event: AnswerEvent | BaseException,
-) -> None:
-    with suppress(RuntimeError):  # the loop has ended
-        loop.call_soon_threadsafe(events.put_nowait, event)
+    def _take(self, event: AnswerEvent | ApiError) -> None:
+        if isinstance(event, Finished):
+            self._on_end(event)
+        self._events.put_nowait(event)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import llama_server, ollama
 from .anthropic import messages as anthropic_messages
-from .api_error import ApiError
+from .api_error import ApiError, error_of
 from .error_shapes import error_response
 from .guard import Guard
+from .log import log_request
 from .openai import chat, completions, models, responses
 from .service import Service
 from .settings import ServerSettings
@@ -25,7 +27,8 @@ from .settings import ServerSettings
 if TYPE_CHECKING:
     from ..model import Model
 
-log = logging.getLogger("glmq.server")
+MAX_PATH = 200
+"""Characters of a path in the log."""
 
 ROUTES = [
     *chat.ROUTES,
@@ -45,15 +48,38 @@ def build_app(model: Model, settings: ServerSettings | None = None) -> Starlette
     service = Service(model, settings)
     app = Starlette(
         routes=ROUTES,
-        middleware=[Middleware(Counted, service=service), Middleware(Guard, settings=settings)],
-        exception_handlers={ApiError: _api_error, HTTPException: _http_error, Exception: _internal_error},
+        middleware=[
+            Middleware(Counted, service=service),
+            *_cors(settings),
+            Middleware(Guard, settings=settings),
+        ],
+        exception_handlers={ApiError: _api_error, HTTPException: _http_error},
     )
     app.state.service = service
     return app
 
 
+def _cors(settings: ServerSettings) -> list[Middleware]:
+    """What lets web pages of other origins ask, where that is allowed."""
+    if not settings.allow_origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.allow_origins,
+            allow_methods=("GET", "POST", "DELETE"),
+            allow_headers=("*",),
+            allow_private_network=True,
+            expose_headers=("Retry-After",),
+        )
+    ]
+
+
 class Counted:
-    """Middleware that counts and logs requests: method, path, status and time, nothing of what they say."""
+    """Middleware that counts and logs requests: method, path, status and time, nothing of what they say.
+
+    It also answers where something in the program goes wrong.
+    """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app, self._service = app, service
@@ -73,10 +99,24 @@ class Counted:
 
         try:
             await self._app(scope, receive, send_counted)
+        except Exception as error:
+            self._service.log_fault("a request failed", error)
+            if status:
+                raise Broken from None
+            await error_response(error_of(error), scope["path"])(scope, receive, send_counted)
         finally:
-            self._service.metrics.n_requests += 1
-            self._service.metrics.n_refused += status >= 400
-            log.info("%s %s %d %.2f s", scope["method"], scope["path"], status, time.monotonic() - began)
+            self._service.metrics.count_request(status)
+            figures = {
+                "method": scope["method"],
+                "path": quote(scope["path"][:MAX_PATH], safe="/:"),
+                "status": status,
+                "seconds": round(time.monotonic() - began, 3),
+            }
+            log_request("%(method)s %(path)s %(status)d %(seconds).2f s", figures)
+
+
+class Broken(Exception):
+    """A response that has begun cannot go on; the connection is closed."""
 
 
 async def _api_error(request: Request, error: Exception) -> Response:
@@ -89,9 +129,3 @@ async def _http_error(request: Request, error: Exception) -> Response:
     told = {404: "there is nothing at this path", 405: "this path does not take this method"}
     message = told.get(error.status_code, str(error.detail))
     return error_response(ApiError(error.status_code, message), request.url.path)
-
-
-async def _internal_error(request: Request, error: Exception) -> Response:
-    log.error("internal error", exc_info=error)
-    message = "internal error; the server's log tells more"
-    return error_response(ApiError(500, message, code="internal_error"), request.url.path)

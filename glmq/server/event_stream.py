@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -13,9 +14,9 @@ from starlette.types import Receive, Scope, Send
 
 from .api_error import ApiError, error_of
 from .json_text import json_bytes
+from .log import log_fault
 
 Result = TypeVar("Result")
-log = logging.getLogger("glmq.server")
 COMMENT = b":\n\n"
 """A line that every reader of events passes over."""
 
@@ -56,56 +57,52 @@ class EventStream(Response):
         del self.headers["content-length"]
         self._chunks, self._seconds, self._ping = chunks, seconds, ping
         self._on_end, self._failed = on_end, failed
+        self._sent_at = time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send all, or as much as the client stays for."""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        tasks = {asyncio.ensure_future(self._send_all(send)), asyncio.ensure_future(_gone(receive))}
+        sending = asyncio.ensure_future(self._send_all(send))
+        gone = asyncio.ensure_future(_gone(receive))
+        pinging = asyncio.ensure_future(self._show_life(send))
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
+            ended = sending.done()
+            for task in (sending, gone, pinging):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(sending, gone, pinging, return_exceptions=True)
             self._on_end()
-        for task in done:
-            task.result()
+        if ended:
+            sending.result()
 
     async def _send_all(self, send: Send) -> None:
-        following: asyncio.Future[bytes] | None = None
-        try:
-            while True:
-                following = asyncio.ensure_future(_next(self._chunks))
-                while not (await asyncio.wait({following}, timeout=self._seconds))[0]:
-                    if self._ping:
-                        await send({"type": "http.response.body", "body": self._ping, "more_body": True})
-                if not (chunk := self._chunk(following)):
-                    break
+        async with aclosing(self._all_chunks()) as chunks:
+            async for chunk in chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        finally:
-            if following is not None and not following.done():
-                following.cancel()
-                await asyncio.gather(following, return_exceptions=True)
-            await self._chunks.aclose()
+                self._sent_at = time.monotonic()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def _chunk(self, following: asyncio.Future[bytes]) -> bytes:
-        """What has come: the next chunk, the end, or an error, behind which the chunks are at their end."""
+    async def _all_chunks(self) -> AsyncGenerator[bytes, None]:
+        """What is to be sent; in the end what is told of an error, if one ends it."""
         try:
-            return following.result()
+            async with aclosing(self._chunks) as chunks:
+                async for chunk in chunks:
+                    if chunk:
+                        yield chunk
         except Exception as error:
-            told = error_of(error)
             if not isinstance(error, ApiError):
-                log.error("a stream failed", exc_info=error)
-            return self._failed(told)
+                log_fault("a stream failed", error, whole=False)
+            yield self._failed(error_of(error))
 
-
-async def _next(chunks: AsyncGenerator[bytes, None]) -> bytes:
-    """What comes next, nothing at the end."""
-    async for chunk in chunks:
-        if chunk:
-            return chunk
-    return b""
+    async def _show_life(self, send: Send) -> None:
+        """Send pings while nothing else is sent."""
+        while self._ping:
+            silence = time.monotonic() - self._sent_at
+            if silence >= self._seconds:
+                await send({"type": "http.response.body", "body": self._ping, "more_body": True})
+                self._sent_at, silence = time.monotonic(), 0.0
+            await asyncio.sleep(self._seconds - silence)
 
 
 async def _gone(receive: Receive) -> None:

@@ -12,7 +12,6 @@ from starlette.routing import Route
 
 from .. import __version__
 from ..chat.events import ContentText
-from ..sampling.recommendations import recommended
 from .answer_events import Finished, Piece
 from .answer_run import AnswerRun
 from .api_error import ApiError, BadRequest
@@ -43,7 +42,7 @@ async def properties(request: Request) -> Response:
     """GET /props."""
     service: Service = request.app.state.service
     model = service.model
-    sampling = recommended(model.file.metadata)
+    sampling = service.sampling
     settings = {
         "n_ctx": model.n_ctx,
         "params": {

@@ -20,6 +20,11 @@ class Metrics:
     n_requests: int = 0
     n_refused: int = 0
 
+    def count_request(self, status: int) -> None:
+        """Take a request's end in."""
+        self.n_requests += 1
+        self.n_refused += status >= 400
+
     def count(self, finished: Finished) -> None:
         """Take an answer in."""
         timings = finished.timings

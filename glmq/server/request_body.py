@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from .api_error import ApiError, BadRequest
 from .fields import Fields
-from .settings import MAX_NESTING
+from .settings import MAX_NESTING, ServerSettings
 
 LARGE = 256 << 10
 """Bytes above which a body is read as JSON in a thread, so that the event loop goes on."""
@@ -18,8 +18,11 @@ LARGE = 256 << 10
 
 async def read_fields(request: Request) -> Fields:
     """The object that a request's body is. Raises ApiError."""
-    max_body = request.app.state.service.settings.max_body
-    data = await _read(request, max_body)
+    settings: ServerSettings = request.app.state.service.settings
+    try:
+        data = await asyncio.wait_for(_read(request, settings.max_body), settings.body_seconds)
+    except asyncio.TimeoutError:
+        raise ApiError(408, f"the body did not come within {settings.body_seconds:g} seconds") from None
     value = await asyncio.to_thread(parse_json, data) if len(data) > LARGE else parse_json(data)
     return Fields(value)
 

@@ -1,4 +1,4 @@
-"""Listening, and the end: answers get some seconds more, and every stream ends with a proper last event."""
+"""A server's life: it listens until it is told to end; then every stream ends with a proper last event."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
-from glmq_kernels.errors import GlmqError
 
 from .app import build_app
+from .connection import KEEP_ALIVE_SECONDS, MAX_HEADERS, connection_class
 from .service import Service
 from .settings import ServerSettings
 
 if TYPE_CHECKING:
     from ..model import Model
 
-SECONDS_TO_SEND = 5
+SECONDS_TO_SEND = 5.0
 """For streams to send their last events, after the answers have been ended."""
 
 
@@ -30,58 +30,63 @@ class ModelServer(uvicorn.Server):
         self.service: Service = app.state.service
         config = uvicorn.Config(
             app,
+            http=connection_class(settings.header_seconds),
+            ws="none",
+            loop="asyncio",
+            lifespan="off",
             log_config=None,
             access_log=False,
-            lifespan="off",
             server_header=False,
-            timeout_graceful_shutdown=int(settings.grace_seconds) + SECONDS_TO_SEND,
-            h11_max_incomplete_event_size=64 << 10,
+            date_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=settings.grace_seconds + SECONDS_TO_SEND,  # type: ignore[arg-type]
+            h11_max_incomplete_event_size=MAX_HEADERS,
         )
         super().__init__(config)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending = asyncio.Event()
+        self._n_signals = 0
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen until the end."""
         self._loop = asyncio.get_running_loop()
+        if self.should_exit:
+            self._begin_to_end()
         try:
             await super().serve(sockets)
         finally:
             self.service.end_answers()
-            await asyncio.sleep(0)
             await asyncio.to_thread(self.service.close)
 
+    async def main_loop(self) -> None:
+        """Wait for the end. Nothing happens meanwhile by the clock, so that an idle server costs nothing."""
+        await self._ending.wait()
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """End, at a signal; without waiting for clients at the second one.
+        """End, at a signal; at the second one without grace, at the third without waiting for clients.
 
         The signal is not raised again afterwards, so that the model is closed and the exit code is 0.
         """
-        self.force_exit = self.should_exit
+        self._n_signals += 1
+        self.force_exit = self._n_signals > 2
         self.stop()
+        if self._n_signals == 2:
+            self._call(self.service.end_answers)
 
     def stop(self) -> None:
         """End; from any thread."""
+        self.should_exit = True
+        self._call(self._begin_to_end)
+
+    def _begin_to_end(self) -> None:
+        self._ending.set()
+        self.service.end()
+
+    def _call(self, *what: object) -> None:
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(self.service.end)
-        self.should_exit = True
-
-
-def listening_socket(settings: ServerSettings) -> socket.socket:
-    """A socket at the address. Raises GlmqError when that cannot be had."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # With the protocol named, asyncio switches off the delay of small packets (Nagle's algorithm).
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((settings.host, settings.port))
-    except (OSError, OverflowError) as error:
-        listening.close()
-        reason = getattr(error, "strerror", None) or str(error)
-        raise GlmqError(
-            f"cannot listen at {settings.host}, port {settings.port}: {reason}; choose another port",
-            setting="port",
-        ) from None
-    return listening
+                self._loop.call_soon_threadsafe(*what)  # type: ignore[arg-type]
 
 
 def serve_model(model: Model, settings: ServerSettings, listening: socket.socket) -> None:

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from dataclasses import fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakSet
 
 from .. import __version__
+from ..sampling.recommendations import recommended
 from .admission import Admission
-from .answer_events import AnswerEvent, Finished, Piece, WholeAnswer
+from .answer_events import AnswerEvent, Finished, Piece, PromptRead, WholeAnswer
 from .answer_run import Answering, AnswerRun
 from .api_error import error_of, shutting_down
+from .log import log_fault, log_request
 from .metrics import Metrics
 from .openai.response_store import ResponseStore
 from .preparation import prepare_chat, prepare_completions
-from .requests import ChatRequest, CompletionRequest
+from .requests import ChatRequest, CompletionRequest, Limits
 from .settings import ServerSettings
 
 if TYPE_CHECKING:
     from ..model import Model
 
 Result = TypeVar("Result")
-log = logging.getLogger("glmq.server")
 
 N_SHORT_THREADS = 4
 """For what takes a moment, such as making prompts; answers have threads of their own."""
@@ -39,6 +43,8 @@ class Service:
         self.model_name = settings.model_name or model.path.name.removesuffix(".gguf")
         self.started_at = int(time.time())
         self.fingerprint = f"glmq-{__version__}"
+        self.sampling = settings.sampling or recommended(model.file.metadata)
+        self._sampling = {each.name: getattr(self.sampling, each.name) for each in fields(self.sampling)}
         self.admission = Admission(settings.n_parallel, settings.n_queue)
         self.metrics = Metrics()
         self.responses = ResponseStore()
@@ -54,41 +60,40 @@ class Service:
         except Exception as error:
             told = error_of(error)
             if told.status == 500:
-                log.exception("a request failed")
-            raise told from error
+                self.log_fault("a request failed", error)
+            raise told from None
 
     async def begin_chat(self, request: ChatRequest) -> AnswerRun:
         """Answers to a conversation that begin as soon as it is their turn. Raises ApiError."""
         self._require_turn(request.limits.n)
-        if self.settings.log_prompts:
-            log.info("messages: %s", request.messages)
+        self._log_prompt("messages", request.messages)
+        request = replace(
+            request, sampling={**self._sampling, **request.sampling}, limits=self._limited(request.limits)
+        )
         return self._begin(await self.in_thread(prepare_chat, self.model, request))
 
     async def begin_completions(self, request: CompletionRequest) -> AnswerRun:
         """Continuations of texts. Raises ApiError."""
         self._require_turn(request.limits.n * len(request.prompts))
-        if self.settings.log_prompts:
-            log.info("prompts: %s", request.prompts)
+        self._log_prompt("prompts", request.prompts)
+        request = replace(
+            request, sampling={**self._sampling, **request.sampling}, limits=self._limited(request.limits)
+        )
         return self._begin(await self.in_thread(prepare_completions, self.model, request))
 
     async def events(self, run: AnswerRun) -> AsyncGenerator[AnswerEvent, None]:
-        """The events of answers, which are counted."""
-        began = time.monotonic()
+        """The events of answers, which are logged where that is wanted."""
+        said: defaultdict[int, WholeAnswer] = defaultdict(WholeAnswer)
         try:
-            async for event in run.events():
-                if isinstance(event, Finished):
-                    self.metrics.count(event)
-                    log.info(
-                        "answered: %d tokens of prompt, %d of them cached, %d of answer, %s, %.2f s",
-                        event.usage.prompt_tokens,
-                        event.usage.cached_tokens,
-                        event.usage.completion_tokens,
-                        event.reason,
-                        time.monotonic() - began,
-                    )
-                yield event
+            async with aclosing(run.events()) as events:
+                async for event in events:
+                    if self.settings.log_prompts and not isinstance(event, PromptRead):
+                        said[event.choice].take(event)
+                    yield event
         finally:
-            run.cancel()
+            for each in said.values():
+                told = {"reasoning": each.reasoning, "content": each.content, "calls": str(each.calls)}
+                log_request("answer: %(reasoning)s %(content)s %(calls)s", told)
 
     async def whole(self, run: AnswerRun, n_answers: int) -> list[WholeAnswer]:
         """The answers when all are over. Raises ApiError."""
@@ -105,7 +110,8 @@ class Service:
             asyncio.get_running_loop().call_later(self.settings.grace_seconds, self.end_answers)
 
     def end_answers(self) -> None:
-        """End all answers now; streams end with an error."""
+        """Take no more requests, and end all answers now; streams end with an error."""
+        self.is_ending = True
         for run in list(self._runs):
             run.fail(shutting_down())
 
@@ -119,7 +125,44 @@ class Service:
             raise shutting_down()
         self.admission.require_room(n)
 
+    def log_fault(self, what: str, error: BaseException) -> None:
+        """Tell of an error in the program."""
+        log_fault(what, error, whole=self.settings.log_prompts)
+
     def _begin(self, answers: Sequence[Answering]) -> AnswerRun:
-        run = AnswerRun(answers, self.admission, self._long)
+        if self.is_ending:  # since the request came
+            raise shutting_down()
+        run = AnswerRun(
+            answers,
+            self.admission,
+            self._long,
+            on_end=partial(self._count, time.monotonic()),
+            on_fault=partial(self.log_fault, "an answer failed"),
+        )
         self._runs.add(run)
         return run
+
+    def _limited(self, limits: Limits) -> Limits:
+        most, wanted = self.settings.max_tokens, limits.max_tokens
+        if most is None or (wanted is not None and wanted <= most):
+            return limits
+        return replace(limits, max_tokens=most)
+
+    def _log_prompt(self, what: str, asked: object) -> None:
+        if self.settings.log_prompts:
+            log_request(f"{what}: %({what})s", {what: asked})
+
+    def _count(self, began: float, finished: Finished) -> None:
+        self.metrics.count(finished)
+        usage = finished.usage
+        log_request(
+            "answered: %(prompt_tokens)d tokens of prompt, %(cached_tokens)d of them cached,"
+            " %(completion_tokens)d of answer, %(reason)s, %(seconds).2f s",
+            {
+                "prompt_tokens": usage.prompt_tokens,
+                "cached_tokens": usage.cached_tokens,
+                "completion_tokens": usage.completion_tokens,
+                "reason": finished.reason,
+                "seconds": round(time.monotonic() - began, 3),
+            },
+        )

@@ -10,7 +10,8 @@ import anthropic
 import httpx
 import openai
 
-from glmq.server.running import ModelServer, listening_socket
+from glmq.server.listening import base_url, listening_socket
+from glmq.server.running import ModelServer
 from glmq.server.settings import ServerSettings
 
 SECONDS = 60
@@ -21,13 +22,14 @@ class RunningServer:
     """Serves a model on a free port while it is entered."""
 
     def __init__(self, model, **settings):
-        self._settings = ServerSettings(port=0, **settings)
-        self._socket = listening_socket(self._settings)
-        self.port = self._socket.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._server = ModelServer(model, self._settings)
+        settings = ServerSettings(port=0, **settings)
+        self._listening = listening_socket(settings)
+        socket = self._listening.__enter__()
+        self.url = base_url(socket)
+        self.host, self.port = socket.getsockname()
+        self._server = ModelServer(model, settings)
         self.service = self._server.service
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [socket]})
         self._clients = []
 
     def __enter__(self):
@@ -39,7 +41,7 @@ class RunningServer:
         for client in self._clients:
             client.close()
         self.stop()
-        self._socket.close()
+        self._listening.__exit__(None, None, None)
 
     def stop(self):
         self._server.stop()
