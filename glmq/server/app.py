@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from . import llama_server, ollama
+from . import llama_server, ollama, page
 from .anthropic import messages as anthropic_messages
 from .api_error import ApiError, error_of
 from .error_shapes import error_response
@@ -38,6 +38,7 @@ ROUTES = [
     *anthropic_messages.ROUTES,
     *llama_server.ROUTES,
     *ollama.ROUTES,
+    *page.ROUTES,
 ]
 """All that is answered."""
 

@@ -42,7 +42,7 @@ class OllamaCall:
 
 
 async def root(request: Request) -> Response:
-    """GET /."""
+    """GET / of programs that are no browsers (`page` asks)."""
     return PlainTextResponse("Ollama is running")
 
 
@@ -95,7 +95,6 @@ async def generate(request: Request) -> Response:
 
 
 ROUTES = [
-    Route("/", root, methods=["GET"]),
     Route("/api/version", version, methods=["GET"]),
     Route("/api/tags", tags, methods=["GET"]),
     Route("/api/ps", tags, methods=["GET"]),
