@@ -21,7 +21,7 @@ generate = Model.generate
 class Script:
     """What a model says, one reply after another.
 
-    prompts: what it was asked. stop_at: `stop`, which presses Ctrl-C, is called when that of a reply is said.
+    prompts: what it was asked. seconds: between tokens. stop_at: `stop`, which presses Ctrl-C, is called when that of a reply is said.
     """
 
     stop_at: str | None = None
@@ -29,7 +29,7 @@ class Script:
 
     def __init__(self, replies=(), *, seconds=0.0, prompts_file=None):
         self.replies, self.prompts = list(replies), []
-        self._seconds, self._prompts_file = seconds, prompts_file
+        self.seconds, self._prompts_file = seconds, prompts_file
 
     def generate(self, model, prompt, **arguments):
         """In place of `Model.generate`."""
@@ -38,7 +38,7 @@ class Script:
             with Path(self._prompts_file).open("a", encoding="utf-8") as file:
                 print(json.dumps(self.prompts[-1]), file=file)
         reply = self.replies.pop(0) if self.replies else "The script is over."
-        guide = Reply(model.tokenizer.encode(reply), self._seconds)
+        guide = Reply(model.tokenizer.encode(reply), self.seconds)
         guide.stop, guide.n_until_stop = self.stop, self._n_until_stop(model, reply)
         return generate(model, prompt, **arguments | {"constraint": guide})
 

@@ -65,8 +65,7 @@ export class AnswerView {
     this.#thinking.hidden = false;
     this.#thinking.classList.toggle("live", isThinking);
     const seconds = run ? run.thinkingSeconds : this.#message.thinkingSeconds;
-    const title = isThinking ? "Thinking" : "Thought";
-    this.#thinkingTitle.textContent = seconds == null ? title : `${title} ${isThinking ? "" : "for "}${duration(seconds)}`;
+    this.#thinkingTitle.textContent = titleOfThinking(isThinking, seconds);
     this.#thoughts.show(text, isThinking);
   }
 
@@ -89,7 +88,7 @@ export class AnswerView {
     if (isRunning) return;
     if (error) this.#end.append(this.#errorCard(error, isLast));
     else if (endWords(ended)) this.#end.append(make("p", { class: "hint" }, endWords(ended)));
-    this.#foot.append(...this.#buttons(isLast && content && RESUMABLE.has(ended)), this.#figures());
+    if (content || !error) this.#foot.append(...this.#buttons(isLast && content && RESUMABLE.has(ended)), this.#figures());
     if (this.#ended === false) announce(error ? `${errorWords(error).title}. ${error.message}` : endWords(ended) || "The answer is complete.");
   }
 
@@ -128,4 +127,9 @@ export class AnswerView {
       make("div", { class: "buttons" }, ...buttons),
     );
   }
+}
+
+function titleOfThinking(isThinking, seconds) {
+  if (isThinking) return seconds < 1 ? "Thinking" : `Thinking, ${duration(seconds)}`;
+  return seconds == null ? "Thought" : `Thought for ${duration(seconds)}`;
 }

@@ -11,9 +11,9 @@ export const NUMBERS = [
   { name: "top_k", label: "Top-k", min: 0, max: 100000, step: 1 },
   { name: "min_p", label: "Min-p", min: 0, max: 1, step: 0.01 },
   { name: "repeat_penalty", label: "Repeat penalty", min: 0.1, max: 5, step: 0.05 },
-  { name: "max_tokens", label: "Most tokens of an answer", min: 1, max: 1000000000, step: 1, otherwise: "no limit" },
+  { name: "max_tokens", label: "Max tokens", min: 1, max: 1000000000, step: 1, otherwise: "no limit" },
   { name: "seed", label: "Seed", min: 0, max: 4294967295, step: 1, otherwise: "random" },
-  { name: "thinking_budget_tokens", label: "Most tokens of thinking", min: 0, max: 1000000000, step: 1, otherwise: "no limit" },
+  { name: "thinking_budget_tokens", label: "Thinking budget", min: 0, max: 1000000000, step: 1, otherwise: "no limit" },
 ];
 
 const TITLE_LENGTH = 60;

@@ -7,6 +7,7 @@ export function counted(n) {
 
 /** A time as people say it. */
 export function duration(seconds) {
+  if (seconds < 0.95) return "a moment";
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   if (seconds < 59.5) return `${Math.round(seconds)} s`;
   return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
@@ -19,7 +20,7 @@ export function errorWords({ status, code, retryAfter }) {
     return { title: "The conversation is too long for the model", advice, startsNew: true };
   }
   if (status === 429) {
-    const wait = retryAfter ? `Try again in ${duration(retryAfter)}.` : "Try again in a moment.";
+    const wait = retryAfter ? `Try again in ${retryAfter} s.` : "Try again in a moment.";
     return { title: "The server is busy", advice: wait };
   }
   if (status === 401) return { title: "The server wants an API key", advice: "Enter the key that it was started with.", asksKey: true };
@@ -58,8 +59,8 @@ export function allFigures({ timings, usage, thinkingSeconds }, nContext) {
     if (nContext) lines.push(`Context: ${counted(usage.prompt_tokens + usage.completion_tokens)} of ${counted(nContext)} tokens`);
   }
   if (timings) {
-    lines.push(`Reading: ${duration(timings.prompt_ms / 1000)}, ${timings.prompt_per_second.toFixed(1)} tokens/s`);
-    lines.push(`Writing: ${duration(timings.predicted_ms / 1000)}, ${timings.predicted_per_second.toFixed(1)} tokens/s`);
+    lines.push(`Reading: ${counted(timings.prompt_ms)} ms, ${timings.prompt_per_second.toFixed(1)} tokens/s`);
+    lines.push(`Writing: ${counted(timings.predicted_ms)} ms, ${timings.predicted_per_second.toFixed(1)} tokens/s`);
   }
   if (thinkingSeconds) lines.push(`Thinking: ${duration(thinkingSeconds)}`);
   return lines;
