@@ -21,7 +21,8 @@ generate = Model.generate
 class Script:
     """What a model says, one reply after another.
 
-    prompts: what it was asked. seconds: between tokens. stop_at: `stop`, which presses Ctrl-C, is called when that of a reply is said.
+    prompts: what it was asked. seconds: between tokens. stop_at: `stop`, which presses Ctrl-C, is called
+    when that of a reply is said.
     """
 
     stop_at: str | None = None
