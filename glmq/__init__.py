@@ -34,6 +34,7 @@ __all__ = [
     "ToolCallBegin",
     "ToolCallEnd",
     "ToolCallText",
+    "Usage",
     "WrongSession",
     "__version__",
     "load",
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from glmq_kernels.errors import GlmqError
     from glmq_kernels.files.file_writing import FileExists
 
+    from .answer_costs import Timings, Usage
     from .chat.answer import Answer
     from .chat.events import ContentText, ReasoningText, ToolCallBegin, ToolCallEnd, ToolCallText
     from .chat.options import ChatOptions
@@ -55,7 +57,7 @@ if TYPE_CHECKING:
         SessionBusy,
         WrongSession,
     )
-    from .generation import Generation, Timings
+    from .generation import Generation
     from .model import Model, load
     from .sampling import Sampling
     from .session import Session
@@ -75,7 +77,8 @@ _HOMES = {
     "Restored": "glmq.session_file",
     "FileExists": "glmq_kernels.files.file_writing",
     "Generation": "glmq.generation",
-    "Timings": "glmq.generation",
+    "Timings": "glmq.answer_costs",
+    "Usage": "glmq.answer_costs",
     "Sampling": "glmq.sampling",
     "Answer": "glmq.chat.answer",
     "ChatOptions": "glmq.chat.options",

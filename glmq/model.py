@@ -199,7 +199,8 @@ class Model:
         the session is being used.
         """
         from .constraint import Constraint
-        from .generation import Drawing, Generation
+        from .drawing import Drawing
+        from .generation import Generation
         from .sampling.changes import SamplingChanges
 
         check_prompt(prompt)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..generation import Timings
+from ..answer_costs import Timings, Usage
+from ..answer_stream import AnswerStream, Ending, described
 from ..stop_texts import StopTexts
 from .events import ContentText, Event, ReasoningText, ToolCallBegin, ToolCallEnd
 from .messages import Message
@@ -33,19 +35,6 @@ class Text(Protocol):
 
     def cancel(self) -> None:
         """End it at the next token."""
-
-
-@dataclass(frozen=True)
-class Usage:
-    """Tokens of an answer: of its prompt, those of them that were evaluated before, and those generated.
-
-    reasoning_tokens: those of the generated ones that were thinking.
-    """
-
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    reasoning_tokens: int = 0
 
 
 @dataclass
@@ -74,7 +63,9 @@ class _Parts:
             self.calls[event.index] = call | {"id": self.calls[event.index]["id"]}
 
 
-def _events(generation: Text, parser: OutputParser, stop: StopTexts, parts: _Parts) -> Iterator[Event]:
+def _events(
+    generation: Text, parser: OutputParser, stop: StopTexts, parts: _Parts
+) -> Generator[Event, None, None]:
     """The events of an answer. It does not hold the answer, which so ends when it is let go of."""
 
     def keep(event: Event) -> None:
@@ -100,6 +91,8 @@ def _events(generation: Text, parser: OutputParser, stop: StopTexts, parts: _Par
     finally:
         if not finished:
             generation.cancel()
+            for _ in pieces:  # so that its session is free
+                pass
             # After Ctrl-C what was held back belongs to the answer too.
             for event in _last(generation, parser, stop):
                 keep(event)
@@ -125,8 +118,11 @@ def _before_stop(events: Iterable[Event], stop: StopTexts) -> Iterator[Event]:
             yield event
 
 
-class Answer:
+class Answer(Ending):
     """Iterate over it for pieces of its content, or over `events()` for all that comes; once.
+
+    On an event loop `async for` gives the pieces and `aevents()` the rest too; the answer is then made in a
+    thread, and cancelling the task ends it.
 
     content, reasoning, tool_calls, message: what has come so far. Calls have OpenAI's form, arguments as an
     object; one that is unfinished or malformed has a `problem`, and should not be run. notes: what of the
@@ -142,26 +138,42 @@ class Answer:
         self.generation, self.notes = generation, tuple(notes)
         self._parser, self._stop = parser, StopTexts(stop)
         self._parts = _Parts()
-        self._events = _events(generation, parser, self._stop, self._parts)
+        self._stream: AnswerStream[Event] = AnswerStream(
+            _events(generation, parser, self._stop, self._parts),
+            generation.cancel,
+            lambda: generation.finish_reason == "cancelled",
+        )
 
     def __iter__(self) -> Iterator[str]:
-        for event in self._events:
+        for event in self._stream:
             if isinstance(event, ContentText):
                 yield event.text
 
+    async def __aiter__(self) -> AsyncGenerator[str, None]:
+        async with aclosing(self.aevents()) as events:
+            async for event in events:
+                if isinstance(event, ContentText):
+                    yield event.text
+
     def events(self) -> Iterator[Event]:
         """Reasoning, content and calls in their order."""
-        return self._events
+        return self._stream
+
+    def aevents(self) -> AsyncGenerator[Event, None]:
+        """`events` for an event loop. Leaving them, or cancelling the task, ends the answer."""
+        return self._stream.apieces()
 
     def run(self) -> str:
         """Generate to the end; gives the content."""
-        for _ in self._events:
+        for _ in self._stream:
             pass
         return self.content
 
-    def cancel(self) -> None:
-        """End it at the next token, or after the present batch of its prompt; from any thread."""
-        self.generation.cancel()
+    async def arun(self) -> str:
+        """`run` for an event loop; cancelling the task ends the answer."""
+        async for _ in self.aevents():
+            pass
+        return self.content
 
     @property
     def content(self) -> str:
@@ -218,9 +230,10 @@ class Answer:
     @property
     def usage(self) -> Usage:
         """Tokens so far."""
-        timings, n_reasoning = self.timings, self._parts.n_reasoning
-        n_prompt = timings.n_cached + timings.n_prompt
-        return Usage(n_prompt, timings.n_cached, timings.n_generated, n_reasoning)
+        return Usage.of(self.timings, self._parts.n_reasoning)
+
+    def __repr__(self) -> str:
+        return described("Answer", self.content, self.finish_reason, self.timings.n_generated)
 
 
 def _call(name: str, arguments: dict[str, Any], problem: str | None) -> Message:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..answer_costs import Timings
     from ..chat.answer import Answer
     from ..experts.statistics import ExpertStatistics
-    from ..generation import Timings
     from ..model import Model
 
 

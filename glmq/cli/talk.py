@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from glmq_kernels.errors import GlmqError
 
+from ..answer_costs import Timings
 from ..chat.answer_limits import recommended_limits
 from ..chat.conversation import Conversation
 from ..chat.messages import Message, check_messages
 from ..chat.thinking import render_turn
 from ..chat.tool_definitions import knows_tools
 from ..errors import ContextFull
-from ..generation import Timings
 from .answer_view import AnswerView
 from .conversation_tokens import conversation_tokens
 from .open_answer_view import open_answer_view

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..chat.answer import Usage
+from ..answer_costs import Timings, Usage
 from ..chat.events import ContentText, Event, ReasoningText, ToolCallBegin, ToolCallEnd, ToolCallText
-from ..generation import Timings
 from ..token_logprobs import TokenLogprob
 
 Reason = Literal["stop", "length", "context", "tool_calls", "cancelled"]

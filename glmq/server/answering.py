@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ..chat.answer import Answer, Usage
+from ..answer_costs import Usage
+from ..chat.answer import Answer
 from ..chat.answer_tags import CALL_TAGS, THINKING_TAGS
 from ..chat.events import ContentText, ReasoningText, ToolCallBegin
 from ..generation import Generation
@@ -111,10 +112,8 @@ class Completion:
             logprobs = tuple(generation.logprobs[n_told:])
             n_told += len(logprobs)
             post(Piece(self._choice, ContentText(text), logprobs))
-        timings = generation.timings
-        n_prompt = timings.n_cached + timings.n_prompt
-        usage = Usage(n_prompt, timings.n_cached, timings.n_generated)
-        post(Finished(self._choice, _reason(generation.finish_reason, False), usage, timings))
+        reason = _reason(generation.finish_reason, False)
+        post(Finished(self._choice, reason, generation.usage, generation.timings))
 
     def cancel(self) -> None:
         """End it at the next token."""

@@ -11,12 +11,12 @@ from glmq_kernels.disk_reads.disk_reader import DiskReader
 from glmq_kernels.errors import GlmqError
 
 import glmq
+from glmq.answer_costs import Timings
 from glmq.chat.answer import Answer
 from glmq.chat.events import ContentText, ReasoningText, ToolCallBegin, ToolCallEnd, ToolCallText
 from glmq.chat.output_parser import OutputParser
 from glmq.constraint import json_schema_constraint, regex_constraint
 from glmq.experts import disk as disk_module
-from glmq.generation import Timings
 
 from .disk_models import UnreliableDisk, load_from_disk
 from .scripted_chat import Script

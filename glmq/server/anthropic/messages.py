@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ...chat.answer import Usage
+from ...answer_costs import Usage
 from ...chat.events import ContentText, ReasoningText, ToolCallBegin, ToolCallEnd, ToolCallText
 from ..answer_events import AnswerEvent, Finished, Piece, WholeAnswer
 from ..answer_run import AnswerRun

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ...chat.answer import Usage
+from ...answer_costs import Usage
 from ...token_logprobs import TokenLogprob
 from ..answer_events import Finished, Reason
 

@@ -1,0 +1,101 @@
+"""What takes its time runs in a thread of its own, and an event loop (asyncio) is told what comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import Future
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def call_in_loop(
+    loop: asyncio.AbstractEventLoop, function: Callable[..., object], *arguments: object
+) -> bool:
+    """Have an event loop call a function soon, from any thread. False: the loop is closed."""
+    try:
+        loop.call_soon_threadsafe(function, *arguments)
+    except RuntimeError:
+        return False
+    return True
+
+
+async def in_thread(
+    work: Callable[[], Result], discard: Callable[[Result], object] = lambda result: None
+) -> Result:
+    """What `work` gives, from a thread of its own.
+
+    Cancelling the task does not end the work; `discard` then gets what comes of it.
+    """
+    future: Future[Result] = Future()
+    future.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            result = work()
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    def discard_result(future: Future[Result]) -> None:
+        if future.exception() is None:
+            discard(future.result())
+
+    _start(run)
+    try:
+        return await asyncio.wrap_future(future)
+    except asyncio.CancelledError:
+        future.add_done_callback(discard_result)
+        raise
+
+
+@dataclass(frozen=True)
+class _Ended:
+    error: BaseException | None = None
+
+
+async def from_thread(
+    run: Callable[[Callable[[Item], None]], object], cancel: Callable[[], object]
+) -> AsyncGenerator[Item, None]:
+    """What `run(post)` posts from a thread of its own, as it comes; then what it raises, if anything.
+
+    Leaving it, or cancelling the task, calls `cancel` and waits until `run` has returned.
+    """
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[Item | _Ended] = asyncio.Queue()
+
+    def post(item: Item | _Ended) -> None:
+        if not call_in_loop(loop, queue.put_nowait, item):
+            cancel()
+
+    def work() -> None:
+        try:
+            run(post)
+        except BaseException as error:
+            post(_Ended(error))
+        else:
+            post(_Ended())
+
+    _start(work)
+    try:
+        while not isinstance(item := await queue.get(), _Ended):
+            yield item
+    except BaseException:
+        cancel()
+        while not isinstance(await queue.get(), _Ended):
+            pass
+        raise
+    if item.error is not None:
+        raise item.error
+
+
+def _start(work: Callable[[], None]) -> None:
+    """Run it in a thread, with the context variables of here, that does not keep the program from ending."""
+    context = copy_context()
+    threading.Thread(target=context.run, args=(work,), name="glmq-answer", daemon=True).start()
