@@ -37,6 +37,7 @@ __all__ = [
     "Usage",
     "WrongSession",
     "__version__",
+    "aload",
     "load",
 ]
 
@@ -58,13 +59,15 @@ if TYPE_CHECKING:
         WrongSession,
     )
     from .generation import Generation
-    from .model import Model, load
+    from .load_model import aload, load
+    from .model import Model
     from .sampling import Sampling
     from .session import Session
     from .session_file import Restored
 
 _HOMES = {
-    "load": "glmq.model",
+    "aload": "glmq.load_model",
+    "load": "glmq.load_model",
     "Model": "glmq.model",
     "Session": "glmq.session",
     "ContextFull": "glmq.errors",
@@ -89,6 +92,10 @@ _HOMES = {
     "ToolCallEnd": "glmq.chat.events",
     "GlmqError": "glmq_kernels.errors",
 }
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,29 @@ from .tokenizer import Tokenizer
 MOST_REMEMBERED = 64
 """Answers whose tokens are remembered."""
 
+WAIT_SECONDS = 0.05
+"""Waiting ends this often, so that handlers of signals can run."""
+
+
+class AnswersUnderWay:
+    """How many answers of a model have begun and not ended."""
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._changed = threading.Condition()
+
+    def change(self, n: int) -> None:
+        """Take note that so many more have begun."""
+        with self._changed:
+            self._n += n
+            self._changed.notify_all()
+
+    def wait_for_none(self) -> None:
+        """Return when all have ended."""
+        with self._changed:
+            while self._n:
+                self._changed.wait(WAIT_SECONDS)
+
 
 class AnswerSession(Protocol):
     """A session for the time of an answer."""
@@ -30,36 +53,48 @@ class AnswerSession(Protocol):
 class GivenSession:
     """The session that the caller of an answer gave."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, under_way: AnswersUnderWay) -> None:
+        self._session, self._under_way = session, under_way
 
     def take(self, user: User) -> Session:
         """The session, claimed. Raises SessionBusy."""
         self._session.claim(user)
+        self._under_way.change(1)
         return self._session
 
     def give_back(self, user: User) -> None:
         """Let others use it."""
         self._session.release(user)
+        self._under_way.change(-1)
 
 
 class OwnSession:
     """A session for one answer. What it has evaluated stays in the prefix tree while there is room."""
 
-    def __init__(self, engine: Engine, file: GGUFFile, n_ctx: int, answers: RecentAnswers) -> None:
-        self._engine, self._file, self._n_ctx, self._answers = engine, file, n_ctx, answers
+    def __init__(
+        self,
+        engine: Engine,
+        file: GGUFFile,
+        n_ctx: int,
+        answers: RecentAnswers,
+        under_way: AnswersUnderWay,
+    ) -> None:
+        self._engine, self._file, self._n_ctx = engine, file, n_ctx
+        self._answers, self._under_way = answers, under_way
         self._session: Session | None = None
 
     def take(self, user: User) -> Session:
         """A new session, claimed."""
         self._session = session = Session(self._engine, self._file, self._n_ctx)
         session.claim(user)
+        self._under_way.change(1)
         self._engine.scheduler.begin(session.sequence)
         return session
 
     def give_back(self, user: User) -> None:
         """Give the memory back, and remember the tokens."""
         session, self._session = self._session, None
+        self._under_way.change(-1)
         if session is not None and self._engine.usable:
             self._answers.add([*session.tokens, *session.drawn])
             session.sequence.release()

@@ -1,4 +1,4 @@
-"""An answer piece by piece: one thread at a time takes them, others may wait for the end or bring it about."""
+"""An answer piece by piece: one thread at a time takes them, others wait for the end or bring it about."""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ from glmq_kernels.errors import GlmqError
 from glmq_kernels.ops.machine_peak.operation import dot_peak, read_bandwidth
 from glmq_kernels.threads.thread_pool import ThreadPool
 
-from .model import Model, load
+from .load_model import load
+from .model import Model
 from .session import Session
 from .system_memory import peak_memory
 

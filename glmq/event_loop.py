@@ -8,10 +8,12 @@ from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
 
 
 def call_in_loop(
@@ -23,6 +25,16 @@ def call_in_loop(
     except RuntimeError:
         return False
     return True
+
+
+def told_in_loop(function: Callable[Arguments, object]) -> Callable[Arguments, None]:
+    """A function that has the event loop that runs here call `function` soon, from any thread."""
+    loop = asyncio.get_running_loop()
+
+    def tell(*args: Arguments.args, **named: Arguments.kwargs) -> None:
+        call_in_loop(loop, partial(function, *args, **named))
+
+    return tell
 
 
 async def in_thread(
@@ -88,7 +100,7 @@ async def from_thread(
             yield item
     except BaseException:
         cancel()
-        while not isinstance(await queue.get(), _Ended):
+        while not loop.is_closed() and not isinstance(await queue.get(), _Ended):
             pass
         raise
     if item.error is not None:

@@ -10,38 +10,32 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-from glmq_kernels.errors import GlmqError
 from glmq_kernels.jit.compilation import Progress
 from glmq_kernels.machine.cores import core_count
-from glmq_kernels.strings.string_offsets import prepare
 from glmq_kernels.threads.tape import Work
 
-from .answer_session import GivenSession, OwnSession, RecentAnswers
+from .answer_session import AnswersUnderWay, GivenSession, OwnSession, RecentAnswers
 from .argument_checks import (
     check_call,
     check_count,
     check_instance,
-    check_memory,
     check_names,
-    check_path,
     check_prompt,
     check_switch,
-    check_text,
     stop_texts,
 )
-from .demo import model_file
 from .engine import Engine
+from .errors import ModelClosed
 from .experts.trace import RoutingTrace
-from .gguf import GGUFFile, open_gguf
+from .gguf import GGUFFile
 from .loading import activation_type, context_size, prepare_program
-from .memory_plan import parse_size
 from .session import Evaluated, Session
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from .chat.answer import Answer
-    from .chat.options import ChatOptionNames, ChatOptions
+    from .chat.options import ChatArguments, ChatOptionNames, ChatOptions
     from .chat.template import ChatTemplate
     from .constraint import Constraint
     from .generation import Generation
@@ -91,7 +85,8 @@ class Model:
             raise
         self._tokenizer: Tokenizer | None = None
         self._chat_template: ChatTemplate | None = None
-        self._answers = RecentAnswers()
+        self._answers, self._under_way = RecentAnswers(), AnswersUnderWay()
+        self._takes_none = False
 
     def record_routing(self) -> RoutingTrace:
         """Begin to record which experts are chosen; what it gives holds the choices from now on."""
@@ -214,7 +209,7 @@ class Model:
         if isinstance(prompt, str):
             prompt = self.tokenizer.encode(prompt, add_bos=self.tokenizer.add_bos)
         guide = constraint.guide(self.tokenizer) if isinstance(constraint, Constraint) else constraint
-        source = self._own_session() if session is None else GivenSession(session)
+        source = self._own_session() if session is None else GivenSession(session, self._under_way)
         drawing = Drawing(
             source, self.tokenizer, prompt, sampling, max_tokens, stop, progress, guide, logprobs
         )
@@ -250,15 +245,7 @@ class Model:
         from .chat.options import with_names
         from .chat.preparation import prepare_answer
 
-        others = (
-            "tools",
-            "options",
-            "session",
-            "progress",
-            "add_generation_prompt",
-            "continue_final_message",
-        )
-        options = with_names(options, names, of="Model.chat", others=others)
+        options = with_names(options, names, of="Model.chat")
         check_switch("add_generation_prompt", add_generation_prompt)
         check_call("progress", progress)
         self._require_usable(session)
@@ -279,6 +266,17 @@ class Model:
         )  # fmt: skip
         return Answer(generation, prepared.parser, options.stop, prepared.notes)
 
+    async def achat(
+        self, messages: Sequence[Mapping[str, Any]], **arguments: Unpack[ChatArguments]
+    ) -> Answer:
+        """`chat` for an event loop: a thread makes the prompt; `progress` is called in the loop's thread."""
+        from .event_loop import in_thread, told_in_loop
+
+        check_call("progress", progress := arguments.get("progress"))
+        if progress is not None:
+            arguments["progress"] = told_in_loop(progress)
+        return await in_thread(lambda: self.chat(messages, **arguments))
+
     def _sampling(self, given: Sampling | None, changes: SamplingChanges) -> Sampling:
         """The sampling that suits the model, or the given one, with changes."""
         from .sampling import Sampling, recommended
@@ -295,24 +293,33 @@ class Model:
         """Raise an error when no answer can be given, or not with this session."""
         check_instance("session", session, Session, "Model.session()")
         self._engine.require_usable()
+        if self._takes_none:
+            raise ModelClosed(f"the model {self.path.name} is being closed; load it again")
         if session is not None:
             session.require_engine(self._engine)
 
     def _own_session(self) -> OwnSession:
-        return OwnSession(self._engine, self.file, self.n_ctx, self._answers)
+        return OwnSession(self._engine, self.file, self.n_ctx, self._answers, self._under_way)
 
-    def close(self) -> None:
+    def close(self, *, cancel: bool = True) -> None:
         """End the model's threads and let go of the file; may be called from any thread, and more than once.
 
-        What is being answered ends as cancelled, after the batch that is being evaluated. Later use raises
-        ModelClosed.
+        What is being answered ends as cancelled, after the batch that is being evaluated; with `cancel=False`
+        all that has begun is answered first. Later use raises ModelClosed.
         """
+        if not cancel:
+            self._takes_none = True
+            self._under_way.wait_for_none()
         self._engine.close(self._let_go)
 
     def _let_go(self) -> None:
         if self.experts is not None:
             self.experts.close()
         self.file.close()
+
+    def __repr__(self) -> str:
+        closed = ", closed" if self._engine.closed else ""
+        return f"<Model {self.path.name}: {self.architecture}, {self.n_ctx} tokens of context{closed}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a model cannot be copied or pickled; load its file again, also in another process")
@@ -324,55 +331,3 @@ class Model:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def load(
-    path: str | os.PathLike[str],
-    *,
-    n_ctx: int | None = None,
-    n_threads: int | None = None,
-    cache_type: str = "F16",
-    activations: str = "auto",
-    ram: int | str | None = None,
-    load: str = "mmap",
-    deterministic: bool = False,
-    progress: Progress | None = None,
-) -> Model:
-    """Load a GGUF file, or a demo model by its name, "demo" or "demo-tools".
-
-    n_ctx: tokens of context; n_threads: default all cores; cache_type: F16, Q8_0 or F32, of keys and values;
-    activations: what tokens are rounded to before they meet quantized weights, "int8" or, slower and exact,
-    "f32", by default ("auto") that for models of 10 to 500 million parameters;
-    ram: memory for everything, in bytes or such as "12G" (default: what is free); routed experts for which
-    there is no room stay on disk until they are wanted; load: "mmap", where weights stay in the file and come
-    into memory as they are used, or "read", which reads all of it first, so that the file is not needed
-    afterwards; deterministic: results depend on a text's tokens alone, whatever was cached or shared or is
-    answered at the same time, so that greedy answers repeat; prompts are then read more slowly;
-    progress(text, fraction): called while the file is read and while kernels compile, which
-    happens once. Raises GlmqError with one line for what cannot be used.
-    """
-    check_path("path", path)
-    check_count("n_ctx", n_ctx)
-    check_count("n_threads", n_threads)
-    check_text("cache_type", cache_type)
-    check_text("activations", activations)
-    check_memory("ram", ram)
-    check_switch("deterministic", deterministic)
-    check_call("progress", progress)
-    if n_threads is not None and not 1 <= n_threads <= 1024:
-        raise GlmqError(f"{n_threads} threads are not possible; choose 1 to {core_count()}")
-    budget = parse_size(ram) if isinstance(ram, str) else ram
-    if progress:
-        prepare(progress)
-    file = open_gguf(model_file(path, progress))
-    try:
-        return Model(
-            file, n_ctx=n_ctx, n_threads=n_threads, cache_type=cache_type, activations=activations,
-            ram=budget, load=load, deterministic=deterministic, progress=progress,
-        )  # fmt: skip
-    except MemoryError:
-        file.close()
-        raise GlmqError(f"{path}: the system does not give the memory that this model needs") from None
-    except BaseException:
-        file.close()
-        raise

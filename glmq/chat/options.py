@@ -19,6 +19,7 @@ from ..sampling.settings import Sampling
 
 if TYPE_CHECKING:
     from ..constraint import Constraint
+    from ..session import Evaluated, Session
 
 
 class ChatOptionNames(SamplingNames, total=False):
@@ -36,6 +37,20 @@ class ChatOptionNames(SamplingNames, total=False):
     stop: str | Sequence[str]
     logprobs: int | None
     template_arguments: Mapping[str, Any] | None
+
+
+class ChatArguments(ChatOptionNames, total=False):
+    """What `Model.chat` takes beside the messages."""
+
+    tools: Sequence[Mapping[str, Any]] | None
+    options: ChatOptions | None
+    session: Session | None
+    progress: Evaluated | None
+    add_generation_prompt: bool
+    continue_final_message: bool | str
+
+
+OTHER_NAMES = [name for name in ChatArguments.__annotations__ if name not in ChatOptionNames.__annotations__]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -102,7 +117,7 @@ class ChatOptions(SamplingChanges):
 
 
 def with_names(
-    options: ChatOptions | None, names: Mapping[str, Any], *, of: str, others: Sequence[str] = ()
+    options: ChatOptions | None, names: Mapping[str, Any], *, of: str, others: Sequence[str] = OTHER_NAMES
 ) -> ChatOptions:
     """Options with those that are given by name in place of theirs.
 

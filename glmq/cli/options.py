@@ -163,7 +163,7 @@ def model_path(name: str | None, status: Status) -> Path:
 @contextmanager
 def open_model(name: str | None, options: ModelOptions, status: Status) -> Iterator[Model]:
     """A model, loaded and in the end closed; says how it uses memory when not all of it is there."""
-    from ..model import load
+    from ..load_model import load
 
     try:
         loaded = load(

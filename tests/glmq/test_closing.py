@@ -219,3 +219,20 @@ def test_a_model_and_its_running_answers_can_be_forgotten_at_once(small_path, mo
         del model, answer, answers
         gc.collect()
         assert threading.active_count() == before
+
+
+def test_closing_may_let_answers_under_way_come_to_their_end(model):
+    guide = Waiting()
+    generation = model.generate("x", constraint=guide, max_tokens=5)
+    iterating, _ = run_aside(generation.run)
+    assert guide.waits.wait(SECONDS)
+    closing, closed = run_aside(lambda: model.close(cancel=False))
+    while not model._takes_none:
+        pass
+    with pytest.raises(glmq.ModelClosed, match="being closed"):
+        model.generate("y")
+    guide.go_on.set()
+    join(iterating, closing)
+    assert closed == [None] and generation.finish_reason == "length"
+    with pytest.raises(glmq.ModelClosed, match="is closed"):
+        model.logits([1])

@@ -1,0 +1,111 @@
+"""From the path of a GGUF file to a model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, ParamSpec
+
+from glmq_kernels.errors import GlmqError
+from glmq_kernels.jit.compilation import Progress
+from glmq_kernels.machine.cores import core_count
+from glmq_kernels.strings.string_offsets import prepare
+
+from .argument_checks import check_call, check_count, check_memory, check_path, check_switch, check_text
+from .demo import model_file
+from .gguf import open_gguf
+from .memory_plan import parse_size
+from .model import Model
+
+Arguments = ParamSpec("Arguments")
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    n_ctx: int | None = None,
+    n_threads: int | None = None,
+    cache_type: str = "F16",
+    activations: str = "auto",
+    ram: int | str | None = None,
+    load: str = "mmap",
+    deterministic: bool = False,
+    progress: Progress | None = None,
+) -> Model:
+    """Load a GGUF file, or a demo model by its name, "demo" or "demo-tools".
+
+    n_ctx: tokens of context; n_threads: default all cores; cache_type: F16, Q8_0 or F32, of keys and values;
+    activations: what tokens are rounded to before they meet quantized weights, "int8" or, slower and exact,
+    "f32", by default ("auto") that for models of 10 to 500 million parameters;
+    ram: memory for everything, in bytes or such as "12G" (default: what is free); routed experts for which
+    there is no room stay on disk until they are wanted; load: "mmap", where weights stay in the file and come
+    into memory as they are used, or "read", which reads all of it first, so that the file is not needed
+    afterwards; deterministic: results depend on a text's tokens alone, whatever was cached or shared or is
+    answered at the same time, so that greedy answers repeat; prompts are then read more slowly;
+    progress(text, fraction): called while the file is read and while kernels compile, which
+    happens once. Raises GlmqError with one line for what cannot be used.
+    """
+    check_path("path", path)
+    check_count("n_ctx", n_ctx)
+    check_count("n_threads", n_threads)
+    check_text("cache_type", cache_type)
+    check_text("activations", activations)
+    check_memory("ram", ram)
+    check_switch("deterministic", deterministic)
+    check_call("progress", progress)
+    if n_threads is not None and not 1 <= n_threads <= 1024:
+        raise GlmqError(f"{n_threads} threads are not possible; choose 1 to {core_count()}")
+    budget = parse_size(ram) if isinstance(ram, str) else ram
+    if progress:
+        prepare(progress)
+    file = open_gguf(model_file(path, progress))
+    try:
+        return Model(
+            file, n_ctx=n_ctx, n_threads=n_threads, cache_type=cache_type, activations=activations,
+            ram=budget, load=load, deterministic=deterministic, progress=progress,
+        )  # fmt: skip
+    except MemoryError:
+        file.close()
+        raise GlmqError(f"{path}: the system does not give the memory that this model needs") from None
+    except BaseException:
+        file.close()
+        raise
+
+
+class _Abandoned(Exception):
+    """Nobody waits for the model any more."""
+
+
+def _asynchronous(load: Callable[Arguments, Model]) -> Callable[Arguments, Coroutine[Any, Any, Model]]:
+    @wraps(load)
+    async def aload(*args: Arguments.args, **named: Arguments.kwargs) -> Model:
+        from .event_loop import in_thread, told_in_loop
+
+        progress: Any = named.get("progress")
+        check_call("progress", progress)
+        tell_progress = None if progress is None else told_in_loop(progress)
+        abandoned = False
+
+        def tell(text: str, fraction: float) -> None:
+            if abandoned:
+                raise _Abandoned
+            if tell_progress is not None:
+                tell_progress(text, fraction)
+
+        named["progress"] = tell
+        try:
+            return await in_thread(lambda: load(*args, **named), discard=Model.close)
+        except BaseException:
+            abandoned = True
+            raise
+
+    aload.__doc__ = f"""`load` for an event loop, in a thread; `progress` is called in the loop's thread.
+
+    Cancelling the task ends the loading.
+
+    {load.__doc__}"""
+    return aload
+
+
+aload = _asynchronous(load)
