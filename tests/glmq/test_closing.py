@@ -233,6 +233,6 @@ def test_closing_may_let_answers_under_way_come_to_their_end(model):
         model.generate("y")
     guide.go_on.set()
     join(iterating, closing)
-    assert closed == [None] and generation.finish_reason == "length"
+    assert closed == [None] and generation.finish_reason in ("length", "stop")
     with pytest.raises(glmq.ModelClosed, match="is closed"):
         model.logits([1])
