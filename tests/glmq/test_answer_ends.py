@@ -119,7 +119,7 @@ def test_an_answer_that_was_not_begun_is_closed_at_once(new):
 
 def test_closing_from_another_thread_waits_for_the_token(small, session):
     guide = Waiting()
-    generation = small.generate("x", constraint=guide, session=session)
+    generation = small.generate("x", sampling=FREE, constraint=guide, session=session)
     iterating, found = run_aside(generation.run)
     assert guide.waits.wait(SECONDS)
     closing, _ = run_aside(generation.close)

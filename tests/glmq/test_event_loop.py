@@ -59,7 +59,9 @@ def test_async_for_gives_pieces_of_text(glm_4_7, small, monkeypatch):
 def test_the_loop_goes_on_while_an_answer_is_made(small):
     async def both():
         guide = Waiting()
-        answer = asyncio.create_task(small.generate("x", constraint=guide, max_tokens=5).arun())
+        answer = asyncio.create_task(
+            small.generate("x", sampling=FREE, constraint=guide, max_tokens=5).arun()
+        )
         while not guide.waits.is_set():
             await asyncio.sleep(0)
         guide.go_on.set()
@@ -80,7 +82,7 @@ def test_many_answers_at_once_are_those_of_each_alone(small):
 def test_cancelling_the_task_ends_the_answer_at_the_next_token(small, session):
     async def cancelled():
         guide = Waiting()
-        generation = small.generate("x", constraint=guide, session=session)
+        generation = small.generate("x", sampling=FREE, constraint=guide, session=session)
         task = asyncio.create_task(generation.arun())
         while not guide.waits.is_set():
             await asyncio.sleep(0)
