@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from ..answer_costs import Timings, Usage
 from ..chat.events import ContentText, Event, ReasoningText, ToolCallBegin, ToolCallEnd, ToolCallText
@@ -23,12 +23,16 @@ class PromptRead:
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of an answer. logprobs: of its tokens, where they are wanted. call_id: of a call that begins."""
+    """A part of an answer. logprobs: of its tokens, where they are wanted. call_id: of a call that begins.
+
+    timings: up to here.
+    """
 
     choice: int
     event: Event
     logprobs: tuple[TokenLogprob | None, ...] = ()
     call_id: str = ""
+    timings: Timings | None = None
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,12 @@ AnswerEvent = PromptRead | Piece | Finished
 
 @dataclass
 class Call:
-    """A call of a whole answer. arguments: as JSON text."""
+    """A call of a whole answer. arguments: as JSON text; input: what could be read of it."""
 
     id: str
     name: str
     arguments: str = ""
+    input: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -90,3 +95,4 @@ class WholeAnswer:
         elif isinstance(part, ToolCallEnd):
             call = self.calls[part.index]
             call.name, call.arguments = part.name or call.name, call.arguments or "{}"
+            call.input = part.arguments

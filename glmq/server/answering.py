@@ -50,7 +50,7 @@ class ChatAnswer:
             elif isinstance(event, ReasoningText):
                 n_told = len(self._generation.logprobs)
             call_id = str(answer.tool_calls[event.index]["id"]) if isinstance(event, ToolCallBegin) else ""
-            post(Piece(self._choice, event, logprobs, call_id))
+            post(Piece(self._choice, event, logprobs, call_id, answer.timings))
             if self._end_loops and answer.looping and not looped:
                 looped = True
                 answer.cancel()

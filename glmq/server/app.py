@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from . import llama_server, ollama, page
+from . import llama_completion, llama_server, ollama, page
 from .anthropic import messages as anthropic_messages
 from .api_error import ApiError, error_of
 from .error_shapes import error_response
@@ -37,6 +37,7 @@ ROUTES = [
     *models.ROUTES,
     *anthropic_messages.ROUTES,
     *llama_server.ROUTES,
+    *llama_completion.ROUTES,
     *ollama.ROUTES,
     *page.ROUTES,
 ]

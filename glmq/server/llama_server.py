@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from typing import Any
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from .. import __version__
-from ..chat.events import ContentText
-from .answer_events import Finished, Piece
-from .answer_run import AnswerRun
 from .api_error import ApiError, BadRequest
-from .error_shapes import openai_error
-from .event_stream import EventStream, data_line, unless_gone
-from .fields import Fields
+from .declared import Declared, TokenId
 from .json_text import JsonResponse
-from .openai.chat_request import read_chat
-from .openai.usage import timings_json
+from .openai.chat_request import ChatBody, read_chat
 from .preparation import prompt_text
-from .request_body import read_fields
-from .requests import CompletionRequest, Limits
-from .sampling_fields import sampling_of, stop_of
+from .request_body import read_body
 from .service import Service
 
-INFILL_MARKS = ("<|code_prefix|>", "<|code_suffix|>", "<|code_middle|>")
+if TYPE_CHECKING:
+    from ..tokenizer import Tokenizer
+
+
+class TokenizeBody(Declared):
+    """A text. add_special: with the token that begins texts. parse_special: names of tokens are these."""
+
+    content: str
+    add_special: bool | None = None
+    parse_special: bool | None = None
+    with_pieces: bool | None = None
+
+
+class DetokenizeBody(Declared):
+    """Token ids."""
+
+    tokens: list[TokenId]
 
 
 async def health(request: Request) -> Response:
@@ -92,97 +98,46 @@ async def metrics(request: Request) -> Response:
 async def tokenize(request: Request) -> Response:
     """POST /tokenize."""
     service: Service = request.app.state.service
-    fields = await read_fields(request)
-    content = fields.required_text("content")
-    special = bool(fields.switch("parse_special", True))
-    adds = bool(fields.switch("add_special", False))
+    body = await read_body(request, TokenizeBody)
     tokenizer = service.model.tokenizer
 
     def encode() -> list[int]:
-        return tokenizer.encode(content, special=special, add_bos=adds and tokenizer.add_bos)
+        return tokenizer.encode(
+            body.content,
+            special=body.parse_special is not False,
+            add_bos=bool(body.add_special) and tokenizer.add_bos,
+        )
 
     tokens = await service.in_thread(encode)
-    if not fields.switch("with_pieces", False):
+    if not body.with_pieces:
         return JsonResponse({"tokens": tokens})
-    pieces = [{"id": token, "piece": tokenizer.token_text(token)} for token in tokens]
-    return JsonResponse({"tokens": pieces})
+    return JsonResponse({"tokens": [{"id": token, "piece": _piece(tokenizer, token)} for token in tokens]})
+
+
+def _piece(tokenizer: Tokenizer, token: int) -> str | list[int]:
+    """A token's text, or its bytes where they are no whole characters."""
+    data = tokenizer.decode_bytes([token])
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return list(data)
 
 
 async def detokenize(request: Request) -> Response:
     """POST /detokenize."""
     service: Service = request.app.state.service
-    fields = await read_fields(request)
-    tokens = fields.list("tokens")
-    if tokens is None or not all(type(token) is int for token in tokens):
-        raise BadRequest("tokens must be a list of token ids", "tokens")
-    return JsonResponse({"content": await service.in_thread(service.model.detokenize, tokens)})
+    body = await read_body(request, DetokenizeBody)
+    model = service.model
+    if any(token >= model.n_vocab for token in body.tokens):
+        raise BadRequest(f"token ids must lie between 0 and {model.n_vocab - 1}", "tokens")
+    return JsonResponse({"content": await service.in_thread(model.detokenize, body.tokens)})
 
 
 async def apply_template(request: Request) -> Response:
     """POST /apply-template."""
     service: Service = request.app.state.service
-    call = read_chat(await read_fields(request), service.model_name)
+    call = read_chat(await read_body(request, ChatBody), service.model_name)
     return JsonResponse({"prompt": await service.in_thread(prompt_text, service.model, call.request)})
-
-
-async def infill(request: Request) -> Response:
-    """POST /infill, where the vocabulary has marks for it."""
-    service: Service = request.app.state.service
-    fields = await read_fields(request)
-    stream = bool(fields.switch("stream", False))
-    completion = CompletionRequest(
-        [await service.in_thread(_infill_prompt, service, fields)],
-        sampling=sampling_of(fields),
-        limits=Limits(fields.integer("n_predict", 128, least=1, most=10**9), stop_of(fields)),
-    )
-    run = await service.begin_completions(completion)
-    if stream:
-        return EventStream(_stream(service, run), service.settings.ping_seconds, run.cancel, _stream_error)
-    (answer,) = await unless_gone(request, service.whole(run, 1))
-    return JsonResponse(_end(service, answer.content, answer.end))
-
-
-def _infill_prompt(service: Service, fields: Fields) -> list[int]:
-    tokenizer = service.model.tokenizer
-    marks = [tokenizer.token_id(name) for name in INFILL_MARKS]
-    if None in marks:
-        raise ApiError(501, "the model has no tokens for filling in the middle", code="not_supported")
-    prefix, suffix, middle = (mark for mark in marks if mark is not None)
-    extra = ""
-    for i, each in enumerate(fields.objects("input_extra")):
-        part = Fields(each, f"input_extra.{i}")
-        extra += f"{part.text('filename', '')}\n{part.text('text', '')}\n"
-    before = extra + fields.text("input_prefix", "")
-    after, prompt = fields.text("input_suffix", ""), fields.text("prompt", "")
-    tokens = [prefix, *tokenizer.encode(before, special=False)] if before else [prefix]
-    tokens += [suffix, *(tokenizer.encode(after, special=False) if after else ())]
-    return [*tokens, middle, *(tokenizer.encode(prompt, special=False) if prompt else ())]
-
-
-def _end(service: Service, content: str, end: Finished) -> dict[str, Any]:
-    return {
-        "content": content,
-        "stop": True,
-        "model": service.model_name,
-        "tokens_predicted": end.usage.completion_tokens,
-        "tokens_evaluated": end.usage.prompt_tokens,
-        "tokens_cached": end.usage.cached_tokens,
-        "stop_type": "eos" if end.reason == "stop" else "limit",
-        "timings": timings_json(end),
-    }
-
-
-def _stream_error(error: ApiError) -> bytes:
-    return data_line(openai_error(error))
-
-
-async def _stream(service: Service, run: AnswerRun) -> AsyncGenerator[bytes, None]:
-    async with aclosing(service.events(run)) as events:
-        async for event in events:
-            if isinstance(event, Piece) and isinstance(event.event, ContentText):
-                yield data_line({"content": event.event.text, "stop": False})
-            elif isinstance(event, Finished):
-                yield data_line(_end(service, "", event))
 
 
 ROUTES = [
@@ -194,5 +149,4 @@ ROUTES = [
     Route("/tokenize", tokenize, methods=["POST"]),
     Route("/detokenize", detokenize, methods=["POST"]),
     Route("/apply-template", apply_template, methods=["POST"]),
-    Route("/infill", infill, methods=["POST"]),
 ]

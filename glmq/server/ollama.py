@@ -2,33 +2,98 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from .. import __version__
 from ..chat.events import ContentText, ReasoningText, ToolCallEnd
+from ..chat.messages import Message
 from .answer_events import Finished, Piece, WholeAnswer
 from .answer_run import AnswerRun
-from .api_error import ApiError
+from .api_error import ApiError, BadRequest
+from .declared import MAX_COUNT, Declared, DeclaredOpen, Name, Whole
 from .event_stream import EventStream, unless_gone
-from .fields import Fields
 from .json_text import JsonResponse, json_bytes
-from .openai.chat_request import MAX_COUNT, function_tools
-from .request_body import read_fields
+from .openai.chat_request import Tools, effort_of
+from .request_body import NoFields, read_body
 from .requests import ChatRequest, Form, Limits, Thinking
-from .sampling_fields import sampling_of, stop_of
+from .sampling_fields import SamplingFields, Stop, stop_texts
 from .service import Service
-from .settings import MAX_NAME
 
-EMPTY = Fields({})
+
+class Options(SamplingFields):
+    """How tokens are drawn, and how many."""
+
+    num_predict: Annotated[int, Field(ge=-2, le=MAX_COUNT), Whole] | None = None
+    stop: Stop = None
+
+
+class OllamaBody(Declared):
+    """What the requests for answers have in common. format: "json", or a JSON schema."""
+
+    model: Name | None = None
+    stream: bool | None = None
+    think: bool | Literal["low", "medium", "high"] | None = None
+    format: Literal["", "json"] | dict[str, Any] | None = None
+    options: Options | None = None
+
+
+class OllamaCalledFunction(Declared):
+    """A call's function. arguments: an object."""
+
+    name: str
+    arguments: dict[str, Any] | str | None = None
+
+
+class OllamaToolCall(DeclaredOpen):
+    """A call, which has no id."""
+
+    id: str | None = None
+    function: OllamaCalledFunction
+
+
+class OllamaMessage(DeclaredOpen):
+    """A message. tool_name: of the tool whose result it is."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str | None = None
+    thinking: str | None = None
+    tool_calls: list[OllamaToolCall] | None = None
+    tool_name: str | None = None
+    name: str | None = None
+
+    def message(self) -> Message:
+        """The message as templates take it."""
+        message = {"content": "", **self.given()}
+        if thinking := message.pop("thinking", None):
+            message["reasoning_content"] = thinking
+        if name := message.pop("tool_name", None) or self.name:
+            message["name"] = name
+        return message
+
+
+class OllamaChatBody(OllamaBody):
+    """A conversation to be answered. Without messages the model is merely to be loaded."""
+
+    messages: list[OllamaMessage] | None = None
+    tools: Tools | None = None
+
+
+class OllamaTextBody(OllamaBody):
+    """A text to be answered. Without one the model is merely to be loaded."""
+
+    prompt: str | None = None
+    system: str | None = None
+    suffix: str | None = None
+    images: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +124,7 @@ async def tags(request: Request) -> Response:
 async def show(request: Request) -> Response:
     """POST /api/show."""
     service: Service = request.app.state.service
-    await read_fields(request)
+    await read_body(request, NoFields)
     model = service.model
     return JsonResponse(
         {
@@ -79,19 +144,24 @@ async def show(request: Request) -> Response:
 async def chat(request: Request) -> Response:
     """POST /api/chat."""
     service: Service = request.app.state.service
-    fields = await read_fields(request)
-    messages = [_message(each, f"messages.{i}") for i, each in enumerate(fields.objects("messages"))]
-    return await _answer(request, service, _call(service, fields, messages, "message"))
+    body = await read_body(request, OllamaChatBody)
+    messages = [message.message() for message in body.messages or ()]
+    tools = [tool.definition() for tool in body.tools or () if tool.type in (None, "function")]
+    return await _answer(request, service, _call(service, body, messages, "message", tools))
 
 
 async def generate(request: Request) -> Response:
     """POST /api/generate: an answer to one message."""
     service: Service = request.app.state.service
-    fields = await read_fields(request)
-    system = fields.text("system")
-    messages = [] if not system else [{"role": "system", "content": system}]
-    messages.append({"role": "user", "content": fields.text("prompt", "")})
-    return await _answer(request, service, _call(service, fields, messages, "response"))
+    body = await read_body(request, OllamaTextBody)
+    if body.images:
+        raise BadRequest("images cannot be read; GLM models read text only", "images")
+    if body.suffix:
+        raise BadRequest("a suffix is taken by /infill and /v1/completions", "suffix")
+    messages = [{"role": "system", "content": body.system}] if body.system else []
+    if body.prompt:
+        messages.append({"role": "user", "content": body.prompt})
+    return await _answer(request, service, _call(service, body, messages if body.prompt else [], "response"))
 
 
 ROUTES = [
@@ -120,50 +190,36 @@ def _now() -> str:
     return datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
 
 
-def _message(value: dict[str, Any], where: str) -> dict[str, Any]:
-    """A message of Ollama's: calls have no ids, and a result names its tool."""
-    fields = Fields(value, where)
-    message = {"role": fields.required_text("role"), "content": fields.text("content", "")}
-    if fields.has("images"):
-        message["images"] = fields.values["images"]
-    if thinking := fields.text("thinking"):
-        message["reasoning_content"] = thinking
-    if calls := fields.objects("tool_calls"):
-        message["tool_calls"] = calls
-    if name := fields.text("tool_name") or fields.text("name"):
-        message["name"] = name
-    return message
-
-
-def _call(service: Service, fields: Fields, messages: list[dict[str, Any]], key: str) -> OllamaCall:
-    options = fields.object("options") or EMPTY
-    n_predict = options.integer("num_predict", least=-2, most=MAX_COUNT)
-    think = fields.values.get("think")
-    if isinstance(think, str):
-        think = True
-    form = fields.values.get("format")
+def _call(
+    service: Service,
+    body: OllamaBody,
+    messages: list[Message],
+    key: str,
+    tools: Sequence[dict[str, Any]] = (),
+) -> OllamaCall:
+    options = body.options or Options()
+    n_predict = options.num_predict
+    thinking = Thinking(*effort_of(body.think)) if isinstance(body.think, str) else Thinking(body.think)
     request = ChatRequest(
         messages=messages,
-        tools=function_tools(fields),
-        form=_form(fields) if form else None,
-        thinking=Thinking(fields.switch("think") if think is not True else True),
-        sampling=sampling_of(options),
-        limits=Limits(n_predict if n_predict and n_predict > 0 else None, stop_of(options)),
+        tools=tools,
+        form=_form(body.format),
+        thinking=thinking,
+        sampling=options.sampling(),
+        limits=Limits(n_predict if n_predict and n_predict > 0 else None, stop_texts(options.stop)),
     )
-    name = fields.text("model", max_length=MAX_NAME) or service.model_name
-    return OllamaCall(request, name, bool(fields.switch("stream", True)), key)
+    return OllamaCall(request, body.model or service.model_name, body.stream is not False, key)
 
 
-def _form(fields: Fields) -> Form:
-    if isinstance(fields.values["format"], str):
-        fields.one_of("format", ("json",))
-        return Form("json_schema", {"type": "object"})
-    schema = fields.object("format")
-    assert schema is not None
-    return Form("json_schema", schema.values)
+def _form(given: str | dict[str, Any] | None) -> Form | None:
+    if not given:
+        return None
+    return Form("json_schema", {"type": "object"} if isinstance(given, str) else given)
 
 
 async def _answer(request: Request, service: Service, call: OllamaCall) -> Response:
+    if not call.request.messages:
+        return JsonResponse({**_part(call, ""), "done": True, "done_reason": "load"})
     run = await service.begin_chat(call.request)
     if call.stream:
         chunks = _stream(service, call, run)
@@ -190,10 +246,7 @@ def _part(
 
 def _end(call: OllamaCall, end: Finished, answer: WholeAnswer | None = None) -> dict[str, Any]:
     answer = answer or WholeAnswer()
-    calls = [
-        {"function": {"name": each.name, "arguments": json.loads(each.arguments or "{}")}}
-        for each in answer.calls
-    ]
+    calls = [{"function": {"name": each.name, "arguments": each.input}} for each in answer.calls]
     prompt_ns = int(end.timings.prompt_seconds * 1e9)
     decode_ns = int(end.timings.decode_seconds * 1e9)
     return {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,8 @@ from ..constraint import Constraint, grammar_constraint, json_schema_constraint,
 from ..sampling.recommendations import recommended
 from .answering import ChatAnswer, Completion
 from .api_error import BadRequest, context_too_long
-from .requests import ChatRequest, CompletionRequest, Form
+from .infill import InfillText
+from .requests import ChatRequest, CompletionRequest, Form, Limits, Prompt
 from .settings import MAX_GRAMMAR
 
 if TYPE_CHECKING:
@@ -34,8 +36,6 @@ def prepare_chat(model: Model, request: ChatRequest) -> list[ChatAnswer]:
     """The answers to a conversation. Raises ApiError, GlmqError."""
     recommendation = recommended_limits(model.file.metadata)
     max_tokens = request.limits.max_tokens or recommendation.max_tokens
-    if request.form is not None and request.tools and request.tool_choice != "none":
-        raise BadRequest("response_format cannot be combined with tools; leave one of them out")
     constraint = None if request.form is None else constraint_of(request.form)
     arguments = chat_arguments(model, request)
 
@@ -46,7 +46,7 @@ def prepare_chat(model: Model, request: ChatRequest) -> list[ChatAnswer]:
             constraint=constraint,
             strict_tools=bool(arguments["tools"]),
             max_tool_calls=request.max_tool_calls if arguments["tools"] else None,
-            sampling=_sampling(model, request.sampling, choice),
+            sampling=_sampling(model, request.sampling, request.limits, choice),
             max_tokens=max_tokens,
             stop=request.limits.stop,
             logprobs=request.limits.logprobs,
@@ -119,7 +119,7 @@ def _new_generation(
     def new(progress: Callable[[int, int], None], session: Session | None) -> Generation:
         return model.generate(
             tokens,
-            sampling=_sampling(model, request.sampling, number),
+            sampling=_sampling(model, request.sampling, request.limits, number),
             max_tokens=request.limits.max_tokens,
             stop=request.limits.stop,
             constraint=constraint,
@@ -141,7 +141,9 @@ def constraint_of(form: Form) -> Constraint:
     return grammar_constraint(form.value) if form.kind == "grammar" else regex_constraint(form.value)
 
 
-def _tokens(model: Model, prompt: str | Sequence[int]) -> list[int]:
+def _tokens(model: Model, prompt: Prompt) -> list[int]:
+    if isinstance(prompt, InfillText):
+        return prompt.tokens(model.tokenizer)
     if isinstance(prompt, str):
         tokens = model.tokenizer.encode(prompt, add_bos=model.tokenizer.add_bos)
         bos = model.tokenizer.bos_id
@@ -160,12 +162,15 @@ def _require_room(model: Model, n_prompt: int) -> None:
         raise context_too_long(n_prompt, model.n_ctx)
 
 
-def _sampling(model: Model, given: Mapping[str, Any], number: int) -> Sampling:
+def _sampling(model: Model, given: Mapping[str, Any], limits: Limits, number: int) -> Sampling:
     """The sampling of the answer of a number: with a seed, each has its own."""
     for token in given.get("logit_bias", {}):
         if token >= model.n_vocab:
             raise BadRequest(f"logit_bias names token {token}; there are {model.n_vocab}", "logit_bias")
     sampling = replace(recommended(model.file.metadata), **given)
+    if limits.ignore_eos:
+        forbidden = dict.fromkeys(model.tokenizer.eog_ids, -math.inf)
+        sampling = replace(sampling, logit_bias={**sampling.logit_bias, **forbidden})
     return sampling if sampling.seed is None else replace(sampling, seed=sampling.seed + number)
 
 

@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import Any, NoReturn
+import re
+from typing import Any
 
+from pydantic_core import from_json
 from starlette.requests import ClientDisconnect, Request
 
 from .api_error import ApiError, BadRequest
-from .fields import Fields
-from .settings import MAX_NESTING, ServerSettings
+from .declared import Declared, Kind, read
+from .settings import ServerSettings
 
 LARGE = 256 << 10
 """Bytes above which a body is read as JSON in a thread, so that the event loop goes on."""
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-async def read_fields(request: Request) -> Fields:
-    """The object that a request's body is. Raises ApiError."""
+
+class NoFields(Declared):
+    """A body in which nothing is looked for."""
+
+
+async def read_body(request: Request, kind: type[Kind]) -> Kind:
+    """A request's body as it is declared. Raises ApiError."""
+    return (await read_body_as_given(request, kind))[0]
+
+
+async def read_body_as_given(request: Request, kind: type[Kind]) -> tuple[Kind, dict[str, Any]]:
+    """A request's body as it is declared, and as it came. Raises ApiError."""
     settings: ServerSettings = request.app.state.service.settings
     try:
         data = await asyncio.wait_for(_read(request, settings.max_body), settings.body_seconds)
     except asyncio.TimeoutError:
         raise ApiError(408, f"the body did not come within {settings.body_seconds:g} seconds") from None
-    value = await asyncio.to_thread(parse_json, data) if len(data) > LARGE else parse_json(data)
-    return Fields(value)
+    return await asyncio.to_thread(_parsed, data, kind) if len(data) > LARGE else _parsed(data, kind)
+
+
+def _parsed(data: bytes, kind: type[Kind]) -> tuple[Kind, dict[str, Any]]:
+    value = parse_json(data)
+    return read(kind, value), value
 
 
 async def _read(request: Request, max_body: int) -> bytes:
@@ -44,35 +60,13 @@ async def _read(request: Request, max_body: int) -> bytes:
 
 
 def parse_json(data: bytes) -> Any:
-    """JSON in UTF-8. Raises BadRequest for anything else, and for what is nested too deeply."""
+    """JSON in UTF-8, without NaN and halves of characters, nested at most 200 deep. Raises BadRequest."""
     if not data.strip():
         raise BadRequest("the body is empty; send a JSON object")
     try:
-        value = json.loads(data.decode("utf-8-sig"), parse_constant=_refuse)
-    except UnicodeDecodeError:
-        raise BadRequest("the body is not UTF-8") from None
-    except RecursionError:
-        raise BadRequest("the body is nested too deeply") from None
+        return from_json(data.removeprefix(BYTE_ORDER_MARK), allow_inf_nan=False)
     except ValueError as error:
-        raise BadRequest(f"the body is not JSON: {str(error)[:200]}") from None
-    _check_depth(value)
-    return value
-
-
-def _check_depth(value: object) -> None:
-    level = [value]
-    for _ in range(MAX_NESTING):
-        inner: list[object] = []
-        for each in level:
-            if isinstance(each, dict):
-                inner += [item for item in each.values() if isinstance(item, (dict, list))]
-            elif isinstance(each, list):
-                inner += [item for item in each if isinstance(item, (dict, list))]
-        if not inner:
-            return
-        level = inner
-    raise BadRequest("the body is nested too deeply")
-
-
-def _refuse(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+        if "recursion limit" in str(error):
+            raise BadRequest("the body is nested too deeply") from None
+        told = re.sub(r"\s+", " ", str(error))[:200]
+        raise BadRequest(f"the body is not JSON in UTF-8: {told}") from None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..chat.messages import Message
+from .infill import InfillText
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,15 @@ class Form:
 class Limits:
     """Where answers end, and how many there are.
 
-    logprobs: likeliest tokens told for each token, None where log-probabilities are not wanted.
+    logprobs: likeliest tokens told for each token, None where log-probabilities are not wanted. ignore_eos:
+    the model's own end ends no answer.
     """
 
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     n: int = 1
     logprobs: int | None = None
+    ignore_eos: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,15 @@ class ChatRequest:
     limits: Limits = Limits()
 
 
+Prompt = str | Sequence[int] | InfillText
+"""A text, token ids, or a middle that is to be filled in."""
+
+
 @dataclass(frozen=True)
 class CompletionRequest:
-    """Texts, or token ids, to be continued. echo: the answer begins with the prompt."""
+    """What is to be continued. echo: the answer begins with the prompt."""
 
-    prompts: Sequence[str | Sequence[int]]
+    prompts: Sequence[Prompt]
     echo: bool = False
     form: Form | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)

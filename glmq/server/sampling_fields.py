@@ -1,68 +1,79 @@
-"""Sampling, limits and forms from a request, by the names of OpenAI's API, llama.cpp's and vLLM's."""
+"""Sampling, limits and forms of a request, by the names of OpenAI's API, llama.cpp's and vLLM's."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from .api_error import BadRequest
-from .fields import Fields
+from .declared import MAX_COUNT, Declared, Limit, Seed
 from .requests import Form
 from .settings import MAX_STOP_LENGTH, MAX_STOPS
 
-NUMBERS = {
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "min_p": "min_p",
-    "typical_p": "typical_p",
-    "top_n_sigma": "top_n_sigma",
-    "xtc_probability": "xtc_probability",
-    "xtc_threshold": "xtc_threshold",
-    "presence_penalty": "presence_penalty",
-    "frequency_penalty": "frequency_penalty",
+StopText = Annotated[str, Field(max_length=MAX_STOP_LENGTH)]
+StopTexts = Annotated[list[StopText], Field(max_length=MAX_STOPS)]
+Stop = StopText | StopTexts | None
+
+OTHER_NAMES = {
     "repetition_penalty": "repeat_penalty",
-    "repeat_penalty": "repeat_penalty",
-    "dry_multiplier": "dry_multiplier",
-    "dry_base": "dry_base",
-    "mirostat_tau": "mirostat_tau",
-    "mirostat_eta": "mirostat_eta",
-}
-"""The setting of each field that is a number."""
-
-INTEGERS = {
-    "top_k": "top_k",
     "repeat_last_n": "penalty_last_n",
-    "dry_allowed_length": "dry_allowed_length",
     "dry_penalty_last_n": "dry_last_n",
-    "mirostat": "mirostat",
 }
-"""The setting of each field that is a whole number; -1 is that of no limit."""
+"""Fields that have another name among the settings of `Sampling`."""
 
-UNLIMITED = {"top_k": 0, "penalty_last_n": 10**9, "dry_last_n": 10**9}
-
-
-def sampling_of(fields: Fields) -> dict[str, Any]:
-    """The settings that a request gives."""
-    found: dict[str, Any] = {}
-    for name, setting in NUMBERS.items():
-        if (value := fields.number(name)) is not None:
-            found[setting] = float(value)
-    for name, setting in INTEGERS.items():
-        if (value := fields.integer(name, least=-1, most=10**9)) is not None:
-            found[setting] = UNLIMITED.get(setting, 0) if value == -1 else value
-    if (seed := fields.integer("seed")) is not None and seed != -1:
-        found["seed"] = seed % 2**63
-    if fields.has("logit_bias"):
-        found["logit_bias"] = _logit_bias(fields.values["logit_bias"])
-    return found
+UNLIMITED = {"top_k": 0, "penalty_last_n": MAX_COUNT, "dry_last_n": MAX_COUNT}
+"""What -1 stands for."""
 
 
-def _logit_bias(value: object) -> dict[int, float]:
-    """From {"id": bias}, or llama.cpp's [[id, bias], ...], where false forbids a token."""
+class SamplingFields(Declared):
+    """How tokens are drawn. What is not given is as suits the model."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: Limit | None = None
+    min_p: float | None = None
+    typical_p: float | None = None
+    top_n_sigma: float | None = None
+    xtc_probability: float | None = None
+    xtc_threshold: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
+    repeat_penalty: float | None = None
+    repeat_last_n: Limit | None = None
+    dry_multiplier: float | None = None
+    dry_base: float | None = None
+    dry_allowed_length: Limit | None = None
+    dry_penalty_last_n: Limit | None = None
+    mirostat: Annotated[Limit, Field(le=2)] | None = None
+    mirostat_tau: float | None = None
+    mirostat_eta: float | None = None
+    seed: Seed | None = None
+    logit_bias: dict[str, Any] | list[Any] | None = None
+    ignore_eos: bool | None = None
+
+    def sampling(self) -> dict[str, Any]:
+        """The settings that are given, by their names in `Sampling`. Raises BadRequest."""
+        found: dict[str, Any] = {}
+        for name in SamplingFields.model_fields:
+            value = getattr(self, name)
+            if value is None or name in ("seed", "logit_bias", "ignore_eos"):
+                continue
+            setting = OTHER_NAMES.get(name, name)
+            found[setting] = UNLIMITED.get(setting, 0) if value == -1 and type(value) is int else value
+        if self.seed is not None and self.seed != -1:
+            found["seed"] = self.seed % 2**63
+        if self.logit_bias is not None:
+            found["logit_bias"] = logit_bias_of(self.logit_bias)
+        return found
+
+
+def logit_bias_of(value: dict[str, Any] | list[Any]) -> dict[int, float]:
+    """From {"id": bias}, or llama.cpp's [[id, bias], ...], where false forbids a token. Raises BadRequest."""
     wrong = BadRequest("logit_bias must map token ids to numbers from -100 to 100", "logit_bias")
-    pairs: list[Any] = list(value.items()) if isinstance(value, dict) else value  # type: ignore[assignment]
-    if not isinstance(pairs, list):
-        raise wrong
+    pairs: list[Any] = list(value.items()) if isinstance(value, dict) else value
     biases = {}
     for pair in pairs:
         if not isinstance(pair, (list, tuple)) or len(pair) != 2:
@@ -80,39 +91,51 @@ def _logit_bias(value: object) -> dict[int, float]:
     return biases
 
 
-def stop_of(fields: Fields, name: str = "stop") -> tuple[str, ...]:
-    """A stop text or a list of them."""
-    value = fields.values.get(name)
-    texts = [value] if isinstance(value, str) else fields.list(name, [])
-    if not all(isinstance(text, str) for text in texts):
-        raise BadRequest(f"{name} must be a string or a list of strings", name)
-    if len(texts) > MAX_STOPS or any(len(text) > MAX_STOP_LENGTH for text in texts):
-        raise BadRequest(
-            f"{name} holds more than {MAX_STOPS} texts, or one of more than {MAX_STOP_LENGTH} characters",
-            name,
-        )
+def stop_texts(stop: str | list[str] | None) -> tuple[str, ...]:
+    """Stop texts of a request, without empty ones."""
+    texts = [stop] if isinstance(stop, str) else stop or []
     return tuple(text for text in texts if text)
 
 
-def form_of(fields: Fields) -> Form | None:
-    """What the answer is held to, by `response_format` or llama.cpp's `grammar` and `json_schema`."""
-    if (grammar := fields.text("grammar")) is not None:
-        return Form("grammar", grammar) if grammar else None
-    if (schema := fields.object("json_schema")) is not None:
-        return Form("json_schema", schema.values)
-    given = fields.object("response_format")
-    return None if given is None else form_of_format(given)
+class NamedSchema(Declared):
+    """A schema with its name."""
+
+    name: str | None = None
+    schema_: dict[str, Any] | None = Field(None, alias="schema")
+    strict: bool | None = None
 
 
-def form_of_format(given: Fields) -> Form | None:
-    """What a format such as {"type": "json_schema", ...} holds an answer to."""
-    kind = given.one_of("type", ("text", "json_object", "json_schema"), "text")
-    if kind == "text":
-        return None
-    within = given.object("json_schema") or given
-    schema = within.object("schema")
-    if schema is not None:
-        return Form("json_schema", schema.values)
-    if kind == "json_schema":
-        raise BadRequest(f"{within.path('schema')} is missing", within.path("schema"))
-    return Form("json_schema", {"type": "object"})
+class Format(Declared):
+    """What a text is held to: nothing, any JSON object, or a schema, here or in `json_schema`."""
+
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    json_schema: NamedSchema | None = None
+    schema_: dict[str, Any] | None = Field(None, alias="schema")
+
+    def form(self, where: str) -> Form | None:
+        """What an answer is held to. where: the format's place in the body. Raises BadRequest."""
+        if self.type == "text":
+            return None
+        within = self if self.json_schema is None else self.json_schema
+        if within.schema_ is not None:
+            return Form("json_schema", within.schema_)
+        if self.type == "json_schema":
+            place = f"{where}.schema" if within is self else f"{where}.json_schema.schema"
+            raise BadRequest(f"{place} is missing", place)
+        return Form("json_schema", {"type": "object"})
+
+
+class FormFields(Declared):
+    """What a text is held to, in OpenAI's way or llama.cpp's."""
+
+    response_format: Format | None = None
+    grammar: str | None = None
+    json_schema: dict[str, Any] | None = None
+
+    def form(self) -> Form | None:
+        """What the answer is held to. Raises BadRequest."""
+        if self.grammar:
+            return Form("grammar", self.grammar)
+        if self.json_schema is not None:
+            return Form("json_schema", self.json_schema)
+        return None if self.response_format is None else self.response_format.form("response_format")

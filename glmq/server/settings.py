@@ -54,11 +54,14 @@ MAX_LOGPROBS = 20
 MAX_STOPS, MAX_STOP_LENGTH = 16, 1000
 """Stop texts of a request, and characters of one."""
 
-MAX_NESTING = 200
-"""Lists and objects of a request within each other."""
+MAX_TOOLS = 1024
+"""Tools of a request."""
 
 MAX_GRAMMAR = 256 << 10
 """Characters of a grammar or, as JSON, of a schema."""
+
+MAX_TOOL_DEFINITIONS = 2 << 20
+"""Characters of all tools of a request, as JSON."""
 
 MAX_NAME = 256
 """Characters of a model's name."""

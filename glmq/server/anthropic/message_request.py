@@ -1,23 +1,115 @@
-"""A request of Anthropic's messages API, read into the form that all protocols share."""
+"""A request of Anthropic's messages API, as it is declared, and read into the form that all share."""
 
 from __future__ import annotations
 
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from ...chat.messages import Message
 from ..api_error import BadRequest
-from ..fields import Fields
-from ..openai.chat_request import MAX_COUNT, effort_of
-from ..requests import ChatRequest, Form, Limits, Thinking
-from ..sampling_fields import form_of_format, sampling_of, stop_of
-from ..settings import MAX_NAME
+from ..declared import MAX_COUNT, Declared, Limit, Name, Positive, Seed, Whole, read
+from ..openai.chat_request import Effort, effort_of
+from ..requests import ChatRequest, Limits, Thinking
+from ..sampling_fields import Format, SamplingFields, StopTexts, stop_texts
+from ..settings import MAX_TOOLS
 
 DEFAULT_MAX_TOKENS = 4096
 _BILLING = re.compile(r"(x-anthropic-billing-header:[^\n]*?\bcch=)[^;\s]*")
 """Claude Code's first line of the system prompt, where a value changes with every request."""
+
+NO_PARAMETERS = {"type": "object", "properties": {}}
+Blocks = list[dict[str, Any]]
+
+
+class MessageField(Declared):
+    """A message. content: a text, or blocks of text, thinking, calls and their results."""
+
+    role: Literal["user", "assistant", "system"]
+    content: str | Blocks | None = None
+
+
+class ToolField(Declared):
+    """A tool. Those of Anthropic's servers, which have types of their own, are passed over."""
+
+    type: str | None = None
+    name: str | None = None
+    description: str | None = None
+    input_schema: dict[str, Any] | None = None
+
+
+class ToolChoiceField(Declared):
+    """Whether tools are called, and which."""
+
+    type: Literal["auto", "any", "tool", "none"] = "auto"
+    name: str | None = None
+    disable_parallel_tool_use: bool | None = None
+
+
+class ThinkingField(Declared):
+    """Whether and how long to think."""
+
+    type: Literal["enabled", "disabled", "adaptive"] = "enabled"
+    budget_tokens: Annotated[int, Field(ge=0, le=MAX_COUNT), Whole] | None = None
+    display: str | None = None
+
+
+class OutputField(Declared):
+    """How much to think, and what the text is held to."""
+
+    effort: Effort | None = None
+    format: Format | None = None
+
+
+class MessageBody(Declared):
+    """A conversation to be answered."""
+
+    messages: Annotated[list[MessageField], Field(min_length=1)]
+    model: Name | None = None
+    system: str | Blocks | None = None
+    max_tokens: Positive | None = None
+    stream: bool | None = None
+    stop_sequences: StopTexts | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: Limit | None = None
+    min_p: float | None = None
+    seed: Seed | None = None
+    tools: Annotated[list[ToolField], Field(max_length=MAX_TOOLS)] | None = None
+    tool_choice: ToolChoiceField | None = None
+    thinking: ThinkingField | None = None
+    output_config: OutputField | None = None
+
+
+class TextBlock(Declared):
+    """A text."""
+
+    text: str
+
+
+class ThinkingBlock(Declared):
+    """Earlier thinking; its signature is not looked at."""
+
+    thinking: str | None = None
+
+
+class ToolUseBlock(Declared):
+    """An earlier call."""
+
+    id: str
+    name: str
+    input: dict[str, Any] | None = None
+
+
+class ToolResultBlock(Declared):
+    """What a call gave."""
+
+    tool_use_id: str
+    content: str | Blocks | None = None
+    is_error: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -30,44 +122,35 @@ class MessageCall:
     shows_thinking: bool = True
 
 
-def read_messages(fields: Fields, model_name: str) -> MessageCall:
-    """A body of /v1/messages. Unknown fields are passed over. Raises ApiError."""
-    messages = _system(fields)
-    given = fields.objects("messages")
-    if not given:
-        raise BadRequest("messages is missing or empty", "messages")
-    for i, message in enumerate(given):
-        messages += _messages(Fields(message, f"messages.{i}"))
-    choice = fields.object("tool_choice")
-    thinking, shows_thinking = _thinking(fields)
-    sampling = {
-        name: value
-        for name, value in sampling_of(fields).items()
-        if name in ("temperature", "top_p", "top_k", "min_p", "seed")
-    }
+def read_messages(body: MessageBody, model_name: str) -> MessageCall:
+    """A request of /v1/messages. Raises BadRequest."""
+    messages = _system(body.system)
+    for i, message in enumerate(body.messages):
+        messages += _messages(message, f"messages.{i}")
+    choice = body.tool_choice or ToolChoiceField()
+    sampling = SamplingFields(
+        temperature=body.temperature, top_p=body.top_p, top_k=body.top_k, min_p=body.min_p, seed=body.seed
+    )
+    output = body.output_config or OutputField()
     request = ChatRequest(
         messages=messages,
-        tools=_tools(fields),
+        tools=_tools(body.tools or []),
         tool_choice=_tool_choice(choice),
-        max_tool_calls=1 if choice and choice.switch("disable_parallel_tool_use", False) else None,
-        form=_form(fields),
-        thinking=thinking,
+        max_tool_calls=1 if choice.disable_parallel_tool_use else None,
+        form=None if output.format is None else output.format.form("output_config.format"),
+        thinking=_thinking(body.thinking, output.effort),
         continue_final_message=_is_prefill(messages),
-        sampling=sampling,
-        limits=Limits(
-            fields.integer("max_tokens", DEFAULT_MAX_TOKENS, least=1, most=MAX_COUNT),
-            stop_of(fields, "stop_sequences"),
-        ),
+        sampling=sampling.sampling(),
+        limits=Limits(body.max_tokens or DEFAULT_MAX_TOKENS, stop_texts(body.stop_sequences)),
     )
-    name = fields.text("model", max_length=MAX_NAME) or model_name
-    return MessageCall(request, name, bool(fields.switch("stream", False)), shows_thinking)
+    shows_thinking = body.thinking is None or body.thinking.display != "omitted"
+    return MessageCall(request, body.model or model_name, bool(body.stream), shows_thinking)
 
 
-def _system(fields: Fields) -> list[Message]:
-    value = fields.values.get("system")
-    if value is None or value == "" or value == []:
+def _system(value: str | Blocks | None) -> list[Message]:
+    if not value:
         return []
-    texts = [value] if isinstance(value, str) else _texts(fields.objects("system"), "system")
+    texts = [value] if isinstance(value, str) else _texts(value, "system")
     return [{"role": "system", "content": _without_billing("\n\n".join(texts))}]
 
 
@@ -76,36 +159,45 @@ def _without_billing(text: str) -> str:
     return _BILLING.sub(r"\g<1>00000", text)
 
 
-def _messages(fields: Fields) -> list[Message]:
+def _messages(message: MessageField, where: str) -> list[Message]:
     """The messages, of the form that templates take, that one of Anthropic's stands for."""
-    role = fields.one_of("role", ("user", "assistant", "system"))
-    if role is None:
-        raise BadRequest(f"{fields.path('role')} is missing", fields.path("role"))
-    content = fields.values.get("content")
-    if isinstance(content, str):
-        return [{"role": role, "content": content}]
-    blocks = [
-        Fields(each, f"{fields.path('content')}.{i}") for i, each in enumerate(fields.objects("content"))
-    ]
-    if role == "assistant":
-        return [_assistant(blocks)]
-    return _user(blocks, role)
+    if message.content is None:
+        raise BadRequest(f"{where}.content is missing", f"{where}.content")
+    if isinstance(message.content, str):
+        return [{"role": message.role, "content": message.content}]
+    if message.role == "assistant":
+        return [_assistant(message.content, f"{where}.content")]
+    return _user(message.content, message.role, f"{where}.content")
 
 
-def _assistant(blocks: list[Fields]) -> Message:
+def _kind(block: dict[str, Any], where: str) -> str:
+    kind = block.get("type")
+    if not isinstance(kind, str):
+        raise BadRequest(f"{where}.type must be a string", f"{where}.type")
+    return kind
+
+
+def _unreadable(kind: str, where: str) -> BadRequest:
+    told = f"a block of the type {kind[:40]} cannot be read; GLM models read text only"
+    return BadRequest(told, f"{where}.type")
+
+
+def _assistant(blocks: Blocks, where: str) -> Message:
+    """An assistant's message. Blocks that are told apart by no more than their type are passed over."""
     thinking, text, calls = "", "", []
-    for block in blocks:
-        kind = block.required_text("type")
+    for i, block in enumerate(blocks):
+        place = f"{where}.{i}"
+        kind = _kind(block, place)
         if kind == "thinking":
-            thinking += block.text("thinking", "")
+            thinking += read(ThinkingBlock, block, place).thinking or ""
         elif kind == "text":
-            text += block.required_text("text")
+            text += read(TextBlock, block, place).text
         elif kind == "tool_use":
-            arguments = block.object("input") or Fields({})
-            function = {"name": block.required_text("name"), "arguments": arguments.values}
-            calls.append({"id": block.required_text("id"), "type": "function", "function": function})
+            call = read(ToolUseBlock, block, place)
+            function = {"name": call.name, "arguments": call.input or {}}
+            calls.append({"id": call.id, "type": "function", "function": function})
         elif kind == "image":
-            raise BadRequest("images cannot be read; GLM models read text only", block.path("type"))
+            raise _unreadable(kind, place)
     message: Message = {"role": "assistant", "content": text}
     if thinking:
         message["reasoning_content"] = thinking
@@ -114,52 +206,42 @@ def _assistant(blocks: list[Fields]) -> Message:
     return message
 
 
-def _user(blocks: list[Fields], role: str) -> list[Message]:
+def _user(blocks: Blocks, role: str, where: str) -> list[Message]:
     """Results of tools first, as messages of their own, then the text."""
     results: list[Message] = []
     texts: list[str] = []
-    for block in blocks:
-        kind = block.required_text("type")
+    for i, block in enumerate(blocks):
+        place = f"{where}.{i}"
+        kind = _kind(block, place)
         if kind == "text":
-            texts.append(block.required_text("text"))
+            texts.append(read(TextBlock, block, place).text)
         elif kind == "tool_result":
-            results.append(
-                {
-                    "role": "tool",
-                    "tool_call_id": block.required_text("tool_use_id"),
-                    "content": _result(block),
-                }
-            )
+            result = read(ToolResultBlock, block, place)
+            content = _result(result, place)
+            results.append({"role": "tool", "tool_call_id": result.tool_use_id, "content": content})
         elif kind in ("image", "document"):
-            raise BadRequest(
-                f"a block of the type {kind} cannot be read; GLM models read text only", block.path("type")
-            )
+            raise _unreadable(kind, place)
     if texts or not results:
         results.append({"role": role, "content": "\n".join(texts)})
     return results
 
 
-def _result(block: Fields) -> str:
-    content = block.values.get("content")
-    text = (
-        content
-        if isinstance(content, str)
-        else "\n".join(_texts(block.objects("content"), block.path("content")))
-    )
-    return f"Error: {text}" if block.switch("is_error", False) else text
+def _result(result: ToolResultBlock, where: str) -> str:
+    content = result.content or ""
+    text = content if isinstance(content, str) else "\n".join(_texts(content, f"{where}.content"))
+    return f"Error: {text}" if result.is_error else text
 
 
-def _texts(blocks: list[dict[str, Any]], where: str) -> list[str]:
+def _texts(blocks: Blocks, where: str) -> list[str]:
     texts = []
-    for i, each in enumerate(blocks):
-        block = Fields(each, f"{where}.{i}")
-        kind = block.text("type", "text")
+    for i, block in enumerate(blocks):
+        kind = block.get("type", "text")
         if kind == "text":
-            texts.append(block.required_text("text"))
+            texts.append(read(TextBlock, block, f"{where}.{i}").text)
         elif kind == "tool_reference":
-            texts.append(json.dumps(each))
+            texts.append(json.dumps(block))
         else:
-            raise BadRequest(f"a block of the type {kind} cannot be read; GLM models read text only", where)
+            raise _unreadable(str(kind), f"{where}.{i}")
     return texts
 
 
@@ -169,49 +251,35 @@ def _is_prefill(messages: list[Message]) -> bool:
     return last["role"] == "assistant" and bool(last["content"]) and "tool_calls" not in last
 
 
-def _tools(fields: Fields) -> list[dict[str, Any]]:
-    """The tools that the client runs; those of Anthropic's servers are passed over."""
+def _tools(given: list[ToolField]) -> list[dict[str, Any]]:
+    """The tools that the client runs, in the form that templates take."""
     tools = []
-    for i, each in enumerate(fields.objects("tools")):
-        tool = Fields(each, f"tools.{i}")
-        if tool.text("type", "custom") != "custom":
+    for i, tool in enumerate(given):
+        if tool.type not in (None, "custom"):
             continue
-        schema = tool.object("input_schema")
+        if not tool.name:
+            raise BadRequest(f"tools.{i}.name is missing", f"tools.{i}.name")
         function = {
-            "name": tool.required_text("name"),
-            "description": tool.text("description", ""),
-            "parameters": {"type": "object", "properties": {}} if schema is None else schema.values,
+            "name": tool.name,
+            "description": tool.description or "",
+            "parameters": NO_PARAMETERS if tool.input_schema is None else tool.input_schema,
         }
         tools.append({"type": "function", "function": function})
     return tools
 
 
-def _tool_choice(choice: Fields | None) -> str | dict[str, Any]:
-    if choice is None:
-        return "auto"
-    kind = choice.one_of("type", ("auto", "any", "tool", "none"), "auto")
-    if kind == "tool":
-        return {"type": "function", "function": {"name": choice.required_text("name")}}
-    return {"auto": "auto", "any": "required", "none": "none"}[kind]
+def _tool_choice(choice: ToolChoiceField) -> str | dict[str, Any]:
+    if choice.type == "tool":
+        if not choice.name:
+            raise BadRequest("tool_choice.name is missing", "tool_choice.name")
+        return {"type": "function", "function": {"name": choice.name}}
+    return {"auto": "auto", "any": "required", "none": "none"}[choice.type]
 
 
-def _thinking(fields: Fields) -> tuple[Thinking, bool]:
-    """Whether and how long to think, and whether the thinking is shown."""
-    enabled, budget, shows = None, None, True
-    output = fields.object("output_config")
-    if output is not None and (effort := output.text("effort")) is not None:
-        enabled, budget = effort_of(effort, output.path("effort"))
-    if (thinking := fields.object("thinking")) is not None:
-        kind = thinking.one_of("type", ("enabled", "disabled", "adaptive"), "enabled")
-        if kind != "adaptive":
-            enabled = kind == "enabled"
-        if enabled:
-            budget = thinking.integer("budget_tokens", budget, least=0, most=MAX_COUNT)
-        shows = thinking.text("display", "") != "omitted"
-    return Thinking(enabled, budget if enabled is not False else None), shows
-
-
-def _form(fields: Fields) -> Form | None:
-    output = fields.object("output_config")
-    given = None if output is None else output.object("format")
-    return None if given is None else form_of_format(given)
+def _thinking(thinking: ThinkingField | None, effort: Effort | None) -> Thinking:
+    """Whether and how long to think. An effort says it for thinking that is adaptive."""
+    enabled, budget = (None, None) if effort is None else effort_of(effort)
+    if thinking is not None and thinking.type != "adaptive":
+        enabled = thinking.type == "enabled"
+        budget = budget if thinking.budget_tokens is None else thinking.budget_tokens
+    return Thinking(enabled, None if enabled is False else budget)

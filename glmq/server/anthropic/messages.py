@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -22,9 +21,9 @@ from ..error_shapes import anthropic_error
 from ..event_stream import EventStream, named_event, unless_gone
 from ..json_text import JsonResponse
 from ..preparation import count_prompt
-from ..request_body import read_fields
+from ..request_body import read_body
 from ..service import Service
-from .message_request import MessageCall, read_messages
+from .message_request import MessageBody, MessageCall, read_messages
 
 STOP_REASONS = {
     "stop": "end_turn",
@@ -39,7 +38,7 @@ PING = named_event("ping", {"type": "ping"})
 async def messages(request: Request) -> Response:
     """POST /v1/messages."""
     service: Service = request.app.state.service
-    call = read_messages(await read_fields(request), service.model_name)
+    call = read_messages(await read_body(request, MessageBody), service.model_name)
     run = await service.begin_chat(call.request)
     if call.stream:
         chunks = _stream(service, call, run)
@@ -51,7 +50,7 @@ async def messages(request: Request) -> Response:
 async def count_tokens(request: Request) -> Response:
     """POST /v1/messages/count_tokens; does not wait for answers."""
     service: Service = request.app.state.service
-    call = read_messages(await read_fields(request), service.model_name)
+    call = read_messages(await read_body(request, MessageBody), service.model_name)
     n = await service.in_thread(count_prompt, service.model, call.request)
     return JsonResponse({"input_tokens": n})
 
@@ -69,8 +68,7 @@ def _message(call: MessageCall, answer: WholeAnswer) -> dict[str, Any]:
     if answer.content:
         content.append({"type": "text", "text": answer.content})
     for each in answer.calls:
-        arguments = json.loads(each.arguments or "{}")
-        content.append({"type": "tool_use", "id": _tool_id(each.id), "name": each.name, "input": arguments})
+        content.append({"type": "tool_use", "id": _tool_id(each.id), "name": each.name, "input": each.input})
     return {
         **_head(call),
         "content": content,

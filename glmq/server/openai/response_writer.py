@@ -12,6 +12,7 @@ from ...chat.messages import Message
 from ..answer_events import AnswerEvent, Finished, Piece
 from ..api_error import ApiError
 from ..event_stream import comment, named_event
+from .response_input import encoded
 from .response_request import ResponseCall
 
 
@@ -187,6 +188,8 @@ class ResponseWriter:
             return b""
         self._is_open, item = False, self._item
         item["status"] = status
+        if item["type"] == "reasoning" and self.call.keeps_reasoning:
+            item["encrypted_content"] = encoded(_text(item))
         place = self._place()
         if item["type"] == "function_call":
             item["arguments"] = item["arguments"] or "{}"

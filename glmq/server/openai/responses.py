@@ -14,9 +14,9 @@ from ..api_error import ApiError
 from ..event_stream import EventStream, unless_gone
 from ..json_text import JsonResponse
 from ..preparation import count_prompt
-from ..request_body import read_fields
+from ..request_body import read_body_as_given
 from ..service import Service
-from .response_request import read_response
+from .response_request import ResponseBody, ResponseCall, read_response
 from .response_store import Stored
 from .response_writer import ResponseWriter
 
@@ -24,7 +24,7 @@ from .response_writer import ResponseWriter
 async def create_response(request: Request) -> Response:
     """POST /v1/responses."""
     service: Service = request.app.state.service
-    call = read_response(await read_fields(request), service.model_name, service.responses)
+    call = await _call(request, service)
     run = await service.begin_chat(call.request)
     writer = ResponseWriter(call)
     if call.stream:
@@ -37,7 +37,7 @@ async def create_response(request: Request) -> Response:
 async def count_input(request: Request) -> Response:
     """POST /v1/responses/input_tokens; does not wait for answers."""
     service: Service = request.app.state.service
-    call = read_response(await read_fields(request), service.model_name, service.responses)
+    call = await _call(request, service)
     n = await service.in_thread(count_prompt, service.model, call.request)
     return JsonResponse({"object": "response.input_tokens", "input_tokens": n})
 
@@ -61,6 +61,11 @@ ROUTES = [
     Route("/v1/responses/input_tokens", count_input, methods=["POST"]),
     Route("/v1/responses/{id}", stored_response, methods=["GET", "DELETE"]),
 ]
+
+
+async def _call(request: Request, service: Service) -> ResponseCall:
+    body, given = await read_body_as_given(request, ResponseBody)
+    return read_response(body, given, service.model_name, service.responses)
 
 
 async def _take_all(service: Service, writer: ResponseWriter, run: AnswerRun) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ...answer_costs import Usage
+from ...answer_costs import Timings, Usage
 from ...token_logprobs import TokenLogprob
 from ..answer_events import Finished, Reason
 
@@ -44,9 +44,8 @@ def usage_json(usage: Usage) -> dict[str, Any]:
     }
 
 
-def timings_json(finished: Finished) -> dict[str, Any]:
+def timings_json(timings: Timings) -> dict[str, Any]:
     """Speeds, with llama-server's names."""
-    timings = finished.timings
     return {
         "cache_n": timings.n_cached,
         "prompt_n": timings.n_prompt,
