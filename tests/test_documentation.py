@@ -87,7 +87,8 @@ def folder(tmp_path, demo_path, glm_files, monkeypatch):
     (tmp_path / "demo.gguf").symlink_to(demo_path)
     for path in glm_files:
         (tmp_path / path.name).symlink_to(path)
-    fill_chat_page.write_files(fill_chat_page.PAGE, tmp_path)
+    for page in (fill_chat_page.PAGE, ROOT / "docs" / "batch.md"):
+        fill_chat_page.write_files(page, tmp_path)
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, arguments in (("python", '"$@"'), ("glmq", '-m glmq "$@"')):

@@ -14,7 +14,7 @@ from glmq_kernels.errors import GlmqError
 from .. import __version__
 from .error_line import error_line
 
-COMMANDS = ("chat", "generate", "convert", "inspect", "tokenize", "bench", "serve", "demo")
+COMMANDS = ("chat", "generate", "convert", "inspect", "tokenize", "bench", "serve", "batch", "demo")
 USER_ERROR, INTERNAL_ERROR, INTERRUPTED = 2, 1, 130
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_ANSWER = 3

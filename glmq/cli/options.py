@@ -28,7 +28,10 @@ DEFAULT_MODEL = "demo"
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """How a model is to be loaded, and what is to be told and kept about its run."""
+    """How a model is to be loaded, and what is to be told and kept about its run.
+
+    force: whether files that are something else are overwritten.
+    """
 
     ctx: int | None
     threads: int | None
@@ -38,6 +41,7 @@ class ModelOptions:
     load: str
     deterministic: bool
     record_routing: Target | None
+    force: bool
 
 
 def ram_option(command: Command) -> Command:
@@ -90,7 +94,7 @@ def model_options(command: Command) -> Command:
         **others: Any,
     ) -> Any:
         trace = None if record_routing is None else _trace_target(record_routing, force)
-        chosen = ModelOptions(ctx, threads, cache_type, activations, ram, load, deterministic, trace)
+        chosen = ModelOptions(ctx, threads, cache_type, activations, ram, load, deterministic, trace, force)
         return command(*args, options=chosen, **others)
 
     options = (
@@ -109,7 +113,7 @@ def model_options(command: Command) -> Command:
         click.option("--record-routing", callback=file_option, metavar="FILE",
                      help="Keep which experts each token used, as a NumPy file (tokens, layers, experts)."),
         click.option("--force", is_flag=True,
-                     help="Let --record-routing overwrite a file that is something else."),
+                     help="Overwrite files that are something else, with --record-routing too."),
     )  # fmt: skip
     for option in reversed(options):
         collected = option(collected)

@@ -33,7 +33,7 @@ SUFFIX = ".unfinished"
 _NAME_KEPT = 30
 """Characters of a file's name in the name of its unfinished one, which must not be too long for a disk."""
 
-_NO_FSYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
+NO_FSYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 """What file systems say that cannot wait for their disk."""
 
 _KINDS = {
@@ -253,7 +253,7 @@ def _flush(path: Path) -> None:
         try:
             os.fsync(file.fileno())
         except OSError as error:
-            if error.errno not in _NO_FSYNC:
+            if error.errno not in NO_FSYNC:
                 raise
 
 
