@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Answer",
     "ChatOptions",
+    "ChatSession",
     "ContentText",
     "ContextFull",
     "FileExists",
@@ -33,7 +34,9 @@ __all__ = [
     "Timings",
     "ToolCallBegin",
     "ToolCallEnd",
+    "ToolCallResult",
     "ToolCallText",
+    "Turn",
     "Usage",
     "WrongSession",
     "__version__",
@@ -47,8 +50,10 @@ if TYPE_CHECKING:
 
     from .answer_costs import Timings, Usage
     from .chat.answer import Answer
+    from .chat.chat_session import ChatSession
     from .chat.events import ContentText, ReasoningText, ToolCallBegin, ToolCallEnd, ToolCallText
     from .chat.options import ChatOptions
+    from .chat.turn import Turn
     from .errors import (
         ContextFull,
         LoadedBeforeFork,
@@ -64,6 +69,7 @@ if TYPE_CHECKING:
     from .sampling import Sampling
     from .session import Session
     from .session_file import Restored
+    from .tools.rounds import ToolCallResult
 
 _HOMES = {
     "aload": "glmq.load_model",
@@ -85,6 +91,9 @@ _HOMES = {
     "Sampling": "glmq.sampling",
     "Answer": "glmq.chat.answer",
     "ChatOptions": "glmq.chat.options",
+    "ChatSession": "glmq.chat.chat_session",
+    "Turn": "glmq.chat.turn",
+    "ToolCallResult": "glmq.tools.rounds",
     "ReasoningText": "glmq.chat.events",
     "ContentText": "glmq.chat.events",
     "ToolCallBegin": "glmq.chat.events",

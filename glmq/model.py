@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from .chat.answer import Answer
+    from .chat.chat_session import ChatSession
     from .chat.options import ChatArguments, ChatOptionNames, ChatOptions
     from .chat.template import ChatTemplate
     from .constraint import Constraint
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from .sampling.changes import SamplingChanges, SamplingNames
     from .session_file import Restored
     from .tokenizer import Tokenizer
+    from .tools.own_functions import Tools
+    from .tools.rounds import Approve
 
 
 class Model:
@@ -276,6 +279,56 @@ class Model:
         if progress is not None:
             arguments["progress"] = told_in_loop(progress)
         return await in_thread(lambda: self.chat(messages, **arguments))
+
+    def conversation(
+        self,
+        system: str | None = None,
+        tools: Tools | None = None,
+        options: ChatOptions | None = None,
+        *,
+        approve: Approve | None = None,
+        max_rounds: int | None = None,
+        progress: Evaluated | None = None,
+    ) -> ChatSession:
+        """A conversation with a session and a history of its own.
+
+        system: the system message. tools: functions and sources of tools (`glmq.tools`) that the model may
+        call, or a `ToolBox`, which the caller closes. options: how to answer. approve(call): whether a call
+        may run, True, False or a text that says why not; all may unless it is given. max_rounds: of calls in
+        one turn, by default 16. progress(tokens done, tokens wanted) is called while prompts are read. Raises
+        GlmqError where this model cannot have such tools or options.
+        """
+        from .chat.chat_session import ChatSession
+
+        check_call("approve", approve)
+        check_call("progress", progress)
+        check_count("max_rounds", max_rounds, 1)
+        self._engine.require_usable()
+        return ChatSession(
+            self, system=system, tools=tools, options=options, approve=approve, max_rounds=max_rounds,
+            progress=progress,
+        )  # fmt: skip
+
+    def load_conversation(
+        self,
+        path: str | os.PathLike[str],
+        tools: Tools | None = None,
+        options: ChatOptions | None = None,
+        *,
+        approve: Approve | None = None,
+        max_rounds: int | None = None,
+        progress: Evaluated | None = None,
+    ) -> ChatSession:
+        """A conversation that goes on from a file (see `ChatSession.load`); the rest as of `conversation`."""
+        chat = self.conversation(
+            None, tools, options, approve=approve, max_rounds=max_rounds, progress=progress
+        )
+        try:
+            chat.load(path)
+        except BaseException:
+            chat.close()
+            raise
+        return chat
 
     def _sampling(self, given: Sampling | None, changes: SamplingChanges) -> Sampling:
         """The sampling that suits the model, or the given one, with changes."""

@@ -85,7 +85,10 @@ def _held_calls(
 ) -> Constraint:
     """What holds calls to the tools' schemas."""
     if options.constraint is not None:
-        raise GlmqError("an answer can be held to a constraint or to the tools' schemas, not to both")
+        raise GlmqError(
+            "an answer can be held to a constraint or to the tools' schemas, not to both",
+            setting="strict_tools",
+        )
     from ..constraint import tool_call_constraint
 
     return tool_call_constraint(

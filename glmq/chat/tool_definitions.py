@@ -61,4 +61,6 @@ def knows_tools(template: ChatTemplate) -> bool:
 def require_tools(template: ChatTemplate) -> None:
     """Raise GlmqError when a template tells of no tools."""
     if not knows_tools(template):
-        raise GlmqError("the model's chat template tells of no tools, so that it cannot call any")
+        raise GlmqError(
+            "the model's chat template tells of no tools, so that it cannot call any", setting="tools"
+        )

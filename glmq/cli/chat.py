@@ -145,31 +145,22 @@ def chat(
         loaded = opened.enter_context(open_model(model, options, status))
         suits, limits = recommended(loaded.file.metadata), recommended_limits(loaded.file.metadata)
         own["max_tokens"] = own["max_tokens"] or limits.max_tokens
-        from ..chat.conversation import Conversation
+        from ..chat.chat_session import ChatSession
         from .talk import Talk
 
-        conversation = Conversation()
-        conversation.set_system(system)
+        chosen = TalkSettings(
+            sampling=sampling_of(suits, **settings), recommended=suits, limits=limits, **own
+        )
+        chat = ChatSession(
+            loaded, system=system, tools=toolbox, options=chosen.options(constraint),
+            approve=Confirmation(yes), max_rounds=max_rounds,
+        )  # fmt: skip
+        chat.kept = kept
         talk = Talk(
-            loaded,
-            conversation,
-            TalkSettings(
-                sampling=sampling_of(suits, **settings),
-                recommended=suits,
-                limits=limits,
-                **own,
-            ),
-            toolbox,
-            Confirmation(yes),
-            max_rounds,
-            lambda name: open_model(name, options, status),
-            opened,
-            constraint,
-            kept,
-            status,
+            chat, loaded, chosen, lambda name: open_model(name, options, status), opened, constraint, status,
             has_commands=commands or (sys.stdin.isatty() and not answers_once),
             answers_once=answers_once,
-        )
+        )  # fmt: skip
         del loaded  # so that /model frees its memory
         _begin(talk, demo.banner if demo else None)
         if answers_once:
@@ -214,8 +205,7 @@ def _message(question: str | None) -> str:
 
 
 def _begin(talk: Talk, banner: str | None) -> None:
-    """Refuse at once what cannot be, greet, take up an earlier session."""
-    talk.check(talk.model, talk.settings)
+    """Greet, and take up an earlier session."""
     if sys.stdin.isatty() and not talk.answers_once:
         note(f"glmq {__version__} · {talk.described()} · /help lists commands")
         if banner:

@@ -17,7 +17,7 @@ from glmq_kernels.threads.tape import ACTIVATION_TYPES
 
 from .live_region import terminal_size
 from .named_files import file_option, overwriting
-from .terminal import note
+from .terminal import counted, note
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -149,6 +149,10 @@ class Status:
         """Show how much of a long prompt has been read."""
         if n_done < n_wanted and sys.stderr.isatty():
             self.show(f"reading the prompt: {n_done} of {n_wanted} tokens", n_done / n_wanted)
+
+    def summarising(self, n_done: int, n_longest: int) -> None:
+        """Show how long a summary has become."""
+        self.show(f"summarising: {counted(n_done, 'token')}", n_done / n_longest)
 
     def clear(self) -> None:
         """Remove the line."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from glmq_kernels.errors import GlmqError
 
 from ..chat.answer_limits import AnswerLimits
+from ..chat.options import ChatOptions
 from ..sampling.from_text import NAMES, set_sampling
 from ..sampling.settings import Sampling
 from .answer_view import Thinking
 
 if TYPE_CHECKING:
-    from ..chat.thinking import ThinkingFormat
+    from ..constraint import Constraint
 
 THINKING_VIEWS: tuple[Thinking, ...] = ("folded", "unfolded", "hidden")
 LIMITS = {"max_tokens": 1, "think_budget": 0}
@@ -50,14 +52,26 @@ class TalkSettings:
         max_tokens = limits.max_tokens if self.max_tokens == self.limits.max_tokens else self.max_tokens
         return replace(self, sampling=sampling, recommended=recommended, max_tokens=max_tokens, limits=limits)
 
-    def possible_with(self, form: ThinkingFormat) -> tuple[TalkSettings, list[str]]:
-        """The same without what a model's way of thinking does not allow, and the names of that."""
-        impossible: dict[str, Any] = {}
-        if self.think is not None and not form.has_switch:
-            impossible["think"] = None
-        if self.think_keep and not form.can_preserve:
-            impossible["think_keep"] = False
-        return replace(self, **impossible), list(impossible)
+    def options(self, constraint: Constraint | None) -> ChatOptions:
+        """What a conversation takes of them, with what answers are held to."""
+        return ChatOptions(
+            thinking=self.think,
+            preserve_thinking=self.think_keep,
+            think_budget=self.think_budget,
+            strict_tools=self.strict_tools,
+            constraint=constraint,
+            sampling=self.sampling,
+            max_tokens=self.max_tokens,
+        )
+
+    def without(self, dropped: Sequence[str]) -> tuple[TalkSettings, list[str]]:
+        """The same without some options of a conversation, and how they are called here."""
+        names = [_NAMES_OF_OPTIONS[option] for option in dropped if option in _NAMES_OF_OPTIONS]
+        defaults: dict[str, Any] = {each.name: each.default for each in fields(self) if each.name in names}
+        return replace(self, **defaults), names
+
+
+_NAMES_OF_OPTIONS = {"thinking": "think", "preserve_thinking": "think_keep"}
 
 
 def setting_names() -> list[str]:

@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 from glmq_kernels.errors import GlmqError
 
 from .tool import Tool, ToolSource
+from .toolbox import ToolBox
 
 if TYPE_CHECKING:
     from .python_functions import PythonFunction
+
+Tools = ToolBox | Iterable[ToolSource | Callable[..., Any]]
+"""What a conversation takes as tools."""
 
 
 def function_tools(functions: Iterable[Callable[..., Any]]) -> ToolSource:
@@ -22,6 +26,19 @@ def function_tools(functions: Iterable[Callable[..., Any]]) -> ToolSource:
     Raises GlmqError for a function that has no name, no docstring, or parameters without type hints.
     """
     return ToolSource(tuple(map(_tool, functions)))
+
+
+def toolbox_of(tools: Iterable[ToolSource | Callable[..., Any]]) -> ToolBox:
+    """A box of tools of sources and functions together. Raises GlmqError, with the sources closed."""
+    tools = list(tools)
+    sources = [each for each in tools if isinstance(each, ToolSource)]
+    functions = [each for each in tools if not isinstance(each, ToolSource)]
+    try:
+        return ToolBox([*sources, function_tools(functions)])
+    except GlmqError:
+        for source in sources:
+            source.close()
+        raise
 
 
 def _tool(function: Callable[..., Any]) -> Tool:

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import glmq
-from glmq.chat.conversation import Conversation
+from glmq.chat.chat_session import ChatSession
 from glmq.cli import slash
 from glmq.cli.talk import Talk
 from glmq.cli.talk_settings import TalkSettings
@@ -54,7 +54,7 @@ class ScriptedTalk(Talk):
                 for key, value in message.items()
                 if key not in ("thinking", "tool_calls", "tool_call_id")
             }
-            for message in self.conversation.messages
+            for message in self.chat.messages
         ]
 
 
@@ -73,17 +73,14 @@ def new_talk(
     suits = recommended(model.file.metadata)
     constraint = settings.pop("constraint", None)
     max_rounds = settings.pop("max_rounds", 16)
+    chosen = TalkSettings(**{"sampling": suits, "recommended": suits} | settings)
+    chat = ChatSession(
+        model, tools=ToolBox([load_tools(tools)] if tools else [], time_limit=tool_timeout),
+        options=chosen.options(constraint), approve=approve, max_rounds=max_rounds,
+    )  # fmt: skip
+    chat.kept = SessionFile(session) if session else None
     talk = ScriptedTalk(
-        model,
-        Conversation(),
-        TalkSettings(**{"sampling": suits, "recommended": suits} | settings),
-        ToolBox([load_tools(tools)] if tools else [], time_limit=tool_timeout),
-        approve or (lambda call: True),
-        max_rounds,
-        lambda name: glmq.load(name, n_ctx=model.n_ctx),
-        ExitStack(),
-        constraint,
-        SessionFile(session) if session else None,
+        chat, model, chosen, lambda name: glmq.load(name, n_ctx=model.n_ctx), ExitStack(), constraint
     )
     talk.script = script
     return talk

@@ -61,7 +61,7 @@ def talk_with(monkeypatch, glm_4_7, tools):
 
     yield start
     for talk in talks:
-        talk.toolbox.close()
+        talk.chat.toolbox.close()
 
 
 def results(talk):
@@ -96,7 +96,7 @@ def test_4_6_writes_its_calls_in_lines(monkeypatch, glm_4_6, tools):
     written = "<tool_call>weather\n<arg_key>city</arg_key>\n<arg_value>Köln</arg_value>\n</tool_call>"
     replies = [f"\n<think>First.</think>\nI look.\n{written}", "\n<think>Second.</think>\nIt is sunny."]
     talk = new_talk(monkeypatch, glm_4_6, replies, tools=tools)
-    with talk.toolbox:
+    with talk.chat.toolbox:
         talk.say("How is it?")
     assert results(talk) == ["sunny in Köln, for 1"]
     assert [talk.messages[i]["reasoning_content"] for i in (1, 3)] == ["First.", "Second."]
@@ -206,7 +206,7 @@ def at_a_terminal(monkeypatch):
 
 def test_ctrl_c_in_a_tool_leaves_a_result_for_every_call(talk_with, monkeypatch, at_a_terminal):
     talk = talk_with(f"</think>{COLOGNE}{COLOGNE}{COLOGNE}", "</think>All is well.")
-    stop_in(monkeypatch, talk.toolbox, "call", at=2)
+    stop_in(monkeypatch, talk.chat.toolbox, "call", at=2)
     talk.say("How is it?")
     stopped = "Error: no result, the user stopped the turn"
     assert results(talk) == ["sunny in Köln, for 2", stopped, stopped]
@@ -222,7 +222,7 @@ def test_ctrl_c_in_a_call_that_is_being_written_keeps_the_text_before_it(
     monkeypatch.setattr(talk.script, "stop_at", "<arg_value>K")
     talk.say("How is it?")
     assert talk.messages[1:] == [{"role": "assistant", "content": "I look.", "reasoning_content": "Hm."}]
-    assert "tool_calls" not in talk.conversation.messages[1]
+    assert "tool_calls" not in talk.chat.messages[1]
     talk.say("And now?")
     assert talk.messages[-1]["content"] == "All is well."
 

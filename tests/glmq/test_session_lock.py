@@ -358,7 +358,7 @@ def test_a_chat_whose_disk_is_full_goes_on_and_the_old_file_stays(monkeypatch, g
     assert path.read_bytes() == before
     assert [message["content"] for message in talk.messages] == ["one", "answer", "two", "answer"]
     talk.say("three")
-    talk.kept.close()
+    talk.chat.kept.close()
     assert len(session_file.read_extra(path)["messages"]) == 6
     assert names(path.parent) == ["talk.session"]
     assert Path(path).stat().st_mode & 0o777 == 0o600

@@ -132,16 +132,16 @@ def test_save_and_load(talk, tmp_path):
     path = tmp_path / "talk of today.json"
     talk.say("one", "/nothink two")
     assert talk.say(f"/save {path}") == f"Saved 4 messages to {path}."
-    before = list(talk.conversation.messages)
+    before = list(talk.chat.messages)
     talk.say("/clear", f"/load {path}")
-    assert talk.conversation.messages == before
+    assert talk.chat.messages == before
     assert "cannot be written" in refused(talk, f"/save {tmp_path}/no/such/folder.json")
     assert "cannot be read" in refused(talk, "/load /no/such/file")
     assert "cannot be read" in refused(talk, "/load ~nobody-of-this-name/file")
     path.write_text("nonsense")
     assert "is not JSON" in refused(talk, f"/load {path}")
     assert refused(talk, "/load") == "name a file: /load FILE"
-    assert talk.conversation.messages == before
+    assert talk.chat.messages == before
 
 
 def test_export(talk, tmp_path):
@@ -393,10 +393,10 @@ def test_files_stay_for_the_message_after_one_that_is_too_long(talk, tmp_path, g
 def test_compact_puts_a_summary_in_place_of_the_older_half(talk):
     talk.script.replies[4:] = ["</think>They counted to two.", "</think>answer 6"]
     talk.say("/system Be brief.", "one" + 100 * " and one", "two", "three", "four")
-    before = talk.n_used
+    before = talk.chat.n_used
     assert talk.say("/compact") == (
         "Summarised the oldest 2 turns; the conversation has 3 turns now,"
-        f" {talk.n_used:,} tokens instead of {before:,}.\n\nThey counted to two."
+        f" {talk.chat.n_used:,} tokens instead of {before:,}.\n\nThey counted to two."
     )
     asked = talk.prompts[4]
     assert "answer 2" in asked and "answer 3" not in asked and "Be brief." not in asked
@@ -412,10 +412,10 @@ def test_compact_puts_a_summary_in_place_of_the_older_half(talk):
 
 def test_compact_drop_forgets_the_older_half(talk):
     talk.say("one", "two", "three")
-    before = talk.n_used
+    before = talk.chat.n_used
     assert talk.say("/compact drop") == (
         "Dropped the oldest 1 turn; the conversation has 2 turns now,"
-        f" {talk.n_used} tokens instead of {before}."
+        f" {talk.chat.n_used} tokens instead of {before}."
     )
     assert contents(talk) == ["two", "answer 2", "three", "answer 3"]
     assert "/compact drop" in refused(talk, "/compact now")
@@ -426,9 +426,9 @@ def test_compact_drop_forgets_the_older_half(talk):
 def test_a_summary_that_is_longer_than_what_it_stands_for_changes_nothing(talk):
     talk.script.replies[2:] = ["</think>" + "They talked for a long time. " * 5]
     talk.say("one", "two")
-    before = list(talk.conversation.messages)
+    before = list(talk.chat.messages)
     assert "more room" in refused(talk, "/compact")
-    assert talk.conversation.messages == before
+    assert talk.chat.messages == before
 
 
 def test_no_summary_changes_nothing(talk):
@@ -443,7 +443,7 @@ def test_a_summary_that_has_no_room_changes_nothing(monkeypatch, glm_4_7_path):
         talk = new_talk(monkeypatch, model, list(REPLIES))
         talk.say("x" * 140, "y" * 80)
         assert "/compact drop" in refused(talk, "/compact")
-        assert talk.conversation.n_turns == 2
+        assert talk.chat.conversation.n_turns == 2
         assert "Dropped" in talk.say("/compact drop")
 
 

@@ -83,7 +83,7 @@ def test_a_chat_that_changes_its_model_keeps_the_session_with_the_new_one(
     told = talk.say("one", f"/model {other_model}")
     assert f"{session} is kept with this model from now on." in told
     talk.say("two")
-    talk.kept.close()
+    talk.chat.kept.close()
     with glmq.load(other_model) as model:
         restored = model.restore_session(session)
         assert restored.reason is None and len(restored.extra["messages"]) == 4
@@ -98,16 +98,16 @@ def test_a_file_that_is_no_session_is_refused_and_left_alone(glm_4_7_path, sessi
 def test_damaged_state_is_read_again_and_told(tmp_path, monkeypatch, glm_4_7, session, capsys):
     talk = new_talk(monkeypatch, glm_4_7, REPLIES, session=session)
     talk.say("one", "two " * 20)
-    talk.kept.close()
+    talk.chat.kept.close()
     data = bytearray(session.read_bytes())
-    key = talk._session.sequence.pages[0].bytes.tobytes()[:64]
+    key = talk.chat._session.sequence.pages[0].bytes.tobytes()[:64]
     data[data.index(key)] ^= 1
     session.write_bytes(data)
     talk = new_talk(monkeypatch, glm_4_7, REPLIES[2:], session=session)
     talk.restore_session()
     assert "is damaged after 0 tokens; the rest is read again" in capsys.readouterr().err
     talk.say("three")
-    assert talk.messages[-1]["content"] == "answer 3" and talk.conversation.n_turns == 3
+    assert talk.messages[-1]["content"] == "answer 3" and talk.chat.conversation.n_turns == 3
 
 
 def test_a_session_of_another_program_is_not_taken_for_a_chat(monkeypatch, glm_4_7, session):
@@ -116,7 +116,7 @@ def test_a_session_of_another_program_is_not_taken_for_a_chat(monkeypatch, glm_4
         talk = new_talk(monkeypatch, glm_4_7, [], session=session)
         with pytest.raises(GlmqError, match="holds no conversation"):
             talk.restore_session()
-        talk.kept.close()
+        talk.chat.kept.close()
 
 
 def test_a_new_system_message_replaces_that_of_the_session(tmp_path, glm_4_7_path, session):
@@ -142,11 +142,11 @@ def test_a_session_can_begin_while_the_chat_goes_on(monkeypatch, glm_4_7, sessio
     with pytest.raises(GlmqError, match="there is no folder"):
         talk.say("/session /no/such/folder/file")
     assert "kept in" in talk.say("three", f"/session {session.parent}/./{session.name}")
-    assert talk.kept.path == session
-    talk.kept.close()
+    assert talk.chat.kept.path == session
+    talk.chat.kept.close()
     other = new_talk(monkeypatch, glm_4_7, REPLIES, session=session)
     other.restore_session()
-    assert other.conversation.messages == talk.conversation.messages
+    assert other.chat.messages == talk.chat.messages
 
 
 def test_an_earlier_session_is_not_overwritten_by_command(monkeypatch, glm_4_7, session):
@@ -155,15 +155,15 @@ def test_an_earlier_session_is_not_overwritten_by_command(monkeypatch, glm_4_7, 
     talk = new_talk(monkeypatch, glm_4_7, REPLIES)
     with pytest.raises(GlmqError, match="is in use by another conversation of this program"):
         talk.say("two", f"/session {session}")
-    first.kept.close()
+    first.chat.kept.close()
     with pytest.raises(GlmqError, match="by --session when you start, or overwrite it with --force"):
         talk.say(f"/session {session}")
     later = new_talk(monkeypatch, glm_4_7, [], session=session)
     later.restore_session()
     assert later.messages[0]["content"] == "one"
-    later.kept.close()
+    later.chat.kept.close()
     talk.say(f"/session --force {session}")
-    talk.kept.close()
+    talk.chat.kept.close()
     later = new_talk(monkeypatch, glm_4_7, [], session=session)
     later.restore_session()
     assert later.messages[0]["content"] == "two"

@@ -2,80 +2,65 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from glmq_kernels.errors import GlmqError
 
 from ...chat.messages import text_of
+from ...chat.summary import NoSummary
 from ..talk import Talk
 from ..terminal import counted, edit_text
 from .slash_command import SlashCommand
 
 
 def _clear(talk: Talk, argument: str) -> str:
-    talk.conversation.clear()
-    talk.attached.clear()
+    talk.chat.clear()
     return "The conversation begins anew."
 
 
 def _system(talk: Talk, argument: str) -> str:
     if not argument:
-        return talk.conversation.system or "There is no system message."
-    talk.conversation.set_system(None if argument == "off" else argument)
-    system = talk.conversation.system
+        return talk.chat.system or "There is no system message."
+    talk.chat.system = None if argument == "off" else argument
+    system = talk.chat.system
     return f"The system message is set: {_first_line(system)}" if system else "The system message is gone."
 
 
 def _undo(talk: Talk, argument: str) -> str:
-    return f"Taken back: {_first_line(talk.conversation.undo())}"
+    return f"Taken back: {_first_line(talk.chat.undo())}"
 
 
 def _retry(talk: Talk, argument: str) -> str:
-    talk.answer(talk.conversation.retry)
+    talk.show(talk.chat.retry())
     return ""
 
 
 def _edit(talk: Talk, argument: str) -> str:
-    questions = [message for message in talk.conversation.messages if message["role"] == "user"]
+    questions = [message for message in talk.chat.messages if message["role"] == "user"]
     if not questions:
         raise GlmqError("the conversation has no message of yours yet")
     text = edit_text(text_of(questions[-1]))
     if text is None or not text.strip():
         return "Nothing is changed."
-    talk.answer(partial(talk.conversation.edit, text.strip()))
+    talk.show(talk.chat.edit(text.strip()))
     return ""
 
 
 def _compact(talk: Talk, argument: str) -> str:
     if argument not in ("", "drop"):
         raise GlmqError("/compact summarises the older half of the turns, /compact drop forgets it")
-    n_turns = talk.conversation.n_turns // 2
-    if not n_turns:
+    n_turns = talk.chat.conversation.n_turns
+    if n_turns < 2:
         raise GlmqError("there are not two turns yet; /undo takes back the last, /clear forgets all")
-    n_before, summary = talk.n_used, ""
-    if argument == "drop":
-        talk.conversation.drop_oldest(n_turns)
-    else:
-        summary = _summarise(talk, n_turns, n_before)
-    done = "Dropped" if argument else "Summarised"
-    oldest, left = (counted(n, "turn") for n in (n_turns, talk.conversation.n_turns))
-    sizes = f"{talk.n_used:,} tokens instead of {n_before:,}"
-    told = f"{done} the oldest {oldest}; the conversation has {left} now, {sizes}."
-    return f"{told}\n\n{summary}" if summary else told
-
-
-def _summarise(talk: Talk, n_turns: int, n_before: int) -> str:
-    """Put a summary in place of the oldest turns. Raises GlmqError where that would take more room."""
-    unchanged = list(talk.conversation.messages)
-    summary = talk.summary(talk.conversation.oldest(n_turns))
-    talk.conversation.replace_oldest(n_turns, summary)
-    if talk.n_used >= n_before:
-        talk.conversation.messages = unchanged
-        raise GlmqError(
-            "the summary takes more room than what it would stand for, so nothing is changed;"
-            " /compact drop forgets the older half"
-        )
-    return summary
+    try:
+        done = talk.chat.compact(drop=argument == "drop", progress=talk.status.summarising)
+    except NoSummary as error:
+        raise GlmqError(f"{error}; /compact drop forgets the older half instead") from None
+    finally:
+        talk.status.clear()
+    oldest, left = counted(done.n_turns, "turn"), counted(talk.chat.conversation.n_turns, "turn")
+    sizes = f"{done.n_after:,} tokens instead of {done.n_before:,}"
+    how = "Summarised" if done.summary else "Dropped"
+    told = f"{how} the oldest {oldest}; the conversation has {left} now, {sizes}."
+    return f"{told}\n\n{done.summary}" if done.summary else told
 
 
 def _first_line(text: str) -> str:
@@ -85,7 +70,7 @@ def _first_line(text: str) -> str:
 
 
 def _thinking(talk: Talk, argument: str) -> str:
-    thoughts = [message.get("reasoning_content") for message in talk.conversation.messages]
+    thoughts = [message.get("reasoning_content") for message in talk.chat.messages]
     last = next((text for text in reversed(thoughts) if text), None)
     return last or "There was no thinking."
 

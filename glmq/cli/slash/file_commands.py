@@ -7,12 +7,11 @@ from pathlib import Path
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.files.file_writing import FileExists
 
-from ...chat.conversation_files import export_conversation, load_conversation, save_conversation
+from ...text_file import read_text_file
 from ..completion import paths
 from ..named_files import named_file, overwriting
 from ..talk import Talk
 from ..terminal import counted
-from ..text_input import read_text
 from .slash_command import SlashCommand
 
 FORCE = "--force"
@@ -20,27 +19,28 @@ FORCE = "--force"
 
 def _save(talk: Talk, argument: str) -> str:
     path, force = _path_to_write(argument, "/save")
-    overwriting(lambda forced: save_conversation(talk.conversation, path, force=forced), force)
+    overwriting(lambda forced: talk.chat.save_messages(path, force=forced), force)
     return f"Saved {_messages(talk)} to {path}."
 
 
 def _load(talk: Talk, argument: str) -> str:
     path = _path(argument, "/load")
-    talk.conversation.messages = load_conversation(path).messages
+    talk.chat.load_messages(path)
     return f"Loaded {_messages(talk)} from {path}."
 
 
 def _export(talk: Talk, argument: str) -> str:
     path, force = _path_to_write(argument, "/export")
     force = force or (path in talk.exported and talk.exported[path] == _state(path))
-    overwriting(lambda forced: export_conversation(talk.conversation, path, force=forced), force)
+    overwriting(lambda forced: talk.chat.export(path, force=forced), force)
     talk.exported[path] = _state(path)
     return f"Wrote {_messages(talk)} to {path}."
 
 
 def _session(talk: Talk, argument: str) -> str:
     path, force = _path_to_write(argument, "/session")
-    if talk.kept is not None and _state(path)[:2] == _state(talk.kept.path)[:2] != ():
+    kept = talk.chat.kept
+    if kept is not None and _state(path)[:2] == _state(kept.path)[:2] != ():
         talk.save_session()
     else:
         overwriting(lambda forced: _keep_in(talk, path, forced), force)
@@ -49,15 +49,15 @@ def _session(talk: Talk, argument: str) -> str:
 
 def _keep_in(talk: Talk, path: Path, force: bool) -> None:
     try:
-        talk.keep_in(path, force=force)
+        talk.chat.keep_in(path, force=force)
     except FileExists as error:
         raise FileExists(f"{error}, go on with it by --session when you start") from None
 
 
 def _file(talk: Talk, argument: str) -> str:
     path = _path(argument, "/file")
-    text = read_text(path)
-    talk.attach(path, text)
+    text = read_text_file(path)
+    talk.chat.attach(path.name, text)
     return f"{path} goes with your next message, {counted(len(talk.model.tokenize(text)), 'token')}."
 
 
@@ -66,7 +66,7 @@ def _image(talk: Talk, argument: str) -> str:
 
 
 def _messages(talk: Talk) -> str:
-    return counted(len(talk.conversation.messages), "message")
+    return counted(len(talk.chat.messages), "message")
 
 
 def _path(argument: str, command: str) -> Path:

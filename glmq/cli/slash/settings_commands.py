@@ -71,7 +71,7 @@ def _switch_thinking(talk: Talk, argument: str, think: bool) -> str:
     if argument:
         talk.ask(argument, think)
         return ""
-    talk.settings = replace(talk.settings, think=think)
+    talk.change_settings(replace(talk.settings, think=think))
     return f"think is {'on' if think else 'off'} now: answers come {'with' if think else 'without'} thinking."
 
 
@@ -88,12 +88,12 @@ def _stats(talk: Talk, argument: str) -> str:
 def _tokens(talk: Talk, argument: str) -> str:
     if argument:
         return f"{counted(len(talk.model.tokenize(argument)), 'token')}."
-    return f"{talk.context_use()}, {counted(talk.conversation.n_turns, 'turn')}."
+    return f"{talk.context_use()}, {counted(talk.chat.conversation.n_turns, 'turn')}."
 
 
 def _tools(talk: Talk, argument: str) -> str:
-    tools = [tool["function"] for tool in talk.tools]
-    if talk.toolbox.definitions and not tools:
+    tools = [tool["function"] for tool in talk.chat.tools]
+    if talk.chat.toolbox.definitions and not tools:
         return "This model's chat template tells of no tools, so none are offered to it."
     if not tools:
         return "There are no tools; start with --tools FILE or --mcp COMMAND."

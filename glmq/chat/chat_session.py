@@ -1,0 +1,390 @@
+"""A conversation with a model: its history, its session in the engine, and all that can be done with it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from glmq_kernels.errors import GlmqError
+
+from ..argument_checks import check_text
+from ..errors import SessionBusy
+from ..session import Evaluated, Session
+from ..session_file import Restored, SessionFile, is_session_file, restore_session
+from ..text_file import read_text_file
+from ..tools import ToolBox
+from ..tools.own_functions import Tools, toolbox_of
+from ..tools.rounds import MAX_ROUNDS, Approve
+from .answer_limits import recommended_limits
+from .chat_model import ChatModel
+from .conversation import Conversation
+from .conversation_files import export_conversation, load_conversation, save_conversation
+from .conversation_tokens import conversation_tokens
+from .messages import Message, check_messages
+from .model_fit import check_fit, fitting_options
+from .options import ChatOptions
+from .summary import Compaction, NoSummary, summary_of
+from .tool_definitions import knows_tools
+from .turn import Stopped, Turn, TurnEvent, TurnState
+from .turn_rounds import Respondent, turn_rounds
+
+
+class ChatSession:
+    """A conversation with a model, made by `Model.conversation`. Close it, or use it in a `with` statement.
+
+    It does one thing at a time: what is asked of it while a turn goes on, from the first piece to the end,
+    raises SessionBusy. A turn that is cancelled ends by itself first.
+
+    conversation: its messages. tools: definitions of those that the model is told of. attached: texts that go
+    before the next message. notes: what of the tools' schemas calls are not held to, a line each. limits:
+    where answers end, as the model's file recommends. kept: the session file that `save` writes to. reason:
+    why less of the model's state was loaded than had been saved, if so.
+    """
+
+    def __init__(
+        self,
+        model: ChatModel,
+        *,
+        system: str | None = None,
+        tools: Tools | None = None,
+        options: ChatOptions | None = None,
+        approve: Approve | None = None,
+        max_rounds: int | None = None,
+        progress: Evaluated | None = None,
+    ) -> None:
+        self.model = model
+        self.conversation = Conversation()
+        self.conversation.set_system(system)
+        self.approve: Approve = approve or (lambda call: True)
+        self.max_rounds, self.progress = max_rounds or MAX_ROUNDS, progress
+        self.attached: list[str] = []
+        self.kept: SessionFile | None = None
+        self.reason: str | None = None
+        self.limits = recommended_limits(model.file.metadata)
+        self.toolbox = tools if isinstance(tools, ToolBox) else toolbox_of(tools or ())
+        self._closes_tools = not isinstance(tools, ToolBox)
+        self.tools = self.toolbox.definitions
+        self._lock = threading.Lock()
+        self._turn: TurnState | None = None
+        self._closed = False
+        self._counted: tuple[list[Message], int] = [], 0
+        self._options = options or ChatOptions()
+        self.notes = check_fit(model, self._options, self.tools)
+        self._session = model.session()
+
+    def send(self, text: str, *, thinking: bool | None = None) -> Turn:
+        """Say something, with the attached files before it; what it gives is iterated over for the answer.
+
+        thinking: of this turn, if it is to be another than that of the options. The message, and what is
+        there of the answer when it ends, even by an error or because it is cancelled, stay in the
+        conversation; when nothing is there the conversation is as it was before.
+        """
+        check_text("text", text)
+
+        def ask() -> None:
+            content = "\n\n".join([*self.attached, text])
+            switch = self.options.thinking if thinking is None else thinking
+            self.conversation.add("user", content, thinking=switch)
+
+        return self._new_turn(ask)
+
+    def asend(self, text: str, *, thinking: bool | None = None) -> AsyncGenerator[TurnEvent, None]:
+        """The events of `send` for an event loop. Leaving it, or cancelling the task, cancels the answer."""
+        return self.send(text, thinking=thinking).aevents()
+
+    def retry(self) -> Turn:
+        """Answer the last message anew. Where that comes to nothing the old answer stays."""
+        return self._new_turn(self.conversation.retry)
+
+    def edit(self, text: str) -> Turn:
+        """Change the last message and answer it anew. Where that comes to nothing all stays."""
+        check_text("text", text)
+        return self._new_turn(partial(self.conversation.edit, text))
+
+    def undo(self) -> str:
+        """Take back the last turn; gives its question. Raises GlmqError when there is none."""
+        with self._changing():
+            return self.conversation.undo()
+
+    def clear(self) -> None:
+        """Forget all but the system message, and what is attached."""
+        with self._changing():
+            self.conversation.clear()
+            self.attached.clear()
+
+    @property
+    def messages(self) -> list[Message]:
+        """The conversation as `Model.chat` takes it."""
+        turn = self._turn
+        if turn is not None:
+            turn.settle()
+        return list(self.conversation.messages)
+
+    @property
+    def system(self) -> str | None:
+        """The text of the system message. Set it to change it, to None to have none."""
+        return self.conversation.system
+
+    @system.setter
+    def system(self, text: str | None) -> None:
+        with self._changing():
+            self.conversation.set_system(text)
+
+    @property
+    def options(self) -> ChatOptions:
+        """How answers are given, from the next one on. Raises GlmqError for what the model cannot have."""
+        return self._options
+
+    @options.setter
+    def options(self, options: ChatOptions) -> None:
+        self.notes = check_fit(self.model, options, self.tools)
+        self._options = options
+
+    def attach(self, name: str, text: str) -> None:
+        """Put a text before the next message, as a file of that name."""
+        self.attached.append(f"File {name}:\n\n{text.rstrip()}")
+
+    def attach_file(self, path: str | os.PathLike[str]) -> None:
+        """Put a text file before the next message. Raises GlmqError for what is no text."""
+        path = Path(path)
+        self.attach(path.name, read_text_file(path))
+
+    @property
+    def n_ctx(self) -> int:
+        """Tokens of the context."""
+        return self._session.n_ctx
+
+    @property
+    def may_be_larger(self) -> bool:
+        """Whether the model was trained for a larger context."""
+        return self._session.may_be_larger
+
+    @property
+    def n_used(self) -> int:
+        """Tokens of the context that the conversation takes, without what is attached."""
+        messages, n_tokens = self._counted
+        now = self.conversation.messages
+        if len(messages) != len(now) or any(a is not b for a, b in zip(messages, now, strict=True)):
+            n_tokens = self._count() if now else 0
+            self._counted = list(now), n_tokens
+        return n_tokens
+
+    def compact(
+        self, n_turns: int | None = None, *, drop: bool = False, progress: Evaluated | None = None
+    ) -> Compaction:
+        """Put the model's summary in place of the oldest turns, or drop them; by default half of them.
+
+        progress(tokens done, wanted): called while the summary is written. Raises NoSummary when there is
+        none, or it would take more room than the turns; nothing changes then.
+        """
+        with self._changing():
+            conversation = self.conversation
+            n_turns = conversation.n_turns // 2 if n_turns is None else n_turns
+            if not n_turns:
+                raise GlmqError("there are not two turns yet, of which the older could go")
+            n_before, unchanged, summary = self.n_used, list(conversation.messages), ""
+            if drop:
+                conversation.drop_oldest(n_turns)
+            else:
+                oldest = conversation.oldest(n_turns)
+                summary = summary_of(oldest, self.model, self._session, self.options, self.progress, progress)
+                conversation.replace_oldest(n_turns, summary)
+            if summary and self.n_used >= n_before:
+                conversation.messages = unchanged
+                raise NoSummary(
+                    "the summary takes more room than what it would stand for, so nothing is changed"
+                )
+            return Compaction(n_turns, n_before, self.n_used, summary)
+
+    def change_model(self, model: ChatModel, options: ChatOptions | None = None) -> list[str]:
+        """Go on with another model; gives the names of what it cannot have and is dropped.
+
+        options: in place of the present ones. Dropped are "thinking", "preserve_thinking" and "tools".
+        Raises GlmqError, and keeps the present model, when the other cannot answer here.
+        """
+        with self._changing():
+            options, dropped = fitting_options(model, options or self.options)
+            tools = self.toolbox.definitions
+            if tools and not knows_tools(model.chat_template):
+                tools, dropped = [], [*dropped, "tools"]
+            notes, session = check_fit(model, options, tools), model.session()
+            self.model, self._options, self.tools, self.notes = model, options, tools, notes
+            self._session, self._counted = session, ([], 0)
+            self.limits = recommended_limits(model.file.metadata)
+            return dropped
+
+    def save(self, path: str | os.PathLike[str] | None = None, *, force: bool = False) -> None:
+        """Write messages and the model's state to a session file, by default to the one that is kept.
+
+        In a file that this conversation was saved to before only what is new is written. Raises FileExists
+        where only `force` does it, GlmqError when it is not possible (see `Session.save`).
+        """
+        with self._changing():
+            if path is not None:
+                self._session.save(path, self._extra(), force=force)
+            elif self.kept is not None:
+                self.kept.save(self._session, self._extra(), force=force)
+            else:
+                raise GlmqError("no session file is kept; name the file to save to")
+
+    def keep_in(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Save to a session file now and whenever `save` names no other; nobody else can use it meanwhile.
+
+        Raises what `save` raises; nothing changes then.
+        """
+        kept = SessionFile(Path(path))
+        try:
+            with self._changing():
+                kept.save(self._session, self._extra(), force=force)
+        except BaseException:
+            kept.close()
+            raise
+        if self.kept is not None:
+            self.kept.close()
+        self.kept = kept
+
+    def go_on_in(self, file: SessionFile) -> None:
+        """Go on with what a session file holds, if anything, and keep it; `close` closes it.
+
+        A system message that the conversation has stays. Raises GlmqError, WrongSession when it was saved
+        with another model; nothing changes then.
+        """
+        if not file.is_new:
+            self._take_up(file.restore(self.model.session()), file.path)
+        self.kept = file
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Go on with a saved conversation: that of a session file with the model's state, or of JSON.
+
+        A system message that the conversation has stays. Raises GlmqError, WrongSession when it was saved
+        with another model (`load_messages` reads the messages alone); nothing changes then.
+        """
+        path = Path(path)
+        if path.is_file() and is_session_file(path):
+            self._take_up(restore_session(path, self.model.session()), path)
+        else:
+            self.load_messages(path)
+
+    def load_messages(self, path: str | os.PathLike[str]) -> None:
+        """Go on with the messages of a file: JSON, or a session file of any model. Raises GlmqError."""
+        messages = load_conversation(Path(path)).messages
+        with self._changing():
+            self.conversation.messages = messages
+
+    def save_messages(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Write the messages alone, as JSON (see `save_conversation`)."""
+        save_conversation(self.conversation, Path(path), force=force)
+
+    def export(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Write the conversation for others: Markdown, or OpenAI's JSON (see `export_conversation`)."""
+        export_conversation(self.conversation, Path(path), force=force)
+
+    def close(self) -> None:
+        """End the turn that goes on, close what it keeps and the tools that it has made."""
+        self._closed = True
+        turn = self._turn
+        if turn is not None:
+            turn.cancel()
+            turn.settle()
+        if self.kept is not None:
+            self.kept.close()
+        if self._closes_tools:
+            self.toolbox.close()
+        with suppress(GlmqError):  # the model is closed
+            self._session.rewind(0)
+
+    def __enter__(self) -> ChatSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = ", closed" if self._closed else ", answering" if self._turn is not None else ""
+        return f"<ChatSession with {self.model.file.path.name}, turns: {self.conversation.n_turns}{state}>"
+
+    def _new_turn(self, change: Callable[[], object]) -> Turn:
+        with self._changing():
+            return Turn(partial(self._run, change))
+
+    def _run(self, change: Callable[[], object], state: TurnState) -> Generator[TurnEvent, None, None]:
+        """Change the conversation, then answer its last message."""
+        conversation, n_attached = self.conversation, len(self.attached)
+        try:
+            self._claim(state)
+            unchanged = list(conversation.messages)
+            change()
+            messages = conversation.messages
+            n_before = len(messages)
+            try:
+                yield from turn_rounds(
+                    messages, self._respondent(), self.toolbox, state,
+                    approve=self.approve, max_rounds=self.max_rounds,
+                )  # fmt: skip
+            finally:
+                state.messages = messages[n_before:]
+                if not state.messages:
+                    conversation.messages = unchanged
+                elif n_before > len(unchanged):
+                    del self.attached[:n_attached]
+        except Stopped:
+            pass
+        finally:
+            self._release(state)
+
+    def _respondent(self) -> Respondent:
+        return Respondent(self.model, self._session, self._options, self.limits, self.tools, self.progress)
+
+    def _take_up(self, restored: Restored[Session], path: Path) -> None:
+        try:
+            messages = check_messages(restored.extra.get("messages"))
+        except GlmqError as error:
+            raise GlmqError(f"{path} holds no conversation: {error}") from None
+        with self._changing():
+            system = self.conversation.system
+            self.conversation.messages = messages
+            if system:
+                self.conversation.set_system(system)
+            self._session, self.reason = restored.session, restored.reason
+
+    def _extra(self) -> dict[str, Any]:
+        """What a session file holds beside the model's state."""
+        return {"messages": self.conversation.messages}
+
+    def _count(self) -> int:
+        return conversation_tokens(
+            self.model, self._session, self.conversation.messages, self.options, self.tools
+        )
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """For the time of a change, which no turn may meet. Raises SessionBusy."""
+        state = TurnState()
+        try:
+            self._claim(state)
+            yield
+        finally:
+            self._release(state)
+
+    def _claim(self, state: TurnState) -> None:
+        """Let nothing else happen until `_release`. Raises SessionBusy."""
+        with self._lock:
+            if self._closed:
+                raise GlmqError("the conversation is closed; begin another one with the model")
+            if self._turn is not None and not self._turn.settle():
+                raise SessionBusy("the conversation is answering already; end that first")
+            self._turn = state
+
+    def _release(self, state: TurnState) -> None:
+        """Let other things happen. It takes no lock, as a turn that `_claim` waits for ends with it."""
+        state.over.set()
+        if self._turn is state:
+            self._turn = None
