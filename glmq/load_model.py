@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Coroutine
 from functools import wraps
+from pathlib import Path
 from typing import Any, ParamSpec
 
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.jit.compilation import Progress
+from glmq_kernels.jit.kernel_folder import use
 from glmq_kernels.machine.cores import core_count
 from glmq_kernels.strings.string_offsets import prepare
 
@@ -31,6 +33,7 @@ def load(
     ram: int | str | None = None,
     load: str = "mmap",
     deterministic: bool = False,
+    kernels: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Model:
     """Load a GGUF file, or a demo model by its name, "demo" or "demo-tools".
@@ -43,6 +46,7 @@ def load(
     into memory as they are used, or "read", which reads all of it first, so that the file is not needed
     afterwards; deterministic: results depend on a text's tokens alone, whatever was cached or shared or is
     answered at the same time, so that greedy answers repeat; prompts are then read more slowly;
+    kernels: a folder made by `glmq compile`, from which kernels are taken for the rest of the process;
     progress(text, fraction): called while the file is read and while kernels compile, which
     happens once. Raises GlmqError with one line for what cannot be used.
     """
@@ -56,6 +60,9 @@ def load(
     check_call("progress", progress)
     if n_threads is not None and not 1 <= n_threads <= 1024:
         raise GlmqError(f"{n_threads} threads are not possible; choose 1 to {core_count()}")
+    if kernels is not None:
+        check_path("kernels", kernels)
+        use(Path(kernels))
     budget = parse_size(ram) if isinstance(ram, str) else ram
     if progress:
         prepare(progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gguf
 import numpy as np
 from glmq_kernels.formats.tensor_types import KERNEL_TYPES
-from glmq_kernels.gemm.sizes import FEW, takes_bfloat
+from glmq_kernels.gemm.sizes import few, takes_bfloat
 
 HALF_FIELDS = {
     "Q8_0": [0], "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "IQ4_NL": [0], "MXFP4": [],
@@ -88,7 +88,7 @@ def expected_product(x: np.ndarray, weights: np.ndarray, type_name: str) -> np.n
     """x W^T in float64 with the activation as the kernels round it."""
     if not KERNEL_TYPES[type_name].is_float:
         seen = quantized_activation(x)
-    elif takes_bfloat(type_name) and len(x) > FEW:
+    elif takes_bfloat(type_name) and len(x) > few():
         seen = rounded_to_bfloat(x)
     else:
         seen = x.astype(np.float64)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from glmq_kernels.arrays import address_of
 from glmq_kernels.formats.tensor_types import KERNEL_TYPES
-from glmq_kernels.gemm.sizes import FEW
+from glmq_kernels.gemm.sizes import few
 from glmq_kernels.ops import operations
 from glmq_kernels.ops.batch_state import N_TOKENS, TOKENS
 from glmq_kernels.ops.operands import matrix_of
@@ -15,6 +15,7 @@ from glmq_kernels.threads.tape import Tape
 from .blocks import HALF_FIELDS, dequantized, expected_product, quantized_activation, random_weights
 from .runs import new_tape
 
+FEW = few()
 TOKEN_COUNTS = (1, 4, 9, 20, 33)
 
 

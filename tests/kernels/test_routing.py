@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from glmq_kernels.gemm.sizes import FEW
+from glmq_kernels.gemm.sizes import few
 from glmq_kernels.jit import isa
 from glmq_kernels.ops import operations
 from glmq_kernels.ops.operands import Routing
 
 from .runs import fill, new_tape, padded, run
+
+FEW = few()
 
 
 def choose(logits, bias, top_k, n_groups, kept_groups, normalize, factor):

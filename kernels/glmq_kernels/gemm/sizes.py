@@ -13,9 +13,6 @@ FLOAT_STRETCH_BYTES = 1024
 ROWS = 32
 """Weight rows that are multiplied together; threads share rows out in these units."""
 
-FEW = 16 if isa.current().dot_lanes == 16 and isa.current().dot == "vnni" else 12
-"""Up to so many tokens that could take panels are multiplied row by row: until then that is faster."""
-
 ROW_TOKENS = 8
 """Most tokens that meet a row at once in the row form; more go in groups."""
 
@@ -37,6 +34,12 @@ PANEL_BUFFER_BYTES = PANEL_BUFFER_MINIMA + 16 * 64
 
 PANEL_SCRATCH_BYTES = max(2 * (STRETCH // 32 + 1) * (512 + 2 * 3 * 64), FLOAT_STRETCH_BYTES * ROWS)
 """Room for a stretch of unpacked weights of any format."""
+
+
+def few() -> int:
+    """Up to so many tokens that could take panels are multiplied row by row: until then that is faster."""
+    level = isa.current()
+    return 16 if level.dot_lanes == 16 and level.dot == "vnni" else 12
 
 
 def record_bytes(tile: int) -> int:

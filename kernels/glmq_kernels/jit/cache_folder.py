@@ -78,8 +78,13 @@ def others_may_write(status: os.stat_result) -> bool:
     """
     if not hasattr(os, "getuid"):
         return False
-    if status.st_uid not in (os.getuid(), 0):
-        return True
+    return status.st_uid not in (os.getuid(), 0) or lets_others_write(status)
+
+
+def lets_others_write(status: os.stat_result) -> bool:
+    """Whether the owner of a file or folder lets somebody else write to it. Always False on Windows."""
+    if not hasattr(os, "getuid"):
+        return False
     writers = status.st_mode & GROUP_OR_OTHERS_WRITE
     if status.st_gid == status.st_uid:
         writers &= ~stat.S_IWGRP

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from ..errors import GlmqError
@@ -34,7 +36,7 @@ class Compilation:
     def __init__(self, missing: Mapping[str, Path], level: Isa, progress: Progress | None) -> None:
         self._waiting = sorted(missing.items(), reverse=True)
         self._n_kernels = len(missing)
-        self._environment = compiler_environment(level)
+        self._level = level
         self._progress = progress
         self._n_done = 0
         self._failures: list[tuple[str, Path, str]] = []
@@ -70,7 +72,7 @@ class Compilation:
         try:
             while (kernel := self._next()) is not None:
                 try:
-                    compiler = compiler or Compiler(self._environment, kernel[1].parent)
+                    compiler = compiler or Compiler(self._level, kernel[1].parent)
                     answer = compiler.compile(*kernel)
                 except OSError as error:
                     answer = f"the compiler cannot be run: {error.strerror}"
@@ -88,10 +90,10 @@ class Compilation:
 class Compiler:
     """A compiler process (`compile.py`). Its working folder is one in which it finds no settings."""
 
-    def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, level: Isa, folder: Path) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "glmq_kernels.jit.compile"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(environment), cwd=folder,
+            [sys.executable, "-m", "glmq_kernels.jit.compile", json.dumps(asdict(level))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=compiler_environment(level), cwd=folder,
             encoding="utf-8", errors="surrogateescape", start_new_session=True,
         )  # fmt: skip
 
@@ -123,7 +125,6 @@ def compiler_environment(level: Isa) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
     folders = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     return kept | {
-        "GLMQ_ISA": level.name,
         "NUMBA_CPU_NAME": level.cpu,
         "NUMBA_CPU_FEATURES": level.features,
         "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), *map(os.path.abspath, folders)]),

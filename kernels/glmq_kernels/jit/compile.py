@@ -1,6 +1,6 @@
 """The compiler process: reads `kernel name <tab> object path` lines, answers each with a line.
 
-The answer is `ok`, or `unwritable: ` or `failed: ` and the reason. Started by `compilation.py`; the only
+Its argument is the level of instructions, an `Isa` as JSON. The answer is `ok`, or `unwritable: ` or `failed: ` and the reason. Started by `compilation.py`; the only
 place in glmq that imports Numba at run time.
 """
 
@@ -66,9 +66,10 @@ def main() -> None:
     # moves loads to the front, would not (a third more instructions, and half of the speed, in products).
     llvm.set_option("glmq", "-enable-misched=false")
     try:
-        for line in sys.stdin:
-            name, path = line.rstrip("\n").split("\t", 1)
-            print(compile_to_file(name, Path(path)).replace("\n", " "), flush=True)
+        with isa.forced(isa.from_json(sys.argv[1])):
+            for line in sys.stdin:
+                name, path = line.rstrip("\n").split("\t", 1)
+                print(compile_to_file(name, Path(path)).replace("\n", " "), flush=True)
     except BrokenPipeError:  # who asked is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import GlmqError
+from . import kernel_folder
+from .compiler_presence import can_compile, cannot_compile
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,16 @@ class Isa:
     foreign: bool = False
 
 
+def from_json(text: str) -> Isa:
+    """A level from a JSON object of its fields."""
+    return of_fields(json.loads(text))
+
+
+def of_fields(fields: Mapping[str, Any]) -> Isa:
+    """A level from its fields, in which tuples may be lists."""
+    return Isa(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+
+
 _SSE = ("sse3", "ssse3", "sse4.1", "sse4.2")
 AVX2_NEEDS = (*_SSE, "avx", "avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "movbe", "popcnt")
 """x86-64-v3: what the code generator takes for granted with it."""
@@ -66,6 +80,8 @@ NEON = Isa("neon", "generic", "+neon,+dotprod,+fullfp16", "sdot", 4, "neon", 0, 
 
 
 def _host() -> tuple[str, dict[str, bool]]:
+    if not can_compile():
+        raise cannot_compile("kernels must be compiled")
     import llvmlite.binding as llvm
 
     return llvm.get_host_cpu_name(), dict(llvm.get_host_cpu_features())
@@ -123,7 +139,14 @@ def _features(have: Mapping[str, bool], wanted: Iterable[str]) -> str:
 
 
 def current() -> Isa:
-    """The level in use: the best of the machine, or the one that `GLMQ_ISA` names."""
+    """The level in use: that of kernels compiled ahead, else the best of the machine.
+
+    `GLMQ_ISA` names another. Raises GlmqError where there is none.
+    """
+    if _forced:
+        return _forced[-1]
+    if (fields := kernel_folder.level_in_use()) is not None:
+        return Isa(**fields)
     found = levels()
     wanted = os.environ.get("GLMQ_ISA", "").strip().lower()
     if not wanted:
@@ -133,6 +156,19 @@ def current() -> Isa:
     if wanted not in found:
         raise GlmqError(f"GLMQ_ISA={wanted} needs instructions this CPU lacks; it can run {', '.join(found)}")
     return found[wanted]
+
+
+@contextmanager
+def forced(level: Isa) -> Iterator[None]:
+    """Have `current` give a level, which this machine need not be able to run: to compile for another."""
+    _forced.append(level)
+    try:
+        yield
+    finally:
+        _forced.pop()
+
+
+_forced: list[Isa] = []
 
 
 @functools.cache

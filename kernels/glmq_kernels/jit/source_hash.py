@@ -83,6 +83,19 @@ def source_hash(module: Path, *, follow: bool = True) -> str:
     return digest.hexdigest()
 
 
+@functools.cache
+def package_hash() -> str | None:
+    """Hash of the content of all files of this package; None where it is installed without its source."""
+    files = sorted(PACKAGE.rglob("*.py"))
+    if not files:
+        return None
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.relative_to(PACKAGE).as_posix()}\n".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
 def _version(package: str) -> str:
     from importlib import metadata
 

@@ -13,6 +13,9 @@ Numba compiles in separate processes (`compilation.py`), with the code generator
 in use (`isa.py`). The object file is kept in the cache folder under a name that holds a hash of
 everything it depends on, so a program whose kernels are all there never imports Numba. A file that is
 not as it was written, or that another user could have written, is compiled anew.
+
+Before all this a kernel is looked for in folders of kernels compiled ahead (`kernel_folder.py`), for which
+neither Numba nor LLVM is needed.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ import hashlib
 import platform
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +35,10 @@ import numpy as np
 from ..arrays import zeros
 from ..errors import GlmqError
 from ..machine.fork_safe_lock import ForkSafeLock
-from . import isa
+from . import isa, kernel_folder
 from .cache_folder import private_folder
 from .call_record import CallRecord, in_order
+from .compiler_presence import can_compile, cannot_compile
 from .compilation import Progress, compile_kernels
 from .object_file import read_object
 from .source_hash import PACKAGE, source_hash
@@ -41,14 +46,14 @@ from .source_hash import PACKAGE, source_hash
 ENTRY_POINT = "glmq_kernel"
 
 _CALL = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
-_loaded: dict[tuple[str, str], Kernel] = {}
+_loaded: dict[tuple[isa.Isa, str], Kernel] = {}
 _lock = ForkSafeLock()
 
 
 class Kernel:
     """A loaded kernel. `address` is for tapes; calling it runs it on this thread, without the GIL."""
 
-    def __init__(self, name: str, address: int, engine: Any) -> None:
+    def __init__(self, name: str, address: int, engine: Any = None) -> None:
         self.name = name
         self.address = address
         self._engine = engine  # keeps the machine code alive
@@ -77,29 +82,53 @@ def packed(record: type[CallRecord], **fields: int | float) -> np.ndarray:
 
 def kernel(name: str) -> Kernel:
     """One kernel by name; compiled first when it is not in the store."""
-    found = _loaded.get((isa.current().name, name))
+    found = _loaded.get((isa.current(), name))
     return found if found is not None else kernels([name])[name]
 
 
 def kernels(names: Iterable[str], progress: Progress | None = None) -> dict[str, Kernel]:
-    """Several kernels by name. `progress(text, fraction)` is called while missing ones compile."""
+    """Several kernels by name: from folders of them, else from the store.
+
+    `progress(text, fraction)` is called while those that are in neither are compiled. Raises GlmqError where
+    that is not possible.
+    """
     level = isa.current()
     wanted = list(dict.fromkeys(names))
     with _lock:
-        paths = {name: object_path(name, level) for name in wanted if (level.name, name) not in _loaded}
-        codes = {name: read_object(path) for name, path in paths.items()}
-        missing = {name: paths[name] for name, code in codes.items() if code is None}
-        if missing:
-            compile_kernels(missing, level, progress)
-        for name, path in paths.items():
-            code = codes[name] or read_object(path)
-            if code is None:
-                raise GlmqError(
-                    f"{path} is not what was written to it; check the disk"
-                    " or set GLMQ_CACHE to a folder on another one"
-                )
-            _loaded[level.name, name] = _load(name, code, level)
-    return {name: _loaded[level.name, name] for name in wanted}
+        new = [name for name in wanted if (level, name) not in _loaded]
+        for name in new:
+            if (address := kernel_folder.find(name, asdict(level))) is not None:
+                _loaded[level, name] = Kernel(name, address)
+        rest = [name for name in new if (level, name) not in _loaded]
+        for name, code in object_codes(rest, level, progress).items():
+            _loaded[level, name] = _load(name, code, level)
+    return {name: _loaded[level, name] for name in wanted}
+
+
+def object_codes(names: Sequence[str], level: isa.Isa, progress: Progress | None) -> dict[str, bytes]:
+    """Object files of kernels by names, from the cache folder, where they are put first if they are missing.
+
+    Raises GlmqError.
+    """
+    if names and not can_compile():
+        folders = kernel_folder.folders()
+        lacking = f"{folders[0].path} lacks kernels for {level.name}" if folders else "kernels must be compiled"
+        raise cannot_compile(f"{lacking}, such as {names[0]}" if folders else lacking)
+    paths = {name: object_path(name, level) for name in names}
+    found = {name: read_object(path) for name, path in paths.items()}
+    missing = {name: paths[name] for name, code in found.items() if code is None}
+    if missing:
+        compile_kernels(missing, level, progress)
+    codes = {}
+    for name, path in paths.items():
+        code = found[name] or read_object(path)
+        if code is None:
+            raise GlmqError(
+                f"{path} is not what was written to it; check the disk"
+                " or set GLMQ_CACHE to a folder on another one"
+            )
+        codes[name] = code
+    return codes
 
 
 def _load(name: str, code: bytes, level: isa.Isa) -> Kernel:

@@ -12,7 +12,7 @@ from ...gemm.activation import prepare
 from ...gemm.activation_record import ACTIVATION_ROWS
 from ...gemm.panel_form import SECOND_16, TILE, multiply, sums_of_token
 from ...gemm.row_form import dot_rows, row_form_count
-from ...gemm.sizes import FEW, ROW_NUMBERS, ROW_TOKENS, ROWS
+from ...gemm.sizes import ROW_NUMBERS, ROW_TOKENS, ROWS, few
 from ...simd.addresses import argument, inline, load_f32, load_i64, store_f32, store_i64
 from ...simd.mathematics import silu
 from ...simd.vectors import fma, load_f32x16, splat_f32x16, store
@@ -33,6 +33,7 @@ from ..routing.record import (
 )
 from .arguments import Down, DownNetwork, GateUp, NetworkMatrix
 
+FEW = few()
 GATE = 8 * record_size(GateUp)
 UP = GATE + 8 * len(NetworkMatrix)
 NETWORKS, NETWORK = 8 * record_size(Down), 8 * len(DownNetwork)

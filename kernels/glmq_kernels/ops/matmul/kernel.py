@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from ...gemm.panel_form import SECOND_16, multiply, sums_of_token
 from ...gemm.row_form import dot_rows, row_form_count
-from ...gemm.sizes import FEW, ROW_NUMBERS, ROW_TOKENS, ROWS
+from ...gemm.sizes import ROW_NUMBERS, ROW_TOKENS, ROWS, few
 from ...simd.addresses import argument, inline, load_f32, store_f32, store_i64
 from ...simd.vectors import load_f32x16, store
 from ...threads.argument_record import STATE, record_size
 from ...threads.work_units import take
 from ..batch_state import LOGITS
 from .arguments import Matmul, MatmulMatrix
+
+FEW = few()
 
 MATRICES, MATRIX = 8 * record_size(Matmul), 8 * len(MatmulMatrix)
 """Where the matrices' records begin, and the bytes of each."""

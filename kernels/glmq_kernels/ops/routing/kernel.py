@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 
 from ...gemm.activation import TILE
-from ...gemm.sizes import FEW
+from ...gemm.sizes import few
 from ...simd.addresses import argument, float_argument, inline, load_f32, load_i64, store_f32, store_i64
 from ...simd.mathematics import nan_unless_finite, sigmoid
 from ...simd.vectors import load_f32x16, store
@@ -30,6 +30,7 @@ from .record import (
     ROUTING_WEIGHTS,
 )
 
+FEW = few()
 LEAST = -3.3e38
 """What scores below it, or that are NaN, are compared as."""
 
