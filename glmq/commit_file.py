@@ -24,8 +24,9 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-import xxhash
 from glmq_kernels.errors import GlmqError
+
+from .optional_packages import optional_packages
 
 MAGIC = b"GLMQSES1"
 COMMIT = struct.Struct("<8s9QQ")
@@ -71,6 +72,9 @@ class Content:
 
 def checksum(data: bytes | bytearray | memoryview) -> int:
     """XXH3 of 64 bits."""
+    with optional_packages():
+        import xxhash
+
     return xxhash.xxh3_64_intdigest(data)
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import islice, product
 from typing import Any
 
+from ..optional_packages import optional_packages
 from .argument_types import ArgumentType, ArgumentTypes
 
 MOST_READINGS = 64
@@ -83,9 +84,10 @@ class _Reader:
     """Finds the reading of arguments that a schema allows."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
-        from jsonschema import Draft202012Validator
-        from jsonschema.validators import validator_for
-        from referencing import Registry
+        with optional_packages():
+            from jsonschema import Draft202012Validator
+            from jsonschema.validators import validator_for
+            from referencing import Registry
 
         kind = validator_for(schema, default=Draft202012Validator)
         self._validator = kind(schema, registry=Registry())

@@ -8,13 +8,31 @@ import sys
 from importlib import import_module
 from typing import Any, NoReturn
 
-import click
 from glmq_kernels.errors import GlmqError
 
 from .. import __version__
+from ..optional_packages import missing_package
+
+try:
+    import click
+except ModuleNotFoundError as error:
+    print(f"glmq: error: {missing_package(error) or error}", file=sys.stderr)
+    sys.exit(2)
+
 from .error_line import error_line
 
-COMMANDS = ("chat", "generate", "convert", "inspect", "tokenize", "bench", "serve", "batch", "demo")
+COMMANDS = (
+    "chat",
+    "generate",
+    "convert",
+    "inspect",
+    "tokenize",
+    "compile",
+    "bench",
+    "serve",
+    "batch",
+    "demo",
+)
 USER_ERROR, INTERNAL_ERROR, INTERRUPTED = 2, 1, 130
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_ANSWER = 3
@@ -53,6 +71,8 @@ class Commands(click.Group):
         except Exception as error:
             if ctx.meta.get("glmq.debug"):
                 raise
+            if isinstance(error, ModuleNotFoundError):
+                error = missing_package(error) or error
             if _is_lack_of_memory(error):
                 error = GlmqError(
                     "not enough memory; close other programs or choose a smaller context", setting="n_ctx"

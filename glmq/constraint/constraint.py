@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from glmq_kernels.errors import GlmqError
 
+from ..optional_packages import optional_packages
 from .error_messages import one_line, with_column, with_place
 from .kept_results import N_KEPT
 from .schema_places import place_of_fault
@@ -46,7 +47,8 @@ class Constraint:
 
     def guide(self, tokenizer: Tokenizer) -> Guide:
         """A guide for one generation. Raises GlmqError when the grammar names tokens that there are not."""
-        from .grammar_guide import GrammarGuide
+        with optional_packages():
+            from .grammar_guide import GrammarGuide
 
         grammar = self.grammar
         for placeholder, name, place in self.tokens:
@@ -153,7 +155,8 @@ def regex_constraint(regex: str) -> Constraint:
 
     Raises GlmqError.
     """
-    from llguidance import regex_to_lark
+    with optional_packages():
+        from llguidance import regex_to_lark
 
     _check_characters(regex, "the regular expression")
     grammar = f"start: /{regex_to_lark(regex, '')}/\n{OPTIONS}\n"

@@ -9,9 +9,12 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from glmq_kernels.errors import GlmqError
-from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
+from ..optional_packages import optional_packages
 from .error_messages import one_line
+
+with optional_packages():
+    from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 Result = TypeVar("Result")
 

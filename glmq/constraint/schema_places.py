@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .error_messages import one_line
-from .grammar_compilation import check_grammar
 
 OF_NAMES = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 """Keywords with an object of schemas."""
@@ -62,5 +61,7 @@ def _refusal(schema: Mapping[str, Any]) -> str | None:
         text = json.dumps({"grammars": [{"json_schema": schema}]})
     except (TypeError, ValueError, RecursionError):
         return None
+    from .grammar_compilation import check_grammar
+
     message = check_grammar(text, "the JSON schema")
     return None if message is None else one_line(message)

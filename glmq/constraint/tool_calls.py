@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glmq_kernels.errors import GlmqError
 
 from ..tokenizer import Tokenizer
 from .constraint import OPTIONS, Constraint
 from .kept_results import kept_by_tokenizer
-from .tool_rules import CallTags, ToolRules
+
+if TYPE_CHECKING:
+    from .tool_rules import CallTags, ToolRules
 
 WHAT = "the tools' schema"
 
@@ -50,6 +52,8 @@ def tool_call_constraint(
 @kept_by_tokenizer
 def _compiled(tokenizer: Tokenizer, functions: str, must_call: bool, max_calls: int | None) -> Constraint:
     """The constraint for functions, a list as JSON."""
+    from .tool_rules import CallTags, ToolRules
+
     tags = CallTags(tokenizer)
     written = [ToolRules(i, function, tags) for i, function in enumerate(json.loads(functions))]
     start = _start(must_call, max_calls)

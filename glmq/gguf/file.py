@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..optional_packages import optional_packages
 from . import fields, not_gguf
 from .errors import GGUFError
 from .header import Header, read_header
@@ -106,7 +107,8 @@ class GGUFFile:
         Made of the headers and of `SAMPLE` bytes in the middle of each tensor, so that it costs little.
         Raises ValueError when the file is closed, GGUFError when it has changed.
         """
-        import xxhash
+        with optional_packages():
+            import xxhash
 
         self.check_unchanged()
 

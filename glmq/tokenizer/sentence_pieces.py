@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from glmq_kernels.errors import GlmqError
 
+from ..optional_packages import optional_packages
 from .vocabulary import BYTE, NORMAL, UNKNOWN, USER_DEFINED, Vocabulary
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ class SentencePieces:
     """Encodes plain text and gives the bytes of tokens."""
 
     def __init__(self, file: GGUFFile, vocabulary: Vocabulary) -> None:
-        import sentencepiece
+        with optional_packages():
+            import sentencepiece
 
         self._vocabulary = vocabulary
         self.add_space_prefix = file.boolean("tokenizer.ggml.add_space_prefix", True)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..optional_packages import optional_packages
+
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
@@ -20,8 +22,9 @@ def schema_problem(schema: dict[str, Any]) -> str | None:
 
     Patterns may be of any language, and references to other schemas may lead anywhere.
     """
-    from jsonschema import FormatChecker
-    from jsonschema.exceptions import SchemaError
+    with optional_packages():
+        from jsonschema import FormatChecker
+        from jsonschema.exceptions import SchemaError
 
     kind = _validator_class(schema)
     try:

@@ -12,12 +12,14 @@ import shlex
 import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
+from importlib import import_module
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glmq_kernels.errors import GlmqError
 
+from ..optional_packages import optional_packages
 from .mcp_answers import NOT_SHOWN
 from .tool import Tool, ToolFailed, ToolSource
 
@@ -37,6 +39,8 @@ def mcp_tools(command: str, start_limit: float = START_LIMIT) -> ToolSource:
     A server that has ended is started again by the next call. Raises GlmqError when it cannot be
     started or does not speak the protocol.
     """
+    with optional_packages():
+        import_module("mcp")
     server = McpServer(command, start_limit)
     tools, prefix = server.start()
     origin = f"the MCP server {command}"

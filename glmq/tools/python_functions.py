@@ -22,6 +22,7 @@ from typing import Any
 
 from glmq_kernels.errors import GlmqError
 
+from ..optional_packages import optional_packages
 from .tool import ToolFailed
 
 
@@ -137,7 +138,8 @@ def _plain(value: Callable[..., Any]) -> Callable[..., Any]:
 
 def described_function(name: str, value: Callable[..., Any], path: Path) -> PythonFunction:
     """A function of a file as the model is told of it. Raises GlmqError for what of it is not told."""
-    from docstring_parser import parse
+    with optional_packages():
+        from docstring_parser import parse
 
     place = f"{path}:{inspect.unwrap(value).__code__.co_firstlineno}: {name}"
     for parameter in inspect.signature(value).parameters.values():
@@ -159,7 +161,8 @@ def described_function(name: str, value: Callable[..., Any], path: Path) -> Pyth
 
 def _schema(value: Any, place: str) -> dict[str, Any]:
     """The JSON schema of a function's parameters: short, as the model reads all of it."""
-    from pydantic import TypeAdapter
+    with optional_packages():
+        from pydantic import TypeAdapter
 
     try:
         with warnings.catch_warnings():

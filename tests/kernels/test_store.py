@@ -228,7 +228,7 @@ def test_a_compiler_that_is_killed_is_told(empty_cache, monkeypatch):
 
 
 def test_a_compiler_process_that_ends_gives_its_signal(tmp_path):
-    compiler = Compiler(compiler_environment(isa.current()), tmp_path)
+    compiler = Compiler(isa.current(), tmp_path)
     compiler._process.kill()
     assert compiler.compile("strings.kernel.walk", tmp_path / "walk.o") in (
         f"the compiler ended with signal {number}" for number in (9,)

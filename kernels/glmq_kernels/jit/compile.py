@@ -1,7 +1,8 @@
 """The compiler process: reads `kernel name <tab> object path` lines, answers each with a line.
 
-Its argument is the level of instructions, an `Isa` as JSON. The answer is `ok`, or `unwritable: ` or `failed: ` and the reason. Started by `compilation.py`; the only
-place in glmq that imports Numba at run time.
+The answer is `ok`, or `unwritable: ` or `failed: ` and the reason. Its argument is the level of
+instructions, an `Isa` as JSON. Started by `compilation.py`; the only place in glmq that imports Numba at
+run time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether kernels can be compiled here at all: a program that carries its kernels needs neither Numba nor LLVM."""
+"""Whether kernels can be compiled here: a program that carries its kernels needs neither Numba nor LLVM."""
 
 from __future__ import annotations
 

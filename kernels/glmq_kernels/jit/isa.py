@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import GlmqError
-from . import kernel_folder
 from .compiler_presence import can_compile, cannot_compile
 
 
@@ -55,12 +54,8 @@ class Isa:
 
 def from_json(text: str) -> Isa:
     """A level from a JSON object of its fields."""
-    return of_fields(json.loads(text))
-
-
-def of_fields(fields: Mapping[str, Any]) -> Isa:
-    """A level from its fields, in which tuples may be lists."""
-    return Isa(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+    fields = json.loads(text)
+    return Isa(**fields | {"attention_rows": tuple(fields["attention_rows"])})
 
 
 _SSE = ("sse3", "ssse3", "sse4.1", "sse4.2")
@@ -139,14 +134,9 @@ def _features(have: Mapping[str, bool], wanted: Iterable[str]) -> str:
 
 
 def current() -> Isa:
-    """The level in use: that of kernels compiled ahead, else the best of the machine.
-
-    `GLMQ_ISA` names another. Raises GlmqError where there is none.
-    """
+    """The level in use: the best of the machine, or the one that `GLMQ_ISA` names, unless one is forced."""
     if _forced:
         return _forced[-1]
-    if (fields := kernel_folder.level_in_use()) is not None:
-        return Isa(**fields)
     found = levels()
     wanted = os.environ.get("GLMQ_ISA", "").strip().lower()
     if not wanted:
@@ -158,10 +148,15 @@ def current() -> Isa:
     return found[wanted]
 
 
+def force(level: Isa) -> None:
+    """Have `current` give a level from now on: the one of kernels compiled ahead."""
+    _forced.append(level)
+
+
 @contextmanager
 def forced(level: Isa) -> Iterator[None]:
-    """Have `current` give a level, which this machine need not be able to run: to compile for another."""
-    _forced.append(level)
+    """Have `current` give a level meanwhile, to compile for it; this machine need not be able to run it."""
+    force(level)
     try:
         yield
     finally:

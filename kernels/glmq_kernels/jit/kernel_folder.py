@@ -25,6 +25,7 @@ from typing import Any
 from ..errors import GlmqError
 from ..files.file_writing import Target, replacing
 from ..machine.instructions import processor_features
+from . import isa
 from .cache_folder import lets_others_write
 from .compiler_presence import can_compile, cannot_compile
 from .shared_library import IMPORTS, link
@@ -91,7 +92,7 @@ class KernelFolder:
 
 
 def system() -> str:
-    """This system, as one of `SYSTEMS`."""
+    """The system that this is, as one of `SYSTEMS`."""
     return f"{sys.platform}-{platform.machine().lower().replace('amd64', 'x86_64')}"
 
 
@@ -101,8 +102,12 @@ _given: dict[Path, KernelFolder] = {}
 def use(path: Path) -> None:
     """Take kernels from a folder from now on. Raises GlmqError for one that cannot be used."""
     path = path.expanduser().absolute()
-    if path not in _given:
-        _given[path] = read_folder(path)
+    if path in _given:
+        return
+    folder = read_folder(path)
+    if not _given and (level := _best_level(folder)) is not None:
+        isa.force(isa.Isa(**level))
+    _given[path] = folder
 
 
 def folders() -> tuple[KernelFolder, ...]:
@@ -112,35 +117,32 @@ def folders() -> tuple[KernelFolder, ...]:
     return tuple(_given.values())
 
 
-def level_in_use() -> Mapping[str, Any] | None:
-    """The level of instructions that the folders decide, as fields of an `Isa`; None where they do not.
+def _best_level(folder: KernelFolder) -> Mapping[str, Any] | None:
+    """The fields of the level that a folder decides; None where kernels are to be compiled instead.
 
-    Raises GlmqError where the processor can run none of their libraries and nothing can be compiled.
+    Raises GlmqError where the processor can run none of its libraries and nothing can be compiled.
     """
-    found = folders()
-    if not found:
-        return None
     wanted = os.environ.get("GLMQ_ISA", "").strip().lower()
-    entry = found[0].best(processor_features(), wanted)
+    entry = folder.best(processor_features(), wanted)
     if entry is not None:
         return entry.level
     if can_compile():
         return None
-    has = ", ".join(found[0].libraries) or "nothing"
+    has = ", ".join(folder.libraries) or "nothing"
     lacking = wanted or "this processor's instructions"
-    raise cannot_compile(f"{found[0].path} has kernels for {has}, not for {lacking}")
+    raise cannot_compile(f"{folder.path} has kernels for {has}, not for {lacking}")
 
 
 def find(name: str, level: Mapping[str, Any]) -> int | None:
     """The address of a kernel in the folders in use; None where none has it."""
-    for folder in folders():
+    for folder in _given.values():
         if (address := folder.address(name, level)) is not None:
             return address
     return None
 
 
 def read_folder(path: Path) -> KernelFolder:
-    """Open a folder. Raises GlmqError for one that is not of this version of glmq or that others can write to."""
+    """Open a folder. Raises GlmqError for what is none of this glmq's, or can be written by others."""
     if system() not in SYSTEMS:
         raise GlmqError(
             f"{path} cannot be used: folders of kernels are for {', '.join(SYSTEMS)} so far, and this is"
@@ -152,10 +154,13 @@ def read_folder(path: Path) -> KernelFolder:
         _check_private(contents)
         told = json.loads(contents.read_bytes())
         form, sources = told["format"], told["sources"]
-        libraries = {name: _entry(fields) for name, fields in told["libraries"].items()} if form == FORMAT else {}
+        libraries = (
+            {name: _entry(fields) for name, fields in told["libraries"].items()} if form == FORMAT else {}
+        )
     except OSError as error:
         raise GlmqError(
-            f"{path} is no folder of kernels: {error.strerror}: {error.filename}; make one with `glmq compile`"
+            f"{path} is no folder of kernels: {error.strerror}: {error.filename};"
+            " make one with `glmq compile`"
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise GlmqError(f"{contents} is damaged; make the folder again with `glmq compile`") from None
@@ -165,17 +170,17 @@ def read_folder(path: Path) -> KernelFolder:
 
 
 def _entry(fields: Mapping[str, Any]) -> LibraryEntry:
-    level = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in fields["level"].items()
-    }
+    level = fields["level"] | {"attention_rows": tuple(fields["level"]["attention_rows"])}
     return LibraryEntry(
         level, tuple(fields["needs"]), str(fields["file"]), str(fields["sha256"]), int(fields["n_bytes"]),
         tuple(fields["kernels"]), tuple(fields["imports"]),
     )  # fmt: skip
 
 
-def write_folder(path: Path, libraries: Mapping[str, NewLibrary], entry_point: str) -> KernelFolder:
-    """Make a folder hold libraries, by names, the best first.
+def write_folder(
+    path: Path, libraries: Mapping[str, NewLibrary | LibraryEntry], entry_point: str
+) -> KernelFolder:
+    """Make a folder hold libraries, by names, the best first. Entries are of those that it has already.
 
     Those that it held before are replaced when the new ones are all written: whatever interrupts this, the
     folder holds all of the old or all of the new. Raises GlmqError where nothing can be written.
@@ -184,6 +189,9 @@ def write_folder(path: Path, libraries: Mapping[str, NewLibrary], entry_point: s
         path.mkdir(mode=0o755, parents=True, exist_ok=True)
         entries = {}
         for name, new in libraries.items():
+            if isinstance(new, LibraryEntry):
+                entries[name] = new
+                continue
             library = link(new.objects, entry_point)
             digest = hashlib.sha256(library.content).hexdigest()
             file = f"{name}-{digest[:8]}.so"
@@ -194,12 +202,19 @@ def write_folder(path: Path, libraries: Mapping[str, NewLibrary], entry_point: s
         told = {"format": FORMAT, "sources": package_hash(), "libraries": entries}
         text = json.dumps(told, default=asdict, indent=1)
         _write(path / CONTENTS, text.encode())
-        for old in path.glob("*-????????.so"):
-            if old.name not in {entry.file for entry in entries.values()}:
-                old.unlink()
+        _remove_others(path, entries)
     except OSError as error:
         raise GlmqError(f"{path} cannot be written: {error.strerror or error}") from None
     return KernelFolder(path, entries)
+
+
+def _remove_others(path: Path, entries: Mapping[str, LibraryEntry]) -> None:
+    """Remove libraries of the same names that the folder does not tell of any more."""
+    kept = {entry.file for entry in entries.values()}
+    for name in entries:
+        for file in path.glob(f"{name}-{'[0-9a-f]' * 8}.so"):
+            if file.name not in kept:
+                file.unlink()
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -227,14 +242,14 @@ def _load(folder: Path, entry: LibraryEntry) -> ctypes.CDLL:
 
 @functools.cache
 def _address_outside(name: str) -> int:
-    """Of a function of the C library. Numba's way of telling errors, which no kernel goes, ends the process."""
+    """Of a function of the C library; of `abort` for Numba's way of telling errors, which no kernel goes."""
     program = ctypes.CDLL(None)
     function = getattr(program, name, None) or program.abort
     return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
 def _check_private(path: Path) -> None:
-    """Refuse what others can write to: it would be run. Whose it is does not matter, as with glmq's own files."""
+    """Refuse what others can write to: it would be run. Who owns it is asked no more than of glmq itself."""
     if lets_others_write(path.stat()):
         raise GlmqError(
             f"{path} can be written by others, so kernels in it may be theirs; take that permission away"

@@ -24,7 +24,8 @@ GLOBAL_OFFSET_TABLE = "_GLOBAL_OFFSET_TABLE_"
 
 class RelocationType(IntEnum):
     """The relocations of position-independent code of the large code model. S: the symbol's address, A: the
-    addend, P: the place's address, GOT: the table's address, G: the symbol's offset in it."""
+    addend, P: the place's address, GOT: the table's address, G: the symbol's offset in it.
+    """
 
     ADDRESS = 1  # S + A
     PLACE_RELATIVE = 24  # S + A - P
@@ -77,7 +78,7 @@ class ObjectCode:
 
 
 def read_elf(code: bytes) -> ObjectCode:
-    """The parts of an object file. Raises ValueError for what is none, or has what the linking does not know."""
+    """The parts of an object file. Raises ValueError for what is none, or has unknown relocations."""
     if len(code) < _HEADER.size:
         raise ValueError("no ELF file")
     magic, kind, machine, _, _, _, sections_at, *_, n_sections, _ = _HEADER.unpack_from(code)

@@ -140,7 +140,9 @@ class _Linking:
         if symbol.name == GLOBAL_OFFSET_TABLE:
             return self._table
         if symbol.section is None:
-            raise ValueError(f"{symbol.name!r} is wanted by its address, which is not known before it is loaded")
+            raise ValueError(
+                f"{symbol.name!r} is wanted by its address, which is not known before it is loaded"
+            )
         segment, offset = self._sections[i, symbol.section]
         return segment.start + offset + symbol.value
 

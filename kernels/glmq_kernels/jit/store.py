@@ -38,8 +38,8 @@ from ..machine.fork_safe_lock import ForkSafeLock
 from . import isa, kernel_folder
 from .cache_folder import private_folder
 from .call_record import CallRecord, in_order
-from .compiler_presence import can_compile, cannot_compile
 from .compilation import Progress, compile_kernels
+from .compiler_presence import can_compile, cannot_compile
 from .object_file import read_object
 from .source_hash import PACKAGE, source_hash
 
@@ -82,8 +82,7 @@ def packed(record: type[CallRecord], **fields: int | float) -> np.ndarray:
 
 def kernel(name: str) -> Kernel:
     """One kernel by name; compiled first when it is not in the store."""
-    found = _loaded.get((isa.current(), name))
-    return found if found is not None else kernels([name])[name]
+    return kernels([name])[name]
 
 
 def kernels(names: Iterable[str], progress: Progress | None = None) -> dict[str, Kernel]:
@@ -92,6 +91,7 @@ def kernels(names: Iterable[str], progress: Progress | None = None) -> dict[str,
     `progress(text, fraction)` is called while those that are in neither are compiled. Raises GlmqError where
     that is not possible.
     """
+    kernel_folder.folders()  # which decide the level
     level = isa.current()
     wanted = list(dict.fromkeys(names))
     with _lock:
@@ -112,7 +112,9 @@ def object_codes(names: Sequence[str], level: isa.Isa, progress: Progress | None
     """
     if names and not can_compile():
         folders = kernel_folder.folders()
-        lacking = f"{folders[0].path} lacks kernels for {level.name}" if folders else "kernels must be compiled"
+        lacking = (
+            f"{folders[0].path} lacks kernels for {level.name}" if folders else "kernels must be compiled"
+        )
         raise cannot_compile(f"{lacking}, such as {names[0]}" if folders else lacking)
     paths = {name: object_path(name, level) for name in names}
     found = {name: read_object(path) for name, path in paths.items()}

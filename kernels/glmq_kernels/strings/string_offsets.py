@@ -9,10 +9,12 @@ from ..jit.compilation import Progress
 from ..jit.store import kernel, kernels, packed
 from .arguments import WalkStrings
 
+KERNEL = "strings.kernel.walk"
+
 
 def prepare(progress: Progress) -> None:
     """Compile what `string_offsets` calls, if that was never done, telling of it."""
-    kernels(["strings.kernel.walk"], progress)
+    kernels([KERNEL], progress)
 
 
 def string_offsets(data: np.ndarray, start: int, count: int) -> np.ndarray:
@@ -34,7 +36,7 @@ def string_offsets(data: np.ndarray, start: int, count: int) -> np.ndarray:
         offsets=address_of(out),
         n_walked=address_of(done),
     )
-    kernel("strings.kernel.walk")(address_of(record))
+    kernel(KERNEL)(address_of(record))
     if done[0] != count:
         raise ValueError(f"string {int(done[0])} of {count} runs past the end of the data")
     return out
