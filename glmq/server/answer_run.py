@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
+from ..event_loop import told_in_loop
 from .admission import Admission, Ticket
 from .answer_events import AnswerEvent, Finished
 from .api_error import ApiError, error_of
@@ -46,7 +46,7 @@ class AnswerRun:
         admission.require_room(len(answers))
         self._answers, self._admission, self._executor = answers, admission, executor
         self._on_end, self._on_fault = on_end, on_fault
-        self._loop = asyncio.get_running_loop()
+        self._post = told_in_loop(self._take)
         self._events: asyncio.Queue[AnswerEvent | ApiError] = asyncio.Queue()
         self._tickets = [admission.enter(partial(self._begin, answer)) for answer in answers]
 
@@ -82,7 +82,7 @@ class AnswerRun:
 
     def _begin(self, answer: Answering, ticket: Ticket) -> None:
         """Let a thread generate an answer, which has a slot until that is over."""
-        thread = self._loop.run_in_executor(self._executor, self._generate, answer)
+        thread = asyncio.get_running_loop().run_in_executor(self._executor, self._generate, answer)
         thread.add_done_callback(lambda _: self._admission.leave(ticket))
 
     def _generate(self, answer: Answering) -> None:
@@ -93,11 +93,6 @@ class AnswerRun:
             if told.status == 500:
                 self._on_fault(error)
             self._post(told)
-
-    def _post(self, event: AnswerEvent | ApiError) -> None:
-        """Hand an event over to the event loop, from any thread."""
-        with suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self._take, event)
 
     def _take(self, event: AnswerEvent | ApiError) -> None:
         if isinstance(event, Finished):

@@ -18,7 +18,7 @@ from ..sampling_fields import Format, SamplingFields, StopTexts, stop_texts
 from ..settings import MAX_TOOLS
 
 DEFAULT_MAX_TOKENS = 4096
-_BILLING = re.compile(r"(x-anthropic-billing-header:[^\n]*?\bcch=)[^;\s]*")
+_BILLING = re.compile(r"^x-anthropic-billing-header:.*\n*", re.MULTILINE)
 """Claude Code's first line of the system prompt, where a value changes with every request."""
 
 NO_PARAMETERS = {"type": "object", "properties": {}}
@@ -124,7 +124,7 @@ class MessageCall:
 
 def read_messages(body: MessageBody, model_name: str) -> MessageCall:
     """A request of /v1/messages. Raises BadRequest."""
-    messages = _system(body.system)
+    messages = _system(body.system, "system")
     for i, message in enumerate(body.messages):
         messages += _messages(message, f"messages.{i}")
     choice = body.tool_choice or ToolChoiceField()
@@ -147,27 +147,30 @@ def read_messages(body: MessageBody, model_name: str) -> MessageCall:
     return MessageCall(request, body.model or model_name, bool(body.stream), shows_thinking)
 
 
-def _system(value: str | Blocks | None) -> list[Message]:
+def _system(value: str | Blocks | None, where: str) -> list[Message]:
     if not value:
         return []
-    texts = [value] if isinstance(value, str) else _texts(value, "system")
-    return [{"role": "system", "content": _without_billing("\n\n".join(texts))}]
+    texts = [value] if isinstance(value, str) else _texts(value, where)
+    text = _without_billing("\n\n".join(texts))
+    return [{"role": "system", "content": text}] if text else []
 
 
 def _without_billing(text: str) -> str:
-    """The text with the changing value of the billing line blanked, so that its prompt is found again."""
-    return _BILLING.sub(r"\g<1>00000", text)
+    """The text without the line that changes, so that what was read of its prompt is used again."""
+    return _BILLING.sub("", text)
 
 
 def _messages(message: MessageField, where: str) -> list[Message]:
     """The messages, of the form that templates take, that one of Anthropic's stands for."""
     if message.content is None:
         raise BadRequest(f"{where}.content is missing", f"{where}.content")
+    if message.role == "system":
+        return _system(message.content, f"{where}.content")
     if isinstance(message.content, str):
         return [{"role": message.role, "content": message.content}]
     if message.role == "assistant":
         return [_assistant(message.content, f"{where}.content")]
-    return _user(message.content, message.role, f"{where}.content")
+    return _user(message.content, f"{where}.content")
 
 
 def _kind(block: dict[str, Any], where: str) -> str:
@@ -206,7 +209,7 @@ def _assistant(blocks: Blocks, where: str) -> Message:
     return message
 
 
-def _user(blocks: Blocks, role: str, where: str) -> list[Message]:
+def _user(blocks: Blocks, where: str) -> list[Message]:
     """Results of tools first, as messages of their own, then the text."""
     results: list[Message] = []
     texts: list[str] = []
@@ -222,7 +225,7 @@ def _user(blocks: Blocks, role: str, where: str) -> list[Message]:
         elif kind in ("image", "document"):
             raise _unreadable(kind, place)
     if texts or not results:
-        results.append({"role": role, "content": "\n".join(texts)})
+        results.append({"role": "user", "content": "\n".join(texts)})
     return results
 
 

@@ -10,6 +10,7 @@ from .running_server import RunningServer, data_of
 CAPITAL = [{"role": "user", "content": "What is the capital of France?"}]
 WEATHER = [{"role": "user", "content": "How is the weather in Oslo?"}]
 GREEDY = {"temperature": 0}
+SYSTEM = "You write code. " * 20
 OFF = {"type": "disabled"}
 
 
@@ -119,14 +120,24 @@ def test_tokens_are_counted_as_the_answer_counts_them(client):
     assert counted.input_tokens == usage.input_tokens + usage.cache_read_input_tokens
 
 
-def test_the_changing_line_of_claude_code_does_not_change_the_prompt(client):
-    def cached(value):
-        line = f"x-anthropic-billing-header: cc_version=2.0.1; cc_entrypoint=cli; cch={value};"
-        system = [{"type": "text", "text": line}, {"type": "text", "text": "You write code. " * 20}]
-        return answered(client, system=system, max_tokens=1).usage
+def billed(n, text):
+    """A text as Claude Code sends it in its n-th request."""
+    return f"x-anthropic-billing-header: cc_version=2.0.1.a{n}; cc_entrypoint=cli; cch={n:05x};{text}"
 
-    first, second = cached("a1b2c"), cached("d3e4f")
-    assert second.cache_read_input_tokens >= first.input_tokens + first.cache_read_input_tokens - 1
+
+@pytest.mark.parametrize(
+    "asked",
+    (
+        lambda n: {"system": [{"type": "text", "text": billed(n, "")}, {"type": "text", "text": SYSTEM}]},
+        lambda n: {"system": billed(n, f"\n\n{SYSTEM}")},
+        lambda n: {"messages": [{"role": "system", "content": billed(n, f"\n{SYSTEM}")}, *CAPITAL]},
+    ),
+    ids=("a block", "a line", "a message"),
+)
+def test_the_changing_line_of_claude_code_does_not_change_the_prompt(client, asked):
+    first, second = (answered(client, **asked(n), max_tokens=1).usage for n in (1, 2))
+    assert second.input_tokens == 1  # the last token, of which the logits are wanted
+    assert second.cache_read_input_tokens == first.input_tokens + first.cache_read_input_tokens - 1
 
 
 def test_a_message_of_the_system_between_others_and_unknown_fields_are_taken(client):

@@ -70,16 +70,19 @@ def test_a_path_cannot_write_lines_of_its_own_into_the_log(server, logged):
     assert "GET /nothing%0A12" in logged()
 
 
-def test_an_error_is_told_with_what_it_came_of():
+def consequence():
     try:
-        try:
-            failing()
-        except ValueError as error:
-            raise KeyError(ASKED["messages"]) from error
-    except KeyError as error:
-        assert "a secret word" in fault_text(error, whole=True)
-        told = fault_text(error, whole=False)
-    assert told.index("KeyError") < told.index("ValueError")
+        failing()
+    except ValueError as error:
+        raise KeyError(ASKED["messages"]) from error
+
+
+def test_an_error_is_told_with_what_it_came_of():
+    with pytest.raises(KeyError) as raised:
+        consequence()
+    assert "a secret word" in fault_text(raised.value, whole=True)
+    told = fault_text(raised.value, whole=False)
+    assert told.index("builtins.KeyError") < told.index("builtins.ValueError")
     assert "secret" not in told
 
 
