@@ -126,9 +126,13 @@ export class Chat {
     this.runOf()?.stop();
   }
 
-  /** Write down now what is still to be written. */
-  saveAll() {
-    for (const run of this.#runs.values()) this.#save(run.conversation);
+  /** The page is being closed: keep what has come of answers. */
+  leave() {
+    for (const { conversation, message } of this.#runs.values()) {
+      message.ended = "interrupted";
+      this.#save(conversation);
+    }
+    this.#runs.clear();
   }
 
   #fresh() {

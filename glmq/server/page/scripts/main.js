@@ -224,7 +224,7 @@ async function start() {
     target.value = "";
   });
   document.addEventListener("keydown", keyed);
-  addEventListener("pagehide", () => chat.saveAll());
+  addEventListener("pagehide", () => chat.leave());
   thread.showSuggestions();
   await chat.open(location.hash.slice(1));
   composer.focus();

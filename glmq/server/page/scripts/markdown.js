@@ -67,7 +67,8 @@ function takeFence(lines, at) {
   const closing = new RegExp(`^ {0,3}${fence[0] === "`" ? "`" : "~"}{${fence.length},}\\s*$`);
   let end = at + 1;
   while (end < lines.length && !closing.test(lines[end])) end++;
-  const text = lines.slice(at + 1, end).map((line) => line.slice(Math.min(indent, indentOf(line))));
+  const isOpen = end === lines.length;
+  const text = lines.slice(at + 1, isOpen && !lines.at(-1) ? end - 1 : end).map((line) => line.slice(Math.min(indent, indentOf(line))));
   return [{ tag: "code-block", language, text: text.join("\n") }, end + 1];
 }
 
@@ -173,8 +174,9 @@ function takeTable(lines, at, partial) {
   if (sides.length !== head.length && !unfinished) return null;
   let end = at + 2;
   while (end < lines.length && lines[end].trim() && !interrupts(lines[end])) end++;
-  const rows = lines.slice(at + 2, end).map(cellsOf);
-  return [table(head, sides, rows, partial && end === lines.length), end];
+  const open = partial && end === lines.length;
+  const rows = lines.slice(at + 2, end).map((line, i) => cellsOf(line, open && i === end - at - 3));
+  return [table(head, sides, rows, open), end];
 }
 
 function sideOf(cell) {
@@ -182,9 +184,10 @@ function sideOf(cell) {
   return cell.endsWith(":") ? "end" : undefined;
 }
 
-/** The cells of a row. A | behind a backslash or within backticks is text. */
-function cellsOf(line) {
-  const parts = line.trim().match(/\\.|`[^`]*`|\||[^\\`|]+|[\\`]/gs) ?? [];
+/** The cells of a row. A | behind a backslash or within backticks is text, open ones too in an open row. */
+function cellsOf(line, open = false) {
+  const part = open ? /\\.|`[^`]*(?:`|$)|\||[^\\`|]+|\\/gs : /\\.|`[^`]*`|\||[^\\`|]+|[\\`]/gs;
+  const parts = line.trim().match(part) ?? [];
   const cells = [""];
   for (const part of parts) {
     if (part === "|") cells.push("");

@@ -12,6 +12,7 @@ export function tell(text, { undo = null, isError = false } = {}) {
   if (undo) notice.append(undoButton());
   notice.append(iconButton("close", "Dismiss", remove));
   const shown = byId("notices");
+  for (const same of Array.from(shown.children)) if (same.firstChild.textContent === text) same.remove();
   shown.append(notice);
   while (shown.children.length > MAX_SHOWN) shown.firstChild.remove();
   if (!isError) removeLater(notice);

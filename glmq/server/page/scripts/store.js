@@ -10,9 +10,9 @@ export class Store {
   /** All conversations that are kept. */
   async open() {
     if (!globalThis.indexedDB) throw new Error(notKept("The browser has no database for this page"));
-    const opening = indexedDB.open(DATABASE, 1);
-    opening.onupgradeneeded = () => opening.result.createObjectStore(CONVERSATIONS, { keyPath: "id" });
     try {
+      const opening = indexedDB.open(DATABASE, 1);
+      opening.onupgradeneeded = () => opening.result.createObjectStore(CONVERSATIONS, { keyPath: "id" });
       this.#database = await done(opening);
     } catch (error) {
       throw new Error(notKept(`The browser's database cannot be opened (${error.message})`));
@@ -38,6 +38,7 @@ export class Store {
     try {
       const transaction = this.#database.transaction(CONVERSATIONS, "readwrite");
       change(transaction.objectStore(CONVERSATIONS));
+      transaction.commit(); // without waiting, as the page may be about to close
       await new Promise((resolve, reject) => {
         transaction.oncomplete = resolve;
         transaction.onabort = () => reject(transaction.error);
