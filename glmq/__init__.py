@@ -64,7 +64,8 @@ if TYPE_CHECKING:
         WrongSession,
     )
     from .generation import Generation
-    from .load_model import aload, load
+    from .load_model import load
+    from .load_on_loop import aload
     from .model import Model
     from .sampling import Sampling
     from .session import Session
@@ -72,7 +73,7 @@ if TYPE_CHECKING:
     from .tools.rounds import ToolCallResult
 
 _HOMES = {
-    "aload": "glmq.load_model",
+    "aload": "glmq.load_on_loop",
     "load": "glmq.load_model",
     "Model": "glmq.model",
     "Session": "glmq.session",

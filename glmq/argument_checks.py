@@ -60,7 +60,7 @@ def check_prompt(prompt: object) -> None:
         return
     plain: Any = prompt.tolist() if isinstance(prompt, np.ndarray) else prompt
     is_sequence = isinstance(plain, Sequence) and not isinstance(plain, (bytes, bytearray))
-    if not (is_sequence and all(isinstance(each, Integral) for each in plain)):
+    if not (is_sequence and all(issubclass(kind, Integral) for kind in set(map(type, plain)))):
         raise TypeError(f"prompt is {_shown(prompt)}; it must be a text or a list of token ids")
 
 

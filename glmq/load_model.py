@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Coroutine
-from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec
 
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.jit.compilation import Progress
@@ -19,8 +16,6 @@ from .demo import model_file
 from .gguf import open_gguf
 from .memory_plan import parse_size
 from .model import Model
-
-Arguments = ParamSpec("Arguments")
 
 
 def load(
@@ -78,41 +73,3 @@ def load(
     except BaseException:
         file.close()
         raise
-
-
-class _Abandoned(Exception):
-    """Nobody waits for the model any more."""
-
-
-def _asynchronous(load: Callable[Arguments, Model]) -> Callable[Arguments, Coroutine[Any, Any, Model]]:
-    @wraps(load)
-    async def aload(*args: Arguments.args, **named: Arguments.kwargs) -> Model:
-        from .event_loop import in_thread, told_in_loop
-
-        progress: Any = named.get("progress")
-        check_call("progress", progress)
-        tell_progress = None if progress is None else told_in_loop(progress)
-        abandoned = False
-
-        def tell(text: str, fraction: float) -> None:
-            if abandoned:
-                raise _Abandoned
-            if tell_progress is not None:
-                tell_progress(text, fraction)
-
-        named["progress"] = tell
-        try:
-            return await in_thread(lambda: load(*args, **named), discard=Model.close)
-        except BaseException:
-            abandoned = True
-            raise
-
-    aload.__doc__ = f"""`load` for an event loop, in a thread; `progress` is called in the loop's thread.
-
-    Cancelling the task ends the loading.
-
-    {load.__doc__}"""
-    return aload
-
-
-aload = _asynchronous(load)

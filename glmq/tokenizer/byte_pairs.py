@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from glmq_kernels.errors import GlmqError
@@ -27,6 +28,11 @@ def pre_tokenizer_of(file: GGUFFile) -> PreTokenizer:
     return PRE_TOKENIZERS[name]
 
 
+LONG_TEXT = 2000
+"""Characters from which on a text is encoded as a batch of one: tokenizers lets other threads of Python run
+meanwhile for batches only."""
+
+
 class BytePairs:
     """Encodes plain text and gives the bytes of tokens."""
 
@@ -37,7 +43,11 @@ class BytePairs:
 
     def encode(self, text: str, after_special: bool) -> list[int]:
         """Token ids of text without special tokens."""
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        if len(text) < LONG_TEXT:
+            encoded = self._tokenizer.encode(text, add_special_tokens=False)
+        else:
+            [encoded] = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)
+        ids: list[int] = encoded.ids
         return ids
 
     def token_bytes(self, token: int) -> bytes:
@@ -59,6 +69,8 @@ def byte_characters() -> list[str]:
 
 
 def _build(file: GGUFFile, vocabulary: Vocabulary, pre: PreTokenizer) -> Any:
+    # Without a choice it warns at each fork of the process once a batch was encoded.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from tokenizers import Regex, Tokenizer, pre_tokenizers
     from tokenizers.models import BPE
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -10,6 +13,7 @@ import pytest
 import glmq
 from glmq.chat.events import ContentText, ReasoningText
 from glmq.event_loop import from_thread, in_thread
+from glmq.load_on_loop import LoadSettings
 
 from .scripted_chat import Script
 from .test_closing import FREE, QUESTION, SECONDS, Waiting
@@ -162,6 +166,14 @@ def test_a_model_is_loaded_beside_the_loop(small_path):
     assert {thread for thread, _, _ in told} <= {LOOP()}
     with pytest.raises(glmq.GlmqError, match="is missing|no such file|does not exist|cannot"):
         run(glmq.aload(small_path.with_name("none.gguf")))
+
+
+def test_loading_beside_a_loop_takes_what_loading_takes_and_imports_nothing_large_on_the_loop():
+    names = list(inspect.signature(glmq.load).parameters)
+    assert names == ["path", *LoadSettings.__annotations__]
+    program = "import glmq, glmq.event_loop, sys; glmq.aload; print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout == "False\n"
 
 
 def test_a_model_that_nobody_waits_for_any_more_is_closed(small_path, monkeypatch):

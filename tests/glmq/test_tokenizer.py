@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from glmq.gguf import open_gguf
 from glmq.tokenizer import load_tokenizer
-from glmq.tokenizer.byte_pairs import byte_characters
+from glmq.tokenizer.byte_pairs import LONG_TEXT, byte_characters
 
 from .vocabulary_files import GLM_SPECIAL, write_byte_pairs
 
@@ -32,6 +32,13 @@ def glm(tmp_path_factory):
     path = tmp_path_factory.mktemp("glm") / "v.gguf"
     write_byte_pairs(path, byte_characters(), [], "glm4", GLM_SPECIAL, eos=256, bos=257)
     return load_tokenizer(open_gguf(path))
+
+
+def test_long_texts_are_encoded_as_short_ones_are(tmp_path):
+    tokenizer = golden_tokenizer(tmp_path, "glm4")
+    word = " the quick brown fox"
+    n = LONG_TEXT // len(word) + 1
+    assert tokenizer.encode(word * n) == tokenizer.encode(word) * n
 
 
 @pytest.mark.parametrize("group", GOLDEN["ids"], ids=lambda group: group["names"][0])
