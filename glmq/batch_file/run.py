@@ -8,7 +8,8 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from .in_process import InProcessServer
+from ..server.in_process import InProcessServer
+from ..server.settings import ServerSettings
 from .order import Turn, by_beginning
 from .progress import Progress
 from .requests import BadLine, BatchFile, BatchRequest
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 TELL_SECONDS = 0.5
 OUT_OF_MEMORY = 429
+NO_LIMIT = 10**9
 
 PREPARED = 2
 """Requests beside those that are being answered, which begin as soon as one of these has ended."""
@@ -82,7 +84,7 @@ async def _answer_all(
             show()
             await asyncio.sleep(TELL_SECONDS)
 
-    server = InProcessServer(model, n_parallel)
+    server = InProcessServer(model, ServerSettings(n_parallel=n_parallel, n_queue=NO_LIMIT))
     showing = asyncio.create_task(keep_showing())
     try:
         while turns:

@@ -8,9 +8,11 @@ import pytest
 
 import glmq
 from glmq.batch_file import run
-from glmq.batch_file.in_process import InProcessServer
 from glmq.batch_file.order import LEAST_SHARED
 from glmq.batch_file.results import Found
+from glmq.server.in_process import InProcessServer
+from glmq.server.service import Service
+from glmq.server.settings import ServerSettings
 
 from .files import batch_file, chat, line, message
 
@@ -134,6 +136,24 @@ def test_requests_without_room_are_answered_when_there_is_some(model, tmp_path, 
     assert server.most == 8 + run.PREPARED
 
 
+def test_an_internal_error_is_the_result_of_its_request_alone(model, tmp_path, monkeypatch):
+    begin = Service.begin_completions
+
+    async def begin_or_fail(service, request):
+        if request.prompts == ["bad"]:
+            raise ZeroDivisionError
+        return await begin(service, request)
+
+    monkeypatch.setattr(Service, "begin_completions", begin_or_fail)
+    bodies = [{"prompt": text, "max_tokens": 2} for text in ("good", "bad", "fine")]
+    lines = [line(body["prompt"], "/v1/completions", body) for body in bodies]
+    results, progress = answered(model, tmp_path, lines)
+    statuses = {name: each["response"]["status_code"] for name, each in results.items()}
+    assert statuses == {"good": 200, "bad": 500, "fine": 200}
+    assert results["bad"]["response"]["body"]["error"]["code"] == "internal_error"
+    assert progress.n_failed == 1
+
+
 def test_an_error_of_the_results_ends_the_run(model, tmp_path):
     class Full(Kept):
         def append(self, result):
@@ -148,7 +168,7 @@ def test_an_error_of_the_results_ends_the_run(model, tmp_path):
 
 def test_answers_are_json_whatever_the_body_holds(model):
     async def posted():
-        server = InProcessServer(model, 1)
+        server = InProcessServer(model, ServerSettings())
         try:
             return await server.post("/v1/completions", {"prompt": "\ud800", "max_tokens": 2})
         finally:
