@@ -8,6 +8,7 @@ A front takes all requests and hands each one to a replica by Ray Serve's router
 
 import json
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -24,7 +25,9 @@ import glmq
 from glmq.server.in_process import InProcessServer
 from glmq.server.settings import ServerSettings
 
-SESSION_HEADER, REPLICA_HEADER = "x-session-id", "x-glmq-replica"
+REPLICA_HEADER = "x-glmq-replica"
+SESSION_HEADER = re.compile(r"x-([a-z-]+-)?session-id")
+"""Such as Claude Code's x-claude-code-session-id."""
 
 
 class Arguments(BaseModel):
@@ -56,8 +59,9 @@ def session_of(headers: dict[str, str], body: bytes) -> str:
     not the system's, which the later requests of a conversation repeat; for plain completions, how the
     prompt begins.
     """
-    if told := headers.get(SESSION_HEADER):
-        return told
+    for name, value in headers.items():
+        if SESSION_HEADER.fullmatch(name.lower()):
+            return value
     try:
         asked = json.loads(body)
     except ValueError:
