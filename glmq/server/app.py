@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from . import llama_completion, llama_server, ollama, page
+from . import llama_completion, llama_server, ollama, openapi, page, unsupported
 from .anthropic import messages as anthropic_messages
 from .api_error import ApiError, error_of
 from .error_shapes import error_response
@@ -39,6 +39,8 @@ ROUTES = [
     *llama_server.ROUTES,
     *llama_completion.ROUTES,
     *ollama.ROUTES,
+    *unsupported.ROUTES,
+    *openapi.ROUTES,
     *page.ROUTES,
 ]
 """All that is answered."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 from .api_error import CONTEXT_CODE, ApiError
+from .declared_route import Answered
 from .json_text import JsonResponse
 
 OPENAI_TYPES = {
@@ -25,15 +26,59 @@ ANTHROPIC_TYPES = {
 }
 
 
+class OpenaiFault(Answered):
+    """What is wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class OpenaiError(Answered):
+    """An error in OpenAI's shape."""
+
+    error: OpenaiFault
+
+
+class AnthropicFault(Answered):
+    """What is wrong."""
+
+    type: str
+    message: str
+
+
+class AnthropicError(Answered):
+    """An error in Anthropic's shape."""
+
+    type: Literal["error"]
+    error: AnthropicFault
+    request_id: str
+
+
+class OllamaError(Answered):
+    """An error in Ollama's shape."""
+
+    error: str
+
+
 def error_response(error: ApiError, path: str) -> JsonResponse:
     """The response to a request for `path`."""
-    if path.startswith("/v1/messages"):
+    shape = shape_of(path)
+    if shape is AnthropicError:
         body = anthropic_error(error)
-    elif path.startswith("/api/"):
+    elif shape is OllamaError:
         body = {"error": error.message}
     else:
         body = openai_error(error)
     return JsonResponse(body, error.status, error.headers)
+
+
+def shape_of(path: str) -> type[OpenaiError] | type[AnthropicError] | type[OllamaError]:
+    """The shape of errors at a path."""
+    if path.startswith("/v1/messages"):
+        return AnthropicError
+    return OllamaError if path.startswith("/api/") else OpenaiError
 
 
 def openai_error(error: ApiError) -> dict[str, Any]:

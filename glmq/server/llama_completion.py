@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from ..chat.events import ContentText
 from .answer_events import Finished, Piece
 from .answer_run import AnswerRun
 from .api_error import ApiError
 from .declared import Declared, Limit, TokenId
+from .declared_route import EVENTS, Answered, post
 from .error_shapes import openai_error
 from .event_stream import EventStream, data_line, unless_gone
 from .infill import InfillText
 from .json_text import JsonResponse
+from .openai.answers import Speeds
 from .openai.usage import timings_json
 from .request_body import read_body
 from .requests import CompletionRequest, Limits, Prompt
@@ -59,14 +60,28 @@ class InfillBody(NativeBody):
     prompt: str | None = None
 
 
+class NativeCompletion(Answered):
+    """A continuation."""
+
+    content: str
+    stop: Literal[True]
+    model: str
+    tokens_predicted: int
+    tokens_evaluated: int
+    tokens_cached: int
+    truncated: Literal[False]
+    stop_type: Literal["eos", "limit"]
+    timings: Speeds
+
+
 async def completion(request: Request) -> Response:
-    """POST /completion."""
+    """Continue a text."""
     body = await read_body(request, NativeCompletionBody)
     return await _continued(request, body, body.prompt, body.n_predict)
 
 
 async def infill(request: Request) -> Response:
-    """POST /infill, where the vocabulary has marks for it."""
+    """Fill in a middle, where the vocabulary has marks for it."""
     body = await read_body(request, InfillBody)
     extra = "".join(f"{each.filename or ''}\n{each.text or ''}\n" for each in body.input_extra or ())
     text = InfillText(extra + (body.input_prefix or ""), body.input_suffix or "", body.prompt or "")
@@ -75,8 +90,8 @@ async def infill(request: Request) -> Response:
 
 
 ROUTES = [
-    Route("/completion", completion, methods=["POST"]),
-    Route("/infill", infill, methods=["POST"]),
+    post("/completion", completion, NativeCompletionBody, NativeCompletion, EVENTS),
+    post("/infill", infill, InfillBody, NativeCompletion, EVENTS),
 ]
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import RootModel
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
 
 from .. import __version__
 from .api_error import ApiError, BadRequest
 from .declared import Declared, TokenId
+from .declared_route import Answered, get, post
 from .json_text import JsonResponse
 from .openai.chat_request import ChatBody, read_chat
 from .preparation import prompt_text
@@ -36,8 +37,47 @@ class DetokenizeBody(Declared):
     tokens: list[TokenId]
 
 
+class Health(Answered):
+    """That all is well."""
+
+    status: Literal["ok"]
+
+
+class Properties(Answered):
+    """The model and its settings."""
+
+    default_generation_settings: dict[str, Any]
+    total_slots: int
+    model_path: str
+    model_alias: str
+    chat_template: str
+    build_info: str
+
+
+class Slots(RootModel[list[dict[str, Any]]]):
+    """Which answers are being given."""
+
+
+class Tokens(Answered):
+    """Token ids, or with their pieces of text."""
+
+    tokens: list[int | dict[str, Any]]
+
+
+class Content(Answered):
+    """A text."""
+
+    content: str
+
+
+class PromptText(Answered):
+    """The text of a prompt."""
+
+    prompt: str
+
+
 async def health(request: Request) -> Response:
-    """GET /health."""
+    """Tell whether requests are answered."""
     service: Service = request.app.state.service
     if service.is_ending:
         raise ApiError(503, "the server is shutting down", code="shutting_down")
@@ -45,7 +85,7 @@ async def health(request: Request) -> Response:
 
 
 async def properties(request: Request) -> Response:
-    """GET /props."""
+    """Tell of the model and its settings."""
     service: Service = request.app.state.service
     model = service.model
     sampling = service.sampling
@@ -74,7 +114,7 @@ async def properties(request: Request) -> Response:
 
 
 async def slots(request: Request) -> Response:
-    """GET /slots."""
+    """Tell which answers are being given."""
     service: Service = request.app.state.service
     admission = service.admission
     if request.query_params.get("fail_on_no_slot") and admission.n_busy == admission.n_slots:
@@ -89,14 +129,14 @@ async def slots(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    """GET /metrics."""
+    """Tell figures, as Prometheus reads them."""
     service: Service = request.app.state.service
     text = service.metrics.text(service.admission.n_busy, service.admission.n_waiting)
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
 
 async def tokenize(request: Request) -> Response:
-    """POST /tokenize."""
+    """Turn a text into tokens."""
     service: Service = request.app.state.service
     body = await read_body(request, TokenizeBody)
     tokenizer = service.model.tokenizer
@@ -124,7 +164,7 @@ def _piece(tokenizer: Tokenizer, token: int) -> str | list[int]:
 
 
 async def detokenize(request: Request) -> Response:
-    """POST /detokenize."""
+    """Turn tokens into a text."""
     service: Service = request.app.state.service
     body = await read_body(request, DetokenizeBody)
     model = service.model
@@ -134,19 +174,19 @@ async def detokenize(request: Request) -> Response:
 
 
 async def apply_template(request: Request) -> Response:
-    """POST /apply-template."""
+    """Show the prompt of a conversation."""
     service: Service = request.app.state.service
     call = read_chat(await read_body(request, ChatBody), service.model_name)
     return JsonResponse({"prompt": await service.in_thread(prompt_text, service.model, call.request)})
 
 
 ROUTES = [
-    Route("/health", health, methods=["GET"]),
-    Route("/v1/health", health, methods=["GET"]),
-    Route("/props", properties, methods=["GET"]),
-    Route("/slots", slots, methods=["GET"]),
-    Route("/metrics", metrics, methods=["GET"]),
-    Route("/tokenize", tokenize, methods=["POST"]),
-    Route("/detokenize", detokenize, methods=["POST"]),
-    Route("/apply-template", apply_template, methods=["POST"]),
+    get("/health", health, Health),
+    get("/v1/health", health, Health),
+    get("/props", properties, Properties),
+    get("/slots", slots, Slots),
+    get("/metrics", metrics, None),
+    post("/tokenize", tokenize, TokenizeBody, Tokens),
+    post("/detokenize", detokenize, DetokenizeBody, Content),
+    post("/apply-template", apply_template, ChatBody, PromptText),
 ]

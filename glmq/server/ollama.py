@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
 
 from .. import __version__
 from ..chat.events import ContentText, ReasoningText, ToolCallEnd
@@ -20,6 +19,7 @@ from .answer_events import Finished, Piece, WholeAnswer
 from .answer_run import AnswerRun
 from .api_error import ApiError, BadRequest
 from .declared import MAX_COUNT, Declared, DeclaredOpen, Name, Whole
+from .declared_route import LINES, Answered, get, post
 from .event_stream import EventStream, unless_gone
 from .json_text import JsonResponse, json_bytes
 from .openai.chat_request import Tools, effort_of
@@ -96,6 +96,37 @@ class OllamaTextBody(OllamaBody):
     images: list[str] | None = None
 
 
+class OllamaVersion(Answered):
+    """The version."""
+
+    version: str
+
+
+class OllamaModels(Answered):
+    """The models: one."""
+
+    models: list[dict[str, Any]]
+
+
+class OllamaModel(Answered):
+    """The model."""
+
+    template: str
+    details: dict[str, Any]
+    model_info: dict[str, Any]
+    capabilities: list[str]
+
+
+class OllamaAnswer(Answered):
+    """An answer, or the last line of one. message: of a chat; response: of a text."""
+
+    model: str
+    created_at: str
+    done: bool
+    message: dict[str, Any] | None = None
+    response: str | None = None
+
+
 @dataclass(frozen=True)
 class OllamaCall:
     """A request and how its answer is to be sent. key: "message" of a chat, "response" of a text."""
@@ -112,17 +143,17 @@ async def root(request: Request) -> Response:
 
 
 async def version(request: Request) -> Response:
-    """GET /api/version."""
+    """Tell the version."""
     return JsonResponse({"version": "0.13.0", "glmq": __version__})
 
 
 async def tags(request: Request) -> Response:
-    """GET /api/tags and /api/ps."""
+    """List the model."""
     return JsonResponse({"models": [_model(request.app.state.service)]})
 
 
 async def show(request: Request) -> Response:
-    """POST /api/show."""
+    """Tell of the model."""
     service: Service = request.app.state.service
     await read_body(request, NoFields)
     model = service.model
@@ -142,7 +173,7 @@ async def show(request: Request) -> Response:
 
 
 async def chat(request: Request) -> Response:
-    """POST /api/chat."""
+    """Answer a conversation."""
     service: Service = request.app.state.service
     body = await read_body(request, OllamaChatBody)
     messages = [message.message() for message in body.messages or ()]
@@ -151,7 +182,7 @@ async def chat(request: Request) -> Response:
 
 
 async def generate(request: Request) -> Response:
-    """POST /api/generate: an answer to one message."""
+    """Answer a text."""
     service: Service = request.app.state.service
     body = await read_body(request, OllamaTextBody)
     if body.images:
@@ -165,12 +196,12 @@ async def generate(request: Request) -> Response:
 
 
 ROUTES = [
-    Route("/api/version", version, methods=["GET"]),
-    Route("/api/tags", tags, methods=["GET"]),
-    Route("/api/ps", tags, methods=["GET"]),
-    Route("/api/show", show, methods=["POST"]),
-    Route("/api/chat", chat, methods=["POST"]),
-    Route("/api/generate", generate, methods=["POST"]),
+    get("/api/version", version, OllamaVersion),
+    get("/api/tags", tags, OllamaModels),
+    get("/api/ps", tags, OllamaModels),
+    post("/api/show", show, NoFields, OllamaModel),
+    post("/api/chat", chat, OllamaChatBody, OllamaAnswer, LINES),
+    post("/api/generate", generate, OllamaTextBody, OllamaAnswer, LINES),
 ]
 
 

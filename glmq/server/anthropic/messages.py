@@ -10,19 +10,20 @@ from uuid import uuid4
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from ...answer_costs import Usage
 from ...chat.events import ContentText, ReasoningText, ToolCallBegin, ToolCallEnd, ToolCallText
 from ..answer_events import AnswerEvent, Finished, Piece, WholeAnswer
 from ..answer_run import AnswerRun
 from ..api_error import ApiError
+from ..declared_route import EVENTS, post
 from ..error_shapes import anthropic_error
 from ..event_stream import EventStream, named_event, unless_gone
 from ..json_text import JsonResponse
 from ..preparation import count_prompt
 from ..request_body import read_body
 from ..service import Service
+from .answers import MessageObject, TokenCount
 from .message_request import MessageBody, MessageCall, read_messages
 
 STOP_REASONS = {
@@ -36,7 +37,7 @@ PING = named_event("ping", {"type": "ping"})
 
 
 async def messages(request: Request) -> Response:
-    """POST /v1/messages."""
+    """Answer a conversation."""
     service: Service = request.app.state.service
     call = read_messages(await read_body(request, MessageBody), service.model_name)
     run = await service.begin_chat(call.request)
@@ -48,7 +49,7 @@ async def messages(request: Request) -> Response:
 
 
 async def count_tokens(request: Request) -> Response:
-    """POST /v1/messages/count_tokens; does not wait for answers."""
+    """Count the tokens of a conversation's prompt; this does not wait for answers."""
     service: Service = request.app.state.service
     call = read_messages(await read_body(request, MessageBody), service.model_name)
     n = await service.in_thread(count_prompt, service.model, call.request)
@@ -56,8 +57,8 @@ async def count_tokens(request: Request) -> Response:
 
 
 ROUTES = [
-    Route("/v1/messages", messages, methods=["POST"]),
-    Route("/v1/messages/count_tokens", count_tokens, methods=["POST"]),
+    post("/v1/messages", messages, MessageBody, MessageObject, EVENTS),
+    post("/v1/messages/count_tokens", count_tokens, MessageBody, TokenCount),
 ]
 
 

@@ -11,7 +11,6 @@ from uuid import uuid4
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from ...answer_costs import Timings
 from ...chat.answer_tags import END_THINK, THINK
@@ -19,11 +18,13 @@ from ...chat.events import ContentText, ReasoningText, ToolCallBegin, ToolCallTe
 from ..answer_events import AnswerEvent, Finished, Piece, PromptRead, WholeAnswer
 from ..answer_run import AnswerRun
 from ..api_error import ApiError
+from ..declared_route import EVENTS, post
 from ..error_shapes import openai_error
 from ..event_stream import EventStream, comment, data_line, unless_gone
 from ..json_text import JsonResponse
 from ..request_body import read_body
 from ..service import Service
+from .answers import ChatCompletion
 from .chat_request import ChatBody, ChatCall, read_chat
 from .usage import FINISH_REASONS, chat_logprobs, timings_json, total_usage, usage_json
 
@@ -38,7 +39,7 @@ REASONING_NAMES: dict[str, tuple[str, ...]] = {
 
 
 async def chat_completions(request: Request) -> Response:
-    """POST /v1/chat/completions."""
+    """Answer a conversation."""
     service: Service = request.app.state.service
     call = read_chat(await read_body(request, ChatBody), service.model_name)
     run = await service.begin_chat(call.request)
@@ -51,7 +52,8 @@ async def chat_completions(request: Request) -> Response:
 
 
 ROUTES = [
-    Route(path, chat_completions, methods=["POST"]) for path in ("/v1/chat/completions", "/chat/completions")
+    post(path, chat_completions, ChatBody, ChatCompletion, EVENTS)
+    for path in ("/v1/chat/completions", "/chat/completions")
 ]
 
 

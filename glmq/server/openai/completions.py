@@ -10,16 +10,17 @@ from uuid import uuid4
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from ...chat.events import ContentText
 from ...token_logprobs import TokenLogprob
 from ..answer_events import Finished, Piece, WholeAnswer
 from ..answer_run import AnswerRun
+from ..declared_route import EVENTS, post
 from ..event_stream import EventStream, comment, data_line, unless_gone
 from ..json_text import JsonResponse
 from ..request_body import read_body
 from ..service import Service
+from .answers import TextCompletion
 from .chat import DONE, stream_error
 from .completion_request import CompletionBody, CompletionCall, read_completion
 from .usage import FINISH_REASONS, finite, timings_json, total_usage, usage_json
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 async def completions(request: Request) -> Response:
-    """POST /v1/completions."""
+    """Continue texts."""
     service: Service = request.app.state.service
     call = read_completion(await read_body(request, CompletionBody), service.model_name)
     run = await service.begin_completions(call.request)
@@ -65,7 +66,7 @@ async def completions(request: Request) -> Response:
     )
 
 
-ROUTES = [Route("/v1/completions", completions, methods=["POST"])]
+ROUTES = [post("/v1/completions", completions, CompletionBody, TextCompletion, EVENTS)]
 
 
 def _best(answers: list[WholeAnswer], n: int) -> list[WholeAnswer]:

@@ -7,15 +7,16 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from ...session import trained_context
+from ..declared_route import get
 from ..json_text import JsonResponse
 from ..service import Service
+from .answers import ModelList, ModelObject
 
 
 async def list_models(request: Request) -> Response:
-    """GET /v1/models."""
+    """List the model, in Anthropic's form where the request has its version header."""
     service: Service = request.app.state.service
     if "anthropic-version" in request.headers:
         model = _anthropic(service, service.model_name)
@@ -33,7 +34,7 @@ async def list_models(request: Request) -> Response:
 
 
 async def one_model(request: Request) -> Response:
-    """GET /v1/models/{name}. Any name stands for the model."""
+    """Tell of the model, for which any name stands."""
     service: Service = request.app.state.service
     name = request.path_params["name"][:256]
     form = _anthropic if "anthropic-version" in request.headers else _openai
@@ -41,9 +42,9 @@ async def one_model(request: Request) -> Response:
 
 
 ROUTES = [
-    Route("/v1/models", list_models, methods=["GET"]),
-    Route("/models", list_models, methods=["GET"]),
-    Route("/v1/models/{name:path}", one_model, methods=["GET"]),
+    get("/v1/models", list_models, ModelList),
+    get("/models", list_models, ModelList),
+    get("/v1/models/{name:path}", one_model, ModelObject),
 ]
 
 

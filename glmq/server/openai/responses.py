@@ -7,22 +7,23 @@ from contextlib import aclosing
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from ..answer_run import AnswerRun
 from ..api_error import ApiError
+from ..declared_route import EVENTS, DeclaredRoute, get, post
 from ..event_stream import EventStream, unless_gone
 from ..json_text import JsonResponse
 from ..preparation import count_prompt
 from ..request_body import read_body_as_given
 from ..service import Service
+from .answers import DeletedResponse, InputTokens, ResponseObject
 from .response_request import ResponseBody, ResponseCall, read_response
 from .response_store import Stored
 from .response_writer import ResponseWriter
 
 
 async def create_response(request: Request) -> Response:
-    """POST /v1/responses."""
+    """Answer a conversation that comes as items, or goes on from an earlier response."""
     service: Service = request.app.state.service
     call = await _call(request, service)
     run = await service.begin_chat(call.request)
@@ -35,7 +36,7 @@ async def create_response(request: Request) -> Response:
 
 
 async def count_input(request: Request) -> Response:
-    """POST /v1/responses/input_tokens; does not wait for answers."""
+    """Count the tokens of a response's prompt; this does not wait for answers."""
     service: Service = request.app.state.service
     call = await _call(request, service)
     n = await service.in_thread(count_prompt, service.model, call.request)
@@ -43,23 +44,33 @@ async def count_input(request: Request) -> Response:
 
 
 async def stored_response(request: Request) -> Response:
-    """GET and DELETE /v1/responses/{id}."""
+    """Give a response that is kept."""
+    return JsonResponse(_kept(request).response)
+
+
+async def delete_response(request: Request) -> Response:
+    """Forget a response."""
+    service: Service = request.app.state.service
+    name = _kept(request).response["id"]
+    service.responses.delete(name)
+    return JsonResponse({"id": name, "object": "response", "deleted": True})
+
+
+def _kept(request: Request) -> Stored:
     service: Service = request.app.state.service
     name = request.path_params["id"]
     stored = service.responses.get(name)
     if stored is None:
         raise ApiError(404, f"there is no response {name[:80]!r}", code="not_found")
-    if request.method == "DELETE":
-        service.responses.delete(name)
-        return JsonResponse({"id": name, "object": "response", "deleted": True})
-    return JsonResponse(stored.response)
+    return stored
 
 
 ROUTES = [
-    Route("/v1/responses", create_response, methods=["POST"]),
-    Route("/responses", create_response, methods=["POST"]),
-    Route("/v1/responses/input_tokens", count_input, methods=["POST"]),
-    Route("/v1/responses/{id}", stored_response, methods=["GET", "DELETE"]),
+    post("/v1/responses", create_response, ResponseBody, ResponseObject, EVENTS),
+    post("/responses", create_response, ResponseBody, ResponseObject, EVENTS),
+    post("/v1/responses/input_tokens", count_input, ResponseBody, InputTokens),
+    get("/v1/responses/{id}", stored_response, ResponseObject),
+    DeclaredRoute("/v1/responses/{id}", delete_response, "DELETE", answer=DeletedResponse),
 ]
 
 
