@@ -62,7 +62,8 @@ class ChatOptions(SamplingChanges):
     after which thinking is closed.
 
     constraint: what the answer behind the thinking is held to (`glmq.constraint`). strict_tools: calls are
-    held to the tools' schemas; what of them is not held is in the answer's `notes`. tool_choice: "auto",
+    held to the tools' schemas; what of them is not held is in the answer's `notes`. With both, an answer is
+    calls or fits the constraint. tool_choice: "auto",
     "none", "required" or {"type": "function", "function": {"name": ...}}, as in OpenAI's API: the last two
     begin with a call, which is held to the schemas. max_tool_calls: the answer ends behind so many.
 

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from glmq_kernels.errors import GlmqError
-
 from ..guide import Guide
 from ..tokenizer import Tokenizer
 from .options import ChatOptions
@@ -83,12 +81,7 @@ def prepare_answer(
 def _held_calls(
     tools: Sequence[Mapping[str, Any]], choice: ToolChoice, options: ChatOptions, tokenizer: Tokenizer
 ) -> Constraint:
-    """What holds calls to the tools' schemas."""
-    if options.constraint is not None:
-        raise GlmqError(
-            "an answer can be held to a constraint or to the tools' schemas, not to both",
-            setting="strict_tools",
-        )
+    """What holds calls to the tools' schemas, and an answer without calls to the constraint, if any."""
     from ..constraint import tool_call_constraint
 
     return tool_call_constraint(
@@ -96,6 +89,7 @@ def _held_calls(
         tokenizer,
         must_call=choice.must_call,
         max_calls=1 if choice.name else options.max_tool_calls,
+        otherwise=options.constraint,
     )
 
 

@@ -58,6 +58,13 @@ class Constraint:
             grammar = grammar.replace(placeholder, str(token))
         return GrammarGuide(grammar, self.what, tokenizer)
 
+    def named_grammars(self, name: str) -> list[dict[str, Any]]:
+        """Its grammars for one that refers to it as `@name`, in llguidance's list of grammars."""
+        if self.grammar.startswith("{"):
+            first, *others = json.loads(self.grammar)["grammars"]
+            return [{**first, "name": name}, *others]
+        return [{"name": name, "lark_grammar": self.grammar}]
+
 
 def json_schema_constraint(schema: str | Mapping[str, Any]) -> Constraint:
     """JSON that fits a schema, given as an object or as its text.

@@ -29,10 +29,12 @@ def tool_call_constraint(
     *,
     must_call: bool = False,
     max_calls: int | None = None,
+    otherwise: Constraint | None = None,
 ) -> Constraint:
     """Free text in which every tool call names one of the tools, with arguments that fit its schema.
 
     must_call: it begins with a call, and nothing but calls follows. max_calls: it ends behind so many.
+    otherwise: in place of free text it is calls alone, or what fits this constraint.
 
     tools: OpenAI's definitions, `{"type": "function", "function": {...}}` or the function objects alone.
     Arguments come in any order, each at most once, the required ones always. Of the keywords for
@@ -44,26 +46,34 @@ def tool_call_constraint(
     if not functions:
         raise GlmqError("there are no tools whose calls could be constrained")
     try:
-        return _compiled(tokenizer, json.dumps(functions), must_call, max_calls)
+        return _compiled(
+            tokenizer, json.dumps(functions), must_call, max_calls, None if must_call else otherwise
+        )
     except RecursionError:
         raise GlmqError("a tool's schema is nested too deeply") from None
 
 
 @kept_by_tokenizer
-def _compiled(tokenizer: Tokenizer, functions: str, must_call: bool, max_calls: int | None) -> Constraint:
+def _compiled(
+    tokenizer: Tokenizer,
+    functions: str,
+    must_call: bool,
+    max_calls: int | None,
+    otherwise: Constraint | None,
+) -> Constraint:
     """The constraint for functions, a list as JSON."""
     from .tool_rules import CallTags, ToolRules
 
     tags = CallTags(tokenizer)
     written = [ToolRules(i, function, tags) for i, function in enumerate(json.loads(functions))]
-    start = _start(must_call, max_calls)
-    constraint = _constraint(written, tags, start)
+    start = _start(must_call or otherwise is not None, max_calls)
+    constraint = _constraint(written, tags, start, otherwise)
     try:
         constraint.guide(tokenizer)
     except GlmqError:
         for each in written:
             each.free_what_is_refused(tokenizer)
-        constraint = _constraint(written, tags, start)
+        constraint = _constraint(written, tags, start, otherwise)
         constraint.guide(tokenizer)
     return constraint
 
@@ -78,10 +88,12 @@ def _start(must_call: bool, max_calls: int | None) -> str:
     return "call* TEXT" if max_calls is None else f"TEXT | call{{1,{max_calls}}}"
 
 
-def _constraint(tools: list[ToolRules], tags: CallTags, start: str) -> Constraint:
+def _constraint(
+    tools: list[ToolRules], tags: CallTags, start: str, otherwise: Constraint | None
+) -> Constraint:
     names = " | ".join(each.name for each in tools)
     rules = [
-        f"start: {start}",
+        f"start: {start}" if otherwise is None else f"start: {start} | @otherwise",
         "TEXT: /(?s:.*)/",
         f"first_call: {tags['<tool_call>']} ({names}) {tags['</tool_call>']}",
         f"call: call_begin ({names}) {tags['</tool_call>']}",
@@ -90,4 +102,13 @@ def _constraint(tools: list[ToolRules], tags: CallTags, start: str) -> Constrain
     for each in tools:
         rules += each.rules()
     notes = tuple(note for each in tools for note in each.notes)
-    return Constraint("\n".join([*rules, OPTIONS, ""]), WHAT, notes=notes)
+    grammar = "\n".join([*rules, OPTIONS, ""])
+    if otherwise is None:
+        return Constraint(grammar, WHAT, notes=notes)
+    grammars = [{"lark_grammar": grammar}, *otherwise.named_grammars("otherwise")]
+    return Constraint(
+        json.dumps({"grammars": grammars}),
+        f"{WHAT}, or {otherwise.what},",
+        otherwise.tokens,
+        notes + otherwise.notes,
+    )

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from glmq_kernels.errors import GlmqError
 
 import glmq
 from glmq.cli.tool_options import open_toolbox
@@ -302,14 +301,21 @@ def test_strict_calls_fit_the_schema_whatever_the_model_is(glm_4_7, tools):
             assert toolbox.problem(each["function"]["name"], each["function"]["arguments"]) is None
 
 
-def test_strict_calls_and_constrained_answers_exclude_each_other(tmp_path, glm_4_7_path, glm_4_7, tools):
+def test_the_chat_holds_answers_to_tools_or_to_a_schema(glm_4_7_path, tools):
     options = ("--tools", tools, "--strict-tools", "--json-schema", '{"type": "object"}')
     assert "--strict-tools" in refused("chat", glm_4_7_path, *options, stdin="hi\n")
-    with pytest.raises(GlmqError, match="not to both"):
-        glm_4_7.chat(
-            [{"role": "user", "content": "?"}], tools=[{"name": "now"}], strict_tools=True,
-            constraint=json_schema_constraint({}),
-        )  # fmt: skip
+
+
+@pytest.mark.parametrize("bias", (100.0, -100.0))
+def test_an_answer_is_a_strict_call_or_fits_the_constraint(glm_4_7, bias):
+    token = glm_4_7.tokenizer.token_id("<tool_call>")
+    answer = glm_4_7.chat(
+        [{"role": "user", "content": "?"}], tools=[{"name": "now"}], strict_tools=True, thinking=False,
+        constraint=json_schema_constraint({"enum": [7]}), logit_bias={token: bias}, max_tokens=20,
+        max_tool_calls=1,
+    )  # fmt: skip
+    assert answer.run().strip() == ("" if answer.tool_calls else "7")
+    assert [call["function"]["name"] for call in answer.tool_calls] == (["now"] if bias > 0 else [])
 
 
 def test_a_model_that_is_not_told_of_tools_is_refused(tmp_path, tools):

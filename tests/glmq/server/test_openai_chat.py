@@ -143,6 +143,81 @@ def test_an_answer_is_held_to_a_schema(client):
     assert list(json.loads(answer)) == ["city"]
 
 
+@pytest.mark.parametrize("question", (CAPITAL, WEATHER))
+def test_with_tools_and_a_schema_an_answer_is_a_call_or_fits(client, tools, question):
+    schema = {"type": "object", "properties": {"a": {"type": "integer", "maximum": 9}}, "required": ["a"]}
+    form = {"type": "json_schema", "json_schema": {"name": "number", "schema": schema}}
+    choice = asked(client, question, tools=tools, response_format=form, max_tokens=60).choices[0]
+    if question is WEATHER:
+        assert choice.message.tool_calls[0].function.name == "get_weather"
+    else:
+        assert "a" in json.loads(choice.message.content)
+
+
+@pytest.mark.parametrize(
+    ("asks", "names", "tagged"),
+    (
+        ({}, ["reasoning_content"], False),
+        ({"reasoning": {"enabled": True}}, ["reasoning_content", "reasoning"], False),
+        ({"reasoning": {"exclude": True}}, [], False),
+        ({"reasoning_format": "none"}, [], True),
+    ),
+)
+def test_thinking_is_told_by_the_names_that_are_asked_for(client, asks, names, tagged):
+    request = {"model": "x", "messages": CAPITAL, "temperature": 0, "extra_body": asks}
+    message = client.chat.completions.create(**request).choices[0].message.model_dump()
+    deltas = [
+        chunk.choices[0].delta.model_dump()
+        for chunk in client.chat.completions.create(**request, stream=True)
+    ]
+    assert [name for name in ("reasoning_content", "reasoning") if message.get(name)] == names
+    for name in ("content", *names):
+        assert "".join(delta.get(name) or "" for delta in deltas) == message[name]
+    assert message["content"].startswith("<think>") == tagged == ("</think>" in message["content"])
+
+
+def test_a_stream_tells_progress_and_timings_where_they_are_asked_for(server):
+    body = {"messages": [{"role": "user", "content": "word " * 300}], "stream": True, "max_tokens": 5}
+    asks = {"return_progress": True, "timings_per_token": True}
+    chunks = data_of(server.http().post("/v1/chat/completions", json={**body, **asks}).text)
+    progress = [chunk["prompt_progress"] for chunk in chunks if "prompt_progress" in chunk]
+    assert progress[-1]["processed"] == progress[-1]["total"] > 300
+    assert progress[0]["cache"] <= progress[0]["processed"] <= progress[0]["total"]
+    timings = [chunk["timings"]["predicted_n"] for chunk in chunks if "timings" in chunk]
+    assert timings == sorted(timings) and timings[-1] == 5 and len(timings) > 1
+
+
+def test_only_allowed_tools_are_called(client, tools):
+    function = {"type": "function", "function": {"name": "get_time"}}
+    choice = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [function]}}
+    message = asked(client, WEATHER, extra_body={"tools": tools, "tool_choice": choice}).choices[0].message
+    assert message.tool_calls[0].function.name == "get_time"
+
+
+def test_an_answer_goes_on_where_the_models_end_is_ignored(client):
+    completion = asked(client, max_tokens=30, extra_body={"ignore_eos": True})
+    assert completion.usage.completion_tokens == 30
+
+
+def test_a_call_that_is_cut_is_no_fault_of_the_server(server, tools):
+    body = {"messages": WEATHER, "max_tokens": 12, "temperature": 0, **NO_THINKING}
+    assert server.http().post("/v1/chat/completions", json={**body, "tools": tools}).status_code == 200
+    assert (
+        server.http()
+        .post(
+            "/api/chat",
+            json={**body, "tools": tools, "think": False, "stream": False, "options": {"num_predict": 12}},
+        )
+        .status_code
+        == 200
+    )
+    own = [{"name": t["function"]["name"], "input_schema": t["function"]["parameters"]} for t in tools]
+    message = server.http().post(
+        "/v1/messages", json={**body, "tools": own, "thinking": {"type": "disabled"}}
+    )
+    assert message.json()["content"][-1]["input"] in ({}, {"city": "Oslo"})
+
+
 def test_log_probabilities_are_those_of_the_text(client):
     completion = asked(client, logprobs=True, top_logprobs=3)
     entries = completion.choices[0].logprobs.content

@@ -79,6 +79,32 @@ def test_a_stop_text_ends_it(client):
     )
 
 
+def test_the_best_of_several_is_told(client):
+    drawn = {"max_tokens": 4, "seed": 3, "n": 4, "logprobs": 0}
+    several = client.completions.create(model="x", prompt=PROMPT, temperature=1.5, **drawn)
+    best = client.completions.create(
+        model="x", prompt=PROMPT, temperature=1.5, **{**drawn, "n": 1, "best_of": 4}
+    )
+    likelihoods = {np.mean(each.logprobs.token_logprobs): each.text for each in several.choices}
+    assert [each.text for each in best.choices] == [likelihoods[max(likelihoods)]]
+    assert best.usage.completion_tokens == several.usage.completion_tokens
+
+
+def test_a_suffix_makes_it_fill_the_middle(client, server, demo_tools):
+    completion = continued(client, "def f(", suffix="return x", max_tokens=4)
+    marks = [demo_tools.tokenizer.token_id(f"<|code_{name}|>") for name in ("prefix", "suffix", "middle")]
+    prompt = [marks[0], *demo_tools.tokenize("def f("), marks[1], *demo_tools.tokenize("return x"), marks[2]]
+    assert completion.choices[0].text == continued(client, prompt, max_tokens=4).choices[0].text
+
+
+def test_llama_servers_own_path_continues_as_well(server, client):
+    body = {"prompt": PROMPT, "n_predict": 3, "temperature": 0}
+    answer = server.http().post("/completion", json=body).json()
+    assert answer["content"] == continued(client, max_tokens=3).choices[0].text
+    assert answer["tokens_predicted"] == 3 and answer["stop_type"] == "limit"
+    assert PROMPT not in answer["content"]
+
+
 def test_a_grammar_holds_it(client):
     completion = continued(client, max_tokens=5, extra_body={"grammar": 'root ::= "yes" | "no"'})
     assert completion.choices[0].text in ("yes", "no")

@@ -124,6 +124,21 @@ def test_a_limit_makes_a_response_incomplete(client):
     assert (response.status, response.incomplete_details.reason) == ("incomplete", "max_output_tokens")
 
 
+def test_thinking_is_kept_by_a_client_that_does_not_read_it(script, glm_4_7):
+    script.replies = ["an old thought</think>an answer", "</think>another"]
+    with RunningServer(glm_4_7) as running:
+        client = running.openai()
+        asks = {"model": "x", "store": False, "include": ["reasoning.encrypted_content"]}
+        first = client.responses.create(input="Hello", **asks)
+        items = [{"role": "user", "content": "Hello"}]
+        for item in first.output:
+            given = item.model_dump(exclude_none=True)
+            given.pop("content" if item.type == "reasoning" else "status")
+            items.append(given)
+        client.responses.create(input=[*items, {"role": "user", "content": "And?"}], **asks)
+    assert "an old thought" in script.prompts[1]
+
+
 def test_input_tokens_are_counted_without_an_answer(server):
     body = {"input": "Hello", "instructions": "Be brief."}
     counted = server.http().post("/v1/responses/input_tokens", json=body).json()

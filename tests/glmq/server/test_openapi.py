@@ -1,4 +1,4 @@
-"""The description of the API is true: what it allows is answered, what it forbids is refused, both as told."""
+"""The description of the API is true: what it allows is answered as told, what it forbids is refused."""
 
 from __future__ import annotations
 

@@ -82,6 +82,18 @@ def test_ollamas_whole_answers_and_formats(http):
     assert answer["done"] and answer["response"].startswith("{")
 
 
+def test_ollamas_programs_load_the_model_by_asking_nothing(http):
+    for path in ("/api/chat", "/api/generate"):
+        assert http.post(path, json={"model": "x", "keep_alive": -1}).json()["done_reason"] == "load"
+
+
+@pytest.mark.parametrize("path", ("/v1/embeddings", "/api/embed", "/v1/audio/speech", "/slots/0"))
+def test_what_is_not_supported_is_told_in_one_line(http, path):
+    response = http.post(path, json={"input": "x"})
+    assert response.status_code == 501
+    assert "not supported" in response.text or "cannot be saved" in response.text
+
+
 def _figure(http, name):
     lines = http.get("/metrics").text.splitlines()
     return int(next(line for line in lines if line.startswith(f"llamacpp:{name} ")).split()[1])
