@@ -44,5 +44,11 @@ def _beginning(url: str, body: dict[str, Any]) -> str:
 
 def _n_shared(one: str, other: str) -> int:
     """How many characters two texts have in common from their start."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((i for i, (mine, others) in pairs if mine != others), min(len(one), len(other)))
+    least, most = 0, min(len(one), len(other))
+    while least < most:
+        middle = (least + most + 1) // 2
+        if other.startswith(one[least:middle], least):
+            least = middle
+        else:
+            most = middle - 1
+    return least
