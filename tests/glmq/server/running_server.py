@@ -79,3 +79,31 @@ def data_of(text):
     """The JSON of a stream's events, without comments and the end mark."""
     lines = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
     return [json.loads(line) for line in lines if line != "[DONE]"]
+
+
+class Streams:
+    """Requests in threads of their own, and what came of each."""
+
+    def __init__(self, url, bodies):
+        self.texts = [""] * len(bodies)
+        self._threads = [
+            threading.Thread(target=self._read, args=(i, url, path, body))
+            for i, (path, body) in enumerate(bodies)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def join(self):
+        for thread in self._threads:
+            thread.join(60)
+        return self.texts
+
+    def _read(self, i, url, path, body):
+        with httpx.stream("POST", url + path, json=body, timeout=60) as response:
+            for text in response.iter_text():
+                self.texts[i] += text
+
+
+def has_begun(text):
+    """Whether a stream has told a good deal of its answer."""
+    return text.count("data: ") > 12

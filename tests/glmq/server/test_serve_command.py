@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 
 import httpx
@@ -20,7 +21,9 @@ import pytest
 from glmq.cli.serve import serve
 from glmq.errors import GlmqError
 
+from .. import scripted_chat
 from ..test_command_line import run
+from .running_server import Streams, data_of, has_begun, wait_until
 
 
 @pytest.mark.parametrize(
@@ -61,9 +64,9 @@ def test_without_the_extra_it_is_told_how_to_install_it(monkeypatch):
 
 
 @contextmanager
-def serving(*arguments):
+def serving(*arguments, program=("-m", "glmq")):
     """A server in a process of its own, and the line that it begins with."""
-    command = [sys.executable, "-m", "glmq", "serve", "demo-tools", *arguments]
+    command = [sys.executable, *map(str, program), "serve", "demo-tools", *arguments]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ)
     watchdog = threading.Timer(60, server.kill)
     watchdog.start()
@@ -76,12 +79,16 @@ def serving(*arguments):
         server.stderr.close()
 
 
+def url_in(line):
+    return re.search(r"http://\S+:\d+", line)[0]
+
+
 def test_a_server_answers_as_it_was_told_to_until_its_end(tmp_path):
     key = tmp_path / "key"
     key.write_text("a secret\n")
     options = ("--port", "0", "--alias", "toy", "--api-key-file", str(key), "--log-format", "json")
     with serving(*options, "--max-tokens", "3", "--temp", "0", "--ctx", "500") as (server, line):
-        url = re.search(r"http://\S+:\d+", line)[0]
+        url = url_in(line)
         assert "toy" in line and "500 tokens of context" in line
         assert httpx.get(f"{url}/v1/models").status_code == 401
         with httpx.Client(base_url=url, headers={"x-api-key": "a secret"}) as client:
@@ -112,3 +119,42 @@ def test_a_server_listens_at_a_socket_file_that_goes_with_it(tmp_path):
         assert server.stderr.read() == ""
         assert server.wait() == 0
     assert not path.exists()
+
+
+QUESTION = {"messages": [{"role": "user", "content": "Hello"}], "stream": True}
+STREAMS = (
+    ("/v1/chat/completions", QUESTION),
+    ("/v1/completions", {"prompt": "Hello", "stream": True, "max_tokens": 2000}),
+    ("/v1/messages", {**QUESTION, "max_tokens": 2000}),
+    ("/v1/responses", {"input": "Hello", "stream": True}),
+)
+
+
+@pytest.mark.parametrize(
+    ("signals", "grace"),
+    (((signal.SIGTERM,), "0.1"), ((signal.SIGINT, signal.SIGINT), "600")),
+    ids=("SIGTERM", "Ctrl-C twice"),
+)
+def test_a_signal_in_the_middle_of_streams_lets_each_end_with_a_proper_event(tmp_path, signals, grace):
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps({"replies": ["</think>" + "word " * 2000] * 8, "seconds": 0.02}))
+    options = ("--port", "0", "--grace", grace, "--quiet")
+    with serving(*options, program=(scripted_chat.__file__, script)) as (server, line):
+        streams = Streams(url_in(line), STREAMS * 2)
+        wait_until(lambda: all(map(has_begun, streams.texts)))
+        for each in signals:
+            server.send_signal(each)
+            time.sleep(0.2)  # the same signal twice at once is one signal
+        texts = streams.join()
+        assert server.stderr.read() == ""
+        assert server.wait() == 0
+    for (path, _), text in zip(STREAMS * 2, texts, strict=True):
+        last = data_of(text)[-1]
+        if path in ("/v1/chat/completions", "/v1/completions"):
+            assert last["error"]["code"] == "shutting_down"
+            assert text.endswith("data: [DONE]\n\n")
+        elif path == "/v1/messages":
+            assert (last["type"], last["error"]["type"]) == ("error", "overloaded_error")
+        else:
+            assert last["type"] == "response.failed"
+            assert last["response"]["error"]["message"] == "the server is shutting down"
