@@ -186,7 +186,7 @@ def serve(
 
 
 def _require_extra() -> None:
-    if any(find_spec(package) is None for package in ("starlette", "uvicorn")):
+    if any(find_spec(package) is None for package in ("prometheus_client", "starlette", "uvicorn")):
         raise GlmqError("the server needs further packages; install them with: pip install 'glmq[serve]'")
 
 

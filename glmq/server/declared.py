@@ -21,7 +21,12 @@ class Declared(BaseModel):
     """An object of a request. Unknown fields are passed over."""
 
     model_config = ConfigDict(
-        strict=True, extra="ignore", allow_inf_nan=False, frozen=True, protected_namespaces=()
+        strict=True,
+        extra="ignore",
+        allow_inf_nan=False,
+        frozen=True,
+        protected_namespaces=(),
+        defer_build=True,
     )
 
 

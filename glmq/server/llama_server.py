@@ -131,7 +131,7 @@ async def slots(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Tell figures, as Prometheus reads them."""
     service: Service = request.app.state.service
-    text = service.metrics.text(service.admission.n_busy, service.admission.n_waiting)
+    text = service.metrics.text(service.admission, service.model.kv_cache)
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
 

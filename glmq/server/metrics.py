@@ -1,15 +1,22 @@
-"""What a server has done, counted, in Prometheus's text format with llama-server's names."""
+"""What a server has done, counted, for Prometheus: with llama-server's names where it has the same figure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .answer_events import Finished
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+    from ..kv_cache.prefix_tree import CacheStatistics
+    from .admission import Admission
 
 
 @dataclass
 class Metrics:
-    """Sums over all answers."""
+    """Sums over all requests and answers."""
 
     n_answers: int = 0
     n_prompt: int = 0
@@ -17,6 +24,7 @@ class Metrics:
     prompt_seconds: float = 0.0
     n_predicted: int = 0
     predicted_seconds: float = 0.0
+    most_tokens: int = 0
     n_requests: int = 0
     n_refused: int = 0
 
@@ -34,30 +42,57 @@ class Metrics:
         self.prompt_seconds += timings.prompt_seconds
         self.n_predicted += timings.n_generated
         self.predicted_seconds += timings.decode_seconds
+        n_tokens = timings.n_cached + timings.n_prompt + timings.n_generated
+        self.most_tokens = max(self.most_tokens, n_tokens)
 
-    def text(self, n_busy: int, n_waiting: int) -> str:
-        """All figures."""
-        prompt_speed = self.n_prompt / self.prompt_seconds if self.prompt_seconds else 0.0
-        speed = self.n_predicted / self.predicted_seconds if self.predicted_seconds else 0.0
-        figures = (
-            ("prompt_tokens_total", "counter", "Tokens of prompts evaluated.", self.n_prompt),
-            ("prompt_tokens_cached_total", "counter", "Tokens of prompts used again.", self.n_cached),
-            ("prompt_seconds_total", "counter", "Seconds of reading prompts.", self.prompt_seconds),
-            ("tokens_predicted_total", "counter", "Tokens generated.", self.n_predicted),
-            ("tokens_predicted_seconds_total", "counter", "Seconds of generating.", self.predicted_seconds),
-            ("prompt_tokens_seconds", "gauge", "Tokens of prompts read per second.", prompt_speed),
-            ("predicted_tokens_seconds", "gauge", "Tokens generated per second of an answer.", speed),
-            ("requests_processing", "gauge", "Answers being generated.", n_busy),
-            ("requests_deferred", "gauge", "Answers that wait.", n_waiting),
-            ("answers_total", "counter", "Answers that came to their end.", self.n_answers),
-            ("http_requests_total", "counter", "Requests.", self.n_requests),
-            ("http_requests_refused_total", "counter", "Requests answered with an error.", self.n_refused),
-        )
-        lines = []
-        for name, kind, told, value in figures:
-            lines += [
-                f"# HELP llamacpp:{name} {told}",
-                f"# TYPE llamacpp:{name} {kind}",
-                f"llamacpp:{name} {value:g}" if isinstance(value, float) else f"llamacpp:{name} {value}",
+    def text(self, admission: Admission, cache: CacheStatistics) -> bytes:
+        """All figures in Prometheus's text format."""
+        from prometheus_client import generate_latest
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        counters = {
+            "prompt_tokens": ("Tokens of prompts evaluated.", self.n_prompt),
+            "prompt_tokens_cached": ("Tokens of prompts used again.", self.n_cached),
+            "prompt_seconds": ("Seconds of reading prompts.", self.prompt_seconds),
+            "tokens_predicted": ("Tokens generated.", self.n_predicted),
+            "tokens_predicted_seconds": ("Seconds of generating.", self.predicted_seconds),
+            "answers": ("Answers that ended, whether wanted or not.", self.n_answers),
+            "http_requests": ("Requests.", self.n_requests),
+            "http_requests_refused": ("Requests answered with an error.", self.n_refused),
+        }
+        gauges = {
+            "prompt_tokens_seconds": (
+                "Tokens of prompts read per second.",
+                self.n_prompt / self.prompt_seconds if self.prompt_seconds else 0.0,
+            ),
+            "predicted_tokens_seconds": (
+                "Tokens generated per second of an answer.",
+                self.n_predicted / self.predicted_seconds if self.predicted_seconds else 0.0,
+            ),
+            "requests_processing": ("Answers being generated.", admission.n_busy),
+            "requests_deferred": ("Answers that wait.", admission.n_waiting),
+            "n_tokens_max": ("Most tokens that an answer had with its prompt.", self.most_tokens),
+            "kv_cache_usage_ratio": (
+                "Share of the KV cache that answers hold.",
+                cache.n_used / cache.n_pages,
+            ),
+            "kv_cache_tokens": ("Tokens for which they hold pages.", cache.n_used * cache.page_positions),
+        }
+        figures = _Figures(
+            [
+                *(CounterMetricFamily(f"llamacpp:{name}", *each) for name, each in counters.items()),
+                *(GaugeMetricFamily(f"llamacpp:{name}", *each) for name, each in gauges.items()),
             ]
-        return "\n".join([*lines, ""])
+        )
+        return generate_latest(figures)
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """What is asked for figures, as Prometheus's registries are."""
+
+    families: list[Metric]
+
+    def collect(self) -> list[Metric]:
+        """All figures."""
+        return self.families

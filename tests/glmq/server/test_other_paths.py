@@ -96,4 +96,4 @@ def test_what_is_not_supported_is_told_in_one_line(http, path):
 
 def _figure(http, name):
     lines = http.get("/metrics").text.splitlines()
-    return int(next(line for line in lines if line.startswith(f"llamacpp:{name} ")).split()[1])
+    return float(next(line for line in lines if line.startswith(f"llamacpp:{name} ")).split()[1])
