@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..answer_costs import Timings, Usage
-from ..answer_stream import AnswerStream, Ending, described
+from ..answer_stream import AnswerStream, described
 from ..stop_texts import StopTexts
 from .events import ContentText, Event, ReasoningText, ToolCallBegin, ToolCallEnd
 from .messages import Message
 from .output_parser import OutputParser
+from .streamed_answer import StreamedAnswer
 
 
 class Text(Protocol):
@@ -118,11 +118,8 @@ def _before_stop(events: Iterable[Event], stop: StopTexts) -> Iterator[Event]:
             yield event
 
 
-class Answer(Ending):
-    """Iterate over it for pieces of its content, or over `events()` for all that comes; once.
-
-    On an event loop `async for` gives the pieces and `aevents()` the rest too; the answer is then made in a
-    thread, and cancelling the task ends it.
+class Answer(StreamedAnswer[Event]):
+    """The model's next message; see `StreamedAnswer` for how to read it.
 
     content, reasoning, tool_calls, message: what has come so far. Calls have OpenAI's form, arguments as an
     object; one that is unfinished or malformed has a `problem`, and should not be run. notes: what of the
@@ -143,37 +140,6 @@ class Answer(Ending):
             generation.cancel,
             lambda: generation.finish_reason == "cancelled",
         )
-
-    def __iter__(self) -> Iterator[str]:
-        for event in self._stream:
-            if isinstance(event, ContentText):
-                yield event.text
-
-    async def __aiter__(self) -> AsyncGenerator[str, None]:
-        async with aclosing(self.aevents()) as events:
-            async for event in events:
-                if isinstance(event, ContentText):
-                    yield event.text
-
-    def events(self) -> Iterator[Event]:
-        """Reasoning, content and calls in their order."""
-        return self._stream
-
-    def aevents(self) -> AsyncGenerator[Event, None]:
-        """`events` for an event loop. Leaving them, or cancelling the task, ends the answer."""
-        return self._stream.apieces()
-
-    def run(self) -> str:
-        """Generate to the end; gives the content."""
-        for _ in self._stream:
-            pass
-        return self.content
-
-    async def arun(self) -> str:
-        """`run` for an event loop; cancelling the task ends the answer."""
-        async for _ in self.aevents():
-            pass
-        return self.content
 
     @property
     def content(self) -> str:

@@ -320,20 +320,20 @@ class ChatSession:
         conversation, n_attached = self.conversation, len(self.attached)
         try:
             self._claim(state)
-            unchanged = list(conversation.messages)
-            change()
-            messages = conversation.messages
-            n_before = len(messages)
+            messages, unchanged = conversation.messages, list(conversation.messages)
+            n_before: int | None = None
             try:
+                change()
+                n_before = len(messages)
                 yield from turn_rounds(
                     messages, self._respondent(), self.toolbox, state,
                     approve=self.approve, max_rounds=self.max_rounds,
                 )  # fmt: skip
             finally:
-                state.messages = messages[n_before:]
+                state.messages = [] if n_before is None else messages[n_before:]
                 if not state.messages:
                     conversation.messages = unchanged
-                elif n_before > len(unchanged):
+                elif n_before is not None and n_before > len(unchanged):
                     del self.attached[:n_attached]
         except Stopped:
             pass

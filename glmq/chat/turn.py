@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
-from contextlib import aclosing
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 
 from ..answer_costs import Timings, Usage
-from ..answer_stream import AnswerStream, Ending, described
+from ..answer_stream import AnswerStream, described
 from ..tools.rounds import ToolCallResult
 from .answer import Answer
-from .events import ContentText, Event
+from .events import Event
 from .messages import Message
+from .streamed_answer import StreamedAnswer
 
 TurnEvent = Event | ToolCallResult
 
@@ -65,13 +65,12 @@ class TurnState:
         return self.over.is_set()
 
 
-class Turn(Ending):
+class Turn(StreamedAnswer[TurnEvent]):
     """The answer to a message of a conversation: as an `Answer`, with all its rounds of tool calls.
 
-    Iterate over it for pieces of the model's text, or over `events()` for thinking, calls and the results of
-    calls too; once. `async for` and `aevents()` do the same on an event loop. It begins with the first piece,
-    and until its end the conversation does nothing else. It has ended when it was read to its end, when it is
-    cancelled or closed, and when nobody holds it any more. A call that runs is waited for.
+    Its events are those of all rounds, with the results of calls. It begins with the first piece, and until
+    its end the conversation does nothing else. It has ended when it was read to its end, when it is cancelled
+    or closed, and when nobody holds it any more. A call that runs is waited for.
 
     content, reasoning, tool_calls: of the last answer. usage, timings: of all.
     """
@@ -83,37 +82,6 @@ class Turn(Ending):
             events(state), state.cancel, state.cancelled.is_set
         )
         state.stream = weakref.ref(self._stream)
-
-    def __iter__(self) -> Iterator[str]:
-        for event in self._stream:
-            if isinstance(event, ContentText):
-                yield event.text
-
-    async def __aiter__(self) -> AsyncGenerator[str, None]:
-        async with aclosing(self.aevents()) as events:
-            async for event in events:
-                if isinstance(event, ContentText):
-                    yield event.text
-
-    def events(self) -> Iterator[TurnEvent]:
-        """Reasoning, content, calls and their results in their order."""
-        return self._stream
-
-    def aevents(self) -> AsyncGenerator[TurnEvent, None]:
-        """`events` for an event loop. Leaving them, or cancelling the task, ends the turn."""
-        return self._stream.apieces()
-
-    def run(self) -> str:
-        """Read it to the end; gives the content of the last answer."""
-        for _ in self._stream:
-            pass
-        return self.content
-
-    async def arun(self) -> str:
-        """`run` for an event loop; cancelling the task ends the turn."""
-        async for _ in self.aevents():
-            pass
-        return self.content
 
     @property
     def answers(self) -> list[Answer]:

@@ -13,7 +13,6 @@ import pytest
 import glmq
 from glmq import ChatOptions, GlmqError, SessionBusy, ToolCallResult, WrongSession
 from glmq.chat.summary import NoSummary
-from glmq.constraint import json_schema_constraint
 from glmq.session_file import SessionFile
 
 from .scripted_chat import Script
@@ -280,8 +279,11 @@ def test_options_can_be_changed_and_are_checked(says, begin):
     chat.options = ChatOptions(thinking=False)
     chat.send("two").run()
     assert [prompt.endswith("<think>") for prompt in script.prompts] == [True, False]
-    with pytest.raises(GlmqError, match="not to both"):
-        begin(tools=[add], options=ChatOptions(strict_tools=True, constraint=json_schema_constraint({})))
+    with pytest.raises(GlmqError):
+        chat.options = ChatOptions(tool_choice="required")
+    assert chat.options.thinking is False
+    with pytest.raises(GlmqError):
+        begin(options=ChatOptions(tool_choice="required"))
 
 
 def test_errors_name_no_options_or_commands(begin, tmp_path):
