@@ -21,6 +21,7 @@ from glmq.model import Model
 from glmq.server.app import ROUTES
 from glmq.tools import ToolBox, load_tools, mcp_tools
 
+from .glmq.server.running_server import RunningServer
 from .glmq.small_models import write_glm4moe
 from .glmq.test_command_line import ENVIRONMENT, ROOT
 
@@ -169,6 +170,15 @@ def test_python(page, folder, calling, capsys):
         assert int(re.search(r"(\d+) tokens were there already", out)[1]) >= 15
 
 
+def test_clients_of_the_server(capsys):
+    names = {}
+    greedy = glmq.Sampling(temperature=0)
+    with glmq.load("demo-tools") as model, RunningServer(model, sampling=greedy) as server:
+        for block in blocks("serving.md", "python"):
+            exec(block.replace("http://127.0.0.1:8080", server.url), names)
+            assert "Paris" in capsys.readouterr().out
+
+
 def test_tools(folder):
     (folder / "notes").write_text("a tall lighthouse\n")
     sources = [load_tools("tools.py"), load_tools("tools.json"), mcp_tools("python server.py")]
@@ -206,7 +216,7 @@ def test_named_options_and_commands_exist(page):
     for text in told:
         for name in re.findall(r"(?:^| )(--[a-z][\w-]*)", text):
             assert name in names, name
-        if found := re.match(r"/[a-z][\w/-]*", text):
+        if found := re.match(r"/[a-z][\w./-]*", text):
             assert found[0] in slash.COMMANDS or found[0] in SERVED, found[0]
 
 
