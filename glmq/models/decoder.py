@@ -1,13 +1,11 @@
-"""The parts that decoder architectures share: the skeleton, attention, dense feed-forward.
+"""The parts that decoder architectures share: the skeleton and the dense feed-forward.
 
-Names in comments: n tokens in the batch, h hidden size, d head_dim.
+Names in comments: n tokens in the batch, h hidden size.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
+import numpy as np
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.ops import operations as ops
 from glmq_kernels.ops.attention.cache_layout import CacheShape
@@ -23,35 +21,6 @@ from ..weights import Weights
 
 HEAD = "head"
 """The tape's section of the final norm and the logits."""
-
-
-@dataclass(frozen=True)
-class AttentionShape:
-    """Sizes of grouped-query attention."""
-
-    n_heads: int
-    n_kv_heads: int
-    head_dim: int
-
-    @classmethod
-    def from_gguf(cls, file: GGUFFile) -> AttentionShape:
-        """What the metadata says. Raises GlmqError for what the attention kernels cannot do."""
-        prefix = file.text("general.architecture")
-        n_heads = file.integer(f"{prefix}.attention.head_count", least=1)
-        n_kv_heads = file.integer(f"{prefix}.attention.head_count_kv", n_heads, least=1)
-        hidden_size = file.integer(f"{prefix}.embedding_length", least=1)
-        head_dim = file.integer(f"{prefix}.attention.key_length", hidden_size // n_heads, least=1)
-        if n_heads % n_kv_heads:
-            raise GlmqError(
-                f"{file.path}: {n_heads} attention heads cannot share {n_kv_heads} key/value heads evenly;"
-                f" the file is damaged: {GET_IT_AGAIN}"
-            )
-        if head_dim % 16:
-            raise GlmqError(
-                f"{file.path}: attention heads of {head_dim} dimensions are not supported, only multiples of"
-                " 16; choose another model"
-            )
-        return cls(n_heads, n_kv_heads, head_dim)
 
 
 def vocabulary_size(file: GGUFFile) -> int:
@@ -80,33 +49,22 @@ class Decoder:
         n_threads: int,
         weights: Weights,
         *,
-        cache_type: str,
         activations: ActivationType,
-        n_layers: int,
+        cache: CacheShape,
+        n_heads: int,
         hidden_size: int,
-        shape: AttentionShape,
         rotary: Rotary,
         epsilon: float,
         n_vocab: int,
     ) -> None:
-        # Before memory is taken for sizes that the file only claims.
-        weights.check("blk.0.attn_q.weight", (shape.n_heads * shape.head_dim, hidden_size))
-        weights.check("blk.0.attn_k.weight", (shape.n_kv_heads * shape.head_dim, hidden_size))
-        self.weights, self.shape, self.epsilon = weights, shape, epsilon
+        self.weights, self.epsilon = weights, epsilon
         self.hidden_size, self.n_vocab = hidden_size, n_vocab
         self.tape = Tape(max_tokens, n_threads, activations)
-        cache_shape = CacheShape(
-            n_layers, shape.n_kv_heads, key_dim=shape.head_dim, value_dim=shape.head_dim, type=cache_type
-        )
-        planner = ops.attention_planner(self.tape, cache_shape, shape.n_heads)
+        planner = ops.attention_planner(self.tape, cache, n_heads)
         self.program = Program(self.tape, planner, rotary, n_vocab)
         self.x = ops.float_rows(self.tape, hidden_size)
         self.part = EVERY_TOKEN
         self.normed = ops.new_activation(self.tape, hidden_size)
-        self._q = ops.float_rows(self.tape, shape.n_heads * shape.head_dim)
-        self._k, self._v = (ops.float_rows(self.tape, shape.n_kv_heads * shape.head_dim) for _ in range(2))
-        self._n_layers = n_layers
-        self._attended = ops.new_activation(self.tape, shape.n_heads * shape.head_dim)
         self._hidden: dict[int, Activation] = {}
 
     def embed(self) -> Matrix:
@@ -128,60 +86,26 @@ class Decoder:
             self.part,
         )
 
-    def attention(self, layer: int) -> None:
-        """x += W_o softmax(q k^T) v, with q, k, v from `normed`.
+    def attend(self, layer: int, q: np.ndarray, attended: Activation) -> Activation:
+        """attended = softmax(q k^T) v over a layer's cache. Gives what the layer goes on with.
 
-        In the last layer only for tokens with outputs, of which alone x and `normed` are from there on.
+        In the last layer that is of the tokens with outputs only, of which alone x and `normed` are from
+        there on.
         """
-        shape, prefix, weights = self.shape, f"blk.{layer}", self.weights
-        kv_size = shape.n_kv_heads * shape.head_dim
-        projections = []
-        for part, out, rows in (
-            ("q", self._q, shape.n_heads * shape.head_dim),
-            ("k", self._k, kv_size),
-            ("v", self._v, kv_size),
-        ):
-            matrix = weights.matrix(f"{prefix}.attn_{part}.weight", rows, self.hidden_size)
-            bias = weights.optional_vector(f"{prefix}.attn_{part}.bias", rows)
-            projections.append(ops.Projection(matrix, out, bias))
-        ops.matmul(self.tape, self.normed, *projections)
-        ops.rotate_and_store(
-            self.tape,
-            self._q,
-            self._k,
-            self._v,
-            n_heads=shape.n_heads,
-            shape=self.program.cache_shape,
-            layer=layer,
-            n_rotated=self.program.rotary.n_rotated,
-            interleaved=self.program.rotary.interleaved,
-            cosines=self.program.cosines,
-            sines=self.program.sines,
-            q_norm=weights.optional_vector(f"{prefix}.attn_q_norm.weight", shape.head_dim),
-            k_norm=weights.optional_vector(f"{prefix}.attn_k_norm.weight", shape.head_dim),
-            epsilon=self.epsilon,
-            scale=1 / math.sqrt(shape.head_dim),
-        )
-        if layer == self._n_layers - 1:
+        is_last = layer == self.program.cache_shape.n_layers - 1
+        if is_last:
             self.tape.section(END_WITHOUT_OUTPUTS)
-        ops.attend(self.tape, self._q, self._attended, self.program.planner, layer)
-        if layer == self._n_layers - 1:
-            self._keep_outputs()
-        output = weights.matrix(
-            f"{prefix}.attn_output.weight", self.hidden_size, shape.n_heads * shape.head_dim
-        )
-        bias = weights.optional_vector(f"{prefix}.attn_output.bias", self.hidden_size)
-        projection = ops.Projection(output, self.x, bias)
-        ops.matmul(self.tape, self._attended, projection, accumulate=True, part=self.part)
+        ops.attend(self.tape, q, attended, self.program.planner, layer)
+        return self._keep_outputs(attended) if is_last else attended
 
-    def _keep_outputs(self) -> None:
-        """Let x and the attention's output be rows of the tokens with outputs only."""
-        tape, x, attended = self.tape, self.x, self._attended
+    def _keep_outputs(self, attended: Activation) -> Activation:
+        """Let x be of the tokens with outputs only; gives their rows of the attention's output."""
+        tape, x, kept = self.tape, self.x, ops.new_activation(self.tape, attended.columns)
         self.x = ops.float_rows(tape, self.hidden_size)
-        self._attended = ops.new_activation(tape, attended.columns)
         self.part = OUTPUTS_ONLY
-        ops.gather_outputs(tape, x, self.x, self.hidden_size, attended, self._attended)
+        ops.gather_outputs(tape, x, self.x, self.hidden_size, attended, kept)
         self.program.hidden = floats_of(self.x, tape.max_tokens, self.hidden_size)
+        return kept
 
     def feed_forward(self, layer: int, width: int) -> None:
         """x += W_down (silu(W_gate normed) * W_up normed), dense."""

@@ -14,7 +14,7 @@ import numpy as np
 from glmq_kernels.errors import GlmqError
 
 from ..gguf import GGUFFile, StringArray
-from .decoder import AttentionShape
+from .grouped_query_attention import AttentionShape
 
 SIZES = frozenset(
     (

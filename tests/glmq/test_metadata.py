@@ -11,8 +11,8 @@ from glmq_kernels.errors import GlmqError
 
 import glmq
 from glmq.gguf import open_gguf
-from glmq.models.decoder import AttentionShape
-from glmq.models.glm4_moe import trunk_layers
+from glmq.models.grouped_query_attention import AttentionShape
+from glmq.models.trunk import trunk_layers
 from glmq.models.metadata import EXPERTS, NEUTRAL, NO_EFFECT, ROPE, SIZES, check_metadata
 from glmq.models.rotary import read_rotary
 from glmq.weights import Weights
