@@ -30,6 +30,7 @@ class Program:
     expert_layers: the layers with routed experts. offload: set where these are not all in memory.
     hidden: float32 (max_tokens, hidden size) of a run's outputs, behind the last layer and before the final
     norm.
+    remarks: what the user should know of the file, a line each.
     on_routing: called after each such layer's routing with the layer and the places in the run, int64, of the
     tokens that it works on.
     """
@@ -43,6 +44,7 @@ class Program:
         self.hidden: np.ndarray = np.zeros((0, 0), np.float32)
         self.expert_layers: list[ExpertLayer] = []
         self.offload: ExpertOffload | None = None
+        self.remarks: list[str] = []
         self.on_routing: Callable[[ExpertLayer, np.ndarray], None] | None = None
         pairs = len(rotary.frequencies)
         self.cosines, self.sines = (

@@ -80,6 +80,12 @@ class Weights:
             data = self._disk.load(self._file.tensor(name))
         return matrix_of(data, rows, columns, type_name)
 
+    def matrix_of_heads(self, name: str, n_heads: int, rows: int, columns: int) -> Matrix:
+        """The first of the matrices of a tensor (n_heads, rows, columns), behind which the others lie."""
+        type_name = self.check(name, (n_heads, rows, columns))
+        data = self._file.data(name) if self._disk is None else self._disk.load(self._file.tensor(name))
+        return matrix_of(data, rows, columns, type_name)
+
     def vector(self, name: str, size: int) -> np.ndarray:
         """A float32 (size,) vector, padded so that 16 lanes may be read from any entry.
 
@@ -101,27 +107,48 @@ class Weights:
         """The same, or None where the file has no such tensor."""
         return self.vector(name, size) if name in self else None
 
-    def stacked(self, name: str, count: int, rows: int, columns: int) -> list[Matrix]:
-        """The matrices of a tensor (count, rows, columns), one per expert."""
-        type_name = self.check(name, (count, rows, columns))
+    def stacked(self, name: str, count: int, rows: int, columns: int, n_each: int = 1) -> list[Matrix]:
+        """The matrices (rows, columns) of a tensor (count, n_each * rows, columns), expert by expert."""
+        type_name = self.check(name, (count, n_each * rows, columns))
         if self._disk is not None:
-            return [Matrix(0, rows, columns, type_name)] * count
-        data = self._file.data(name).reshape(count, -1)
+            return [Matrix(0, rows, columns, type_name)] * (count * n_each)
+        data = self._file.data(name).reshape(count * n_each, -1)
         return [matrix_of(each, rows, columns, type_name) for each in data]
 
     def parts(self, prefix: str, count: int) -> list[tuple[Part, Part, Part]]:
         """Where the stacked gate, up and down of each of `count` experts lie; none where they are mapped."""
         if self._disk is None:
             return []
-        infos = [self._file.tensor(f"{prefix}.ffn_{part}_exps.weight") for part in ("gate", "up", "down")]
-        return list(zip(*(self._disk.parts(info, count) for info in infos), strict=True))
+        down = self._disk.parts(self._file.tensor(f"{prefix}.ffn_down_exps.weight"), count)
+        if (both := _gate_up(prefix)) in self:
+            halves = self._disk.parts(self._file.tensor(both), 2 * count)
+            return list(zip(halves[::2], halves[1::2], down, strict=True))
+        gate, up = (
+            self._disk.parts(self._file.tensor(f"{prefix}.ffn_{part}_exps.weight"), count)
+            for part in ("gate", "up")
+        )
+        return list(zip(gate, up, down, strict=True))
 
-    def experts(self, prefix: str, suffix: str, hidden_size: int, width: int, count: int = 0) -> Experts:
-        """Gate, up and down of a dense network, or of `count` stacked experts."""
-        names = [f"{prefix}.ffn_{part}{suffix}.weight" for part in ("gate", "up", "down")]
-        shapes = [(width, hidden_size), (width, hidden_size), (hidden_size, width)]
-        gate, up, down = (
-            self.stacked(name, count, *shape) if count else [self.matrix(name, *shape)]
-            for name, shape in zip(names, shapes, strict=True)
+    def experts(self, prefix: str, hidden_size: int, width: int, count: int) -> Experts:
+        """Gate, up and down of `count` stacked experts. Gate and up may be one tensor, gate first."""
+        down = self.stacked(f"{prefix}.ffn_down_exps.weight", count, hidden_size, width)
+        if (both := _gate_up(prefix)) in self:
+            halves = self.stacked(both, count, width, hidden_size, n_each=2)
+            return Experts(halves[::2], halves[1::2], down)
+        gate, up = (
+            self.stacked(f"{prefix}.ffn_{part}_exps.weight", count, width, hidden_size)
+            for part in ("gate", "up")
         )
         return Experts(gate, up, down)
+
+    def network(self, prefix: str, suffix: str, hidden_size: int, width: int) -> Experts:
+        """Gate, up and down of a dense network."""
+        names = [f"{prefix}.ffn_{part}{suffix}.weight" for part in ("gate", "up", "down")]
+        shapes = [(width, hidden_size), (width, hidden_size), (hidden_size, width)]
+        gate, up, down = ([self.matrix(name, *shape)] for name, shape in zip(names, shapes, strict=True))
+        return Experts(gate, up, down)
+
+
+def _gate_up(prefix: str) -> str:
+    """The tensor that holds gate and up of stacked experts, where they are one."""
+    return f"{prefix}.ffn_gate_up_exps.weight"

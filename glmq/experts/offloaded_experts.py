@@ -14,7 +14,7 @@ from .placement import Placement, place_experts
 from .profile import likeliest, load_profile, profile_path, save_profile
 from .statistics import ExpertStatistics
 
-STACKED = re.compile(r"blk\.\d+\.ffn_(gate|up|down)_exps\.weight")
+STACKED = re.compile(r"blk\.\d+\.ffn_(gate|up|gate_up|down)_exps\.weight")
 
 
 def expert_bytes(file: GGUFFile) -> int:

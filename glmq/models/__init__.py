@@ -12,10 +12,9 @@ from ..gguf import GGUFFile
 from ..program import Program
 from ..weights import Weights
 
-ARCHITECTURES = {"glm4moe": "glm4_moe", "llama": "llama"}
+ARCHITECTURES = {"deepseek2": "deepseek2", "glm4moe": "glm4_moe", "llama": "llama"}
 
 KNOWN_BUT_UNSUPPORTED = {
-    "deepseek2": "DeepSeek or GLM-4.7-Flash (latent attention)",
     "glm4": "GLM-4 dense",
     "chatglm": "ChatGLM",
     "glm-dsa": "GLM-5",
@@ -46,7 +45,7 @@ def build_function(file: GGUFFile) -> Build:
         what = f", {KNOWN_BUT_UNSUPPORTED[name]}" if name in KNOWN_BUT_UNSUPPORTED else ""
         raise GlmqError(
             f"{file.path} has architecture '{name}'{what}, which glmq does not run;"
-            f" choose a GLM-4.5, 4.6 or 4.7 file ('glm4moe') or a Llama ('llama')"
+            f" choose a GLM-4.5, 4.6 or 4.7 ('glm4moe'), a GLM-4.7-Flash ('deepseek2') or a Llama ('llama')"
         )
     build: Build = import_module(f".{ARCHITECTURES[name]}", __name__).build
     return build

@@ -109,7 +109,7 @@ class Decoder:
 
     def feed_forward(self, layer: int, width: int) -> None:
         """x += W_down (silu(W_gate normed) * W_up normed), dense."""
-        network = self.dense(self.weights.experts(f"blk.{layer}", "", self.hidden_size, width))
+        network = self.dense(self.weights.network(f"blk.{layer}", "", self.hidden_size, width))
         ops.gate_up(self.tape, network, self.normed, self.normed, part=self.part)
         ops.down(self.tape, network, out=self.x, part=self.part)
 

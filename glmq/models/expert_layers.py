@@ -15,6 +15,9 @@ from ..experts.expert_layer import ExpertLayer, ExpertSections
 from ..gguf import GET_IT_AGAIN, GGUFFile
 from .decoder import HEAD, Decoder
 
+SIGMOID = 2
+"""The value of `expert_gating_func` that GLM uses."""
+
 
 @dataclass(frozen=True)
 class ExpertSizes:
@@ -77,13 +80,13 @@ class ExpertLayers:
         tape = decoder.tape
         first = f"blk.{sizes.n_dense_layers}"
         decoder.weights.check(
-            f"{first}.ffn_gate_exps.weight", (sizes.n_experts, sizes.expert_width, decoder.hidden_size)
+            f"{first}.ffn_down_exps.weight", (sizes.n_experts, decoder.hidden_size, sizes.expert_width)
         )
         self.routing, self.prefetch_routing = (
             ops.new_routing(tape, sizes.n_experts, sizes.top_k) for _ in range(2)
         )
         self.router_logits = ops.float_rows(tape, sizes.n_experts)
-        self.gathered = ops.new_gathered(tape, self._decoder.hidden_size, self.routing)
+        self.gathered = ops.new_gathered(tape, decoder.hidden_size, self.routing)
         self.hidden = ops.new_chosen(tape, sizes.expert_width, self.routing)
 
     def layer(self, layer: int) -> None:
@@ -91,9 +94,7 @@ class ExpertLayers:
         decoder, sizes, prefix = self._decoder, self._sizes, f"blk.{layer}"
         tape, weights = decoder.tape, decoder.weights
         self._route(layer, self.routing)
-        routed = weights.experts(
-            prefix, "_exps", self._decoder.hidden_size, sizes.expert_width, sizes.n_experts
-        )
+        routed = weights.experts(prefix, decoder.hidden_size, sizes.expert_width, sizes.n_experts)
         ops.gather_tiles(tape, decoder.normed, self.gathered, self.routing, decoder.part)
         parts = weights.parts(prefix, sizes.n_experts)
         is_last = layer + 1 == decoder.program.cache_shape.n_layers
@@ -105,7 +106,7 @@ class ExpertLayers:
         tape.section(sections.shared_gate_up)
         networks = [ops.Network(routed, self.hidden, self.routing)]
         if sizes.n_shared_experts:
-            matrices = weights.experts(prefix, "_shexp", self._decoder.hidden_size, sizes.shared_width)
+            matrices = weights.network(prefix, "_shexp", decoder.hidden_size, sizes.shared_width)
             networks.insert(0, shared := decoder.dense(matrices))
             # The products of shared and routed experts need not wait for each other.
             ops.gate_up(tape, shared, decoder.normed, decoder.normed, part=decoder.part, barrier=False)
@@ -127,14 +128,13 @@ class ExpertLayers:
 
     def _route(self, layer: int, routing: Routing) -> None:
         """Choose experts for `normed` with a layer's router."""
-        sizes, weights, prefix = self._sizes, self._decoder.weights, f"blk.{layer}"
-        router = weights.matrix(f"{prefix}.ffn_gate_inp.weight", sizes.n_experts, self._decoder.hidden_size)
-        part = self._decoder.part
-        ops.matmul(
-            self._decoder.tape, self._decoder.normed, ops.Projection(router, self.router_logits), part=part
-        )
+        decoder, sizes, prefix = self._decoder, self._sizes, f"blk.{layer}"
+        weights = decoder.weights
+        router = weights.matrix(f"{prefix}.ffn_gate_inp.weight", sizes.n_experts, decoder.hidden_size)
+        projection = ops.Projection(router, self.router_logits)
+        ops.matmul(decoder.tape, decoder.normed, projection, part=decoder.part)
         ops.route(
-            self._decoder.tape,
+            decoder.tape,
             self.router_logits,
             routing,
             bias=weights.optional_vector(f"{prefix}.exp_probs_b.bias", sizes.n_experts),
@@ -142,5 +142,5 @@ class ExpertLayers:
             kept_groups=sizes.kept_groups,
             normalize=sizes.normalize_weights,
             factor=sizes.weight_factor,
-            part=part,
+            part=decoder.part,
         )

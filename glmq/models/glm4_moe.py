@@ -13,14 +13,11 @@ from ..gguf import GGUFFile
 from ..program import Program
 from ..weights import Weights
 from .decoder import Decoder, vocabulary_size
-from .expert_layers import ExpertLayers, ExpertSizes
+from .expert_layers import SIGMOID, ExpertLayers, ExpertSizes
 from .grouped_query_attention import AttentionShape, GroupedQueryAttention
 from .metadata import EXPERTS, ROPE, SIZES, check_metadata
 from .rotary import read_rotary
 from .trunk import of_prediction, trunk_layers
-
-SIGMOID = 2
-"""The value of `expert_gating_func` that GLM uses."""
 
 
 def build(
@@ -29,7 +26,7 @@ def build(
 ) -> Program:  # fmt: skip
     """The forward pass of a `glm4moe` file for batches of up to `max_tokens`."""
     shape = AttentionShape.from_gguf(file)
-    check_metadata(file, SIZES | ROPE | EXPERTS | {"nextn_predict_layers"}, shape)
+    check_metadata(file, SIZES | ROPE | EXPERTS | {"nextn_predict_layers"}, shape.head_dim)
     gating = file.integer("glm4moe.expert_gating_func", SIGMOID)
     if gating not in (0, SIGMOID):
         raise GlmqError(f"{file.path}: expert_gating_func {gating} is not GLM's sigmoid ({SIGMOID})")

@@ -40,6 +40,12 @@ class AttentionShape:
                 f"{file.path}: attention heads of {head_dim} dimensions are not supported, only multiples of"
                 " 16; choose another model"
             )
+        value_length = file.integer(f"{prefix}.attention.value_length", head_dim)
+        if value_length != head_dim:
+            raise GlmqError(
+                f"{file.path}: {prefix}.attention.value_length is {value_length} where key_length is"
+                f" {head_dim}, which glmq does not compute; choose another file"
+            )
         return cls(n_heads, n_kv_heads, head_dim)
 
     def cache(self, n_layers: int, cache_type: str) -> CacheShape:

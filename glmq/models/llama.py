@@ -29,7 +29,7 @@ def build(
     if integer("expert_count", 0):
         raise GlmqError(f"{file.path} is a Llama with experts (Mixtral), which glmq does not run")
     n_layers, shape = integer("block_count", least=1), AttentionShape.from_gguf(file)
-    check_metadata(file, SIZES | ROPE, shape, {"tensor_data_layout": ("Meta AI original pth",)})
+    check_metadata(file, SIZES | ROPE, shape.head_dim, {"tensor_data_layout": ("Meta AI original pth",)})
     hidden_size = integer("embedding_length")
     shape.check_weights(weights, hidden_size)
     decoder = Decoder(

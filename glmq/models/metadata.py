@@ -14,7 +14,6 @@ import numpy as np
 from glmq_kernels.errors import GlmqError
 
 from ..gguf import GGUFFile, StringArray
-from .grouped_query_attention import AttentionShape
 
 SIZES = frozenset(
     (
@@ -116,16 +115,16 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 def check_metadata(
     file: GGUFFile,
     understood: frozenset[str],
-    shape: AttentionShape,
+    head_dim: int,
     neutral: Mapping[str, tuple[Any, ...]] | None = None,
 ) -> None:
     """Refuse a file with a key that would change its computations in a way that is not understood.
 
-    understood: keys that the architecture's module reads. neutral: values with which a key changes nothing
-    in this architecture, besides those of `NEUTRAL`.
+    understood: keys that the architecture's module reads. head_dim: of queries and keys. neutral: values
+    with which a key changes nothing in this architecture, besides those of `NEUTRAL`.
     """
     architecture = file.text("general.architecture")
-    of_file = {**(neutral or {}), **_neutral_here(file, architecture, shape)}
+    of_file = {**(neutral or {}), **_neutral_here(file, architecture, head_dim)}
     for key, value in file.metadata.items():
         name = key.removeprefix(f"{architecture}.")
         if name == key:
@@ -141,19 +140,13 @@ def check_metadata(
             )
 
 
-def _neutral_here(file: GGUFFile, architecture: str, shape: AttentionShape) -> Mapping[str, tuple[Any, ...]]:
-    """Values that say what holds without them; GlmqError for a value's length that is not a key's."""
-    value_length = file.integer(f"{architecture}.attention.value_length", shape.head_dim)
-    if value_length != shape.head_dim:
-        raise GlmqError(
-            f"{file.path}: {architecture}.attention.value_length is {value_length} where key_length is"
-            f" {shape.head_dim}, which glmq does not compute; choose another file"
-        )
+def _neutral_here(file: GGUFFile, architecture: str, head_dim: int) -> Mapping[str, tuple[Any, ...]]:
+    """Values that say what holds without them."""
     window = file.metadata.get(f"{architecture}.attention.sliding_window")
     is_wide = isinstance(window, int) and window >= file.integer(f"{architecture}.context_length", 1 << 31)
     width = file.metadata.get(f"{architecture}.embedding_length")
     return {
-        "attention.scale": (shape.head_dim**-0.5,),
+        "attention.scale": (head_dim**-0.5,),
         "attention.sliding_window": (window,) if is_wide else (),
         "embedding_length_out": (width,),
     }

@@ -27,7 +27,7 @@ def header_only(path, architecture):
 
 @pytest.mark.parametrize(
     ("architecture", "named"),
-    [("deepseek2", "GLM-4.7-Flash"), ("glm4", "GLM-4 dense"), ("martian", "'martian'")],
+    [("glm-dsa", "GLM-5"), ("glm4", "GLM-4 dense"), ("martian", "'martian'")],
 )
 def test_other_architectures(tmp_path, architecture, named):
     message = refusal(header_only(tmp_path / "other.gguf", architecture))

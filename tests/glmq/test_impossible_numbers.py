@@ -83,7 +83,7 @@ def test_a_size_that_does_not_fit(request, tmp_path, architecture, name, type_na
     ("name", "type_name", "value", "named"),
     [
         ("expert_count", "uint32", 0, "experts"),
-        ("expert_count", "uint32", 1 << 31, "ffn_gate_exps.weight"),
+        ("expert_count", "uint32", 1 << 31, "ffn_down_exps.weight"),
         ("expert_used_count", "uint32", 0, "0 of 8"),
         ("expert_used_count", "uint32", 9, "9 of 8"),
         ("expert_used_count", "uint32", 5, "fewer than the 5"),

@@ -11,15 +11,13 @@ from glmq_kernels.errors import GlmqError
 
 import glmq
 from glmq.gguf import open_gguf
-from glmq.models.grouped_query_attention import AttentionShape
-from glmq.models.trunk import trunk_layers
 from glmq.models.metadata import EXPERTS, NEUTRAL, NO_EFFECT, ROPE, SIZES, check_metadata
 from glmq.models.rotary import read_rotary
+from glmq.models.trunk import trunk_layers
 from glmq.weights import Weights
 
 from .small_models import EXPERT_WIDTH, HEAD_DIM, HIDDEN, N_EXPERTS, SmallModel, write_glm4moe, write_llama
 
-SHAPE = AttentionShape(4, 2, 64)
 ARCHITECTURES = {"glm4moe": SIZES | ROPE | EXPERTS | {"nextn_predict_layers"}, "llama": SIZES | ROPE}
 TOKENS = list(range(40))
 
@@ -70,14 +68,14 @@ def test_a_key_that_changes_the_computation_is_refused_by_name(tmp_path, archite
         header(tmp_path, architecture, **{key: False if name == "attention.causal" else other}) as file,
         pytest.raises(GlmqError, match=f"{key} is (7|'another'|False), which glmq does not compute"),
     ):
-        check_metadata(file, ARCHITECTURES[architecture], SHAPE)
+        check_metadata(file, ARCHITECTURES[architecture], HEAD_DIM)
 
 
 @pytest.mark.parametrize("name", NEUTRAL)
 def test_a_neutral_value_is_none(tmp_path, name):
     for value in NEUTRAL[name]:
         with header(tmp_path, **{f"glm4moe.{name}": value}) as file:
-            check_metadata(file, SIZES, SHAPE)
+            check_metadata(file, SIZES, HEAD_DIM)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +84,6 @@ def test_a_neutral_value_is_none(tmp_path, name):
         ("swiglu_clamp_exp", [0.0, 0.0, 0.0]),
         ("attention.scale", 0.125),
         ("attention.sliding_window", 4096),
-        ("attention.value_length", 64),
         ("embedding_length_out", 256),
         ("something_of_its_own", 3),
         ("attention.sliding_window_pattern", [True, False]),
@@ -95,7 +92,7 @@ def test_a_neutral_value_is_none(tmp_path, name):
 def test_what_says_only_what_holds_anyway_is_accepted(tmp_path, name, value):
     keys = {"glm4moe__context_length": 4096, "glm4moe__embedding_length": 256, f"glm4moe.{name}": value}
     with header(tmp_path, **keys) as file:
-        check_metadata(file, SIZES, SHAPE)
+        check_metadata(file, SIZES, HEAD_DIM)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +101,6 @@ def test_what_says_only_what_holds_anyway_is_accepted(tmp_path, name, value):
         ("swiglu_clamp_exp", [0.0, 7.0], r"\[0.0, 7.0\]"),
         ("attention.scale", 0.1, "0.1"),
         ("attention.sliding_window", 4095, "4095"),
-        ("attention.value_length", 32, "32"),
         ("rope.dimension_sections", [8, 12, 12, 0], r"\[8, 12, 12, 0\]"),
         ("final_logit_softcapping", 30.0, "30"),
         ("pooling_type", 3, "3"),
@@ -115,7 +111,7 @@ def test_what_says_only_what_holds_anyway_is_accepted(tmp_path, name, value):
 def test_what_says_more_is_refused(tmp_path, name, value, shown):
     keys = {"glm4moe__context_length": 4096, f"glm4moe.{name}": value}
     with header(tmp_path, **keys) as file, pytest.raises(GlmqError, match=f"{name} is {shown}"):
-        check_metadata(file, SIZES, SHAPE)
+        check_metadata(file, SIZES, HEAD_DIM)
 
 
 def refusal(path) -> str:

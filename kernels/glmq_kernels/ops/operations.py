@@ -10,6 +10,7 @@ from .attention.operation import attend, attention_planner
 from .buffers import float_rows, new_activation, new_chosen, new_gathered, new_routing
 from .embedding.operation import embed
 from .feed_forward.operation import Network, down, gate_up
+from .heads.operation import HeadMatrices, gather_heads, multiply_heads, new_heads
 from .matmul.operation import Projection, matmul
 from .norm.operation import rms_norm
 from .outputs.operation import gather_outputs
@@ -17,6 +18,7 @@ from .rope.operation import rotate_and_store
 from .routing.operation import dispatch, route
 
 __all__ = [
+    "HeadMatrices",
     "Network",
     "Projection",
     "attend",
@@ -26,12 +28,15 @@ __all__ = [
     "embed",
     "float_rows",
     "gate_up",
+    "gather_heads",
     "gather_outputs",
     "gather_tiles",
     "matmul",
+    "multiply_heads",
     "new_activation",
     "new_chosen",
     "new_gathered",
+    "new_heads",
     "new_routing",
     "prepare_rows",
     "rms_norm",

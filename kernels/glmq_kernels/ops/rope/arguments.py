@@ -22,8 +22,9 @@ class RotateAndStore(ArgumentRecord):
     INTERLEAVED = auto()  # 1: pairs are neighbours
     COSINES = auto()  # float32 (n, n_rotated / 2)
     SINES = auto()
-    Q_NORM = auto()  # float32 (key_dim,), or 0
+    Q_NORM = auto()  # float32 (normed,), or 0
     K_NORM = auto()
+    NORMED = auto()  # dimensions of a head that norms take, from the first on
     EPSILON = auto()  # float
     SCALE = auto()  # float: of queries
     LAYER_AT = auto()  # bytes from a page's begin to the keys of this layer's first kv head

@@ -84,16 +84,10 @@ def rotate_and_store(cache_type: str, values_place: str) -> Any:
 
 @inline
 def _norm_and_rotate(args, row, t, weight):
-    key_dim, n_rotated = argument(args, RotateAndStore.KEY_DIM), argument(args, RotateAndStore.N_ROTATED)
+    normed, n_rotated = argument(args, RotateAndStore.NORMED), argument(args, RotateAndStore.N_ROTATED)
     if weight:
-        scale_row(
-            row,
-            weight,
-            inverse_rms(row, key_dim, float_argument(args, RotateAndStore.EPSILON)),
-            row,
-            0,
-            key_dim,
-        )
+        factor = inverse_rms(row, normed, float_argument(args, RotateAndStore.EPSILON))
+        scale_row(row, weight, factor, row, 0, normed)
     offset = 4 * (n_rotated // 2) * t
     _rotate(
         row + 4 * argument(args, RotateAndStore.ROTATED_FROM),

@@ -26,13 +26,15 @@ def rotate_and_store(
     sines: np.ndarray,
     q_norm: np.ndarray | None,
     k_norm: np.ndarray | None,
+    n_normed: int | None = None,
     epsilon: float,
     scale: float,
 ) -> None:
     """Norm (where there are weights) and rotate q and k, scale q, store k and v in a layer of the KV cache.
 
     q, k: float32 (n_tokens, heads * key_dim). v: (n_tokens, n_kv_heads * value_dim), None where the cache has
-    values in keys. Dimensions `rotated_from` to `rotated_from + n_rotated` of a head are rotated.
+    values in keys. Norms take the first `n_normed` dimensions of a head, all by default. Dimensions
+    `rotated_from` to `rotated_from + n_rotated` are rotated.
     """
     assert (v is None) == shape.values_in_keys
     tape.keep((cosines, sines, q_norm, k_norm))
@@ -53,6 +55,7 @@ def rotate_and_store(
         sines=address_of(sines),
         q_norm=0 if q_norm is None else address_of(q_norm),
         k_norm=0 if k_norm is None else address_of(k_norm),
+        normed=n_normed or shape.key_dim,
         epsilon=float(epsilon),
         scale=float(scale),
         layer_at=shape.keys_at(layer, 0),

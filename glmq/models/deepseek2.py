@@ -1,0 +1,101 @@
+"""GLM-4.7-Flash (`deepseek2`): multi-head latent attention and sigmoid-routed experts.
+
+Follows Glm4MoeLiteForCausalLM of Hugging Face transformers. What models of DeepSeek themselves have beside
+these, softmax gating and YaRN with a scale of its own, is refused.
+"""
+
+from __future__ import annotations
+
+from glmq_kernels.errors import GlmqError
+from glmq_kernels.threads.tape import ActivationType
+
+from ..gguf import GGUFFile
+from ..program import Program
+from ..weights import Weights
+from .decoder import Decoder, vocabulary_size
+from .expert_layers import SIGMOID, ExpertLayers, ExpertSizes
+from .latent_attention import LatentAttention
+from .latent_shape import LatentShape
+from .metadata import EXPERTS, ROPE, SIZES, check_metadata
+from .rotary import read_rotary
+from .trunk import of_prediction, trunk_layers
+
+LATENT = frozenset(
+    (
+        "attention.q_lora_rank",
+        "attention.kv_lora_rank",
+        "attention.key_length_mla",
+        "attention.value_length_mla",
+    )
+)  # fmt: skip
+"""Keys of latent attention."""
+
+
+def build(
+    file: GGUFFile, weights: Weights, max_tokens: int, n_threads: int, cache_type: str,
+    activations: ActivationType,
+) -> Program:  # fmt: skip
+    """The forward pass of a `deepseek2` file for batches of up to `max_tokens`."""
+    shape = LatentShape.from_gguf(file)
+    check_metadata(file, SIZES | ROPE | EXPERTS | LATENT | {"nextn_predict_layers"}, shape.head_dim)
+    _refuse_yarn(file)
+    n_layers, sizes = trunk_layers(file), ExpertSizes.from_gguf(file)
+    sizes.check(file, n_layers)
+    remarks = _check_gating(file)
+    hidden_size = file.integer("deepseek2.embedding_length")
+    shape.check_weights(weights, hidden_size)
+    decoder = Decoder(
+        max_tokens,
+        n_threads,
+        weights,
+        activations=activations,
+        cache=shape.cache(n_layers, cache_type),
+        n_heads=shape.n_heads,
+        hidden_size=hidden_size,
+        rotary=read_rotary(file, weights, shape.rope_dim, interleaved=True),
+        epsilon=file.number("deepseek2.attention.layer_norm_rms_epsilon", least=0),
+        n_vocab=vocabulary_size(file),
+    )
+    decoder.program.remarks += remarks
+    attention = LatentAttention(decoder, shape)
+    experts = ExpertLayers(decoder, sizes) if n_layers > sizes.n_dense_layers else None
+    dense_width = file.integer("deepseek2.feed_forward_length", 0)
+    embedding = decoder.embed()
+    for layer in range(n_layers):
+        decoder.tape.section(f"blk.{layer}")
+        decoder.norm(f"blk.{layer}.attn_norm.weight")
+        attention.layer(layer)
+        decoder.norm(f"blk.{layer}.ffn_norm.weight")
+        if layer < sizes.n_dense_layers or experts is None:
+            decoder.feed_forward(layer, dense_width)
+        else:
+            experts.layer(layer)
+    decoder.head(embedding)
+    weights.check_all_used(of_prediction(file))
+    return decoder.program
+
+
+def _refuse_yarn(file: GGUFFile) -> None:
+    if file.text("deepseek2.rope.scaling.type", "none") == "yarn":
+        raise GlmqError(
+            f"{file.path} stretches positions by YaRN as DeepSeek's models do, which glmq does not compute;"
+            " of this architecture it runs GLM-4.7-Flash"
+        )
+
+
+def _check_gating(file: GGUFFile) -> list[str]:
+    """Refuse experts that are not chosen by sigmoid scores; what is to be said of a file that hides it.
+
+    Files of GLM-4.7-Flash from before 21 January 2026 say softmax or nothing: their corrections of scores
+    (`exp_probs_b`) show that they mean sigmoid.
+    """
+    gating = file.integer("deepseek2.expert_gating_func", 0)
+    if gating == SIGMOID:
+        return []
+    if gating in (0, 1) and any(".exp_probs_b" in name for name in file.tensors):
+        said = "does not say how experts are chosen" if gating == 0 else "says that softmax chooses experts"
+        return [f"{file.path.name} {said}; its tensors show that it is by sigmoid, and so they are chosen"]
+    raise GlmqError(
+        f"{file.path}: expert_gating_func {gating} is not GLM's sigmoid ({SIGMOID}) but as in DeepSeek's own;"
+        " of this architecture glmq runs GLM-4.7-Flash"
+    )

@@ -1,0 +1,123 @@
+"""Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434): all heads read one short row of each token.
+
+For a token's normed input a, by head h:
+
+    q = W_qb rms(W_qa a)       by head q_nope | q_pe      (or W_q a, without compression)
+    W_kva a = c | k_pe         the cached row is rms(c) | rope(k_pe), one for all heads
+    keys k_nope = K_h c, values v = V_h c
+
+What is computed is the absorbed form: q_nope K_h meets the cached row itself, and V_h comes last.
+
+    score = (K_h^T q_nope . c + rope(q_pe) . k_pe) / sqrt(nope + rope)
+    x += W_o concat_h(V_h sum_t softmax(score)_t c_t)
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from glmq_kernels.ops import operations as ops
+from glmq_kernels.ops.operands import Activation
+
+from .decoder import Decoder
+from .latent_shape import LatentShape
+from .latent_weights import key_matrices, value_matrices
+
+
+class LatentAttention:
+    """The attention of a decoder's layers, with the buffers that they use in turn."""
+
+    def __init__(self, decoder: Decoder, shape: LatentShape) -> None:
+        self._decoder, self._shape = decoder, shape
+        tape, n_heads = decoder.tape, shape.n_heads
+        if shape.q_rank:
+            self._compressed_rows = ops.float_rows(tape, shape.q_rank)
+            self._compressed = ops.new_activation(tape, shape.q_rank)
+        self._head_queries = ops.float_rows(tape, n_heads * shape.head_dim)
+        self._nope = ops.new_heads(tape, n_heads, shape.nope_dim)
+        self._queries = ops.float_rows(tape, n_heads * shape.row_dim)
+        self._row = ops.float_rows(tape, shape.row_dim)
+        self._attended = ops.new_activation(tape, n_heads * shape.kv_rank)
+        self._latent = ops.new_heads(tape, n_heads, shape.kv_rank)
+        self._values = ops.new_activation(tape, n_heads * shape.value_dim)
+
+    def layer(self, layer: int) -> None:
+        """x += the attention of `normed`."""
+        decoder, shape, prefix = self._decoder, self._shape, f"blk.{layer}"
+        self._queries_and_row(prefix)
+        self._absorb_keys(prefix)
+        self._store(prefix, layer)
+        attended = decoder.attend(layer, self._queries, self._attended)
+        self._apply_values(prefix, attended)
+        output = decoder.weights.matrix(
+            f"{prefix}.attn_output.weight", decoder.hidden_size, shape.n_heads * shape.value_dim
+        )
+        projection = ops.Projection(output, decoder.x)
+        ops.matmul(decoder.tape, self._values, projection, accumulate=True, part=decoder.part)
+
+    def _queries_and_row(self, prefix: str) -> None:
+        """Every head's queries, and the row that will be cached."""
+        decoder, shape = self._decoder, self._shape
+        tape, weights, hidden_size = decoder.tape, decoder.weights, decoder.hidden_size
+        row = ops.Projection(
+            weights.matrix(f"{prefix}.attn_kv_a_mqa.weight", shape.row_dim, hidden_size), self._row
+        )
+        size = shape.n_heads * shape.head_dim
+        if not shape.q_rank:
+            matrix = weights.matrix(f"{prefix}.attn_q.weight", size, hidden_size)
+            ops.matmul(tape, decoder.normed, ops.Projection(matrix, self._head_queries), row)
+            return
+        matrix = weights.matrix(f"{prefix}.attn_q_a.weight", shape.q_rank, hidden_size)
+        ops.matmul(tape, decoder.normed, ops.Projection(matrix, self._compressed_rows), row)
+        norm = weights.vector(f"{prefix}.attn_q_a_norm.weight", shape.q_rank)
+        ops.rms_norm(tape, self._compressed_rows, norm, decoder.epsilon, self._compressed)
+        matrix = weights.matrix(f"{prefix}.attn_q_b.weight", size, shape.q_rank)
+        ops.matmul(tape, self._compressed, ops.Projection(matrix, self._head_queries))
+
+    def _absorb_keys(self, prefix: str) -> None:
+        """queries = K_h^T q_nope | q_pe of each head."""
+        shape, tape = self._shape, self._decoder.tape
+        ops.gather_heads(
+            tape, self._head_queries, self._nope, n_heads=shape.n_heads,
+            source_columns=shape.head_dim, rest=(self._queries, shape.row_dim),
+        )  # fmt: skip
+        matrices = key_matrices(self._decoder.weights, prefix, shape)
+        ops.multiply_heads(tape, self._nope, matrices, self._queries, out_columns=shape.row_dim)
+
+    def _store(self, prefix: str, layer: int) -> None:
+        """Rotate and scale queries; norm, rotate and store the row."""
+        decoder, shape, program = self._decoder, self._shape, self._decoder.program
+        ops.rotate_and_store(
+            decoder.tape,
+            self._queries,
+            self._row,
+            None,
+            n_heads=shape.n_heads,
+            shape=program.cache_shape,
+            layer=layer,
+            n_rotated=shape.rope_dim,
+            rotated_from=shape.kv_rank,
+            interleaved=program.rotary.interleaved,
+            cosines=program.cosines,
+            sines=program.sines,
+            q_norm=None,
+            k_norm=decoder.weights.vector(f"{prefix}.attn_kv_a_norm.weight", shape.kv_rank),
+            n_normed=shape.kv_rank,
+            epsilon=decoder.epsilon,
+            scale=1 / math.sqrt(shape.head_dim),
+        )
+
+    def _apply_values(self, prefix: str, attended: Activation) -> None:
+        """values = V_h of each head's sum of latent rows."""
+        decoder, shape = self._decoder, self._shape
+        tape, part = decoder.tape, decoder.part
+        ops.gather_heads(
+            tape, attended.rows, self._latent, n_heads=shape.n_heads, source_columns=shape.kv_rank, part=part
+        )
+        matrices = value_matrices(decoder.weights, prefix, shape)
+        in_blocks = shape.value_dim % 32 == 0
+        out: np.ndarray | Activation = self._values if in_blocks else self._values.rows
+        ops.multiply_heads(tape, self._latent, matrices, out, out_columns=shape.value_dim, part=part)
+        if not in_blocks:
+            ops.prepare_rows(tape, self._values, part)

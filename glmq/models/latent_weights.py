@@ -1,0 +1,63 @@
+"""The matrices of latent attention by head, from the two layouts of files.
+
+attn_k_b   (n_heads, kv_rank, nope_dim)     K_h turned, as the absorbed form wants it
+attn_v_b   (n_heads, value_dim, kv_rank)    V_h
+attn_kv_b  (n_heads, nope_dim + value_dim, kv_rank)    older files: K_h, then V_h, of each head
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from glmq_kernels.formats.tensor_types import KERNEL_TYPES
+from glmq_kernels.ops.operands import Matrix, matrix_of
+from glmq_kernels.ops.operations import HeadMatrices
+
+from ..weights import Weights
+from .latent_shape import LatentShape
+
+TURNED_TYPE = {"F32": "F32", "BF16": "F32"}
+"""Types of turned matrices by those of the file; those of other types become F16."""
+
+
+def key_matrices(weights: Weights, prefix: str, shape: LatentShape) -> HeadMatrices:
+    """K_h turned, (kv_rank, nope_dim) for each head."""
+    name = f"{prefix}.attn_k_b.weight"
+    if name in weights:
+        matrix = weights.matrix_of_heads(name, shape.n_heads, shape.kv_rank, shape.nope_dim)
+    else:
+        matrix = _turned(weights, prefix, shape)
+    return HeadMatrices(matrix, shape.n_heads, matrix.n_bytes)
+
+
+def value_matrices(weights: Weights, prefix: str, shape: LatentShape) -> HeadMatrices:
+    """V_h, (value_dim, kv_rank) for each head."""
+    name = f"{prefix}.attn_v_b.weight"
+    if name in weights:
+        matrix = weights.matrix_of_heads(name, shape.n_heads, shape.value_dim, shape.kv_rank)
+        return HeadMatrices(matrix, shape.n_heads, matrix.n_bytes)
+    both = _both(weights, prefix, shape)
+    first = Matrix(
+        both.address + shape.nope_dim * both.row_bytes, shape.value_dim, both.columns, both.type, both.memory
+    )
+    return HeadMatrices(first, shape.n_heads, (shape.nope_dim + shape.value_dim) * both.row_bytes)
+
+
+def _both(weights: Weights, prefix: str, shape: LatentShape) -> Matrix:
+    rows = shape.n_heads * (shape.nope_dim + shape.value_dim)
+    return weights.matrix(f"{prefix}.attn_kv_b.weight", rows, shape.kv_rank)
+
+
+def _turned(weights: Weights, prefix: str, shape: LatentShape) -> Matrix:
+    """K_h turned, from where it stands with V_h. Its rows become columns, so its blocks do not stay."""
+    from gguf.constants import GGMLQuantizationType
+    from gguf.quants import dequantize
+
+    both = _both(weights, prefix, shape)
+    content = np.asarray(both.memory, np.uint8)[: both.n_bytes].reshape(both.rows, both.row_bytes)
+    numbers = dequantize(content, GGMLQuantizationType[both.type])
+    by_head = numbers.reshape(shape.n_heads, shape.nope_dim + shape.value_dim, shape.kv_rank)
+    turned = by_head[:, : shape.nope_dim].transpose(0, 2, 1)
+    type_name = TURNED_TYPE.get(both.type, "F16")
+    data = np.ascontiguousarray(turned, np.float32 if type_name == "F32" else np.float16)
+    assert KERNEL_TYPES[type_name].row_bytes(shape.nope_dim) == data.strides[1]
+    return matrix_of(data.view(np.uint8).reshape(-1), shape.kv_rank, shape.nope_dim, type_name)
