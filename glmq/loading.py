@@ -90,7 +90,8 @@ def prepare_program(
     build = build_function(file)
 
     # Memory that no batch touches is not taken from the system, so this one only counts.
-    counted = build(file, Weights(file), _batch_sizes(file)[-1], n_threads, cache_type, activations)
+    weights = Weights(file)
+    counted = build(file, weights, _batch_sizes(file)[-1], n_threads, cache_type, activations)
     needs = needs_of(file, counted, n_ctx)
     plan = plan_memory(needs, ram)
     if load == "read":
@@ -100,7 +101,7 @@ def prepare_program(
     elif plan.in_memory and plan.batch == counted.tape.max_tokens:
         return counted, None, plan
     experts = None if plan.in_memory else OffloadedExperts(file, plan, needs)
-    weights = Weights(file, experts.disk if experts else None)
+    weights = Weights(file, experts.disk if experts else None, weights.rewritten)
     try:
         return build(file, weights, plan.batch, n_threads, cache_type, activations), experts, plan
     except BaseException:
@@ -113,7 +114,7 @@ def needs_of(file: GGUFFile, program: Program, n_ctx: int) -> Needs:
     """What a model needs to be wholly in memory, counted with a program for its largest batch."""
     return Needs(
         path=file.path,
-        weights=file.n_bytes,
+        weights=file.n_bytes + program.rewritten_bytes,
         experts=expert_bytes(file) if program.expert_layers else 0,
         kv_cache=program.cache_shape.n_bytes(n_ctx),
         work={batch: program.tape.n_bytes(batch) for batch in _batch_sizes(file)},

@@ -103,6 +103,11 @@ class Model:
         return self._engine.work
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be known of the file, a line each: where it was read otherwise than it says."""
+        return tuple(self._program.remarks)
+
+    @property
     def kv_cache(self) -> CacheStatistics:
         """What the pages of the KV cache are doing, and how often beginnings of texts were found in them."""
         return self._engine.prefix_tree.statistics()

@@ -31,6 +31,7 @@ class Program:
     hidden: float32 (max_tokens, hidden size) of a run's outputs, behind the last layer and before the final
     norm.
     remarks: what the user should know of the file, a line each.
+    rewritten_bytes: memory of weights that are kept in another form beside the file's.
     on_routing: called after each such layer's routing with the layer and the places in the run, int64, of the
     tokens that it works on.
     """
@@ -45,6 +46,7 @@ class Program:
         self.expert_layers: list[ExpertLayer] = []
         self.offload: ExpertOffload | None = None
         self.remarks: list[str] = []
+        self.rewritten_bytes = 0
         self.on_routing: Callable[[ExpertLayer, np.ndarray], None] | None = None
         pairs = len(rotary.frequencies)
         self.cosines, self.sines = (

@@ -25,10 +25,16 @@ class Weights:
 
     disk: where to read them from instead of using them where they are mapped. Stacked experts then have no
     addresses but `parts`, and come into memory later.
+
+    rewritten: matrices that are kept in another form than the file's, by name, float arrays; those of an
+    earlier build of the same model are not made again.
     """
 
-    def __init__(self, file: GGUFFile, disk: Disk | None = None) -> None:
+    def __init__(
+        self, file: GGUFFile, disk: Disk | None = None, rewritten: dict[str, np.ndarray] | None = None
+    ) -> None:
         self._file, self._disk = file, disk
+        self.rewritten = {} if rewritten is None else rewritten
         self._used: set[str] = set()
 
     def __contains__(self, name: str) -> bool:
@@ -85,6 +91,12 @@ class Weights:
         type_name = self.check(name, (n_heads, rows, columns))
         data = self._file.data(name) if self._disk is None else self._disk.load(self._file.tensor(name))
         return matrix_of(data, rows, columns, type_name)
+
+    def rewrite(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """What `make` gives, float32 or float16 (..., columns), made once and kept under a name."""
+        if name not in self.rewritten:
+            self.rewritten[name] = make()
+        return self.rewritten[name]
 
     def vector(self, name: str, size: int) -> np.ndarray:
         """A float32 (size,) vector, padded so that 16 lanes may be read from any entry.

@@ -170,7 +170,10 @@ def model_path(name: str | None, status: Status) -> Path:
 
 @contextmanager
 def open_model(name: str | None, options: ModelOptions, status: Status) -> Iterator[Model]:
-    """A model, loaded and in the end closed; says how it uses memory when not all of it is there."""
+    """A model, loaded and in the end closed.
+
+    Says what is to be known of its file, and how it uses memory when not all of it is there.
+    """
     from ..load_model import load
 
     try:
@@ -188,6 +191,8 @@ def open_model(name: str | None, options: ModelOptions, status: Status) -> Itera
     finally:
         status.clear()
     with loaded:
+        for remark in loaded.remarks:
+            note(remark)
         if loaded.experts is not None:
             note(f"{loaded.experts.placement.line()} (--ram)")
         if options.record_routing is None:

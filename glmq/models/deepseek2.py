@@ -42,7 +42,7 @@ def build(
     n_layers, sizes = trunk_layers(file), ExpertSizes.from_gguf(file)
     sizes.check(file, n_layers)
     remarks = _check_gating(file)
-    hidden_size = file.integer("deepseek2.embedding_length")
+    hidden_size = file.integer("deepseek2.embedding_length", least=1)
     shape.check_weights(weights, hidden_size)
     decoder = Decoder(
         max_tokens,
@@ -71,6 +71,7 @@ def build(
         else:
             experts.layer(layer)
     decoder.head(embedding)
+    decoder.program.rewritten_bytes = sum(each.nbytes for each in weights.rewritten.values())
     weights.check_all_used(of_prediction(file))
     return decoder.program
 

@@ -8,15 +8,14 @@ attn_kv_b  (n_heads, nope_dim + value_dim, kv_rank)    older files: K_h, then V_
 from __future__ import annotations
 
 import numpy as np
-from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 from glmq_kernels.ops.operands import Matrix, matrix_of
 from glmq_kernels.ops.operations import HeadMatrices
 
 from ..weights import Weights
 from .latent_shape import LatentShape
 
-TURNED_TYPE = {"F32": "F32", "BF16": "F32"}
-"""Types of turned matrices by those of the file; those of other types become F16."""
+WIDE_TYPES = ("F32", "BF16")
+"""Types whose turned matrices are F32; those of others are F16."""
 
 
 def key_matrices(weights: Weights, prefix: str, shape: LatentShape) -> HeadMatrices:
@@ -49,15 +48,20 @@ def _both(weights: Weights, prefix: str, shape: LatentShape) -> Matrix:
 
 def _turned(weights: Weights, prefix: str, shape: LatentShape) -> Matrix:
     """K_h turned, from where it stands with V_h. Its rows become columns, so its blocks do not stay."""
+    both = _both(weights, prefix, shape)
+    turned = weights.rewrite(f"{prefix}.attn_k_b.weight", lambda: _keys_turned(both, shape))
+    type_name = "F32" if turned.dtype == np.float32 else "F16"
+    return matrix_of(turned.view(np.uint8).reshape(-1), shape.kv_rank, shape.nope_dim, type_name)
+
+
+def _keys_turned(both: Matrix, shape: LatentShape) -> np.ndarray:
+    """K_h turned as numbers: (n_heads, kv_rank, nope_dim)."""
     from gguf.constants import GGMLQuantizationType
     from gguf.quants import dequantize
 
-    both = _both(weights, prefix, shape)
     content = np.asarray(both.memory, np.uint8)[: both.n_bytes].reshape(both.rows, both.row_bytes)
     numbers = dequantize(content, GGMLQuantizationType[both.type])
     by_head = numbers.reshape(shape.n_heads, shape.nope_dim + shape.value_dim, shape.kv_rank)
     turned = by_head[:, : shape.nope_dim].transpose(0, 2, 1)
-    type_name = TURNED_TYPE.get(both.type, "F16")
-    data = np.ascontiguousarray(turned, np.float32 if type_name == "F32" else np.float16)
-    assert KERNEL_TYPES[type_name].row_bytes(shape.nope_dim) == data.strides[1]
-    return matrix_of(data.view(np.uint8).reshape(-1), shape.kv_rank, shape.nope_dim, type_name)
+    with np.errstate(over="ignore"):  # a damaged file's numbers: logits that are not finite are an error
+        return np.ascontiguousarray(turned, np.float32 if both.type in WIDE_TYPES else np.float16)

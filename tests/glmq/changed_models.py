@@ -25,7 +25,7 @@ from glmq.gguf.header import ARRAY, BOOL, NUMBERS, STRING
 from . import small_models
 from .gguf_edits import NUMBER_OF_TYPE, GGUFParts, read_parts
 from .gguf_files import string
-from .small_models import SmallModel, write_glm4moe, write_llama
+from .small_models import SmallModel, write_deepseek2, write_glm4moe, write_llama
 
 Change = Callable[[GGUFParts], None]
 F32 = 0
@@ -71,6 +71,11 @@ def with_optional_keys(model: SmallModel) -> None:
     writer.add_bool("tokenizer.ggml.add_bos_token", True)
 
 
+def not_saying(model: SmallModel) -> None:
+    """How experts are chosen, as early files did not."""
+    model.writer.kv_data[0].pop("deepseek2.expert_gating_func")
+
+
 def in_sentence_pieces(model: SmallModel) -> None:
     """Another vocabulary: SentencePiece's, with bytes."""
     for name in ("model", "pre", "tokens", "token_type", "merges"):
@@ -106,6 +111,10 @@ MODELS: dict[str, Callable[[Path], Path]] = {
         narrow(write_glm4moe), type_name="Q8_0", qk_norm=True, change=in_groups
     ),
     "glm4moe in Q4_K": partial(write_glm4moe, type_name="Q4_K", qk_norm=True, name="GLM-4.6"),
+    "deepseek2 in F32": partial(narrow(write_deepseek2), type_name="F32", groups=True),
+    "deepseek2 in Q8_0 as older files": partial(
+        narrow(write_deepseek2), type_name="Q8_0", old_layout=True, fused=True, q_rank=0, change=not_saying
+    ),
     "llama in F16": partial(narrow(write_llama), type_name="F16", change=with_optional_keys),
     "llama in Q4_0 with sentence pieces": partial(
         narrow(write_llama), type_name="Q4_0", change=in_sentence_pieces

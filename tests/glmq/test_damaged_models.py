@@ -7,14 +7,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from .small_models import write_deepseek2, write_glm4moe
+
 ROOT = Path(__file__).parents[2]
-N_DAMAGED = 1000
 
 
-def test_damaged_models_are_refused_or_run(small_path, tmp_path):
+@pytest.mark.parametrize(("write", "n"), [(write_glm4moe, 700), (write_deepseek2, 300)])
+def test_damaged_models_are_refused_or_run(write, n, tmp_path):
+    model = write(tmp_path / "small.gguf", "Q8_0")
     folders = [str(ROOT), str(ROOT / "kernels"), str(ROOT / "convert")]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.glmq.run_damaged", str(small_path), str(tmp_path), str(N_DAMAGED)],
+        [sys.executable, "-m", "tests.glmq.run_damaged", str(model), str(tmp_path), str(n)],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(folders)},
         capture_output=True,
         text=True,
@@ -22,5 +27,5 @@ def test_damaged_models_are_refused_or_run(small_path, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     refused, ran = map(int, done.stdout.split())
-    assert refused + ran == N_DAMAGED
-    assert min(refused, ran) > 0.1 * N_DAMAGED
+    assert refused + ran == n
+    assert min(refused, ran) > 0.1 * n

@@ -11,7 +11,7 @@ from glmq.sampling import Sampling
 from glmq.session import NotFinite
 
 from .gguf_edits import read_parts
-from .small_models import write_glm4moe, write_llama
+from .small_models import write_deepseek2, write_glm4moe, write_llama
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +100,38 @@ def test_a_size_that_does_not_fit(request, tmp_path, architecture, name, type_na
 def test_numbers_of_experts(tmp_path, glm, name, type_name, value, named):
     parts = glm.copy()
     parts.set_number(f"glm4moe.{name}", type_name, value)
+    assert named in refusal(parts, tmp_path / "model.gguf")
+
+
+@pytest.fixture(scope="module")
+def flash(tmp_path_factory):
+    return read_parts(write_deepseek2(tmp_path_factory.mktemp("flash") / "model.gguf"))
+
+
+@pytest.mark.parametrize(
+    ("name", "type_name", "value", "named"),
+    [
+        ("attention.head_count", "uint32", 0, "head_count"),
+        ("attention.head_count", "uint64", 1 << 63, "shape"),
+        ("attention.kv_lora_rank", "uint32", 0, "kv_lora_rank"),
+        ("attention.kv_lora_rank", "uint32", 1 << 31, "attn_kv_a_mqa.weight"),
+        ("attention.q_lora_rank", "uint64", 1 << 63, "attn_q_b.weight"),
+        ("attention.q_lora_rank", "int32", -1, "q_lora_rank"),
+        ("attention.key_length_mla", "uint32", 1 << 31, "shape"),
+        ("attention.key_length_mla", "uint32", 0, "key_length_mla"),
+        ("attention.value_length_mla", "uint32", 1 << 31, "shape"),
+        ("attention.value_length_mla", "float32", 80.5, "value_length_mla"),
+        ("rope.dimension_count", "uint32", 0, "dimension_count"),
+        ("rope.dimension_count", "uint32", 24, "dimension_count 24"),
+        ("rope.dimension_count", "uint32", 96, "96 cannot be rotated"),
+        ("embedding_length", "uint32", 0, "embedding_length"),
+        ("expert_count", "uint32", 1 << 31, "ffn_down_exps.weight"),
+        ("leading_dense_block_count", "uint32", 9, "ffn_gate.weight"),
+    ],
+)
+def test_numbers_of_latent_attention(tmp_path, flash, name, type_name, value, named):
+    parts = flash.copy()
+    parts.set_number(f"deepseek2.{name}", type_name, value)
     assert named in refusal(parts, tmp_path / "model.gguf")
 
 

@@ -11,6 +11,7 @@ from glmq_kernels.errors import GlmqError
 
 import glmq
 from glmq.gguf import open_gguf
+from glmq.models.deepseek2 import LATENT
 from glmq.models.metadata import EXPERTS, NEUTRAL, NO_EFFECT, ROPE, SIZES, check_metadata
 from glmq.models.rotary import read_rotary
 from glmq.models.trunk import trunk_layers
@@ -18,7 +19,11 @@ from glmq.weights import Weights
 
 from .small_models import EXPERT_WIDTH, HEAD_DIM, HIDDEN, N_EXPERTS, SmallModel, write_glm4moe, write_llama
 
-ARCHITECTURES = {"glm4moe": SIZES | ROPE | EXPERTS | {"nextn_predict_layers"}, "llama": SIZES | ROPE}
+ARCHITECTURES = {
+    "deepseek2": SIZES | ROPE | EXPERTS | LATENT | {"nextn_predict_layers"},
+    "glm4moe": SIZES | ROPE | EXPERTS | {"nextn_predict_layers"},
+    "llama": SIZES | ROPE,
+}
 TOKENS = list(range(40))
 
 

@@ -17,7 +17,7 @@ from glmq.tokenizer import load_tokenizer
 
 from .gguf_edits import GGUFParts, read_parts
 from .gguf_files import FLOAT32, UINT32, array, string
-from .small_models import write_glm4moe
+from .small_models import write_deepseek2, write_glm4moe
 from .test_tokenizer import write_sentence_pieces
 
 INT32 = 5
@@ -79,6 +79,14 @@ def check(parts, path, chosen) -> None:
 
 def cases(parts):
     return [(key, kind) for key in dict.fromkeys([*parts.keys, *MORE_KEYS]) for kind in WRONG]
+
+
+def test_some_keys_of_latent_attention(tmp_path):
+    """Of wrong types too."""
+    parts = read_parts(write_deepseek2(tmp_path / "whole.gguf", "Q8_0"))
+    names = ("q_lora_rank", "kv_lora_rank", "key_length_mla", "value_length_mla")
+    chosen = [(f"deepseek2.attention.{name}", kind) for name in names for kind in WRONG]
+    check(parts, tmp_path / "model.gguf", random.Random(2).sample(chosen, 20))
 
 
 def test_some_keys_of_wrong_types(model, tmp_path):

@@ -26,8 +26,11 @@ def rotate(x, angles, interleaved):
     return out
 
 
-def norm(x, weight):
-    return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + 1e-5) * weight
+def norm(x, weight, count):
+    """The first `count` dimensions normed."""
+    out, first = x.copy(), x[..., :count]
+    out[..., :count] = first / np.sqrt((first**2).mean(axis=-1, keepdims=True) + 1e-5) * weight[:count]
+    return out
 
 
 def single(x):
@@ -66,6 +69,7 @@ class Case:
     rotated_from: int = 0
     interleaved: bool = False
     norms: bool = False
+    n_normed: int | None = None  # dimensions of a head, all by default
 
     @property
     def shape(self):
@@ -110,7 +114,10 @@ class Sequence:
             for x, d in ((self.q, case.key_dim), (self.k, case.key_dim), (self.v, case.value_dim))
         )
         if case.norms:
-            q, k = (norm(x, weight) for x, weight in zip((q, k), case.weights, strict=True))
+            q, k = (
+                norm(x, weight, case.n_normed or case.key_dim)
+                for x, weight in zip((q, k), case.weights, strict=True)
+            )
         angles, turned = case.angles(np.arange(n)), np.s_[..., case.rotated_from :]
         for x in q, k:
             x[turned] = rotate(x[turned], angles, case.interleaved)
@@ -148,8 +155,8 @@ class Attention:
         operations.rotate_and_store(
             tape, self.q, self.k, None if case.in_keys else self.v, n_heads=case.n_heads, shape=case.shape,
             layer=1, n_rotated=case.n_rotated, rotated_from=case.rotated_from, interleaved=case.interleaved,
-            cosines=self.cosines, sines=self.sines, q_norm=q_norm, k_norm=k_norm, epsilon=1e-5,
-            scale=1 / np.sqrt(case.key_dim),
+            cosines=self.cosines, sines=self.sines, q_norm=q_norm, k_norm=k_norm, n_normed=case.n_normed,
+            epsilon=1e-5, scale=1 / np.sqrt(case.key_dim),
         )  # fmt: skip
         operations.attend(tape, self.q, self.out, self.planner, 1)
         tape.finish()

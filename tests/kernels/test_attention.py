@@ -81,3 +81,13 @@ def test_several_kv_heads_may_hold_values_in_keys(thread_pool):
 @pytest.mark.parametrize("head_dim", (32, 80))
 def test_a_cache_of_floats(thread_pool, any_isa, batches, head_dim):
     compare(thread_pool, batches, head_dim=head_dim, cache_type="F32")
+
+
+@pytest.mark.parametrize("cache_type", ("F16", "Q8_0", "F32"))
+@pytest.mark.parametrize("interleaved", (True, False))
+def test_norms_take_the_part_of_a_row_that_is_not_rotated(thread_pool, any_isa, interleaved, cache_type):
+    """As of latent attention, whose compressed part alone is normed."""
+    compare(
+        thread_pool, [21, 1, 2], n_heads=4, n_kv_heads=1, key_dim=80, value_dim=64, in_keys=True, norms=True,
+        n_normed=64, rotated_from=64, n_rotated=16, interleaved=interleaved, cache_type=cache_type,
+    )  # fmt: skip
