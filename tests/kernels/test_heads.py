@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from glmq_kernels.formats.tensor_types import KERNEL_TYPES
-from glmq_kernels.gemm.sizes import FEW, takes_bfloat
+from glmq_kernels.gemm.sizes import few, takes_bfloat
 from glmq_kernels.ops import operations
 from glmq_kernels.ops.batch_part import OUTPUTS_ONLY
 from glmq_kernels.ops.batch_state import N_OUTPUTS, N_ROW_OUTPUTS
@@ -14,6 +14,7 @@ from glmq_kernels.ops.operands import matrix_of
 from .blocks import dequantized, quantized_activation, random_weights, rounded_to_bfloat
 from .runs import fill, floats, new_tape, run
 
+FEW = few()
 N_HEADS, REST, BESIDE = 3, 16, 9
 """Heads, columns of a head that are no part of the product, and columns of the output beside it."""
 

@@ -13,7 +13,7 @@ from ...gemm.activation import prepare
 from ...gemm.activation_record import ACTIVATION_COLUMNS, ACTIVATION_ROWS
 from ...gemm.panel_form import SECOND_16, TILE, multiply, sums_of_token
 from ...gemm.row_form import dot_rows, row_form_count
-from ...gemm.sizes import FEW, ROW_NUMBERS, ROW_TOKENS, ROWS
+from ...gemm.sizes import ROW_NUMBERS, ROW_TOKENS, ROWS, few
 from ...simd.addresses import argument, inline, load_f32, store_f32, store_i64
 from ...simd.vectors import load_f32x16, store
 from ...threads.argument_record import STATE
@@ -21,6 +21,8 @@ from ...threads.work_units import take
 from ..activation.kernel import prepare_row
 from ..batch_state import N_TOKENS
 from .arguments import GatherHeads, MultiplyHeads
+
+FEW = few()
 
 
 @inline
@@ -93,9 +95,9 @@ def _unit(args, n, in_row_form, head, first, scratch):
     rows = argument(args, MultiplyHeads.WEIGHT) + argument(args, MultiplyHeads.HEAD_BYTES) * head
     rows += stride * first
     count = min(ROWS, argument(args, MultiplyHeads.ROWS) - first)
-    few = row_form_count(state, n, argument(args, MultiplyHeads.ROW_FORM_SLOT), FEW)
-    for group in range(0, few, ROW_TOKENS):
-        n_here = min(ROW_TOKENS, few - group)
+    in_rows = row_form_count(state, n, argument(args, MultiplyHeads.ROW_FORM_SLOT), FEW)
+    for group in range(0, in_rows, ROW_TOKENS):
+        n_here = min(ROW_TOKENS, in_rows - group)
         for t in range(n_here):
             store_i64(scratch + ROW_NUMBERS + 8 * t, (group + t) * n_heads + head)
         code = argument(args, MultiplyHeads.DOT_ROWS)
@@ -103,15 +105,15 @@ def _unit(args, n, in_row_form, head, first, scratch):
         for t in range(n_here):
             found = results + 4 * ROWS * t
             _put(args, found, found + 64, group + t, head, first, count)
-    if n > few:
+    if n > in_rows:
         sums, code = (
             scratch + argument(args, MultiplyHeads.SUMS_OFFSET),
             argument(args, MultiplyHeads.MULTIPLY),
         )
         tile = head * _tiles_of_head(n, in_row_form)
-        multiply(code, rows, stride, count, heads, tile, n - few, scratch, sums)
-        for t in range(few, n):
-            found = sums_of_token(sums, t - few)
+        multiply(code, rows, stride, count, heads, tile, n - in_rows, scratch, sums)
+        for t in range(in_rows, n):
+            found = sums_of_token(sums, t - in_rows)
             _put(args, found, found + SECOND_16, t, head, first, count)
     _prepare_columns(args, n, in_row_form, head, first, count)
 
