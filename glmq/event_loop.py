@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import Future
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from concurrent.futures import Future, wait
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import ParamSpec, TypeVar
 
 Item = TypeVar("Item")
+Question = TypeVar("Question")
 Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
+
+POLL_SECONDS = 0.05
+"""How often a thread that waits for the event loop looks whether it shall go on waiting."""
 
 
 def call_in_loop(
@@ -35,6 +39,32 @@ def told_in_loop(function: Callable[Arguments, object]) -> Callable[Arguments, N
         call_in_loop(loop, partial(function, *args, **named))
 
     return tell
+
+
+def asked_in_loop(
+    function: Callable[[Question], Result | Awaitable[Result]],
+) -> Callable[[Callable[[], bool], Result, Question], Result]:
+    """A function `ask(is_cancelled, instead, question)` for other threads.
+
+    The event loop that runs here calls `function`, which may be async, and `ask` waits for what it gives;
+    when it is cancelled meanwhile it gives `instead`.
+    """
+    loop = asyncio.get_running_loop()
+
+    async def call(question: Question) -> Result:
+        result = function(question)
+        return await result if isinstance(result, Awaitable) else result
+
+    def ask(is_cancelled: Callable[[], bool], instead: Result, question: Question) -> Result:
+        answer = asyncio.run_coroutine_threadsafe(call(question), loop)
+        while not is_cancelled():
+            done, _ = wait([answer], POLL_SECONDS)
+            if done:
+                return answer.result()
+        answer.cancel()
+        return instead
+
+    return ask
 
 
 async def in_thread(

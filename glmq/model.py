@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from .chat.chat_session import ChatSession
     from .chat.options import ChatArguments, ChatOptionNames, ChatOptions
     from .chat.template import ChatTemplate
+    from .chat.tool_turn import AsyncToolRunArguments, ToolRunArguments
+    from .chat.turn import Turn
     from .constraint import Constraint
     from .generation import Generation
     from .guide import Guide
@@ -334,6 +336,33 @@ class Model:
             chat.close()
             raise
         return chat
+
+    def run_tools(
+        self, messages: list[dict[str, Any]], tools: Tools, **arguments: Unpack[ToolRunArguments]
+    ) -> Turn:
+        """Answer a conversation, running the tools that the model calls until it answers.
+
+        Iterate over the result as over an `Answer`; its events also tell results of calls. All that comes is
+        appended to `messages`. tools: functions, which need type hints and docstrings, and sources of tools
+        (`glmq.tools`), or a `ToolBox`, which the caller closes. approve, max_rounds: as of `conversation`;
+        the rest as of `chat`.
+        """
+        from .chat.tool_turn import tool_turn
+
+        self._require_usable(arguments.get("session"))
+        return tool_turn(self, messages, tools, arguments)
+
+    async def arun_tools(
+        self, messages: list[dict[str, Any]], tools: Tools, **arguments: Unpack[AsyncToolRunArguments]
+    ) -> Turn:
+        """`run_tools` for an event loop: take the `aevents()` of what it gives.
+
+        `approve`, which may be async, and `progress` are called in the loop's thread.
+        """
+        from .chat.tool_turn import atool_turn
+
+        self._require_usable(arguments.get("session"))
+        return await atool_turn(self, messages, tools, arguments)
 
     def _sampling(self, given: Sampling | None, changes: SamplingChanges) -> Sampling:
         """The sampling that suits the model, or the given one, with changes."""

@@ -26,7 +26,7 @@ class Respondent:
     """
 
     model: ChatModel
-    session: Session
+    session: Session | None
     options: ChatOptions
     limits: AnswerLimits
     tools: Sequence[Mapping[str, Any]]
