@@ -6,7 +6,13 @@ from glmq_kernels.errors import GlmqError
 
 
 class ContextFull(GlmqError):
-    """More tokens than the context has room for."""
+    """More tokens than the context, or the memory for one, has room for: n_tokens, and n_ctx at most."""
+
+    def __init__(
+        self, message: str = "", *, n_tokens: int = 0, n_ctx: int = 0, setting: str | None = None
+    ) -> None:
+        super().__init__(message, setting=setting)
+        self.n_tokens, self.n_ctx = n_tokens, n_ctx
 
 
 class ModelClosed(GlmqError):

@@ -98,10 +98,18 @@ class Session:
     def require_room(self, n: int) -> None:
         """Raise ContextFull when a sequence of `n` tokens is too long for the context."""
         if n > self.n_ctx:
-            full = f"{n} tokens do not fit into a context of {self.n_ctx}"
-            if self.may_be_larger:
-                raise ContextFull(f"{full}; make it larger or the text shorter", setting="n_ctx")
-            raise ContextFull(f"{full}, and the model was trained for no more; make the text shorter")
+            may_be_larger = self.may_be_larger
+            remedy = (
+                "; make it larger or the text shorter"
+                if may_be_larger
+                else ", and the model was trained for no more; make the text shorter"
+            )
+            raise ContextFull(
+                f"{n} tokens do not fit into a context of {self.n_ctx}{remedy}",
+                n_tokens=n,
+                n_ctx=self.n_ctx,
+                setting="n_ctx" if may_be_larger else None,
+            )
 
     @property
     def may_be_larger(self) -> bool:
@@ -139,6 +147,9 @@ class Session:
         """
         with self._used_by(None):
             save_session(Path(path), self, extra or {}, force=force)
+
+    def __repr__(self) -> str:
+        return f"<Session of {self.file.path.name}: {len(self.tokens)} of {self.n_ctx} tokens>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a session cannot be copied or pickled; save it, and restore it from the file")

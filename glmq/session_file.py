@@ -220,6 +220,8 @@ def _restore(file: FileIO, path: Path, session: S) -> Restored[S]:
     if n_tokens > session.n_ctx:
         raise ContextFull(
             f"{path} holds {n_tokens} tokens, more than the context of {session.n_ctx}; choose a larger one",
+            n_tokens=n_tokens,
+            n_ctx=session.n_ctx,
             setting="n_ctx",
         )
     session.sequence.rewind(0)

@@ -65,7 +65,7 @@ def load_conversation(path: Path) -> Conversation:
     except OSError as error:
         raise GlmqError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
-        raise GlmqError(f"{path} is not JSON; load a file that /save has written") from None
+        raise GlmqError(f"{path} is not JSON; load a file that a conversation was saved to") from None
     try:
         return Conversation(check_messages(content.get("messages") if isinstance(content, dict) else content))
     except GlmqError as error:

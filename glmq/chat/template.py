@@ -120,7 +120,7 @@ def template_of(file: GGUFFile, tokenizer: Tokenizer) -> ChatTemplate:
         elif tokenizer.token_id("<|im_start|>") is not None:
             source = CHATML_TEMPLATE
         else:
-            raise GlmqError(f"{file.path} has no chat template; use glmq generate, which completes a text")
+            raise GlmqError(f"{file.path} has no chat template; it can only continue a text")
     named = {
         name: file.metadata.get(f"tokenizer.ggml.{kind}_token_id") for name, kind in SPECIAL_TOKENS.items()
     }

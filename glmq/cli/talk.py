@@ -91,7 +91,10 @@ class Talk:
             with turn, self._view() as view:
                 self._show_events(turn, view)
         except ContextFull as error:
-            raise ContextFull(f"{error}{advice and '; '}{advice}", setting=error.setting) from None
+            raise ContextFull(
+                f"{error}{advice and '; '}{advice}",
+                n_tokens=error.n_tokens, n_ctx=error.n_ctx, setting=error.setting,
+            ) from None  # fmt: skip
         except KeyboardInterrupt:
             if self.answers_once or not sys.stdin.isatty():
                 raise

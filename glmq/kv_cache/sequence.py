@@ -69,9 +69,12 @@ class Sequence:
             taken: list[Page] = []
             n_wanted = self._pool.shape.n_pages(len(self.tokens) + n)
             if n_wanted > self._pool.max_pages:
+                n_tokens, most = len(self.tokens) + n, self._pool.max_pages * POSITIONS_PER_PAGE
                 raise ContextFull(
-                    f"{len(self.tokens) + n} tokens do not fit into the KV cache, which has memory for"
-                    f" {self._pool.max_pages * POSITIONS_PER_PAGE}; give the model more",
+                    f"{n_tokens} tokens do not fit into the KV cache, which has memory for {most};"
+                    " give the model more",
+                    n_tokens=n_tokens,
+                    n_ctx=most,
                     setting="ram",
                 )
             try:
