@@ -156,15 +156,15 @@ def calling(monkeypatch):
     monkeypatch.setattr(Model, "generate", scripted)
 
 
-@pytest.mark.parametrize("page", ["README.md", "python.md"])
+@pytest.mark.parametrize("page", ["README.md", "embedding.md"])
 def test_python(page, folder, calling, capsys):
     names = {}
     for block in blocks(page, "python"):
-        exec(block, names)
+        exec(compile(block, page, "exec", dont_inherit=True), names)
     out = capsys.readouterr().out
     assert "Paris" in out
-    if page == "python.md":
-        called = "days_between {'first': '1969-07-20', 'last': '1989-11-09'} -> 7417\n7417 days.\n"
+    if page == "embedding.md":
+        called = "days_between {'first': '1969-07-20', 'last': '1989-11-09'}\n-> 7417\n7417 days.\n"
         assert called in out
         assert re.search(r'"colour"\s*:\s*"(red|green|blue)"', out)
         assert int(re.search(r"(\d+) tokens were there already", out)[1]) >= 15
@@ -177,6 +177,15 @@ def test_clients_of_the_server(capsys):
         for block in blocks("serving.md", "python"):
             exec(block.replace("http://127.0.0.1:8080", server.url), names)
             assert "Paris" in capsys.readouterr().out
+
+
+def test_types_of_the_examples(tmp_path):
+    pytest.importorskip("mypy")
+    shown = tmp_path / "shown.py"
+    shown.write_text("\n".join(blocks("embedding.md", "python")), encoding="utf-8")
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file", "pyproject.toml", str(shown)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ)
+    assert done.returncode == 0, done.stdout
 
 
 def test_tools(folder):
