@@ -1,23 +1,18 @@
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
-from .shown_page import ShownPage
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+from .shown_page import PROGRAM, ShownPage
 
 
 @pytest.fixture(scope="package")
 def browser():
     """A headless browser; tests without one are skipped."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
+    if PROGRAM is None:
         pytest.skip("there is no Chromium on this machine")
     with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        running = driver.chromium.launch(executable_path=PROGRAM, args=["--no-sandbox"])
         yield running
         running.close()
 

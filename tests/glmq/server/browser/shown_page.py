@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 from ..running_server import wait_until
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+PROGRAM = next(filter(None, map(shutil.which, NAMES)), None)
+"""A browser of this machine, None where there is none."""
 
 
 class ShownPage:
