@@ -15,12 +15,19 @@ const TASK = /^\[([ xX])\] /;
 const UNCERTAIN = /(^|\n)[ \t]*([-*+>#|`~=_: \t]+|\d{1,9}[.)]?|[-*+] \[[ xX]?\]?)$/;
 const MAX_DEPTH = 24;
 
-/** The blocks of a text: [{start, node}], where start is the place of its first character. */
+/**
+ * The blocks of a text: [{start, node, itemStarts}]. Starts are places of first characters; those of items
+ * are there for lists.
+ */
 export function parseBlocks(text, partial = false) {
   const lines = (partial ? text.replace(UNCERTAIN, "$1") : text).split("\n");
   const starts = [0];
   for (const line of lines) starts.push(starts.at(-1) + line.length + 1);
-  return blocksOf(lines.map(expanded), partial, 0).map(({ at, node }) => ({ start: starts[at], node }));
+  return blocksOf(lines.map(expanded), partial, 0).map(({ at, node, itemLines }) => ({
+    start: starts[at],
+    node,
+    itemStarts: itemLines?.map((line) => starts[line]),
+  }));
 }
 
 function expanded(line) {
@@ -34,8 +41,8 @@ function blocksOf(lines, partial, depth) {
       at++;
       continue;
     }
-    const [node, end] = takeBlock(lines, at, partial, depth);
-    blocks.push({ at, node });
+    const [node, end, itemLines] = takeBlock(lines, at, partial, depth);
+    blocks.push({ at, node, itemLines });
     at = end;
   }
   return blocks;
@@ -45,7 +52,7 @@ function nodesOf(lines, partial, depth) {
   return blocksOf(lines, partial, depth).map((block) => block.node);
 }
 
-/** The block that begins in a line, and the line behind it. */
+/** The block that begins in a line, the line behind it, and for lists the lines where items begin. */
 function takeBlock(lines, at, partial, depth) {
   const line = lines[at];
   if (FENCE.test(line)) return takeFence(lines, at);
@@ -108,16 +115,18 @@ function indentOf(line) {
 function takeList(lines, at, partial, depth) {
   const ordered = /\d/.test(lines[at].match(ITEM)[2]);
   const children = [];
+  const itemLines = [];
   let end = at;
   while (end < lines.length && startsItem(lines[end], ordered)) {
     const [item, next] = takeItem(lines, end);
+    itemLines.push(end);
     children.push(listItem(item, partial && next === lines.length, depth));
     end = next;
     const following = nextWritten(lines, end);
     if (following < lines.length && startsItem(lines[following], ordered)) end = following;
   }
   const start = ordered ? Number.parseInt(lines[at].trim(), 10) : 1;
-  return [{ tag: ordered ? "ol" : "ul", start: start === 1 ? undefined : start, children }, end];
+  return [{ tag: ordered ? "ol" : "ul", start: start === 1 ? undefined : start, children }, end, itemLines];
 }
 
 function startsItem(line, ordered) {

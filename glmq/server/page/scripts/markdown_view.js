@@ -8,6 +8,8 @@ const TAGS = new Set(
 );
 const TEXT_BLOCKS = new Set("blockquote h1 h2 h3 h4 h5 h6 li p td th".split(" "));
 
+const CODE_PART = 2000;
+
 /** Shows a text that grows, in an element of its own. */
 export class MarkdownView {
   #shown = "";
@@ -15,6 +17,7 @@ export class MarkdownView {
   #settledLength = 0;
   #settledCount = 0;
   #openNodes = [];
+  #list = null;
 
   constructor(className = "markdown") {
     this.element = make("div", { class: className });
@@ -27,24 +30,43 @@ export class MarkdownView {
     this.#shown = text;
     this.#partial = partial;
     const blocks = parseBlocks(text.slice(this.#settledLength), partial);
-    const nodes = blocks.map((block) => block.node);
-    patchChildren(this.element, this.#openNodes, nodes, this.#settledCount);
-    const nSettled = partial ? Math.max(0, nodes.length - 1) : nodes.length;
+    this.#patch(blocks.map((block) => block.node));
+    const nSettled = partial ? Math.max(0, blocks.length - 1) : blocks.length;
     const settled = Array.from(this.element.children).slice(this.#settledCount, this.#settledCount + nSettled);
-    if (partial && nSettled) {
-      this.#settledLength += blocks[nSettled].start;
-      this.#settledCount += nSettled;
-      this.#openNodes = nodes.slice(nSettled);
-    } else {
-      this.#openNodes = nodes;
-    }
+    if (partial) this.#settle(blocks, nSettled);
     return settled;
+  }
+
+  /** Show nodes behind what is settled. The first of them goes on with a list whose first items are. */
+  #patch(nodes) {
+    const before = this.#openNodes;
+    this.#openNodes = nodes;
+    if (this.#list && nodes.length) {
+      patchChildren(this.#list.element, before[0]?.children ?? [], nodes[0].children, this.#list.nItems);
+      patchChildren(this.element, before.slice(1), nodes.slice(1), this.#settledCount + 1);
+    } else if (!this.#list) patchChildren(this.element, before, nodes, this.#settledCount);
+  }
+
+  /** Leave alone from now on: blocks that are over, and the items of an open list that are. */
+  #settle(blocks, nSettled) {
+    if (!blocks.length) return;
+    if (nSettled) this.#list = null;
+    const { start, node, itemStarts } = blocks[nSettled];
+    const nItems = itemStarts ? itemStarts.length - 1 : 0;
+    this.#settledCount += nSettled;
+    this.#settledLength += nItems ? itemStarts[nItems] : start;
+    if (nItems) {
+      const element = this.element.children[this.#settledCount];
+      this.#list = { element, nItems: (this.#list?.nItems ?? 0) + nItems };
+    }
+    this.#openNodes = [nItems ? { ...node, children: node.children.slice(nItems) } : node];
   }
 
   #clear() {
     this.element.replaceChildren();
     this.#settledLength = this.#settledCount = 0;
     this.#openNodes = [];
+    this.#list = null;
   }
 }
 
@@ -68,7 +90,7 @@ function patch(existing, before, after) {
   if (before.tag !== after.tag || before.href !== after.href || before.start !== after.start) return false;
   if (after.tag === "code-block") {
     if (before.language !== after.language) return false;
-    setText(existing.querySelector("code").firstChild, before.text, after.text);
+    setCode(existing.querySelector("code"), before.text, after.text);
     return true;
   }
   if (before.class !== after.class) setClass(existing, after.class);
@@ -80,6 +102,23 @@ function setText(node, before, after) {
   if (before === after) return;
   if (after.startsWith(before)) node.appendData(after.slice(before.length));
   else node.data = after;
+}
+
+function setCode(code, before, after) {
+  if (!after.startsWith(before)) code.replaceChildren();
+  appendCode(code, after.startsWith(before) ? after.slice(before.length) : after);
+}
+
+/** Code stands in parts of whole lines, so that the browser lays out only the last part again. */
+function appendCode(code, text) {
+  let part = code.lastChild?.firstChild;
+  for (const line of text.split(/(?<=\n)/)) {
+    if (!part || (part.length > CODE_PART && part.data.endsWith("\n"))) {
+      part = document.createTextNode("");
+      code.append(make("span", {}, part));
+    }
+    part.appendData(line);
+  }
 }
 
 function setClass(element, name) {
@@ -110,7 +149,7 @@ function linkElement(element, href) {
 
 function codeBlock({ language, text }) {
   const code = make("code", { dir: "ltr" });
-  code.append(document.createTextNode(text));
+  appendCode(code, text);
   return make(
     "div",
     { class: "code-block" },

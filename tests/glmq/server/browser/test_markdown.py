@@ -168,6 +168,36 @@ def test_a_text_that_grows_ends_as_the_whole_text(shown):
     assert marks == []
 
 
+def test_code_of_many_lines_is_copied_as_it_is(shown):
+    """It stands in several elements, which must not add or lose a line."""
+    code = "\n".join(f"line {i}" + "\n" * (i % 3) for i in range(1999))
+    assert shown.evaluate(
+        """code => {
+          const view = newView();
+          for (let n = 0; n < code.length; n += 999) view.show("```\\n" + code.slice(0, n), true);
+          view.show("```\\n" + code + "\\n```");
+          document.body.replaceChildren(view.element);
+          getSelection().selectAllChildren(view.element.querySelector("code"));
+          return [view.element.querySelector("code").textContent, getSelection().toString().trimEnd()];
+        }""",
+        code,
+    ) == [code, code]
+
+
+def test_items_that_are_over_are_never_touched_again(shown):
+    assert shown.evaluate(
+        """() => {
+          const view = newView();
+          const text = "- one\\n- two\\n\\n  more\\n- three\\n  - four\\n\\nAn end.";
+          view.show(text.slice(0, 13), true);
+          const first = view.element.querySelector("li");
+          for (let n = 14; n <= text.length; n++) view.show(text.slice(0, n), true);
+          return [view.element.querySelector("li") === first, view.element.children.length,
+                  view.element.firstChild.children.length];
+        }"""
+    ) == [True, 2, 3]
+
+
 def test_what_is_shown_only_grows(shown):
     """Each state of a growing text begins with the words of the one before it."""
     states = shown.evaluate(
