@@ -232,6 +232,6 @@ def _check_access(settings: ServerSettings, no_auth: bool) -> None:
 def _start_line(model: Model, settings: ServerSettings, url: str) -> str:
     name = settings.model_name or model.path.name
     return (
-        f"Serving {name} at {url}, OpenAI's API at /v1: {settings.n_parallel} answers at once,"
+        f"Serving {name} at {url}: a chat page, OpenAI's API at /v1, {settings.n_parallel} answers at once,"
         f" {model.n_ctx} tokens of context, {model.n_threads} threads. Ctrl-C ends it."
     )
