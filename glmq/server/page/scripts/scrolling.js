@@ -34,6 +34,7 @@ export class FollowedEnd {
   }
 
   #jump() {
+    if (!byId("welcome").hidden) return;
     this.#area.scrollTop = this.#area.scrollHeight;
     this.#top = this.#area.scrollTop;
   }

@@ -98,6 +98,11 @@ def test_nothing_is_wider_than_a_small_phone(new_page, server, script, state):
     assert page.evaluate("document.querySelector('#thread').scrollWidth <= 360")
 
 
+def test_what_greets_on_a_small_phone_is_shown_from_its_top(new_page, server):
+    page = new_page(server.url, viewport={"width": 360, "height": 480})
+    assert page.evaluate("document.querySelector('#thread').scrollTop") == 0
+
+
 @pytest.mark.parametrize("scheme", ("light", "dark"))
 @pytest.mark.parametrize("state", STATES)
 def test_all_text_stands_out_and_all_controls_have_names(new_page, server, script, state, scheme):
