@@ -72,6 +72,7 @@ class ResultFile:
         self.found: list[Found] = []
         self._n_results = 0
         self._synced = time.monotonic()
+        self._is_new = not path.exists()
         self._file = _open(path)
         try:
             self._lock()
@@ -105,9 +106,11 @@ class ResultFile:
             self._sync()
 
     def close(self) -> None:
-        """Bring all to the disk, and let others have the file."""
+        """Bring all to the disk, and let others have the file. A new one without results goes."""
         try:
             self._sync()
+            if self._is_new and not self._size:
+                self.path.unlink(missing_ok=True)
         finally:
             self._file.close()
 

@@ -114,6 +114,14 @@ def test_a_full_disk_is_told_in_a_line_and_takes_nothing(path):
     assert path.read_bytes() == result_line(result(0)) + result_line(result(1))
 
 
+def test_a_new_file_without_results_goes_and_an_old_one_stays(path):
+    opened(path).close()
+    assert not path.exists()
+    path.touch()
+    opened(path).close()
+    assert path.exists()
+
+
 def test_where_no_file_can_be_is_told(tmp_path):
     with pytest.raises(GlmqError, match="there is no folder"):
         opened(tmp_path / "none" / "out.jsonl")
