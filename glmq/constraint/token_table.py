@@ -24,7 +24,7 @@ def token_bytes(tokenizer: Tokenizer) -> list[bytes]:
     if tokenizer not in _bytes:
         unused = tokenizer.unused_ids
         _bytes[tokenizer] = [
-            b"" if token in unused else tokenizer.decode_bytes([token]) for token in range(tokenizer.n_vocab)
+            b"" if token in unused else word for token, word in enumerate(tokenizer.every_token())
         ]
     return _bytes[tokenizer]
 

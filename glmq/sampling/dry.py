@@ -122,7 +122,7 @@ def breakers_of(texts: Sequence[str], tokenizer: Tokenizer) -> Breakers:
 
 def _words(tokenizer: Tokenizer) -> list[bytes]:
     """Every token decoded alone, where some tokenizers leave the first space out."""
-    words = [tokenizer.decode_bytes([token]) for token in range(tokenizer.n_vocab)]
+    words = tokenizer.every_token()
     spaced = next((token for token, word in enumerate(words) if word.startswith(b" ")), None)
     if spaced is not None and tokenizer.decode([spaced]).encode() != words[spaced]:
         words = [word.removeprefix(b" ") for word in words]
@@ -138,11 +138,10 @@ def _find_breakers(texts: Sequence[str], tokenizer: Tokenizer) -> Breakers:
             breaker[:n]: tuple(tokenizer.encode(breaker[n:].decode(errors="replace"), special=False))
             for n in range(1, len(breaker))
         }
-        for token, word in enumerate(words):
-            if breaker in word:
-                found[token].add(())
-                continue
-            for beginning, tail in tails.items():
-                if word.endswith(beginning):
+        for token in [token for token, word in enumerate(words) if breaker in word]:
+            found[token].add(())
+        for beginning, tail in tails.items():
+            for token in [token for token, word in enumerate(words) if word.endswith(beginning)]:
+                if breaker not in words[token]:
                     found[token].add(tail[:MAX_TAIL_TOKENS])
     return {token: sorted(tails) for token, tails in found.items()}

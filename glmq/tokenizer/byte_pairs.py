@@ -32,6 +32,9 @@ LONG_TEXT = 2000
 """Characters from which on a text is encoded as a batch of one: tokenizers lets other threads of Python run
 meanwhile for batches only."""
 
+NO_BYTE = 0x100
+"""What letters become that are bytes themselves and do not stand for one."""
+
 
 class BytePairs:
     """Encodes plain text and gives the bytes of tokens."""
@@ -39,7 +42,8 @@ class BytePairs:
     def __init__(self, file: GGUFFile, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
         self._tokenizer = _build(file, vocabulary, pre_tokenizer_of(file))
-        self._bytes = {character: byte for byte, character in enumerate(byte_characters())}
+        stands_for = {ord(character): byte for byte, character in enumerate(byte_characters())}
+        self._bytes = dict.fromkeys(range(0x100), NO_BYTE) | stands_for
 
     def encode(self, text: str, after_special: bool) -> list[int]:
         """Token ids of text without special tokens."""
@@ -53,12 +57,12 @@ class BytePairs:
     def token_bytes(self, token: int) -> bytes:
         """What a token stands for."""
         text = self._vocabulary.texts[token]
-        if self._vocabulary.types[token] == NORMAL:
-            try:
-                return bytes(self._bytes[character] for character in text)
-            except KeyError:
-                pass
-        return text.encode()
+        if self._vocabulary.types[token] != NORMAL:
+            return text.encode()
+        try:
+            return text.translate(self._bytes).encode("latin-1")
+        except UnicodeEncodeError:  # it has letters that stand for no byte
+            return text.encode()
 
 
 def byte_characters() -> list[str]:

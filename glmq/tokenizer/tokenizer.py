@@ -94,6 +94,10 @@ class Tokenizer:
         """The bytes of token ids, which need not be whole characters."""
         return b"".join(self._token_bytes(token, special) for token in ids)
 
+    def every_token(self) -> list[bytes]:
+        """The bytes of every token, special ones by name."""
+        return [self._plain_text.token_bytes(token) for token in range(self.n_vocab)]
+
     def token_text(self, token: int) -> str:
         """One token for display."""
         return self._token_bytes(token, True).decode("utf-8", "replace")

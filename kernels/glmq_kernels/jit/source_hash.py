@@ -96,6 +96,7 @@ def package_hash() -> str | None:
     return digest.hexdigest()
 
 
+@functools.cache
 def _version(package: str) -> str:
     from importlib import metadata
 
