@@ -73,14 +73,19 @@ def main() -> None:
         alone = everything - needed_by(direct.difference(names))
         rows.append((sum(sizes[each] for each in alone), part, alone))
     print("| part | MB | packages that only it needs, with MB |\n| --- | ---: | --- |")
-    for total, part, alone in sorted(rows, reverse=True):
-        large_first = sorted(alone, key=lambda each: -sizes[each])
-        told = ", ".join(f"{each} {sizes[each] / 1e6:.1f}" for each in large_first)
-        print(f"| {part} | {total / 1e6:.1f} | {told} |")
+    for _, part, alone in sorted(rows, reverse=True):
+        if alone:
+            print(f"| {part} | {megabytes(sizes, alone)} | {told(sizes, alone)} |")
     shared = everything.difference(*(alone for _, _, alone in rows))
-    print(f"| needed by several | {megabytes(sizes, shared)} | {', '.join(sorted(shared))} |")
+    print(f"| needed by several | {megabytes(sizes, shared)} | {told(sizes, shared)} |")
     print(f"| glmq | {megabytes(sizes, ['glmq'])} | itself |")
     print(f"| all | {megabytes(sizes, [*everything, 'glmq'])} | {len(everything) + 1} packages |")
+
+
+def told(sizes: Mapping[str, int], names: Iterable[str]) -> str:
+    """Distributions with their sizes, the largest first."""
+    largest_first = sorted(names, key=lambda name: -sizes[name])
+    return ", ".join(f"{name} {sizes[name] / 1e6:.1f}" for name in largest_first)
 
 
 def megabytes(sizes: Mapping[str, int], names: Iterable[str]) -> str:

@@ -42,5 +42,5 @@ def compile(models: tuple[str, ...], every: bool, isa: str, folder: str) -> None
     for name, entry in made.libraries.items():
         n = len(entry.kernels)
         click.echo(f"{name}: {n} kernel{'s' if n > 1 else ''}, {entry.n_bytes / 1e6:.1f} MB")
-    n_bytes = sum(entry.n_bytes for entry in made.libraries.values())
+    n_bytes = sum({entry.file: entry.n_bytes for entry in made.libraries.values()}.values())
     click.echo(f"{made.path}: {n_bytes / 1e6:.1f} MB in {time.perf_counter() - began:.0f} s")

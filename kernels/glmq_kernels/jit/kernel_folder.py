@@ -1,7 +1,7 @@
 """Folders of kernels compiled ahead, which a program carries: `glmq compile` makes them.
 
-    kernels.json           what the folder holds: see `LibraryEntry`
-    avx2-3f0c52a1.so       a shared library for a level of instructions, named by its checksum
+    kernels.json             what the folder holds: see `LibraryEntry`
+    kernels-3f0c52a1.so      a shared library, named by its checksum; levels of instructions may share one
 
 `use` adds a folder to those that this process takes kernels from; `$GLMQ_KERNELS` names one that is always
 used. The first folder decides the level of instructions: the best of its libraries that the processor can
@@ -194,7 +194,7 @@ def write_folder(
                 continue
             library = link(new.objects, entry_point)
             digest = hashlib.sha256(library.content).hexdigest()
-            file = f"{name}-{digest[:8]}.so"
+            file = f"kernels-{digest[:8]}.so"
             _write(path / file, library.content)
             entries[name] = LibraryEntry(
                 new.level, new.needs, file, digest, len(library.content), tuple(new.objects), library.imports
@@ -209,12 +209,11 @@ def write_folder(
 
 
 def _remove_others(path: Path, entries: Mapping[str, LibraryEntry]) -> None:
-    """Remove libraries of the same names that the folder does not tell of any more."""
+    """Remove libraries that the folder does not tell of any more."""
     kept = {entry.file for entry in entries.values()}
-    for name in entries:
-        for file in path.glob(f"{name}-{'[0-9a-f]' * 8}.so"):
-            if file.name not in kept:
-                file.unlink()
+    for file in path.glob(f"kernels-{'[0-9a-f]' * 8}.so"):
+        if file.name not in kept:
+            file.unlink()
 
 
 def _write(path: Path, content: bytes) -> None:
