@@ -8,17 +8,11 @@ import sys
 from importlib import import_module
 from typing import Any, NoReturn
 
+import click
 from glmq_kernels.errors import GlmqError
 
 from .. import __version__
 from ..optional_packages import missing_package
-
-try:
-    import click
-except ModuleNotFoundError as error:
-    print(f"glmq: error: {missing_package(error) or error}", file=sys.stderr)
-    sys.exit(2)
-
 from .error_line import error_line
 
 COMMANDS = (

@@ -26,7 +26,7 @@ FEATURES = {
     "rich": "import glmq.cli.terminal_answer",
     "prompt_toolkit": "import glmq.cli.command_completer",
     "markdown_it": "import glmq.cli.markdown_stream",
-    "click": "import glmq.cli",
+    "click": "from glmq.__main__ import main; main()",
 }
 """By the package that is missing: what wants it first."""
 
