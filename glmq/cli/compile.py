@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import click
@@ -31,6 +32,7 @@ def compile(models: tuple[str, ...], every: bool, isa: str, folder: str) -> None
 
     if not models and not every:
         raise GlmqError("which kernels: name a MODEL, such as demo, or give --all")
+    os.environ.pop("GLMQ_KERNELS", None)  # it may name the folder that is to be made anew
     began = time.perf_counter()
     status = Status()
     try:

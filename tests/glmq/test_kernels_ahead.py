@@ -134,9 +134,10 @@ def test_further_models_and_levels_are_added(needed, tmp_path):
     assert read_folder(tmp_path).libraries == found
 
 
-def test_a_folder_of_another_version_is_made_anew(needed, tmp_path):
+def test_a_folder_of_another_version_is_made_anew(needed, tmp_path, monkeypatch):
     (tmp_path / CONTENTS).write_text('{"format": 0}')
-    compile_ahead([TOOLS_MODEL], False, ["generic"], tmp_path)
+    monkeypatch.setenv("GLMQ_KERNELS", str(tmp_path))
+    assert glmq_compile("demo-tools", "--isa", "generic", "-o", tmp_path)[0] == 0
     assert read_folder(tmp_path).libraries["generic"].kernels == (WALK,)
 
 
