@@ -1,4 +1,4 @@
-"""Several conversations at once on an event loop: python examples/asyncio_chat.py [MODEL]
+"""Several conversations at once on an event loop: python examples/asyncio_chat.py [MODEL [SECONDS]]
 
 Their tokens are evaluated together. One of them gets a time limit, and can go on afterwards.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping
 
 import glmq
 
@@ -39,15 +38,15 @@ async def hurry(model: glmq.Model, seconds: float) -> None:
         print(f"hurry: {await chat.send('Then say hello.').arun()}")
 
 
-async def main(model_name: str, questions: Mapping[str, tuple[str, ...]] = QUESTIONS) -> None:
+async def main(model_name: str = "demo", seconds: str = "1") -> None:
     """Load the model and hold all conversations."""
-    model = await glmq.aload(model_name)
-    with model:
-        await asyncio.gather(*(talk(model, *each) for each in questions.items()), hurry(model, 0.2))
+    with await glmq.aload(model_name) as model:
+        talks = [talk(model, name, questions) for name, questions in QUESTIONS.items()]
+        await asyncio.gather(*talks, hurry(model, float(seconds)))
 
 
 if __name__ == "__main__":
     try:
-        asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else "demo"))
+        asyncio.run(main(*sys.argv[1:]))
     except glmq.GlmqError as error:
         sys.exit(f"error: {error}")

@@ -64,7 +64,7 @@ def test_a_file_that_is_not_there(tmp_path):
 
 
 def test_conversations_on_an_event_loop():
-    out, _ = run("asyncio_chat.py", "demo-tools")
+    out, _ = run("asyncio_chat.py", "demo-tools", 0.001)
     assert out.count("ada: ") == out.count("bob: ") == 2
     assert "hurry: stopped after" in out and out.count("hurry: ") == 2
 
