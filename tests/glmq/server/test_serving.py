@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import socket
+
 import httpx
 import pytest
 
@@ -78,14 +81,16 @@ def test_a_client_that_goes_away_frees_its_slot(slow, glm_4_7, stream):
         assert answer.json()["choices"][0]["message"]["content"] == "next"
 
 
-def test_a_client_that_goes_away_while_it_waits_leaves_the_queue(slow, glm_4_7):
+@pytest.mark.parametrize("stream", (True, False))
+def test_a_client_that_goes_away_while_it_waits_leaves_the_queue(slow, glm_4_7, stream):
     with RunningServer(glm_4_7, n_parallel=1, grace_seconds=0) as server:
         streams = Streams(server.url, [("/v1/chat/completions", QUESTION)])
         wait_until(lambda: server.service.admission.n_busy == 1)
-        with httpx.stream("POST", server.url + "/v1/chat/completions", json=QUESTION) as response:
-            lines = response.iter_lines()
-            next(lines)
-            assert server.service.admission.n_waiting == 1
+        body = json.dumps({**QUESTION, "stream": stream}).encode()
+        with socket.create_connection((server.host, server.port)) as client:
+            client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n")
+            client.sendall(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+            wait_until(lambda: server.service.admission.n_waiting == 1)
         wait_until(lambda: server.service.admission.n_waiting == 0)
         assert server.service.admission.n_busy == 1
         server.stop()
