@@ -1,4 +1,4 @@
-"""Small random Glm4Moe checkpoints, saved the way transformers saves real ones.
+"""Small random Glm4Moe and Glm4MoeLite checkpoints, saved the way transformers saves real ones.
 
 Needs torch and transformers. Weights have the scale of a trained network's (activations stay near 1,
 logits spread over several units), so that comparing logits means something.
@@ -14,7 +14,13 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import Glm4MoeConfig, Glm4MoeForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    Glm4MoeConfig,
+    Glm4MoeForCausalLM,
+    Glm4MoeLiteConfig,
+    Glm4MoeLiteForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 GLM_REGEX = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -53,23 +59,46 @@ SMALL: dict[str, Any] = {
 }
 
 
+SMALL_LITE: dict[str, Any] = {
+    **{key: SMALL[key] for key in SMALL if key not in ("head_dim", "use_qk_norm", "first_k_dense_replace")},
+    "num_key_value_heads": 4,
+    "q_lora_rank": 48,
+    "kv_lora_rank": 32,
+    "qk_nope_head_dim": 24,
+    "qk_rope_head_dim": 16,
+    "v_head_dim": 40,
+    "attention_bias": False,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
+    "rms_norm_eps": 1e-6,
+}
+"""With the epsilon that transformers takes for the norms inside attention whatever the configuration says."""
+
+KINDS = {
+    "glm4_moe": (Glm4MoeConfig, Glm4MoeForCausalLM, SMALL),
+    "glm4_moe_lite": (Glm4MoeLiteConfig, Glm4MoeLiteForCausalLM, SMALL_LITE),
+}
+Model = Glm4MoeForCausalLM | Glm4MoeLiteForCausalLM
+
+
 def save_checkpoint(
     folder: str | Path,
     *,
+    kind: str = "glm4_moe",
     seed: int = 0,
     tokenizer: bool = True,
     dtype: str = "float32",
     mtp: bool = False,
     max_shard_size: str = "5GB",
     **config_overrides: Any,
-) -> Glm4MoeForCausalLM:
+) -> Model:
     """Save a random model (`SMALL` with overrides) into `folder`; gives it back, in float32.
 
+    kind: "glm4_moe", or "glm4_moe_lite" with the sizes of `SMALL_LITE`.
     dtype: of the saved weights; the given model holds the same values. mtp: add the tensors of one
     multi-token-prediction layer, which transformers itself neither makes nor saves.
     """
     folder = Path(folder)
-    model = random_model(seed, **config_overrides)
+    model = random_model(seed, kind, **config_overrides)
     saved_type = getattr(torch, dtype)
     biases = {name: value.clone() for name, value in model.named_buffers() if "e_score" in name}
     model.to(saved_type)
@@ -84,9 +113,10 @@ def save_checkpoint(
     return model.float().eval()
 
 
-def random_model(seed: int = 0, **config_overrides: Any) -> Glm4MoeForCausalLM:
+def random_model(seed: int = 0, kind: str = "glm4_moe", **config_overrides: Any) -> Model:
     """A model with random weights of realistic scale, float32."""
-    model = Glm4MoeForCausalLM(Glm4MoeConfig(**SMALL | config_overrides))
+    config_type, model_type, sizes = KINDS[kind]
+    model = model_type(config_type(**sizes | config_overrides))
     generator = torch.Generator().manual_seed(seed)
 
     def normal(value: torch.Tensor, deviation: float, mean: float = 0.0) -> None:
@@ -110,7 +140,7 @@ def random_model(seed: int = 0, **config_overrides: Any) -> Glm4MoeForCausalLM:
     return model
 
 
-def add_mtp_layer(folder: Path, model: Glm4MoeForCausalLM, seed: int = 1) -> None:
+def add_mtp_layer(folder: Path, model: Model, seed: int = 1) -> None:
     """Write one multi-token-prediction layer beside the saved weights, and an index over both files."""
     config = model.config
     n, h = config.num_hidden_layers, config.hidden_size

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import gguf
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.files.file_writing import Target, check_target, is_being_written
 
-from . import glm4_moe
+from . import glm4_moe, glm4_moe_lite
 from .checkpoint import Checkpoint, open_checkpoint, quantized_tensor
-from .config import read_config, read_quantization
+from .config import Glm4MoeConfig, read_config, read_quantization
 from .general import add_general, checkpoint_name
 from .gguf_writer import Progress, write_gguf
+from .lite_config import Glm4MoeLiteConfig
 from .mtp import count_to_convert
-from .plan import PlannedTensor
+from .plan import PlannedTensor, Weights
 from .tokenizer import add_tokenizer
+from .turned_keys import CheckpointWithTurnedKeys
 
 FILE_TYPES = {
     "f32": gguf.LlamaFileType.ALL_F32,
@@ -37,7 +41,7 @@ def convert(
     remark: Callable[[str], None] | None = None,
     force: bool = False,
 ) -> Path:
-    """Convert the Glm4Moe checkpoint in a folder to a GGUF file; gives the file's path.
+    """Convert the Glm4Moe or Glm4MoeLite checkpoint in a folder to a GGUF file; gives the file's path.
 
     out_path: a file, or a folder to put `<folder's name>-<TYPE>.gguf` into; by default the current one.
     type: f32, f16, bf16, q8_0 or q4_0, of the large matrices. mtp: keep the multi-token-prediction layer
@@ -55,18 +59,41 @@ def convert(
     checkpoint = open_checkpoint(folder, config.num_hidden_layers, mtp)
     remarks = _remarks_on_quantization(folder, checkpoint)
     n_mtp_layers = count_to_convert(config, checkpoint) if mtp else 0
-    tensors = glm4_moe.plan_tensors(config, checkpoint, checkpoint, type.upper(), n_mtp_layers)
-    header = gguf.GGUFWriter(None, glm4_moe.ARCHITECTURE)
+    described = _describe(config, checkpoint, type.upper(), n_mtp_layers)
+    tensors, header = described.tensors, gguf.GGUFWriter(None, described.architecture)
     remarks += add_general(header, folder, tensors)
-    glm4_moe.add_metadata(header, config, n_mtp_layers)
+    described.add_metadata(header)
     header.add_file_type(FILE_TYPES[type])
     header.add_quantization_version(gguf.GGML_QUANT_VERSION)
     remarks += add_tokenizer(header, folder, config.vocab_size)
-    write_gguf(target, header, tensors, checkpoint, threads=threads, progress=progress)
+    write_gguf(target, header, tensors, described.weights, threads=threads, progress=progress)
     for text in [*remarks, *_remarks_on_types(tensors, type.upper())]:
         if remark:
             remark(text)
     return target.path
+
+
+@dataclass(frozen=True)
+class _Described:
+    """A model in GGUF terms. weights: what the tensors are read from."""
+
+    architecture: str
+    weights: Weights
+    tensors: list[PlannedTensor]
+    add_metadata: Callable[[gguf.GGUFWriter], None]
+
+
+def _describe(
+    config: Glm4MoeConfig | Glm4MoeLiteConfig, checkpoint: Checkpoint, type_name: str, n_mtp_layers: int
+) -> _Described:
+    if isinstance(config, Glm4MoeLiteConfig):
+        weights = CheckpointWithTurnedKeys(checkpoint, config)
+        tensors = glm4_moe_lite.plan_tensors(config, weights, checkpoint, type_name, n_mtp_layers)
+        add = partial(glm4_moe_lite.add_metadata, config=config, n_mtp_layers=n_mtp_layers)
+        return _Described(glm4_moe_lite.ARCHITECTURE, weights, tensors, add)
+    tensors = glm4_moe.plan_tensors(config, checkpoint, checkpoint, type_name, n_mtp_layers)
+    add = partial(glm4_moe.add_metadata, config=config, n_mtp_layers=n_mtp_layers)
+    return _Described(glm4_moe.ARCHITECTURE, checkpoint, tensors, add)
 
 
 def _target(folder: Path, out_path: str | Path | None, type: str, force: bool) -> Target:

@@ -10,6 +10,9 @@ from typing import Protocol
 import numpy as np
 from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 
+LATENT = (".attn_k_b.weight", ".attn_v_b.weight")
+"""Endings of the matrices from which latent attention has its keys and values."""
+
 
 class Weights(Protocol):
     """Named tensors that can be read by rows: a checkpoint on disk, or anything that acts like one."""
@@ -73,9 +76,12 @@ def tensor_type(name: str, shape: tuple[int, ...], type_name: str) -> str:
     """The type of a tensor in a file of type `type_name`, as llama.cpp's conversion decides it.
 
     Vectors, norms, router matrices and everything but weights stay F32. Where rows do not divide into
-    the type's blocks the tensor becomes F16.
+    the type's blocks the tensor becomes F16. The small matrices that every key and value of latent attention
+    goes through are kept finer than llama.cpp has them: no quantized type below Q8_0.
     """
     always_float = len(shape) == 1 or name.endswith("_norm.weight") or not name.endswith(".weight")
     if always_float or name.endswith("ffn_gate_inp.weight"):
         return "F32"
+    if name.endswith(LATENT) and not KERNEL_TYPES[type_name].is_float:
+        type_name = "Q8_0"
     return type_name if shape[-1] % KERNEL_TYPES[type_name].block == 0 else "F16"

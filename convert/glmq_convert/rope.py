@@ -44,11 +44,14 @@ class Rope:
     scaling: RopeScaling | None
 
 
-def parse_rope(content: Mapping[str, Any], max_positions: int) -> Rope:
+def parse_rope(
+    content: Mapping[str, Any], max_positions: int, partial_factor: float = DEFAULT_PARTIAL_FACTOR
+) -> Rope:
     """The rotary embedding of a config.json.
 
     `rope_scaling`, the older name, takes the place of all of `rope_parameters`. What neither holds comes
-    from the top of the file. Raises GlmqError for a kind that GGUF files cannot describe.
+    from the top of the file. partial_factor: where nothing says it. Raises GlmqError for a kind that GGUF
+    files cannot describe.
     """
     rope = table(content, "rope_scaling") or table(content, "rope_parameters")
     above = {key: content[key] for key in ("rope_theta", "partial_rotary_factor") if key in content}
@@ -62,7 +65,7 @@ def parse_rope(content: Mapping[str, Any], max_positions: int) -> Rope:
         raise GlmqError("mrope_section is of models that read images, which glmq does not convert")
     return Rope(
         theta=_theta(rope),
-        partial_factor=number(rope, "partial_rotary_factor", DEFAULT_PARTIAL_FACTOR),
+        partial_factor=number(rope, "partial_rotary_factor", partial_factor),
         scaling=_scaling(content, rope, max_positions),
     )
 

@@ -389,7 +389,7 @@ class TestDamage:
         ("key", "value", "named"),
         [
             ("model_type", "llama", "llama"),
-            ("model_type", "glm4_moe_lite", "Flash"),
+            ("model_type", "glm4v_moe", "images"),
             ("hidden_size", -4, "hidden_size"),
             ("hidden_size", "96", "hidden_size"),
             ("num_experts_per_tok", 9, "num_experts_per_tok"),
