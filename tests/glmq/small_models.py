@@ -16,7 +16,7 @@ N_VOCAB = 320
 HIDDEN, EXPERT_WIDTH, DENSE_WIDTH = 256, 256, 512
 N_HEADS, N_KV_HEADS, HEAD_DIM = 4, 2, 64
 N_EXPERTS, TOP_K, N_LAYERS = 8, 3, 3
-KV_RANK, LATENT_NOPE, LATENT_ROPE, LATENT_VALUE = 64, 48, 32, 80
+KV_RANK, LATENT_NOPE, LATENT_ROPE, LATENT_VALUE = 64, 48, 32, 64
 """Of latent attention. Blocks of 32 do not divide what of a head's keys is not rotated."""
 TAGS = tuple(f"<{end}{name}>" for name in ("think", "tool_call", "arg_key", "arg_value") for end in ("", "/"))
 """Each a token of its own in real GLM models; in small ones too where they chat."""
@@ -41,9 +41,14 @@ class SmallModel:
         self._add_vocabulary(tags)
 
     def matrix(self, name: str, *shape: int, scale: float = 1.0) -> None:
-        """Random weights of the model's type, of a size that keeps activations near 1."""
+        """Random weights of the model's type, of a size that keeps activations near 1.
+
+        Rows that do not divide into blocks of 256 are Q8_0.
+        """
         columns, rows = shape[-1], int(np.prod(shape[:-1]))
         deviation = scale * columns**-0.5
+        if self._type_name not in QUANTIZED_BY_GGUF and columns % 256:
+            return self.matrix_of(name, self.numbers(*shape))
         kind = gguf.GGMLQuantizationType[self._type_name]
         if self._type_name not in QUANTIZED_BY_GGUF:
             data = weights_of_deviation(self._rng, rows, columns, self._type_name, deviation)

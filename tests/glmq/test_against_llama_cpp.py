@@ -14,16 +14,19 @@ from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 
 import glmq
 
-from .small_models import N_VOCAB, write_glm4moe, write_llama
+from .small_models import N_VOCAB, write_deepseek2, write_glm4moe, write_llama
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "llama_cpp.npz"
 TOKENS = np.random.default_rng(5).integers(0, 256, 48).tolist()
 KEPT = slice(1, None, 2)
 """Tokens after which the logits are compared."""
 
+LATENT_TYPES = ("F32", "F16", "Q8_0", "Q4_0", "Q5_1", "MXFP4", "Q4_K", "Q6_K")
 MODELS = {
     **{f"glm4moe {name}": partial(write_glm4moe, type_name=name) for name in KERNEL_TYPES},
     "glm4moe with q and k norm Q8_0": partial(write_glm4moe, type_name="Q8_0", qk_norm=True),
+    **{f"deepseek2 {name}": partial(write_deepseek2, type_name=name, seed=1) for name in LATENT_TYPES},
+    "deepseek2 in groups Q8_0": partial(write_deepseek2, type_name="Q8_0", groups=True),
     "llama F32": partial(write_llama, type_name="F32"),
     "llama Q4_0": partial(write_llama, type_name="Q4_0"),
 }
