@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 from glmq_kernels.disk_reads.disk_reader import KERNELS as READER_KERNELS
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.formats.tensor_types import KERNEL_TYPES
@@ -32,8 +33,12 @@ from .gguf import GGUFFile, open_gguf
 from .models import build_function
 from .weights import Weights
 
-HEAD_SIZES = (64, 128)
-"""Sizes of attention's heads in `every_kernel`: those of GLM-4.5 to 4.7 and of most Llamas."""
+ATTENTIONS = ((64, 64, "apart"), (128, 128, "apart"), (576, 512, "in_keys"))
+"""Sizes of keys and of values in `every_kernel`, and where values are: of GLM-4.5 to 4.7, GLM-4.7-Flash and
+most Llamas."""
+
+OF_LATENT_ATTENTION = ("ops.heads.kernel.gather_heads", "ops.heads.kernel.multiply_heads")
+"""Kernels that only GLM-4.7-Flash has."""
 
 ALWAYS = (STRINGS_KERNEL, *POOL_KERNELS, *READER_KERNELS)
 """Kernels that stand on no tape."""
@@ -45,16 +50,18 @@ def kernels_of(file: GGUFFile) -> set[str]:
     """Names of the kernels that a model needs on the level of instructions in use, however it is loaded."""
     build = build_function(file)
     found = set(ALWAYS)
+    rewritten: dict[str, np.ndarray] = {}
     for cache_type in CACHE_TYPES:
         for activations in ACTIVATION_TYPES:
-            found.update(build(file, Weights(file), _BATCH, 1, cache_type, activations).tape.kernel_names())
+            weights = Weights(file, rewritten=rewritten)
+            found.update(build(file, weights, _BATCH, 1, cache_type, activations).tape.kernel_names())
     return found
 
 
 def every_kernel() -> set[str]:
-    """Names of the kernels for models of every tensor type with heads of `HEAD_SIZES`, and for the demos."""
+    """Names of the kernels for models of every tensor type with one of `ATTENTIONS`, and for the demos."""
     with open_gguf(TOOLS_MODEL) as mixture_of_experts:
-        found = kernels_of(mixture_of_experts)
+        found = kernels_of(mixture_of_experts) | set(OF_LATENT_ATTENTION)
     return found.union(*map(_variants, found))
 
 
@@ -62,12 +69,12 @@ def _variants(name: str) -> Iterator[str]:
     """A kernel for all that it may be made for, where it is one of several."""
     kind, *parameters = name.split(":")
     if kind.endswith(".attend"):
-        *_, place = parameters
         for rows in isa.current().attention_rows:
-            for size in HEAD_SIZES:
-                yield from (f"{kind}:{rows}:{size}:{size}:{cache}:{place}" for cache in CACHE_TYPES)
+            for keys, values, place in ATTENTIONS:
+                yield from (f"{kind}:{rows}:{keys}:{values}:{cache}:{place}" for cache in CACHE_TYPES)
     elif parameters and parameters[0] in CACHE_TYPES and kind.endswith(".rotate_and_store"):
-        yield from (":".join((kind, cache, *parameters[1:])) for cache in CACHE_TYPES)
+        places = {place for *_, place in ATTENTIONS}
+        yield from (f"{kind}:{cache}:{place}" for cache in CACHE_TYPES for place in places)
     elif parameters:
         floats = kind.startswith("gemm.dequantized.")
         yield from (

@@ -16,7 +16,7 @@ OF_GLM: dict[str, dict[str, Any]] = {
     "4.6": {"temperature": 1.0, "top_p": 0.95, "top_k": 40, "min_p": 0.0},
     "4.7": {"temperature": 1.0, "top_p": 0.95, "top_k": 0, "min_p": 0.0},
 }
-"""By version; Air is as the large model of its version.
+"""By version; Air and Flash are as the large model of their version.
 
 4.7: the model card's default settings, for most tasks. 4.6: the card's recommended evaluation parameters,
 temperature 1 in general, with the top-p and top-k that it adds for code. The 4.5 and 4.5-Air cards
@@ -69,10 +69,13 @@ def _with(sampling: Sampling, name: str, value: Any) -> Sampling:
 
 def _version(metadata: Mapping[str, Any]) -> str | None:
     """The version of GLM that a file names, "4.7" where it is a GLM without one; None for other models."""
-    if metadata.get("general.architecture") != "glm4moe":
+    architecture = metadata.get("general.architecture")
+    if architecture not in ("glm4moe", "deepseek2"):
         return None
     name = " ".join(str(metadata.get(f"general.{key}", "")) for key in ("name", "basename", "version"))
     found = re.search(r"(?<![\d.])4[._-]([567])(?!\d)", name)
+    if architecture == "deepseek2" and "glm" not in name.lower():
+        return None  # a model of DeepSeek's own
     if found:
         return f"4.{found[1]}"
     return "4.7" if "glm" in name.lower() else None

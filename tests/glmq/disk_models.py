@@ -29,10 +29,14 @@ from glmq.memory_plan import MemoryPlan
 def expert_sizes(path):
     """Number of experts, and bytes of a slot."""
     with open_gguf(path) as file:
-        stacked = [tensor for name, tensor in file.tensors.items() if STACKED.fullmatch(name)]
-        rooms = [room_for(tensor.n_bytes // tensor.shape[0]) for tensor in stacked]
-        slot = max(sum(rooms[i : i + 3]) for i in range(0, len(rooms), 3))
-        return sum(tensor.shape[0] for tensor in stacked) // 3, slot
+        rooms: Counter[str] = Counter()
+        n_experts = 0
+        for name, tensor in file.tensors.items():
+            if found := STACKED.fullmatch(name):
+                n_parts = 2 if found[1] == "gate_up" else 1
+                rooms[name.split(".")[1]] += n_parts * room_for(tensor.n_bytes // tensor.shape[0] // n_parts)
+                n_experts += tensor.shape[0] * (found[1] == "down")
+        return n_experts, max(rooms.values())
 
 
 def load_from_disk(monkeypatch, path, n_slots, **options):

@@ -20,6 +20,7 @@ from glmq.demo import TOOLS_MODEL
 from glmq.gguf import open_gguf
 from glmq.kernels_ahead import compile_ahead, every_kernel, kernels_of
 
+from . import small_models
 from .test_command_line import ENVIRONMENT
 
 pytestmark = pytest.mark.skipif(system() not in SYSTEMS, reason="kernels cannot be compiled ahead here")
@@ -89,6 +90,13 @@ def test_all_kernels_are_those_of_every_tensor_type():
     assert "gemm.dequantized.multiply:Q6_K" in found and "gemm.dequantized.multiply:F16" not in found
     assert "ops.attention.kernel.attend:4:128:128:Q8_0:apart" in found
     assert len([name for name in found if name.startswith("ops.embedding.kernel.rows:")]) == 25
+
+
+def test_all_kernels_are_also_those_of_latent_attention(monkeypatch, tmp_path):
+    for name, size in (("KV_RANK", 512), ("LATENT_ROPE", 64)):
+        monkeypatch.setattr(small_models, name, size)
+    with open_gguf(small_models.write_deepseek2(tmp_path / "model.gguf", "Q8_0", old_layout=True)) as file:
+        assert kernels_of(file) <= every_kernel()
 
 
 @pytest.fixture

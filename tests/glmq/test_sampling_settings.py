@@ -95,6 +95,8 @@ GLM = {"general.architecture": "glm4moe"}
         ({"general.name": "My GLM"}, (1.0, 0.95, 0, 0.0)),
         ({"general.name": "Solar Open 100B"}, (0.8, 0.95, 40, 0.05)),
         ({}, (0.8, 0.95, 40, 0.05)),
+        ({"general.architecture": "deepseek2", "general.name": "GLM-4.7-Flash"}, (1.0, 0.95, 0, 0.0)),
+        ({"general.architecture": "deepseek2", "general.name": "DeepSeek 4.5"}, (0.8, 0.95, 40, 0.05)),
         ({"general.architecture": "llama", "general.name": "not GLM-4.6"}, (0.8, 0.95, 40, 0.05)),
     ],
     ids=str,
