@@ -96,11 +96,9 @@ export class AnswerView {
     const message = this.#message;
     const buttons = [iconButton("retry", "Retry", () => this.#actions.retry(message))];
     if (message.content) buttons.unshift(copyButton("Copy answer", () => message.content));
-    if (resumes) {
-      const label = "Continue";
-      buttons.push(make("button", { type: "button", class: "small-button", onclick: () => this.#actions.resume(message) }, icon("forward"), label));
-    }
-    return make("div", { class: "actions" }, ...buttons).children;
+    const resume = () => this.#actions.resume(message);
+    if (resumes) buttons.push(make("button", { type: "button", class: "small-button", onclick: resume }, icon("forward"), "Continue"));
+    return buttons;
   }
 
   #figures() {

@@ -20,7 +20,6 @@ export async function fetchModel() {
     nContext: settings.n_ctx ?? 0,
     recommended: settings.params ?? {},
     canSwitchThinking: (properties.chat_template ?? "").includes("enable_thinking"),
-    build: properties.build_info ?? "",
   };
 }
 
