@@ -8,6 +8,7 @@ stand there as they are, every other value as JSON.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from .tool_rules import CallTags, ToolRules
 
 WHAT = "the tools' schema"
+SECONDS = 30.0
+"""Tools whose schemas take longer to prepare, all together, are refused."""
 
 
 def tool_call_constraint(
@@ -64,8 +67,8 @@ def _compiled(
     """The constraint for functions, a list as JSON."""
     from .tool_rules import CallTags, ToolRules
 
-    tags = CallTags(tokenizer)
-    written = [ToolRules(i, function, tags) for i, function in enumerate(json.loads(functions))]
+    tags, until = CallTags(tokenizer), time.monotonic() + SECONDS
+    written = [ToolRules(i, function, tags, until) for i, function in enumerate(json.loads(functions))]
     start = _start(must_call or otherwise is not None, max_calls)
     constraint = _constraint(written, tags, start, otherwise)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -48,10 +49,11 @@ class CallTags:
 class ToolRules:
     """Writes the rules of one tool. name: of its rule, what is between `<tool_call>` and `</tool_call>`.
 
-    notes: what of its schema is not held. Raises GlmqError for a tool without a name.
+    notes: what of its schema is not held. Raises GlmqError for a tool without a name, and when the time, as
+    `time.monotonic` tells it, has come to `until`.
     """
 
-    def __init__(self, number: int, function: Mapping[str, Any], tags: CallTags) -> None:
+    def __init__(self, number: int, function: Mapping[str, Any], tags: CallTags, until: float) -> None:
         self._tool, self._tags = str(function.get("name") or ""), tags
         if not self._tool:
             raise GlmqError("a tool has no name; give its function one")
@@ -63,6 +65,10 @@ class ToolRules:
             self.notes.append(f"the tool {self._tool}: {fault}")
         self._values: list[tuple[str, list[str]]] = []
         for i, key in enumerate(self._parameters.properties):
+            if time.monotonic() > until:
+                raise GlmqError(
+                    f"the schema of the tool {self._tool} takes too long to prepare; make it simpler"
+                )
             self._values.append(self._held_or_free(i, key))
 
     def rules(self) -> list[str]:

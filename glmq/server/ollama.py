@@ -211,7 +211,7 @@ def _model(service: Service) -> dict[str, Any]:
         "name": service.model_name,
         "model": service.model_name,
         "modified_at": _now(),
-        "size": model.path.stat().st_size if model.path.exists() else 0,
+        "size": model.file.n_bytes,
         "digest": "",
         "details": {"format": "gguf", "family": model.architecture, "families": [model.architecture]},
     }

@@ -22,7 +22,7 @@ from .answering import ChatAnswer, Completion
 from .api_error import BadRequest, context_too_long
 from .infill import InfillText
 from .requests import ChatRequest, CompletionRequest, Form, Limits, Prompt
-from .settings import MAX_GRAMMAR
+from .settings import MAX_GRAMMAR, MAX_TOOL_DEFINITIONS
 
 if TYPE_CHECKING:
     from ..chat.answer import Answer
@@ -78,6 +78,8 @@ def chat_arguments(model: Model, request: ChatRequest) -> dict[str, Any]:
         template_arguments["enable_thinking"] = request.thinking.enabled
     if not isinstance(template_arguments.get("enable_thinking"), (bool, type(None))):
         raise BadRequest("enable_thinking must be true or false", "chat_template_kwargs")
+    if request.tools and len(json.dumps(request.tools)) > MAX_TOOL_DEFINITIONS:
+        raise BadRequest(f"the tools are larger than {MAX_TOOL_DEFINITIONS} characters", "tools")
     keeps = request.thinking.keep
     if keeps is None:
         keeps = any(isinstance(each, Mapping) and reasoning_of(each) for each in request.messages)

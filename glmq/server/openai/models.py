@@ -27,7 +27,7 @@ async def list_models(request: Request) -> Response:
         "name": service.model_name,
         "model": service.model_name,
         "display_name": service.model_name,
-        "capabilities": ["completion"],
+        "capabilities": ["completion", "tools", "thinking"],
         "context_window": service.model.n_ctx,
     }
     return JsonResponse({"object": "list", "data": [_openai(service, service.model_name)], "models": [entry]})
@@ -55,13 +55,16 @@ def _openai(service: Service, name: str) -> dict[str, Any]:
         "object": "model",
         "created": service.started_at,
         "owned_by": "glmq",
+        "aliases": [service.model_name],
         "max_model_len": model.n_ctx,
         "context_length": model.n_ctx,
         "meta": {
             "n_ctx": model.n_ctx,
             "n_ctx_train": trained_context(model.file, model.n_ctx),
             "n_vocab": model.n_vocab,
-            "size": model.path.stat().st_size if model.path.exists() else 0,
+            "n_embd": model.file.metadata.get(f"{model.architecture}.embedding_length"),
+            "n_params": sum(tensor.n_elements for tensor in model.file.tensors.values()),
+            "size": model.file.n_bytes,
         },
     }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from glmq.constraint import tool_calls
+
 from .good_requests import BODIES
 from .refusals import check
 
@@ -53,15 +55,37 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(demo_tools, path)
         ("/v1/chat/completions", {"tool_choice": "perhaps"}, "tool_choice"),
         ("/v1/chat/completions", {"logit_bias": {"999999999": 1}}, "logit_bias"),
         ("/v1/chat/completions", {"reasoning_effort": "huge"}, "reasoning_effort"),
+        ("/v1/chat/completions", {"messages": [{"role": "alien", "content": "x"}]}, "messages.0.role"),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": 5}]}, "messages.0.content"),
+        ("/v1/chat/completions", {"response_format": {"type": "json_schema"}}, "response_format.schema"),
+        ("/v1/chat/completions", {"tools": [{"type": "function"}] * 2000}, "tools"),
+        ("/v1/completions", {"best_of": 1, "n": 2}, "best_of"),
+        ("/v1/completions", {"best_of": 2, "n": 1, "stream": True}, "best_of"),
         ("/v1/completions", {"prompt": []}, "prompt"),
         ("/v1/completions", {"prompt": [10**9]}, "prompt"),
         ("/v1/responses", {"input": []}, "input"),
         ("/v1/responses", {"reasoning": {"effort": 1}}, "reasoning.effort"),
+        (
+            "/v1/responses",
+            {"input": [{"role": "user", "content": [{"type": "input_image"}]}]},
+            "input.0.content.0.type",
+        ),
+        ("/v1/responses", {"conversation": "c"}, "conversation"),
     ),
 )
 def test_the_field_that_is_wrong_is_named(server, path, changes, param):
     response = server.http().post(path, json={**BODIES[path], **changes})
     assert (response.status_code, response.json()["error"]["param"]) == (400, param)
+
+
+def test_schemas_that_take_too_long_all_together_are_refused(server, monkeypatch):
+    monkeypatch.setattr(tool_calls, "SECONDS", 0.0)
+    properties = {f"p{i}": {"type": "string", "minLength": i} for i in range(50)}
+    function = {"name": "f", "parameters": {"type": "object", "properties": properties}}
+    body = {"messages": MESSAGES, "tools": [{"type": "function", "function": function}]}
+    response = server.http().post("/v1/chat/completions", json=body)
+    assert response.status_code == 400
+    assert "takes too long to prepare" in response.json()["error"]["message"]
 
 
 def test_other_paths_and_methods_are_refused_in_the_apis_shape(server):

@@ -187,6 +187,41 @@ def test_a_stream_tells_progress_and_timings_where_they_are_asked_for(server):
     assert timings == sorted(timings) and timings[-1] == 5 and len(timings) > 1
 
 
+def test_what_a_developer_says_reaches_the_model(script, glm_4_7):
+    script.replies = ["</think>done"]
+    with RunningServer(glm_4_7) as server:
+        asked(server.openai(), [{"role": "developer", "content": "Answer in rhyme."}, *CAPITAL])
+    assert "<|system|>Answer in rhyme." in script.prompts[0].replace("\n", "")
+
+
+@pytest.mark.parametrize("content", (None, ""))
+def test_a_message_of_calls_needs_no_content(client, tools, content):
+    function = {"name": "get_weather", "arguments": '{"city": "Oslo"}'}
+    calls = [{"id": "c", "type": "function", "function": function}]
+    messages = [
+        *WEATHER,
+        {"role": "assistant", "content": content, "tool_calls": calls},
+        {"role": "tool", "tool_call_id": "c", "content": None},
+    ]
+    assert asked(client, messages, tools=tools, max_tokens=5).choices
+
+
+@pytest.mark.parametrize(
+    ("thinking", "is_kept"),
+    (
+        ({"type": "enabled", "clear_thinking": True}, False),
+        ({"type": "enabled", "clear_thinking": False}, True),
+    ),
+)
+def test_earlier_thinking_is_left_out_where_that_is_asked_for(script, glm_4_7, thinking, is_kept):
+    script.replies = ["more thought</think>done"]
+    thought = {"role": "assistant", "content": "an answer", "reasoning_content": "an old thought"}
+    with RunningServer(glm_4_7) as server:
+        body = {"messages": [*CAPITAL, thought, *CAPITAL], "thinking": thinking}
+        assert server.http().post("/v1/chat/completions", json=body).status_code == 200
+    assert ("an old thought" in script.prompts[0]) == is_kept
+
+
 def test_only_allowed_tools_are_called(client, tools):
     function = {"type": "function", "function": {"name": "get_time"}}
     choice = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [function]}}
@@ -287,8 +322,9 @@ def test_the_second_turn_reads_only_what_is_new(server):
 
 def test_a_message_is_continued(client):
     messages = [*CAPITAL, {"role": "assistant", "content": "The capital of France"}]
-    completion = asked(client, messages, extra_body={"continue_final_message": True})
-    assert completion.choices[0].message.content.strip() == "is Paris."
+    for asks in ({"continue_final_message": True}, {}):
+        completion = asked(client, messages, extra_body=asks)
+        assert completion.choices[0].message.content.strip() == "is Paris."
 
 
 def test_a_prompt_that_is_too_long_is_told_by_its_code(client, demo_tools):
