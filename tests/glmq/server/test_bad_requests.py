@@ -94,7 +94,8 @@ def test_other_paths_and_methods_are_refused_in_the_apis_shape(server):
         ("/v1/nothing", "GET", 404),
         ("/v1/chat/completions", "GET", 405),
         ("/v1/messages", "DELETE", 405),
-        ("/api/pull", "POST", 404),
+        ("/api/pull", "POST", 501),
+        ("/api/nothing", "POST", 404),
         ("/v1/../etc/passwd", "GET", 404),
     ):
         response = http.request(method, path)
