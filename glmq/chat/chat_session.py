@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,7 @@ from ..session_file import Restored, SessionFile, is_session_file, restore_sessi
 from ..text_file import read_text_file
 from ..tools import ToolBox
 from ..tools.own_functions import Tools, toolbox_of
-from ..tools.rounds import MAX_ROUNDS, Approve
+from ..tools.rounds import MAX_ROUNDS, Approve, Call
 from .answer_limits import recommended_limits
 from .chat_model import ChatModel
 from .conversation import Conversation
@@ -85,18 +85,22 @@ class ChatSession:
         there of the answer when it ends, even by an error or because it is cancelled, stay in the
         conversation; when nothing is there the conversation is as it was before.
         """
-        check_text("text", text)
+        return self._new_turn(self._asking(text, thinking))
 
-        def ask() -> None:
-            content = "\n\n".join([*self.attached, text])
-            switch = self.options.thinking if thinking is None else thinking
-            self.conversation.add("user", content, thinking=switch)
+    async def asend(self, text: str, *, thinking: bool | None = None) -> AsyncGenerator[TurnEvent, None]:
+        """The events of `send` for an event loop. Leaving it, or cancelling the task, cancels the answer.
 
-        return self._new_turn(ask)
+        `approve` is called in the loop's thread.
+        """
+        from ..event_loop import asked_in_loop
 
-    def asend(self, text: str, *, thinking: bool | None = None) -> AsyncGenerator[TurnEvent, None]:
-        """The events of `send` for an event loop. Leaving it, or cancelling the task, cancels the answer."""
-        return self.send(text, thinking=thinking).aevents()
+        ask: Callable[[Callable[[], bool], bool | str, Call], bool | str] = asked_in_loop(self.approve)
+        turn = self._new_turn(
+            self._asking(text, thinking), lambda state: partial(ask, state.cancelled.is_set, False)
+        )
+        async with aclosing(turn.aevents()) as events:
+            async for event in events:
+                yield event
 
     def retry(self) -> Turn:
         """Answer the last message anew. Where that comes to nothing the old answer stays."""
@@ -311,11 +315,27 @@ class ChatSession:
         state = ", closed" if self._closed else ", answering" if self._turn is not None else ""
         return f"<ChatSession with {self.model.file.path.name}, turns: {self.conversation.n_turns}{state}>"
 
-    def _new_turn(self, change: Callable[[], object]) -> Turn:
-        with self._changing():
-            return Turn(partial(self._run, change))
+    def _asking(self, text: str, thinking: bool | None) -> Callable[[], None]:
+        """The change that appends a question."""
+        check_text("text", text)
 
-    def _run(self, change: Callable[[], object], state: TurnState) -> Generator[TurnEvent, None, None]:
+        def ask() -> None:
+            content = "\n\n".join([*self.attached, text])
+            switch = self.options.thinking if thinking is None else thinking
+            self.conversation.add("user", content, thinking=switch)
+
+        return ask
+
+    def _new_turn(
+        self, change: Callable[[], object], approve_in: Callable[[TurnState], Approve] | None = None
+    ) -> Turn:
+        """approve_in: gives what is asked in a turn whether a call may run; `approve` unless it is given."""
+        with self._changing():
+            return Turn(partial(self._run, change, approve_in or (lambda state: self.approve)))
+
+    def _run(
+        self, change: Callable[[], object], approve_in: Callable[[TurnState], Approve], state: TurnState
+    ) -> Generator[TurnEvent, None, None]:
         """Change the conversation, then answer its last message."""
         conversation, n_attached = self.conversation, len(self.attached)
         try:
@@ -327,7 +347,7 @@ class ChatSession:
                 n_before = len(messages)
                 yield from turn_rounds(
                     messages, self._respondent(), self.toolbox, state,
-                    approve=self.approve, max_rounds=self.max_rounds,
+                    approve=approve_in(state), max_rounds=self.max_rounds,
                 )  # fmt: skip
             finally:
                 state.messages = [] if n_before is None else messages[n_before:]

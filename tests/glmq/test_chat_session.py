@@ -396,12 +396,14 @@ def test_closing(says, begin, glm_4_7):
 
 def test_on_an_event_loop(says, begin):
     says(f"</think>{ADD}", "</think>Five.")
-    chat = begin(tools=[add])
+    threads = []
+    chat = begin(tools=[add], approve=lambda call: not threads.append(threading.current_thread()))
 
     async def ask():
         return [type(event).__name__ async for event in chat.asend("2 + 3?")]
 
     assert {"ToolCallEnd", "ToolCallResult", "ContentText"} <= set(asyncio.run(ask()))
+    assert threads == [threading.main_thread()]
     assert said(chat)[-1] == "Five."
 
 
