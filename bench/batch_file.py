@@ -1,6 +1,6 @@
 """How much faster a file of requests is answered many at once than one after another.
 
-python bench/batch_file.py [--model demo] [--requests 200] [--parallel 1 8 16 32] [--repeat 2]
+python bench/batch_file.py [--model demo] [--requests 200] [--parallel 1 8 16 32] [--repeat 1]
 
 Each time the model is loaded anew, so that nothing of an earlier run is cached. The settings take turns.
 """
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--max-tokens", type=int, default=24)
     parser.add_argument("--parallel", type=int, nargs="+", default=[1, 8, 16, 32])
-    parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--repeat", type=int, default=1)
     args = parser.parse_args()
     found: dict[int, list[Progress]] = {n: [] for n in args.parallel}
     with tempfile.TemporaryDirectory() as folder:

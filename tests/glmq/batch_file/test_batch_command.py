@@ -68,14 +68,14 @@ def test_what_cannot_hold_results_is_refused(tmp_path, out, told):
 
 
 def test_ctrl_c_keeps_what_was_answered_and_tells_how_to_go_on(tmp_path):
-    asked = write(tmp_path / "in.jsonl", [chat(str(i), max_tokens=40) for i in range(60)])
+    asked = write(tmp_path / "in.jsonl", [chat(str(i), max_tokens=30) for i in range(40)])
     process = started(asked, tmp_path / "out.jsonl")
     wait_for_results(tmp_path / "out.jsonl", 3)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     found = results_of(tmp_path / "out.jsonl")
-    assert f"Stopped with {len(found)} of 60 results. The same command goes on from there." in err
+    assert f"Stopped with {len(found)} of 40 results. The same command goes on from there." in err
     assert "Traceback" not in err
 
 
@@ -93,15 +93,15 @@ def wait_for_results(path, n):
 
 @pytest.mark.parametrize("n_kills", (2, pytest.param(20, marks=pytest.mark.slow)))
 def test_a_killed_run_goes_on_with_nothing_lost_and_nothing_twice(tmp_path, n_kills):
-    n_requests = 20 * n_kills
-    lines = [chat(f"r{i}", f"Tell me about {i}.", max_tokens=16) for i in range(n_requests)]
+    n_requests = 12 * n_kills
+    lines = [chat(f"r{i}", f"Tell me about {i}.", max_tokens=8) for i in range(n_requests)]
     asked, out = write(tmp_path / "in.jsonl", lines), tmp_path / "out.jsonl"
     chance = random.Random(n_kills)
     n_found = 0
     for _ in range(n_kills):
         process = started(asked, out)
-        wait_for_results(out, n_found + 1 + chance.randrange(8))
-        time.sleep(chance.random() * 0.05)
+        wait_for_results(out, n_found + 1 + chance.randrange(3))
+        time.sleep(chance.random() * 0.03)
         process.kill()
         process.communicate()
         n_now = out.read_bytes().count(b"\n")
