@@ -10,28 +10,37 @@ import sys
 import time
 
 import pytest
+from click.testing import CliRunner
 
-from ..test_command_line import ENVIRONMENT, run
+from glmq.cli import main
+
+from ..test_command_line import ENVIRONMENT
 from .files import chat, line, message, results_of, write
 
 MODEL = ("demo-tools", "--deterministic")
 
 
+def run(*arguments, stdin=None):
+    """(exit code, standard output, standard error) of `glmq batch`, in this process."""
+    done = CliRunner().invoke(main, ["batch", *map(str, arguments)], input=stdin)
+    return done.exit_code, done.stdout, done.stderr
+
+
 def test_requests_are_answered_into_a_file(tmp_path):
     asked = write(tmp_path / "in.jsonl", [chat("a"), chat("b", "Hi")])
-    code, out, err = run("batch", asked, tmp_path / "out.jsonl", *MODEL)
+    code, out, err = run(asked, tmp_path / "out.jsonl", *MODEL)
     assert (code, out) == (0, "")
     assert err.startswith("2 requests: 2 answered, 0 failed; prompts ") and err.count("\n") == 1
     assert set(results_of(tmp_path / "out.jsonl")) == {"a", "b"}
 
     more = write(tmp_path / "in.jsonl", [chat("c"), chat("b", "Hi"), chat("a")])
-    code, out, err = run("batch", more, tmp_path / "out.jsonl", *MODEL, "--quiet")
+    code, out, err = run(more, tmp_path / "out.jsonl", *MODEL, "--quiet")
     assert (code, out, err) == (0, "", "")
     assert set(results_of(tmp_path / "out.jsonl")) == {"a", "b", "c"}
 
 
 def test_standard_input_and_output(tmp_path):
-    code, out, err = run("batch", "-", "-", *MODEL, stdin=f"{chat('a')}\nnonsense\n")
+    code, out, err = run("-", "-", *MODEL, stdin=f"{chat('a')}\nnonsense\n")
     assert code == 1
     good, bad = sorted(map(json.loads, out.splitlines()), key=lambda result: result["custom_id"] is None)
     assert good["custom_id"] == "a" and good["error"] is None
@@ -41,8 +50,8 @@ def test_standard_input_and_output(tmp_path):
 
 def test_a_run_with_nothing_left_tells_how_the_earlier_one_went(tmp_path):
     asked = write(tmp_path / "in.jsonl", [line("a", "/v1/embeddings", {})])
-    assert run("batch", asked, tmp_path / "out.jsonl", *MODEL)[0] == 1
-    code, out, err = run("batch", asked, tmp_path / "out.jsonl", "no-such-model")
+    assert run(asked, tmp_path / "out.jsonl", *MODEL)[0] == 1
+    code, out, err = run(asked, tmp_path / "out.jsonl", "no-such-model")
     assert (code, out) == (1, "")
     assert err == "Found 1 of 1 result, of an earlier run.\n"
 
@@ -61,7 +70,7 @@ def test_a_run_with_nothing_left_tells_how_the_earlier_one_went(tmp_path):
 def test_what_cannot_hold_results_is_refused(tmp_path, out, told):
     asked = write(tmp_path / "in.jsonl", [chat("a")])
     (tmp_path / "notes").write_text("mine")
-    code, printed, err = run("batch", asked, tmp_path / out, *MODEL)
+    code, printed, err = run(asked, tmp_path / out, *MODEL)
     assert (code, printed) == (2, "")
     assert told in err and err.count("\n") == 1
     assert (tmp_path / "notes").read_text() == "mine"
@@ -107,8 +116,8 @@ def test_a_killed_run_goes_on_with_nothing_lost_and_nothing_twice(tmp_path, n_ki
         n_now = out.read_bytes().count(b"\n")
         assert n_found < n_now < n_requests
         n_found = n_now
-    assert run("batch", asked, out, *MODEL)[0] == 0
-    assert run("batch", asked, tmp_path / "unbroken.jsonl", *MODEL)[0] == 0
+    assert run(asked, out, *MODEL)[0] == 0
+    assert run(asked, tmp_path / "unbroken.jsonl", *MODEL)[0] == 0
     results, unbroken = results_of(out), results_of(tmp_path / "unbroken.jsonl")
     assert results.keys() == {f"r{i}" for i in range(n_requests)}
     assert {name: message(each) for name, each in results.items()} == {
