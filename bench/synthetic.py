@@ -1,4 +1,7 @@
-"""Models of GLM-4.5-Air's shape with random weights: the time of a pass does not depend on their values."""
+"""Models of the shapes of GLM-4.5-Air and GLM-4.7-Flash with random weights.
+
+The time of a pass does not depend on their values.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,12 @@ from zlib import crc32
 
 import gguf
 import numpy as np
-from glmq_convert import glm4_moe
+from glmq_convert import glm4_moe, glm4_moe_lite
 from glmq_convert.config import Glm4MoeConfig
 from glmq_convert.gguf_writer import write_gguf
+from glmq_convert.lite_config import Glm4MoeLiteConfig, parse_lite_config
+from glmq_convert.plan import PlannedTensor
+from glmq_convert.turned_keys import turned
 from glmq_kernels.files.file_writing import check_target
 from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 
@@ -41,7 +47,7 @@ EMBEDDING_SCALE = 250.0
 
 def matrix_type(name: str, columns: int, type_name: str) -> str:
     """The type of a matrix in a file of a type. `Q4_K_M`: the mix that has this name."""
-    if "embed_tokens" in name:
+    if "embed_tokens" in name or "kv_b_proj" in name:
         return "Q8_0"
     if type_name == "Q4_K_M":
         wants_more = any(part in name for part in ("lm_head", "v_proj", "down_proj"))
@@ -79,19 +85,24 @@ def air_config(n_layers: int, vocab_size: int) -> Glm4MoeConfig:
     )
 
 
-def shapes(c: Glm4MoeConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
+def flash_config(n_layers: int, vocab_size: int) -> Glm4MoeLiteConfig:
+    """GLM-4.7-Flash with fewer layers and tokens."""
+    fewer = {"num_hidden_layers": n_layers, "vocab_size": vocab_size, "num_nextn_predict_layers": 0}
+    return parse_lite_config({"rope_theta": 1e6, **fewer})
+
+
+def shapes(c: Glm4MoeConfig | Glm4MoeLiteConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Names and shapes of a checkpoint's tensors."""
-    h, heads, kv = c.hidden_size, c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim
+    h = c.hidden_size
     yield from (("model.embed_tokens.weight", (c.vocab_size, h)), ("lm_head.weight", (c.vocab_size, h)))
     yield "model.norm.weight", (h,)
     for i in range(c.num_hidden_layers):
         layer = f"model.layers.{i}."
         for norm in ("input_layernorm", "post_attention_layernorm"):
             yield f"{layer}{norm}.weight", (h,)
-        for part, rows in (("q", heads), ("k", kv), ("v", kv)):
-            yield f"{layer}self_attn.{part}_proj.weight", (rows, h)
-            yield f"{layer}self_attn.{part}_proj.bias", (rows,)
-        yield f"{layer}self_attn.o_proj.weight", (h, heads)
+        of_kind = _latent_attention if isinstance(c, Glm4MoeLiteConfig) else _attention
+        for name, shape in of_kind(c):  # type: ignore[arg-type]
+            yield f"{layer}self_attn.{name}", shape
         if i < c.first_k_dense_replace:
             yield from _feed_forward(f"{layer}mlp.", c.intermediate_size, h)
             continue
@@ -100,6 +111,25 @@ def shapes(c: Glm4MoeConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield from _feed_forward(f"{layer}mlp.shared_experts.", c.moe_intermediate_size, h)
         for j in range(c.n_routed_experts):
             yield from _feed_forward(f"{layer}mlp.experts.{j}.", c.moe_intermediate_size, h)
+
+
+def _attention(c: Glm4MoeConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
+    heads, kv = c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim
+    for part, rows in (("q", heads), ("k", kv), ("v", kv)):
+        yield f"{part}_proj.weight", (rows, c.hidden_size)
+        yield f"{part}_proj.bias", (rows,)
+    yield "o_proj.weight", (c.hidden_size, heads)
+
+
+def _latent_attention(c: Glm4MoeLiteConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
+    n_heads = c.num_attention_heads
+    yield "q_a_proj.weight", (c.q_lora_rank, c.hidden_size)
+    yield "q_a_layernorm.weight", (c.q_lora_rank,)
+    yield "q_b_proj.weight", (n_heads * c.qk_head_dim, c.q_lora_rank)
+    yield "kv_a_proj_with_mqa.weight", (c.kv_lora_rank + c.qk_rope_head_dim, c.hidden_size)
+    yield "kv_a_layernorm.weight", (c.kv_lora_rank,)
+    yield "kv_b_proj.weight", (n_heads * (c.qk_nope_head_dim + c.v_head_dim), c.kv_lora_rank)
+    yield "o_proj.weight", (c.hidden_size, n_heads * c.v_head_dim)
 
 
 def _feed_forward(prefix: str, width: int, h: int) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -111,8 +141,12 @@ def _feed_forward(prefix: str, width: int, h: int) -> Iterator[tuple[str, tuple[
 class RandomWeights:
     """A checkpoint of random weights (see `glmq_convert.plan.Weights`), already quantized."""
 
-    def __init__(self, config: Glm4MoeConfig, type_name: str) -> None:
+    def __init__(self, config: Glm4MoeConfig | Glm4MoeLiteConfig, type_name: str) -> None:
         self._shapes = dict(shapes(config))
+        self._of_rows: dict[str, tuple[int, ...]] = dict(self._shapes)
+        if isinstance(config, Glm4MoeLiteConfig):
+            keys = (config.num_attention_heads, config.kv_lora_rank, config.qk_nope_head_dim)
+            self._of_rows |= {turned(name): keys for name in self._shapes if "kv_b_proj" in name}
         self._type = type_name
         rng = np.random.default_rng(0)
         self._bytes = rng.integers(0, 256, 64 << 20, np.uint8)
@@ -141,8 +175,8 @@ class RandomWeights:
 
     def read(self, name: str, first_row: int, n_rows: int, buffer: np.ndarray) -> np.ndarray:
         """Random rows in the tensor's type."""
-        columns = self._shapes[name][-1]
-        vector = len(self._shapes[name]) == 1
+        columns = self._of_rows[name][-1]
+        vector = len(self._of_rows[name]) == 1
         if vector or name.endswith("mlp.gate.weight"):
             norm = 1.0 if "norm" in name else 0.0
             size = n_rows * columns
@@ -175,12 +209,30 @@ def write_air(path: Path, type_name: str = "Q4_0", n_layers: int = 3, vocab_size
     config = air_config(n_layers, vocab_size)
     weights = RandomWeights(config, type_name)
     planned = glm4_moe.plan_tensors(config, weights, weights, "F16", n_mtp_layers=0)
+    header = gguf.GGUFWriter(None, glm4_moe.ARCHITECTURE)
+    glm4_moe.add_metadata(header, config, n_mtp_layers=0)
+    return _write(path, header, planned, weights, type_name)
+
+
+def write_flash(path: Path, type_name: str = "Q4_0", n_layers: int = 4, vocab_size: int = 32768) -> Path:
+    """A GGUF file of GLM-4.7-Flash's shape, unless it is there."""
+    if path.exists():
+        return path
+    config = flash_config(n_layers, vocab_size)
+    weights = RandomWeights(config, type_name)
+    planned = glm4_moe_lite.plan_tensors(config, weights, weights, "F16", n_mtp_layers=0)
+    header = gguf.GGUFWriter(None, glm4_moe_lite.ARCHITECTURE)
+    glm4_moe_lite.add_metadata(header, config, n_mtp_layers=0)
+    return _write(path, header, planned, weights, type_name)
+
+
+def _write(
+    path: Path, header: gguf.GGUFWriter, planned: list[PlannedTensor], weights: RandomWeights, type_name: str
+) -> Path:
     tensors = [
         replace(t, type=matrix_type(t.pieces[0].source, t.columns, type_name)) if t.type == "F16" else t
         for t in planned
     ]
-    header = gguf.GGUFWriter(None, glm4_moe.ARCHITECTURE)
-    glm4_moe.add_metadata(header, config, n_mtp_layers=0)
     header.add_tokenizer_model("none")
     write_gguf(check_target(path, force=True), header, tensors, weights)
     return path

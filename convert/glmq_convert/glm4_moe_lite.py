@@ -15,9 +15,9 @@ import gguf
 
 from .experts import add_expert_metadata, plan_experts, plan_feed_forward, plan_mtp
 from .lite_config import Glm4MoeLiteConfig
-from .plan import Piece, PlannedTensor
+from .plan import Piece, PlannedTensor, Weights
 from .tensor_plan import TensorPlan
-from .turned_keys import CheckpointWithTurnedKeys, turned
+from .turned_keys import turned
 
 ARCHITECTURE = "deepseek2"
 
@@ -46,14 +46,15 @@ def add_metadata(writer: gguf.GGUFWriter, config: Glm4MoeLiteConfig, n_mtp_layer
 
 def plan_tensors(
     config: Glm4MoeLiteConfig,
-    weights: CheckpointWithTurnedKeys,
+    weights: Weights,
     names: Collection[str],
     type_name: str,
     n_mtp_layers: int,
 ) -> list[PlannedTensor]:
     """Every tensor of the file, in order. Raises GlmqError naming what is missing, extra or misshapen.
 
-    weights: the checkpoint; names: of its tensors; type_name: of the large matrices, such as Q8_0.
+    weights: the checkpoint with turned keys; names: of its tensors; type_name: of the large matrices, such as
+    Q8_0.
     """
     plan, c = TensorPlan(config, weights, names, type_name), config
     plan.add("token_embd.weight", "model.embed_tokens.weight", c.vocab_size, c.hidden_size)

@@ -34,7 +34,9 @@ TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0")
 def convert(
     checkpoint_dir: Path, out: Path | None, type_name: str, no_mtp: bool, force: bool, threads: int | None
 ) -> None:
-    """Convert the Glm4Moe checkpoint in CHECKPOINT_DIR (config.json, *.safetensors, tokenizer.json).
+    """Convert the Glm4Moe or Glm4MoeLite checkpoint in CHECKPOINT_DIR.
+
+    The folder holds config.json, *.safetensors and tokenizer.json.
 
     OUT is a file or a folder, by default the current one. It appears when it is complete. A file that is
     there already is not replaced without --force.
