@@ -139,7 +139,7 @@ def with_yarn(model):
         (lambda model: model.set("deepseek2.expert_gating_func", 3), "expert_gating_func 3"),
         (lambda model: model.set("deepseek2.attention.kv_lora_rank", 24), "kv_lora_rank 24"),
         (lambda model: model.set("deepseek2.attention.key_length_mla", 32), "32 cannot be rotated"),
-        (lambda model: model.set("deepseek2.attention.value_length_mla", 64), "shape"),
+        (lambda model: model.set("deepseek2.attention.value_length_mla", 48), "shape"),
         (lambda model: model.set("deepseek2.attention.q_lora_rank", 0), "attn_q.weight"),
         (lambda model: model.set("deepseek2.attention.indexer.top_k", 2048), "indexer.top_k is 2048"),
     ],
