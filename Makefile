@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 .PHONY: chat test test-full lint types layers bench bench-disk clean
 
@@ -10,10 +12,10 @@ chat: $(VENV)/installed
 	$(BIN)/glmq chat
 
 test: $(VENV)/installed-test lint types layers
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-full: $(VENV)/installed-test lint types layers
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .

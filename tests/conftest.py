@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
+import time
 
 import pytest
+from glmq_kernels.files.file_lock import try_lock
 from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 from glmq_kernels.jit import isa
+from glmq_kernels.jit.cache_folder import private_folder
 from glmq_kernels.jit.store import kernels
 from glmq_kernels.threads.thread_pool import KERNELS as POOL_KERNELS
 
@@ -61,8 +65,18 @@ def pytest_runtestloop(session):
     for item in session.items:
         named = KERNEL_TYPES.keys() & set(re.findall(r"\w+", item.name))
         wanted.setdefault(level_of(item), set()).update(named)
-    for level, type_names in wanted.items():
-        if type_names:
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setenv("GLMQ_ISA", level)
-                kernels([*POOL_KERNELS, *product_kernels(sorted(type_names))])
+    with one_process_at_a_time():
+        for level, type_names in wanted.items():
+            if type_names:
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setenv("GLMQ_ISA", level)
+                    kernels([*POOL_KERNELS, *product_kernels(sorted(type_names))])
+
+
+@contextlib.contextmanager
+def one_process_at_a_time():
+    """Of the processes that run tests side by side, one compiles and the others find what it made."""
+    with open(private_folder("tests") / "compiling", "ab", buffering=0) as file:
+        while not try_lock(file):
+            time.sleep(0.2)
+        yield
