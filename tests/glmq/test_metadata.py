@@ -76,7 +76,7 @@ def test_a_key_that_changes_the_computation_is_refused_by_name(tmp_path, archite
         check_metadata(file, ARCHITECTURES[architecture], HEAD_DIM)
 
 
-@pytest.mark.parametrize("name", NEUTRAL)
+@pytest.mark.parametrize("name", sorted(NEUTRAL))
 def test_a_neutral_value_is_none(tmp_path, name):
     for value in NEUTRAL[name]:
         with header(tmp_path, **{f"glm4moe.{name}": value}) as file:
