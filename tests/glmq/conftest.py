@@ -7,24 +7,30 @@ import glmq
 from .small_models import write_glm4moe
 
 
+def with_kernels(path):
+    """A model's path, its kernels compiled, so that no program tells that it compiles them."""
+    glmq.load(path).close()
+    return path
+
+
 @pytest.fixture(scope="session")
 def small_path(tmp_path_factory):
     """A small random GLM with a byte vocabulary."""
-    return write_glm4moe(tmp_path_factory.mktemp("small") / "small.gguf", "Q8_0")
+    return with_kernels(write_glm4moe(tmp_path_factory.mktemp("small") / "small.gguf", "Q8_0"))
 
 
 @pytest.fixture(scope="session")
 def glm_4_6_path(tmp_path_factory):
     """A small random model that chats as GLM-4.6 does."""
     path = tmp_path_factory.mktemp("glm-4.6") / "glm-4.6.gguf"
-    return write_glm4moe(path, "Q8_0", name="GLM-4.6", n_ctx=8192)
+    return with_kernels(write_glm4moe(path, "Q8_0", name="GLM-4.6", n_ctx=8192))
 
 
 @pytest.fixture(scope="session")
 def glm_4_7_path(tmp_path_factory):
     """A small random model that chats as GLM-4.7 does, and so begins an answer inside its thinking."""
     path = tmp_path_factory.mktemp("glm-4.7") / "glm-4.7.gguf"
-    return write_glm4moe(path, "Q8_0", name="GLM-4.7", n_ctx=8192)
+    return with_kernels(write_glm4moe(path, "Q8_0", name="GLM-4.7", n_ctx=8192))
 
 
 @pytest.fixture
