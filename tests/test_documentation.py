@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 
+import httpx
 import pytest
 from glmq_kernels.errors import GlmqError
 
@@ -65,6 +66,7 @@ COMMANDS = [
     for line in block.splitlines()
     if re.search(r"\bglmq ", line)
 ]
+SERVERS = [(page, line) for page, line in COMMANDS if "glmq serve" in line]
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +106,22 @@ def test_there_are_commands():
     assert len(COMMANDS) >= 15
 
 
-@pytest.mark.parametrize(("page", "line"), COMMANDS)
+@pytest.mark.parametrize(("page", "line"), SERVERS)
+def test_servers(page, line, folder):
+    server = subprocess.Popen(
+        f"exec {line} --port 0", shell=True, stderr=subprocess.PIPE, text=True,
+        env=ENVIRONMENT | {"PATH": os.environ["PATH"]},
+    )  # fmt: skip
+    try:
+        [url] = re.findall(r"http://[\d.]+:\d+", server.stderr.readline())
+        assert httpx.get(f"{url}/health", timeout=300).json() == {"status": "ok"}
+    finally:
+        server.terminate()
+        server.communicate()
+    assert server.returncode == 0
+
+
+@pytest.mark.parametrize(("page", "line"), [each for each in COMMANDS if each not in SERVERS])
 def test_commands(page, line, folder):
     line = re.sub(r"glmq chat( [^-]\S*)?", r"\g<0> -n 20", line)
     done = subprocess.run(
