@@ -43,7 +43,7 @@ def blocks(page, language):
 FILES_OF_THE_DESIGN = sorted(set(re.findall(r"`([\w/]+\.py)`", PAGES["design.md"])))
 SOURCES = [
     path.relative_to(ROOT).as_posix()
-    for folder in ("glmq", "convert", "kernels", "tests", "bench")
+    for folder in ("glmq", "convert", "kernels", "tests", "bench", "examples")
     for path in (ROOT / folder).rglob("*.py")
 ]
 
