@@ -20,6 +20,7 @@ from ..constraint import Constraint, grammar_constraint, json_schema_constraint,
 from ..sampling.recommendations import recommended
 from .answering import ChatAnswer, Completion
 from .api_error import BadRequest, context_too_long
+from .earlier_calls import readable_calls
 from .infill import InfillText
 from .requests import ChatRequest, CompletionRequest, Form, Limits, Prompt
 from .settings import MAX_GRAMMAR, MAX_TOOL_DEFINITIONS
@@ -37,11 +38,11 @@ def prepare_chat(model: Model, request: ChatRequest) -> list[ChatAnswer]:
     recommendation = recommended_limits(model.file.metadata)
     max_tokens = request.limits.max_tokens or recommendation.max_tokens
     constraint = None if request.form is None else constraint_of(request.form)
-    arguments = chat_arguments(model, request)
+    arguments, messages = chat_arguments(model, request), readable_calls(request.messages)
 
     def new_answer(choice: int, progress: Callable[[int, int], None]) -> Answer:
         return model.chat(
-            request.messages,
+            messages,
             think_budget=request.thinking.budget,
             constraint=constraint,
             strict_tools=bool(arguments["tools"]),
@@ -192,6 +193,7 @@ def _rendered(model: Model, request: ChatRequest) -> str:
     if tool_choice_of(arguments.pop("tool_choice"), tools).offers_none:
         tools = []
     preserve = arguments.pop("preserve_thinking")
+    messages = readable_calls(request.messages)
     return rendered_prompt(
-        model.chat_template, model.tokenizer, request.messages, tools, preserve=preserve, **arguments
+        model.chat_template, model.tokenizer, messages, tools, preserve=preserve, **arguments
     ).text

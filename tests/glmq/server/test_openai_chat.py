@@ -206,6 +206,17 @@ def test_a_message_of_calls_needs_no_content(client, tools, content):
     assert asked(client, messages, tools=tools, max_tokens=5).choices
 
 
+@pytest.mark.parametrize("arguments", ('{"city": "Os', '["Oslo"]', "Oslo"))
+def test_a_call_that_was_cut_is_given_back_as_it_was_written(script, glm_4_7, arguments):
+    script.replies = ["</think>done"]
+    calls = [{"id": "c", "type": "function", "function": {"name": "get_weather", "arguments": arguments}}]
+    told = {"role": "tool", "tool_call_id": "c", "content": "these arguments are not JSON"}
+    with RunningServer(glm_4_7) as server:
+        body = {"messages": [*CAPITAL, {"role": "assistant", "tool_calls": calls}, told]}
+        assert server.http().post("/v1/chat/completions", json=body).status_code == 200
+    assert f"<arg_value>{arguments}</arg_value>" in script.prompts[0]
+
+
 @pytest.mark.parametrize(
     ("thinking", "is_kept"),
     (
