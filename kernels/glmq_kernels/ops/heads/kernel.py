@@ -14,24 +14,15 @@ from ...gemm.activation_record import ACTIVATION_COLUMNS, ACTIVATION_ROWS
 from ...gemm.panel_form import SECOND_16, TILE, multiply, sums_of_token
 from ...gemm.row_form import dot_rows, row_form_count
 from ...gemm.sizes import ROW_NUMBERS, ROW_TOKENS, ROWS, few
-from ...simd.addresses import argument, inline, load_f32, store_f32, store_i64
-from ...simd.vectors import load_f32x16, store
+from ...simd.addresses import argument, inline, store_i64
 from ...threads.argument_record import STATE
 from ...threads.work_units import take
 from ..activation.kernel import prepare_row
 from ..batch_state import N_TOKENS
+from ..row_copy import copy_row
 from .arguments import GatherHeads, MultiplyHeads
 
 FEW = few()
-
-
-@inline
-def _copy(source, target, count):
-    whole = count // 16 * 16
-    for i in range(0, whole, 16):
-        store(target + 4 * i, load_f32x16(source + 4 * i))
-    for i in range(whole, count):
-        store_f32(target + 4 * i, load_f32(source + 4 * i))
 
 
 @inline
@@ -58,13 +49,13 @@ def gather_heads(args, thread, threads):
     for row in range(n * n_heads * thread // threads, n * n_heads * (thread + 1) // threads):
         t, head = row // n_heads, row % n_heads
         source = argument(args, GatherHeads.SOURCE) + 4 * source_columns * row
-        _copy(source, argument(heads, ACTIVATION_ROWS) + 4 * columns * row, columns)
+        copy_row(source, argument(heads, ACTIVATION_ROWS) + 4 * columns * row, columns)
         place = t - in_row_form
         tile = head * _tiles_of_head(n, in_row_form) + place // TILE if place >= 0 else -1
         prepare(heads, row, tile, place % TILE, 0, columns)
         if argument(args, GatherHeads.OUT):
             out = argument(args, GatherHeads.OUT) + 4 * (out_columns * (row + 1) - rest)
-            _copy(source + 4 * columns, out, rest)
+            copy_row(source + 4 * columns, out, rest)
 
 
 @inline
@@ -72,9 +63,9 @@ def _put(args, found, second, t, head, first, count):
     """A token's 32 results to their place."""
     columns, n_heads = argument(args, MultiplyHeads.OUT_COLUMNS), argument(args, MultiplyHeads.N_HEADS)
     out = argument(args, MultiplyHeads.OUT) + 4 * (columns * (t * n_heads + head) + first)
-    _copy(found, out, min(count, 16))
+    copy_row(found, out, min(count, 16))
     if count > 16:
-        _copy(second, out + 64, count - 16)
+        copy_row(second, out + 64, count - 16)
 
 
 @inline

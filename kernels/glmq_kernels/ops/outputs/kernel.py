@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from ...gemm.activation_record import ACTIVATION_COLUMNS, ACTIVATION_ROWS
-from ...simd.addresses import argument, inline, load_f32, load_i64, store_f32
-from ...simd.vectors import load_f32x16, store
+from ...simd.addresses import argument, load_i64
 from ...threads.argument_record import STATE
 from ..activation.kernel import prepare_row
 from ..batch_state import N_OUTPUTS, N_ROW_OUTPUTS, OUTPUTS
+from ..row_copy import copy_row
 from .arguments import GatherOutputs
-
-
-@inline
-def _copy_row(source, target, columns):
-    whole = columns // 16 * 16
-    for i in range(0, whole, 16):
-        store(target + 4 * i, load_f32x16(source + 4 * i))
-    for i in range(whole, columns):
-        store_f32(target + 4 * i, load_f32(source + 4 * i))
 
 
 def gather_outputs(args, thread, threads):
@@ -31,9 +22,7 @@ def gather_outputs(args, thread, threads):
     for i in range(n * thread // threads, n * (thread + 1) // threads):
         token = load_i64(argument(state, OUTPUTS) + 8 * i)
         stream = argument(args, GatherOutputs.STREAM) + 4 * columns * token
-        _copy_row(stream, argument(args, GatherOutputs.STREAM_OUT) + 4 * columns * i, columns)
+        copy_row(stream, argument(args, GatherOutputs.STREAM_OUT) + 4 * columns * i, columns)
         attended = argument(args, GatherOutputs.ATTENDED) + 4 * attended_columns * token
-        _copy_row(
-            attended, argument(activation, ACTIVATION_ROWS) + 4 * attended_columns * i, attended_columns
-        )
+        copy_row(attended, argument(activation, ACTIVATION_ROWS) + 4 * attended_columns * i, attended_columns)
         prepare_row(activation, i, in_row_form, 0, attended_columns)
