@@ -19,7 +19,8 @@ TYPES_ON_OTHER_LEVELS = frozenset(("F32", "F16", "BF16", "Q8_0", "Q4_1", "Q6_K",
 """One type of each kind of unpacking. Others are tested on the best level alone, but for slow tests."""
 
 HEAD_DIM_ON_OTHER_LEVELS = 32
-"""The same of attention's heads."""
+CACHE_TYPE_ON_OTHER_LEVELS = "F16"
+"""The same of attention's heads and of the KV cache."""
 
 
 def pytest_configure():
@@ -51,6 +52,7 @@ def pytest_collection_modifyitems(items):
         is_rare = (
             chosen(item).get("type_name", "F32") not in TYPES_ON_OTHER_LEVELS
             or chosen(item).get("head_dim", HEAD_DIM_ON_OTHER_LEVELS) != HEAD_DIM_ON_OTHER_LEVELS
+            or chosen(item).get("cache_type", CACHE_TYPE_ON_OTHER_LEVELS) != CACHE_TYPE_ON_OTHER_LEVELS
         )
         if chosen(item).get("any_isa", best) != best and is_rare:
             item.add_marker(pytest.mark.slow)

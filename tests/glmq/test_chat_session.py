@@ -416,6 +416,7 @@ def test_cancelling_the_task_cancels_the_answer(begin):
         async def read():
             async for _ in chat.asend("Tell me a story."):
                 begun.set()
+                await asyncio.Event().wait()
 
         task = asyncio.create_task(read())
         await begun.wait()

@@ -174,12 +174,18 @@ def test_closing_twice_counts_the_use_of_experts_once(small_path, monkeypatch, t
     assert profile.read_bytes() == once
 
 
-def test_closing_ends_all_threads(model):
+@pytest.fixture
+def threads_before():
+    """The threads that run before a test's model is loaded."""
+    return set(threading.enumerate())
+
+
+def test_closing_ends_all_threads(threads_before, model):
     pieces = iter(model.generate("x", sampling=FREE))
     next(pieces)
+    assert set(threading.enumerate()) - threads_before
     model.close()
-    names = {thread.name for thread in threading.enumerate()}
-    assert not [name for name in names if name.startswith("glmq-")]
+    assert not set(threading.enumerate()) - threads_before
 
 
 def test_closing_by_the_handler_of_a_signal_inside_a_batch(model):

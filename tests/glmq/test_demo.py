@@ -92,6 +92,7 @@ def test_it_is_a_mixture_of_experts_with_half_of_them_idle(models):
     assert moe.file.integer("glm4moe.expert_used_count") == 8
 
 
+@pytest.mark.slow
 def test_perplexity_is_that_of_the_original(models):
     moe, dense = models
     tokens = dense.tokenize(TEXT + LICENCE)

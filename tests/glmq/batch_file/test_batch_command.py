@@ -12,12 +12,19 @@ import time
 import pytest
 from click.testing import CliRunner
 
+import glmq
 from glmq.cli import main
 
 from ..test_command_line import ENVIRONMENT
 from .files import chat, line, message, results_of, write
 
 MODEL = ("demo-tools", "--deterministic")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _with_kernels():
+    """The model's kernels are compiled before anything is told of an answer."""
+    glmq.load(MODEL[0]).close()
 
 
 def run(*arguments, stdin=None):
