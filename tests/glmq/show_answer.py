@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
+import select
 import sys
 
 from glmq.cli import terminal_answer
 from glmq.cli.open_answer_view import open_answer_view
+
+
+def wait_for_a_line() -> None:
+    """Wait so that Ctrl-C is seen even if it comes just before the waiting begins."""
+    while not select.select([sys.stdin], [], [], 0.05)[0]:
+        pass
+    sys.stdin.readline()
 
 
 def main() -> None:
@@ -16,7 +24,7 @@ def main() -> None:
         with open_answer_view(**settings) as view:
             for name, *arguments in steps:
                 if name == "wait":
-                    sys.stdin.readline()
+                    wait_for_a_line()
                 else:
                     getattr(view, name)(*arguments)
     except KeyboardInterrupt:
