@@ -148,7 +148,7 @@ def held(model, server):
     }
 
 
-def grown(before, now):
+def more_than(before, now):
     """What there is more of than threads that begin late, and ends of answers that are kept, explain."""
     return {name: now[name] for name in before if now[name] > before[name] + SLACK}
 
@@ -174,7 +174,7 @@ def test_nothing_is_left_of_requests_and_greedy_answers_are_as_they_are_alone(re
         soak.run()
         assert soak.wrong == []
         assert soak.n_answered + soak.n_left == n_requests
-        wait_until(lambda: not grown(before, held(repeatable, server)))
+        wait_until(lambda: not more_than(before, held(repeatable, server)))
         assert n_sessions() == 0
         grown = resident_memory() - memory
         print(f"{soak.n_answered} answered, {soak.n_left} left; {before}; {grown >> 20} MiB more than before")
