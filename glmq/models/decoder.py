@@ -5,6 +5,9 @@ Names in comments: n tokens in the batch, h hidden size.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Protocol
+
 import numpy as np
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.ops import operations as ops
@@ -36,6 +39,27 @@ def vocabulary_size(file: GGUFFile) -> int:
     return shape[0]
 
 
+class AttentionSizes(Protocol):
+    """Sizes of an architecture's attention."""
+
+    @property
+    def n_heads(self) -> int:
+        """Query heads."""
+
+    def cache(self, n_layers: int, cache_type: str) -> CacheShape:
+        """What is kept of each token."""
+
+    def check_weights(self, weights: Weights, hidden_size: int) -> None:
+        """Refuse sizes that the file only claims, before memory is taken for them."""
+
+
+class Attention(Protocol):
+    """The attention of all layers."""
+
+    def layer(self, layer: int) -> None:
+        """x += the attention of `normed`."""
+
+
 class Decoder:
     """A decoder under construction: its tape and the buffers that all layers use in turn.
 
@@ -45,27 +69,42 @@ class Decoder:
 
     def __init__(
         self,
+        file: GGUFFile,
+        weights: Weights,
         max_tokens: int,
         n_threads: int,
-        weights: Weights,
-        *,
+        cache_type: str,
         activations: ActivationType,
-        cache: CacheShape,
-        n_heads: int,
-        hidden_size: int,
+        *,
+        n_layers: int,
+        shape: AttentionSizes,
         rotary: Rotary,
-        epsilon: float,
-        n_vocab: int,
     ) -> None:
-        self.weights, self.epsilon = weights, epsilon
-        self.hidden_size, self.n_vocab = hidden_size, n_vocab
+        """The first of them are what `build` of an architecture is given."""
+        prefix = file.text("general.architecture")
+        self.weights = weights
+        self.epsilon = file.number(f"{prefix}.attention.layer_norm_rms_epsilon", least=0)
+        self.n_layers, self.n_vocab = n_layers, vocabulary_size(file)
+        self.hidden_size = file.integer(f"{prefix}.embedding_length", least=1)
+        shape.check_weights(weights, self.hidden_size)
         self.tape = Tape(max_tokens, n_threads, activations)
-        planner = ops.attention_planner(self.tape, cache, n_heads)
-        self.program = Program(self.tape, planner, rotary, n_vocab)
-        self.x = ops.float_rows(self.tape, hidden_size)
+        planner = ops.attention_planner(self.tape, shape.cache(n_layers, cache_type), shape.n_heads)
+        self.program = Program(self.tape, planner, rotary, self.n_vocab)
+        self.x = ops.float_rows(self.tape, self.hidden_size)
         self.part = EVERY_TOKEN
-        self.normed = ops.new_activation(self.tape, hidden_size)
+        self.normed = ops.new_activation(self.tape, self.hidden_size)
         self._hidden: dict[int, Activation] = {}
+
+    def layers(self, attention: Attention, norm: str, feed_forward: Callable[[int], None]) -> None:
+        """The whole pass. norm: which one comes before `feed_forward(layer)`."""
+        embedding = self.embed()
+        for layer in range(self.n_layers):
+            self.tape.section(f"blk.{layer}")
+            self.norm(f"blk.{layer}.attn_norm.weight")
+            attention.layer(layer)
+            self.norm(f"blk.{layer}.{norm}.weight")
+            feed_forward(layer)
+        self.head(embedding)
 
     def embed(self) -> Matrix:
         """x = rows of the embedding matrix, which is returned (a tied head uses it again)."""
@@ -92,7 +131,7 @@ class Decoder:
         In the last layer that is of the tokens with outputs only, of which alone x and `normed` are from
         there on.
         """
-        is_last = layer == self.program.cache_shape.n_layers - 1
+        is_last = layer == self.n_layers - 1
         if is_last:
             self.tape.section(END_WITHOUT_OUTPUTS)
         ops.attend(self.tape, q, attended, self.program.planner, layer)

@@ -12,8 +12,8 @@ from glmq_kernels.threads.tape import ActivationType
 from ..gguf import GGUFFile
 from ..program import Program
 from ..weights import Weights
-from .decoder import Decoder, vocabulary_size
-from .expert_layers import SIGMOID, ExpertLayers, ExpertSizes
+from .decoder import Decoder
+from .expert_layers import SIGMOID, ExpertSizes, feed_forward
 from .latent_attention import LatentAttention
 from .latent_shape import LatentShape
 from .metadata import EXPERTS, ROPE, SIZES, check_metadata
@@ -42,35 +42,13 @@ def build(
     n_layers, sizes = trunk_layers(file), ExpertSizes.from_gguf(file)
     sizes.check(file, n_layers)
     remarks = _check_gating(file)
-    hidden_size = file.integer("deepseek2.embedding_length", least=1)
-    shape.check_weights(weights, hidden_size)
     decoder = Decoder(
-        max_tokens,
-        n_threads,
-        weights,
-        activations=activations,
-        cache=shape.cache(n_layers, cache_type),
-        n_heads=shape.n_heads,
-        hidden_size=hidden_size,
-        rotary=read_rotary(file, weights, shape.rope_dim, interleaved=True),
-        epsilon=file.number("deepseek2.attention.layer_norm_rms_epsilon", least=0),
-        n_vocab=vocabulary_size(file),
-    )
+        file, weights, max_tokens, n_threads, cache_type, activations,
+        n_layers=n_layers, shape=shape, rotary=read_rotary(file, weights, shape.rope_dim, interleaved=True),
+    )  # fmt: skip
     decoder.program.remarks += remarks
-    attention = LatentAttention(decoder, shape)
-    experts = ExpertLayers(decoder, sizes) if n_layers > sizes.n_dense_layers else None
     dense_width = file.integer("deepseek2.feed_forward_length", 0)
-    embedding = decoder.embed()
-    for layer in range(n_layers):
-        decoder.tape.section(f"blk.{layer}")
-        decoder.norm(f"blk.{layer}.attn_norm.weight")
-        attention.layer(layer)
-        decoder.norm(f"blk.{layer}.ffn_norm.weight")
-        if layer < sizes.n_dense_layers or experts is None:
-            decoder.feed_forward(layer, dense_width)
-        else:
-            experts.layer(layer)
-    decoder.head(embedding)
+    decoder.layers(LatentAttention(decoder, shape), "ffn_norm", feed_forward(decoder, sizes, dense_width))
     decoder.program.rewritten_bytes = sum(each.nbytes for each in weights.rewritten.values())
     weights.check_all_used(of_prediction(file))
     return decoder.program

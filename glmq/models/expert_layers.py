@@ -5,6 +5,7 @@ Follows DeepSeek-V3 (arXiv:2412.19437), as Glm4MoeMoE of Hugging Face transforme
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from glmq_kernels.errors import GlmqError
@@ -72,6 +73,19 @@ class ExpertSizes:
             )
 
 
+def feed_forward(decoder: Decoder, sizes: ExpertSizes, dense_width: int) -> Callable[[int], None]:
+    """Adds a layer's feed-forward: dense in the first layers, then of experts."""
+    experts = ExpertLayers(decoder, sizes) if decoder.n_layers > sizes.n_dense_layers else None
+
+    def add(layer: int) -> None:
+        if experts is None or layer < sizes.n_dense_layers:
+            decoder.feed_forward(layer, dense_width)
+        else:
+            experts.layer(layer)
+
+    return add
+
+
 class ExpertLayers:
     """The mixture-of-experts layers: x += sum of weighted experts + shared experts, of `normed`."""
 
@@ -97,7 +111,7 @@ class ExpertLayers:
         routed = weights.experts(prefix, decoder.hidden_size, sizes.expert_width, sizes.n_experts)
         ops.gather_tiles(tape, decoder.normed, self.gathered, self.routing, decoder.part)
         parts = weights.parts(prefix, sizes.n_experts)
-        is_last = layer + 1 == decoder.program.cache_shape.n_layers
+        is_last = layer + 1 == decoder.n_layers
         sections = ExpertSections.of(prefix, HEAD if is_last else f"blk.{layer + 1}")
         tape.section(sections.prefetch)
         prefetches = bool(parts) and not is_last

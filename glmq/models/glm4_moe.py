@@ -12,8 +12,8 @@ from glmq_kernels.threads.tape import ActivationType
 from ..gguf import GGUFFile
 from ..program import Program
 from ..weights import Weights
-from .decoder import Decoder, vocabulary_size
-from .expert_layers import SIGMOID, ExpertLayers, ExpertSizes
+from .decoder import Decoder
+from .expert_layers import SIGMOID, ExpertSizes, feed_forward
 from .grouped_query_attention import AttentionShape, GroupedQueryAttention
 from .metadata import EXPERTS, ROPE, SIZES, check_metadata
 from .rotary import read_rotary
@@ -32,33 +32,15 @@ def build(
         raise GlmqError(f"{file.path}: expert_gating_func {gating} is not GLM's sigmoid ({SIGMOID})")
     n_layers, sizes = trunk_layers(file), ExpertSizes.from_gguf(file)
     sizes.check(file, n_layers)
-    hidden_size = file.integer("glm4moe.embedding_length")
-    shape.check_weights(weights, hidden_size)
     decoder = Decoder(
-        max_tokens,
-        n_threads,
-        weights,
-        activations=activations,
-        cache=shape.cache(n_layers, cache_type),
-        n_heads=shape.n_heads,
-        hidden_size=hidden_size,
-        rotary=read_rotary(file, weights, shape.head_dim, interleaved=False),
-        epsilon=file.number("glm4moe.attention.layer_norm_rms_epsilon", least=0),
-        n_vocab=vocabulary_size(file),
-    )
-    attention = GroupedQueryAttention(decoder, shape)
-    experts = ExpertLayers(decoder, sizes) if n_layers > sizes.n_dense_layers else None
+        file, weights, max_tokens, n_threads, cache_type, activations,
+        n_layers=n_layers, shape=shape, rotary=read_rotary(file, weights, shape.head_dim, interleaved=False),
+    )  # fmt: skip
     dense_width = file.integer("glm4moe.feed_forward_length", 0)
-    embedding = decoder.embed()
-    for layer in range(n_layers):
-        decoder.tape.section(f"blk.{layer}")
-        decoder.norm(f"blk.{layer}.attn_norm.weight")
-        attention.layer(layer)
-        decoder.norm(f"blk.{layer}.post_attention_norm.weight")
-        if layer < sizes.n_dense_layers or experts is None:
-            decoder.feed_forward(layer, dense_width)
-        else:
-            experts.layer(layer)
-    decoder.head(embedding)
+    decoder.layers(
+        GroupedQueryAttention(decoder, shape),
+        "post_attention_norm",
+        feed_forward(decoder, sizes, dense_width),
+    )
     weights.check_all_used(of_prediction(file))
     return decoder.program

@@ -11,7 +11,7 @@ from glmq_kernels.threads.tape import ActivationType
 from ..gguf import GGUFFile
 from ..program import Program
 from ..weights import Weights
-from .decoder import Decoder, vocabulary_size
+from .decoder import Decoder
 from .grouped_query_attention import AttentionShape, GroupedQueryAttention
 from .metadata import ROPE, SIZES, check_metadata
 from .rotary import read_rotary
@@ -30,28 +30,13 @@ def build(
         raise GlmqError(f"{file.path} is a Llama with experts (Mixtral), which glmq does not run")
     n_layers, shape = integer("block_count", least=1), AttentionShape.from_gguf(file)
     check_metadata(file, SIZES | ROPE, shape.head_dim, {"tensor_data_layout": ("Meta AI original pth",)})
-    hidden_size = integer("embedding_length")
-    shape.check_weights(weights, hidden_size)
     decoder = Decoder(
-        max_tokens,
-        n_threads,
-        weights,
-        activations=activations,
-        cache=shape.cache(n_layers, cache_type),
-        n_heads=shape.n_heads,
-        hidden_size=hidden_size,
-        rotary=read_rotary(file, weights, shape.head_dim, interleaved=True),
-        epsilon=file.number("llama.attention.layer_norm_rms_epsilon", least=0),
-        n_vocab=vocabulary_size(file),
+        file, weights, max_tokens, n_threads, cache_type, activations,
+        n_layers=n_layers, shape=shape, rotary=read_rotary(file, weights, shape.head_dim, interleaved=True),
+    )  # fmt: skip
+    width = integer("feed_forward_length")
+    decoder.layers(
+        GroupedQueryAttention(decoder, shape), "ffn_norm", lambda layer: decoder.feed_forward(layer, width)
     )
-    attention = GroupedQueryAttention(decoder, shape)
-    embedding = decoder.embed()
-    for layer in range(n_layers):
-        decoder.tape.section(f"blk.{layer}")
-        decoder.norm(f"blk.{layer}.attn_norm.weight")
-        attention.layer(layer)
-        decoder.norm(f"blk.{layer}.ffn_norm.weight")
-        decoder.feed_forward(layer, integer("feed_forward_length"))
-    decoder.head(embedding)
     weights.check_all_used()
     return decoder.program
