@@ -6,11 +6,13 @@ Names and meanings follow llama.cpp's architecture `glm4moe`.
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 
 import gguf
 
 from .config import Glm4MoeConfig
-from .experts import add_expert_metadata, plan_experts, plan_feed_forward, plan_mtp
+from .experts import add_expert_metadata
+from .layers import add_sizes, plan_layers
 from .plan import PlannedTensor, Weights
 from .rope import RopeScaling, yarn_amplitude
 from .tensor_plan import TensorPlan
@@ -21,11 +23,7 @@ ARCHITECTURE = "glm4moe"
 def add_metadata(writer: gguf.GGUFWriter, config: Glm4MoeConfig, n_mtp_layers: int) -> None:
     """Write the architecture's own metadata (`glm4moe.*`)."""
     c = config
-    writer.add_block_count(c.num_hidden_layers + n_mtp_layers)
-    writer.add_context_length(c.max_position_embeddings)
-    writer.add_embedding_length(c.hidden_size)
-    writer.add_feed_forward_length(c.intermediate_size)
-    writer.add_head_count(c.num_attention_heads)
+    add_sizes(writer, c, n_mtp_layers)
     writer.add_head_count_kv(c.num_key_value_heads)
     writer.add_key_length(c.head_dim)
     writer.add_value_length(c.head_dim)
@@ -56,35 +54,20 @@ def plan_tensors(
     weights: the checkpoint; names: of its tensors; type_name: of the large matrices, such as Q8_0.
     """
     plan = TensorPlan(config, weights, names, type_name)
-    c = config
-    plan.add("token_embd.weight", "model.embed_tokens.weight", c.vocab_size, c.hidden_size)
-    plan.add("output_norm.weight", "model.norm.weight", c.hidden_size)
-    if not c.tie_word_embeddings:
-        plan.add("output.weight", "lm_head.weight", c.vocab_size, c.hidden_size)
-    for i in range(c.num_hidden_layers + n_mtp_layers):
-        _plan_layer(plan, c, i)
-        if i >= c.num_hidden_layers:
-            plan_mtp(plan, c, i)
-    plan.check(n_mtp_layers)
+    attention = partial(_plan_attention, plan, config)
+    plan_layers(plan, config, attention, "post_attention_norm", n_mtp_layers)
     return plan.tensors
 
 
-def _plan_layer(plan: TensorPlan, c: Glm4MoeConfig, i: int) -> None:
-    block, source = f"blk.{i}.", f"model.layers.{i}."
-    plan.add(f"{block}attn_norm.weight", f"{source}input_layernorm.weight", c.hidden_size)
+def _plan_attention(plan: TensorPlan, c: Glm4MoeConfig, block: str, source: str) -> None:
     heads = {"q": c.num_attention_heads, "k": c.num_key_value_heads, "v": c.num_key_value_heads}
     for part, n_heads in heads.items():
         n = n_heads * c.head_dim
-        plan.add(f"{block}attn_{part}.weight", f"{source}self_attn.{part}_proj.weight", n, c.hidden_size)
+        plan.add(f"{block}attn_{part}.weight", f"{source}{part}_proj.weight", n, c.hidden_size)
         if c.attention_bias:
-            plan.add(f"{block}attn_{part}.bias", f"{source}self_attn.{part}_proj.bias", n)
+            plan.add(f"{block}attn_{part}.bias", f"{source}{part}_proj.bias", n)
     if c.use_qk_norm:
         for part in ("q", "k"):
-            plan.add(f"{block}attn_{part}_norm.weight", f"{source}self_attn.{part}_norm.weight", c.head_dim)
+            plan.add(f"{block}attn_{part}_norm.weight", f"{source}{part}_norm.weight", c.head_dim)
     width = c.num_attention_heads * c.head_dim
-    plan.add(f"{block}attn_output.weight", f"{source}self_attn.o_proj.weight", c.hidden_size, width)
-    plan.add(f"{block}post_attention_norm.weight", f"{source}post_attention_layernorm.weight", c.hidden_size)
-    if i < c.first_k_dense_replace:
-        plan_feed_forward(plan, block, "", f"{source}mlp.", c.intermediate_size, c.hidden_size)
-    else:
-        plan_experts(plan, c, block, f"{source}mlp.")
+    plan.add(f"{block}attn_output.weight", f"{source}o_proj.weight", c.hidden_size, width)

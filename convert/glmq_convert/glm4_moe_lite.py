@@ -10,10 +10,12 @@ Names and meanings follow llama.cpp's architecture `deepseek2`, with latent atte
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 
 import gguf
 
-from .experts import add_expert_metadata, plan_experts, plan_feed_forward, plan_mtp
+from .experts import add_expert_metadata
+from .layers import add_sizes, plan_layers
 from .lite_config import Glm4MoeLiteConfig
 from .plan import Piece, PlannedTensor, Weights
 from .tensor_plan import TensorPlan
@@ -25,11 +27,7 @@ ARCHITECTURE = "deepseek2"
 def add_metadata(writer: gguf.GGUFWriter, config: Glm4MoeLiteConfig, n_mtp_layers: int) -> None:
     """Write the architecture's own metadata (`deepseek2.*`); key and value lengths are of cached rows."""
     c = config
-    writer.add_block_count(c.num_hidden_layers + n_mtp_layers)
-    writer.add_context_length(c.max_position_embeddings)
-    writer.add_embedding_length(c.hidden_size)
-    writer.add_feed_forward_length(c.intermediate_size)
-    writer.add_head_count(c.num_attention_heads)
+    add_sizes(writer, c, n_mtp_layers)
     writer.add_head_count_kv(1)
     if c.q_lora_rank:
         writer.add_q_lora_rank(c.q_lora_rank)
@@ -56,23 +54,8 @@ def plan_tensors(
     weights: the checkpoint with turned keys; names: of its tensors; type_name: of the large matrices, such as
     Q8_0.
     """
-    plan, c = TensorPlan(config, weights, names, type_name), config
-    plan.add("token_embd.weight", "model.embed_tokens.weight", c.vocab_size, c.hidden_size)
-    plan.add("output_norm.weight", "model.norm.weight", c.hidden_size)
-    if not c.tie_word_embeddings:
-        plan.add("output.weight", "lm_head.weight", c.vocab_size, c.hidden_size)
-    for i in range(c.num_hidden_layers + n_mtp_layers):
-        block, source = f"blk.{i}.", f"model.layers.{i}."
-        plan.add(f"{block}attn_norm.weight", f"{source}input_layernorm.weight", c.hidden_size)
-        _plan_attention(plan, c, block, f"{source}self_attn.")
-        plan.add(f"{block}ffn_norm.weight", f"{source}post_attention_layernorm.weight", c.hidden_size)
-        if i < c.first_k_dense_replace:
-            plan_feed_forward(plan, block, "", f"{source}mlp.", c.intermediate_size, c.hidden_size)
-        else:
-            plan_experts(plan, c, block, f"{source}mlp.")
-        if i >= c.num_hidden_layers:
-            plan_mtp(plan, c, i)
-    plan.check(n_mtp_layers)
+    plan = TensorPlan(config, weights, names, type_name)
+    plan_layers(plan, config, partial(_plan_attention, plan, config), "ffn_norm", n_mtp_layers)
     return plan.tensors
 
 

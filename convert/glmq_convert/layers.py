@@ -1,0 +1,46 @@
+"""What all models here have in common: sizes, embedding and head, and the parts of layers around attention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import gguf
+
+from .experts import plan_experts, plan_feed_forward, plan_mtp
+from .moe_config import MoeConfig
+from .tensor_plan import TensorPlan
+
+PlanAttention = Callable[[str, str], None]
+"""Plans a layer's attention: beginnings of names in the file (`blk.0.`), and in the checkpoint."""
+
+
+def add_sizes(writer: gguf.GGUFWriter, config: MoeConfig, n_mtp_layers: int) -> None:
+    """Write the sizes that every model has."""
+    writer.add_block_count(config.num_hidden_layers + n_mtp_layers)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+
+
+def plan_layers(
+    plan: TensorPlan, config: MoeConfig, plan_attention: PlanAttention, norm: str, n_mtp_layers: int
+) -> None:
+    """Every tensor of the file, in order. norm: the name of the one before the feed-forward."""
+    c = config
+    plan.add("token_embd.weight", "model.embed_tokens.weight", c.vocab_size, c.hidden_size)
+    plan.add("output_norm.weight", "model.norm.weight", c.hidden_size)
+    if not c.tie_word_embeddings:
+        plan.add("output.weight", "lm_head.weight", c.vocab_size, c.hidden_size)
+    for i in range(c.num_hidden_layers + n_mtp_layers):
+        block, source = f"blk.{i}.", f"model.layers.{i}."
+        plan.add(f"{block}attn_norm.weight", f"{source}input_layernorm.weight", c.hidden_size)
+        plan_attention(block, f"{source}self_attn.")
+        plan.add(f"{block}{norm}.weight", f"{source}post_attention_layernorm.weight", c.hidden_size)
+        if i < c.first_k_dense_replace:
+            plan_feed_forward(plan, block, "", f"{source}mlp.", c.intermediate_size, c.hidden_size)
+        else:
+            plan_experts(plan, c, block, f"{source}mlp.")
+        if i >= c.num_hidden_layers:
+            plan_mtp(plan, c, i)
+    plan.check(n_mtp_layers)
