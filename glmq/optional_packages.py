@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from glmq_kernels.errors import GlmqError
 
@@ -15,6 +16,9 @@ USES = {
     "pydantic": ("Python functions as tools need", "pydantic"),
     "mcp": ("MCP servers need", '"glmq[mcp]"'),
     "anyio": ("MCP servers need", '"glmq[mcp]"'),
+    "starlette": ("the server needs", '"glmq[serve]"'),
+    "uvicorn": ("the server needs", '"glmq[serve]"'),
+    "prometheus_client": ("the server needs", '"glmq[serve]"'),
     "sentencepiece": ("the tokenizer of this model needs", "sentencepiece"),
     "xxhash": ("session files need", "xxhash"),
     "gguf": ("making a GGUF file needs", "gguf"),
@@ -33,6 +37,14 @@ def optional_packages() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise missing_package(error) or error from None
+
+
+def require_packages(*modules: str) -> None:
+    """Raise GlmqError, as `optional_packages` does, where one of some modules of `USES` is not installed."""
+    with optional_packages():
+        for module in modules:
+            if find_spec(module) is None:
+                raise ModuleNotFoundError(name=module)
 
 
 def missing_package(error: ModuleNotFoundError) -> GlmqError | None:

@@ -1,4 +1,4 @@
-"""What all models here have in common: sizes, embedding and head, and the parts of layers around attention."""
+"""What all models here have in common: sizes, embedding and head, and what layers have around attention."""
 
 from __future__ import annotations
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from glmq_kernels.errors import GlmqError
 
+from ..optional_packages import require_packages
 from .named_files import named_file, overwriting
 from .option_groups import GroupedCommand, option_group
 from .options import ModelOptions, Status, model_options, open_model
@@ -60,7 +60,7 @@ def batch(
     Both are in the form of OpenAI's batches; - is standard input or output. Where OUT.jsonl holds results of
     an earlier run that was ended, the rest is answered.
     """
-    _require_extra()
+    require_packages("starlette")
     from ..batch_file.requests import open_batch_file
     from ..batch_file.results import PrintedResults, ResultFile
 
@@ -162,8 +162,3 @@ def _is_same(one: Path, other: Path) -> bool:
         return one.samefile(other)
     except OSError:
         return False
-
-
-def _require_extra() -> None:
-    if find_spec("starlette") is None:
-        raise GlmqError("glmq batch needs one more package; install it with: pip install 'glmq[serve]'")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from glmq_kernels.errors import GlmqError
 
+from ..optional_packages import require_packages
 from ..sampling.recommendations import recommended
 from .named_files import file_option
 from .option_groups import GroupedCommand, option_group
@@ -156,7 +156,7 @@ def serve(
     The server speaks OpenAI's API (chat completions, completions, responses), Anthropic's messages,
     llama-server's paths and Ollama's.
     """
-    _require_extra()
+    require_packages("starlette", "uvicorn", "prometheus_client")
     from ..server.settings import ServerSettings
 
     settings = ServerSettings(
@@ -183,11 +183,6 @@ def serve(
         settings = replace(settings, sampling=sampling_of(recommended(loaded.file.metadata), **sampling))
         note(_start_line(loaded, settings, base_url(listening)))
         serve_model(loaded, settings, listening)
-
-
-def _require_extra() -> None:
-    if any(find_spec(package) is None for package in ("prometheus_client", "starlette", "uvicorn")):
-        raise GlmqError("the server needs further packages; install them with: pip install 'glmq[serve]'")
 
 
 def _key(given: str | None, file: Path | None) -> str | None:

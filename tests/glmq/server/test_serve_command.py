@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -52,15 +51,6 @@ def test_a_port_that_is_taken_is_told_in_one_line():
         code, _, err = run("serve", "demo-tools", "--port", str(taken.getsockname()[1]))
     assert code == 2
     assert "another program has it; choose another port (--port)" in err
-
-
-def test_without_the_extra_it_is_told_how_to_install_it(monkeypatch):
-    find_spec = importlib.util.find_spec
-    monkeypatch.setattr(
-        "glmq.cli.serve.find_spec", lambda name: None if name == "uvicorn" else find_spec(name)
-    )
-    with pytest.raises(GlmqError, match=r"pip install 'glmq\[serve\]'"):
-        serve.main([], standalone_mode=False)
 
 
 @contextmanager
