@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from .chat.answer import Answer
     from .chat.chat_session import ChatSession
-    from .chat.options import ChatArguments, ChatOptionNames, ChatOptions
+    from .chat.options import ChatArguments, ChatOptionNames, ChatOptions, ConversationArguments
     from .chat.template import ChatTemplate
     from .chat.tool_turn import AsyncToolRunArguments, ToolRunArguments
     from .chat.turn import Turn
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from .guide import Guide
     from .kv_cache.prefix_tree import CacheStatistics
     from .sampling import Sampling
-    from .sampling.changes import SamplingChanges, SamplingNames
+    from .sampling.changes import SamplingNames
     from .session_file import Restored
     from .tokenizer import Tokenizer
     from .tools.own_functions import Tools
@@ -214,7 +214,7 @@ class Model:
         check_count("logprobs", logprobs, 0)
         stop = stop_texts(stop)
         check_names("Model.generate", changes, [each.name for each in fields(SamplingChanges)])
-        sampling = self._sampling(sampling, SamplingChanges(**changes))
+        sampling = SamplingChanges(**changes).of_model(self.file.metadata, sampling)
         self._require_usable(session)
         if isinstance(prompt, str):
             prompt = self.tokenizer.encode(prompt, add_bos=self.tokenizer.add_bos)
@@ -270,7 +270,7 @@ class Model:
             add_generation_prompt=add_generation_prompt, continue_final_message=continue_final_message,
         )  # fmt: skip
         generation = self.generate(
-            prepared.tokens, sampling=self._sampling(options.sampling, options),
+            prepared.tokens, sampling=options.of_model(self.file.metadata, options.sampling),
             max_tokens=options.max_tokens, session=session, progress=progress, constraint=prepared.guide,
             logprobs=options.logprobs,
         )  # fmt: skip
@@ -307,9 +307,6 @@ class Model:
         """
         from .chat.chat_session import ChatSession
 
-        check_call("approve", approve)
-        check_call("progress", progress)
-        check_count("max_rounds", max_rounds, 1)
         self._engine.require_usable()
         return ChatSession(
             self, system=system, tools=tools, options=options, approve=approve, max_rounds=max_rounds,
@@ -317,19 +314,10 @@ class Model:
         )  # fmt: skip
 
     def load_conversation(
-        self,
-        path: str | os.PathLike[str],
-        tools: Tools | None = None,
-        options: ChatOptions | None = None,
-        *,
-        approve: Approve | None = None,
-        max_rounds: int | None = None,
-        progress: Evaluated | None = None,
+        self, path: str | os.PathLike[str], **arguments: Unpack[ConversationArguments]
     ) -> ChatSession:
         """A conversation that goes on from a file (see `ChatSession.load`); the rest as of `conversation`."""
-        chat = self.conversation(
-            None, tools, options, approve=approve, max_rounds=max_rounds, progress=progress
-        )
+        chat = self.conversation(**arguments)
         try:
             chat.load(path)
         except BaseException:
@@ -363,13 +351,6 @@ class Model:
 
         self._require_usable(arguments.get("session"))
         return await atool_turn(self, messages, tools, arguments)
-
-    def _sampling(self, given: Sampling | None, changes: SamplingChanges) -> Sampling:
-        """The sampling that suits the model, or the given one, with changes."""
-        from .sampling import Sampling, recommended
-
-        check_instance("sampling", given, Sampling, "glmq.Sampling(...)")
-        return changes.applied_to(given or recommended(self.file.metadata))
 
     def _require_open(self) -> None:
         """Raise ModelClosed after `close`. What needs no threads works in a forked process too."""

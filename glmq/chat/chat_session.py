@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 from glmq_kernels.errors import GlmqError
 
-from ..argument_checks import check_text
+from ..argument_checks import check_call, check_count, check_text
 from ..errors import SessionBusy
 from ..session import Evaluated, Session
 from ..session_file import Restored, SessionFile, is_session_file, restore_session
@@ -29,7 +29,7 @@ from .conversation_tokens import conversation_tokens
 from .messages import Message, check_messages
 from .model_fit import check_fit, fitting_options
 from .options import ChatOptions
-from .summary import Compaction, NoSummary, summary_of
+from .summary import Compaction, compact, summary_of
 from .tool_definitions import knows_tools
 from .turn import Stopped, Turn, TurnEvent, TurnState
 from .turn_rounds import Respondent, turn_rounds
@@ -58,6 +58,9 @@ class ChatSession:
         max_rounds: int | None = None,
         progress: Evaluated | None = None,
     ) -> None:
+        check_call("approve", approve)
+        check_call("progress", progress)
+        check_count("max_rounds", max_rounds, 1)
         self.model = model
         self.conversation = Conversation()
         self.conversation.set_system(system)
@@ -187,24 +190,12 @@ class ChatSession:
         progress(tokens done, wanted): called while the summary is written. Raises NoSummary when there is
         none, or it would take more room than the turns; nothing changes then.
         """
+
+        def summarise(oldest: Sequence[Message]) -> str:
+            return summary_of(oldest, self.model, self._session, self.options, self.progress, progress)
+
         with self._changing():
-            conversation = self.conversation
-            n_turns = conversation.n_turns // 2 if n_turns is None else n_turns
-            if not n_turns:
-                raise GlmqError("there are not two turns yet, of which the older could go")
-            n_before, unchanged, summary = self.n_used, list(conversation.messages), ""
-            if drop:
-                conversation.drop_oldest(n_turns)
-            else:
-                oldest = conversation.oldest(n_turns)
-                summary = summary_of(oldest, self.model, self._session, self.options, self.progress, progress)
-                conversation.replace_oldest(n_turns, summary)
-            if summary and self.n_used >= n_before:
-                conversation.messages = unchanged
-                raise NoSummary(
-                    "the summary takes more room than what it would stand for, so nothing is changed"
-                )
-            return Compaction(n_turns, n_before, self.n_used, summary)
+            return compact(self.conversation, n_turns, None if drop else summarise, lambda: self.n_used)
 
     def change_model(self, model: ChatModel, options: ChatOptions | None = None) -> list[str]:
         """Go on with another model; gives the names of what it cannot have and is dropped.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..argument_checks import (
     check_count,
@@ -20,6 +20,8 @@ from ..sampling.settings import Sampling
 if TYPE_CHECKING:
     from ..constraint import Constraint
     from ..session import Evaluated, Session
+    from ..tools.own_functions import Tools
+    from ..tools.rounds import Approve
 
 
 class ChatOptionNames(SamplingNames, total=False):
@@ -48,6 +50,17 @@ class ChatArguments(ChatOptionNames, total=False):
     progress: Evaluated | None
     add_generation_prompt: bool
     continue_final_message: bool | str
+
+
+class ConversationArguments(TypedDict, total=False):
+    """What `Model.conversation` takes by name."""
+
+    system: str | None
+    tools: Tools | None
+    options: ChatOptions | None
+    approve: Approve | None
+    max_rounds: int | None
+    progress: Evaluated | None
 
 
 OTHER_NAMES = [name for name in ChatArguments.__annotations__ if name not in ChatOptionNames.__annotations__]

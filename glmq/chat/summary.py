@@ -1,8 +1,8 @@
-"""A summary of a conversation, by the model that has it."""
+"""Making a conversation shorter: a summary by the model that has it in place of the oldest turns."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 from glmq_kernels.errors import GlmqError
@@ -11,6 +11,7 @@ from ..errors import ContextFull
 from ..sampling.changes import SamplingChanges
 from ..session import Evaluated, Session
 from .chat_model import ChatModel
+from .conversation import Conversation
 from .conversation_markdown import conversation_markdown
 from .messages import Message
 from .options import ChatOptions
@@ -40,6 +41,32 @@ class Compaction:
     n_before: int
     n_after: int
     summary: str
+
+
+def compact(
+    conversation: Conversation,
+    n_turns: int | None,
+    summarise: Callable[[Sequence[Message]], str] | None,
+    n_used: Callable[[], int],
+) -> Compaction:
+    """Put a summary in place of the oldest turns, or drop them where there is no `summarise`.
+
+    n_turns: how many, by default half. n_used: tells how many tokens the conversation takes. Raises what
+    `summarise` raises, and NoSummary where that would take more room than the turns; nothing changes then.
+    """
+    n_turns = conversation.n_turns // 2 if n_turns is None else n_turns
+    if not n_turns:
+        raise GlmqError("there are not two turns yet, of which the older could go")
+    n_before, unchanged, summary = n_used(), list(conversation.messages), ""
+    if summarise is None:
+        conversation.drop_oldest(n_turns)
+    else:
+        summary = summarise(conversation.oldest(n_turns))
+        conversation.replace_oldest(n_turns, summary)
+    if summary and n_used() >= n_before:
+        conversation.messages = unchanged
+        raise NoSummary("the summary takes more room than what it would stand for, so nothing is changed")
+    return Compaction(n_turns, n_before, n_used(), summary)
 
 
 def summary_of(

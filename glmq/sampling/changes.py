@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TypedDict
+from typing import Any, TypedDict
 
+from ..argument_checks import check_instance
+from .recommendations import recommended
 from .settings import Sampling
 
 
@@ -75,3 +77,8 @@ class SamplingChanges:
         """The sampling with these changes."""
         given = {each.name: getattr(self, each.name) for each in fields(SamplingChanges)}
         return replace(sampling, **{name: value for name, value in given.items() if value is not None})
+
+    def of_model(self, metadata: Mapping[str, Any], given: Sampling | None = None) -> Sampling:
+        """The given sampling, or what suits a model by its file's metadata, with these changes."""
+        check_instance("sampling", given, Sampling, "glmq.Sampling(...)")
+        return self.applied_to(given or recommended(metadata))

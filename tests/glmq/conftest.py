@@ -4,6 +4,7 @@ import pytest
 
 import glmq
 
+from .scripted_chat import Script
 from .small_models import write_glm4moe
 
 
@@ -49,3 +50,31 @@ def glm_4_7(glm_4_7_path):
 def small(small_path):
     with glmq.load(small_path, n_ctx=256) as model:
         yield model
+
+
+@pytest.fixture
+def says(monkeypatch):
+    """Makes the models say replies, one after another; gives the script."""
+
+    def say(*replies):
+        script = Script(replies)
+        monkeypatch.setattr(
+            glmq.Model, "generate", lambda model, prompt, **more: script.generate(model, prompt, **more)
+        )
+        return script
+
+    return say
+
+
+@pytest.fixture
+def begin(glm_4_7):
+    """Begins conversations, which are closed in the end."""
+    chats = []
+
+    def start(*arguments, **more):
+        chats.append(glm_4_7.conversation(*arguments, **more))
+        return chats[-1]
+
+    yield start
+    for chat in chats:
+        chat.close()

@@ -128,3 +128,8 @@ def piped_chat(folder: Path, model, replies, *arguments, lines=()):
         encoding="utf-8",
     )
     return done.returncode, done.stdout, done.stderr
+
+
+def said(chat):
+    """The texts of a conversation's messages."""
+    return [message["content"] for message in chat.messages]

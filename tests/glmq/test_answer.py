@@ -19,7 +19,6 @@ from glmq.constraint import json_schema_constraint, regex_constraint
 from glmq.experts import disk as disk_module
 
 from .disk_models import UnreliableDisk, load_from_disk
-from .scripted_chat import Script
 from .small_models import write_glm4moe
 from .talks import call, new_talk
 
@@ -173,8 +172,8 @@ def test_stop_texts_in_arguments_of_calls_are_text():
     assert answer.tool_calls[0]["function"]["arguments"] == {"city": "Köln\n\nMitte"}
 
 
-def test_a_stop_text_ends_the_generation(glm_4_7, script):
-    script("So.\n\nIt is.</think>One two three four five six")
+def test_a_stop_text_ends_the_generation(glm_4_7, says):
+    says("So.\n\nIt is.</think>One two three four five six")
     answer = glm_4_7.chat(QUESTION, stop="three")
     assert answer.run() == "One two "
     assert answer.finish_reason == "stop"
@@ -200,9 +199,9 @@ def test_whether_there_is_thinking_alone_is_known(text, ended):
     assert answer.ended_in_thinking == ended
 
 
-def test_without_tools_tags_of_calls_are_content(glm_4_7, script):
+def test_without_tools_tags_of_calls_are_content(glm_4_7, says):
     said = "The tag is `<tool_call>`. It opens a call, many lines follow."
-    script(f"<tool_call>f</tool_call></think>{said}")
+    says(f"<tool_call>f</tool_call></think>{said}")
     answer = glm_4_7.chat(QUESTION)
     assert answer.run() == said
     assert (answer.finish_reason, answer.tool_calls) == ("stop", [])
@@ -223,8 +222,8 @@ CONTINUED = [{"role": "assistant", "reasoning_content": "I think", "content": "I
 
 
 @pytest.mark.parametrize("key", ("reasoning_content", "reasoning", "thinking"))
-def test_continued_thinking_is_thinking_up_to_its_end(glm_4_7, script, key):
-    asked = script(" so.\n</think>Hello")
+def test_continued_thinking_is_thinking_up_to_its_end(glm_4_7, says, key):
+    asked = says(" so.\n</think>Hello")
     answer = glm_4_7.chat([*QUESTION, *CONTINUED], continue_final_message=key)
     assert answer.run() == "Hello"
     assert answer.reasoning == " so."
@@ -233,16 +232,16 @@ def test_continued_thinking_is_thinking_up_to_its_end(glm_4_7, script, key):
 
 @pytest.mark.parametrize("key", (True, "content"))
 @pytest.mark.parametrize("thinking", (None, True, False))
-def test_continued_content_is_content_from_its_beginning(glm_4_7, script, key, thinking):
-    asked = script("\n\n<think>so</think>")
+def test_continued_content_is_content_from_its_beginning(glm_4_7, says, key, thinking):
+    asked = says("\n\n<think>so</think>")
     answer = glm_4_7.chat([*QUESTION, *CONTINUED], continue_final_message=key, thinking=thinking)
     assert answer.run() == "\n\n<think>so</think>"
     assert not answer.reasoning
     assert asked.prompts[0].endswith("</think>It is")
 
 
-def test_a_prompt_without_a_beginning_of_the_answer(glm_4_7, script):
-    asked = script("Hi.")
+def test_a_prompt_without_a_beginning_of_the_answer(glm_4_7, says):
+    asked = says("Hi.")
     answer = glm_4_7.chat(QUESTION, thinking=False, add_generation_prompt=False)
     assert answer.run() == "Hi."
     assert asked.prompts[0].endswith("Hello")
@@ -293,22 +292,8 @@ def test_a_reader_that_stops_reading_loses_nothing():
     assert answer.reasoning == "Hm."
 
 
-@pytest.fixture
-def script(monkeypatch):
-    """Makes models say replies."""
-
-    def say(*replies):
-        script = Script(replies)
-        monkeypatch.setattr(
-            glmq.Model, "generate", lambda model, prompt, **more: script.generate(model, prompt, **more)
-        )
-        return script
-
-    return say
-
-
-def test_a_models_answer_with_tools(glm_4_7, script):
-    asked = script(COMPLETE, "So.</think>It is sunny.")
+def test_a_models_answer_with_tools(glm_4_7, says):
+    asked = says(COMPLETE, "So.</think>It is sunny.")
     messages = list(QUESTION)
     answer = glm_4_7.chat(messages, tools=[WEATHER])
     answer.run()
@@ -320,8 +305,8 @@ def test_a_models_answer_with_tools(glm_4_7, script):
     )
 
 
-def test_a_models_answer_without_thinking(glm_4_7, script):
-    asked = script("Hi.", "Hi.", "So.</think>Hi.")
+def test_a_models_answer_without_thinking(glm_4_7, says):
+    asked = says("Hi.", "Hi.", "So.</think>Hi.")
     assert glm_4_7.chat(QUESTION, thinking=False).run() == "Hi."
     question = {**QUESTION[0], "thinking": False}
     assert glm_4_7.chat([question], thinking=True).run() == "Hi."
@@ -371,8 +356,8 @@ def test_progress_and_limits_are_those_of_a_generation(glm_4_7):
     assert done[-1][0] == done[-1][1] == len(answer.generation.prompt)
 
 
-def test_sessions_are_apart(glm_4_7, script):
-    script(*["</think>ok"] * 3)
+def test_sessions_are_apart(glm_4_7, says):
+    says(*["</think>ok"] * 3)
     one, other = glm_4_7.session(), glm_4_7.session()
     glm_4_7.chat(QUESTION, session=one).run()
     answer = glm_4_7.chat(QUESTION, session=other)

@@ -4,59 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import signal
 import threading
 
 import pytest
 
 import glmq
-from glmq import ChatOptions, GlmqError, SessionBusy, ToolCallResult, WrongSession
+from glmq import ChatOptions, GlmqError, SessionBusy, ToolCallResult
 from glmq.chat.summary import NoSummary
-from glmq.session_file import SessionFile
 
-from .scripted_chat import Script
-from .small_models import write_glm4moe
-from .talks import call
+from .talks import call, said
 
 ADD = call("add", a=2, b=3)
-
-
-@pytest.fixture
-def says(monkeypatch):
-    """Makes the models say replies, one after another; gives the script."""
-
-    def say(*replies):
-        script = Script(replies)
-        monkeypatch.setattr(
-            glmq.Model, "generate", lambda model, prompt, **more: script.generate(model, prompt, **more)
-        )
-        return script
-
-    return say
-
-
-@pytest.fixture
-def begin(glm_4_7):
-    """Begins conversations, which are closed in the end."""
-    chats = []
-
-    def start(*arguments, **more):
-        chats.append(glm_4_7.conversation(*arguments, **more))
-        return chats[-1]
-
-    yield start
-    for chat in chats:
-        chat.close()
 
 
 def add(a: int, b: int) -> int:
     """Add two numbers."""
     return a + b
-
-
-def said(chat):
-    return [message["content"] for message in chat.messages]
 
 
 def test_a_question_and_its_answer_are_the_next_messages(says, begin):
@@ -292,72 +256,6 @@ def test_errors_name_no_options_or_commands(begin, tmp_path):
         with pytest.raises(GlmqError) as raised:
             ask()
         assert "--" not in str(raised.value) and " /" not in str(raised.value).replace(str(tmp_path), "")
-
-
-@pytest.fixture
-def other_model(tmp_path):
-    with glmq.load(
-        write_glm4moe(tmp_path / "other.gguf", "Q8_0", name="GLM-4.7", seed=5, n_ctx=8192)
-    ) as model:
-        yield model
-
-
-def test_saved_with_the_models_state(says, begin, glm_4_7, other_model, tmp_path):
-    says("Hm.</think>Blue.", "</think>Red.", "</think>Green.")
-    path = tmp_path / "chat.session"
-    chat = begin()
-    chat.send("Why?").run()
-    chat.save(path)
-    with glm_4_7.load_conversation(path, options=ChatOptions(preserve_thinking=True)) as loaded:
-        turn = loaded.send("And then?")
-        turn.run()
-        assert said(loaded) == ["Why?", "Blue.", "And then?", "Red."] and loaded.reason is None
-        assert turn.usage.cached_tokens > 0.4 * turn.usage.prompt_tokens
-    with pytest.raises(WrongSession):
-        other_model.load_conversation(path)
-    with other_model.conversation() as other:
-        other.load_messages(path)
-        assert other.send("So?").run() == "Green."
-
-
-def test_kept_in_a_file_that_nobody_else_can_use(says, begin, glm_4_7, tmp_path):
-    says("</think>Blue.", "</think>Red.")
-    path = tmp_path / "chat.session"
-    chat = begin()
-    chat.keep_in(path)
-    chat.send("Why?").run()
-    chat.save()
-    with pytest.raises(GlmqError, match="in use"):
-        SessionFile(path)
-    chat.close()
-    later = begin()
-    later.go_on_in(SessionFile(path))
-    assert later.send("And then?").run() == "Red."
-    later.save()
-    later.close()
-    assert len(glm_4_7.load_conversation(path).messages) == 4
-
-
-def test_messages_alone_and_exported(says, begin, glm_4_7, tmp_path):
-    says("</think>Blue.")
-    chat = begin()
-    chat.send("Why?").run()
-    chat.save_messages(tmp_path / "chat.json")
-    chat.export(tmp_path / "chat.md")
-    assert glm_4_7.load_conversation(tmp_path / "chat.json").messages == chat.messages
-    assert "## User\n\nWhy?" in (tmp_path / "chat.md").read_text()
-    assert json.loads((tmp_path / "chat.json").read_text())["messages"] == chat.messages
-
-
-def test_another_model_goes_on(says, begin, other_model, glm_4_6):
-    script = says("</think>Blue.", "</think>Red.", "\n<think></think>\nGreen.")
-    chat = begin(options=ChatOptions(preserve_thinking=True))
-    chat.send("Why?").run()
-    assert chat.change_model(other_model) == []
-    assert chat.send("And then?").run() == "Red."
-    assert chat.change_model(glm_4_6) == ["preserve_thinking"]
-    chat.send("And?").run()
-    assert "Blue." in script.prompts[-1] and chat.options.preserve_thinking is False
 
 
 def test_attached_files(says, begin, tmp_path):
