@@ -1,4 +1,4 @@
-"""Weights to the bytes of a tensor type, as `gguf.quants` makes them, bit for bit."""
+"""Weights to the bytes of a tensor type."""
 
 from __future__ import annotations
 
@@ -6,51 +6,60 @@ import numpy as np
 
 from ..arrays import address_of, zeros
 from ..jit.store import kernel, packed
-from .quantize_arguments import BLOCK, SOURCE_KINDS, QuantizeBlocks
+from .quantizers.arguments import SOURCE_KINDS, QuantizeRows
+from .quantizers.table import QUANTIZERS
 from .tensor_types import KERNEL_TYPES
 
-TARGET_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0")
-LARGEST_HALF = 65504.0
+TARGET_TYPES = tuple(QUANTIZERS)
+"""Names of the tensor types that can be written."""
 
-_ABOVE = {  # magnitudes from here on become infinite in (the scales of) a type
-    "F32": np.inf,
-    "F16": 65520.0,
-    "BF16": float(np.uint32(0x7F7F8000).view(np.float32)),
-    "Q8_0": 65520.0 * 127,
-    "Q4_0": 65520.0 * 8,
-}
+NEEDS_IMPORTANCE = frozenset(name for name, known in QUANTIZERS.items() if known.needs_importance)
+"""Those of them that cannot be written without the importance of columns."""
+
+LARGEST_HALF = 65504.0
+FLOATS_AT_ONCE = 32
+"""Weights that kernels of float types take at once."""
 
 
 class UnfitWeightError(ValueError):
     """A weight that is not a finite number, or that a tensor type cannot hold. Says which of the two."""
 
 
-def quantize_rows(source: np.ndarray, type_name: str, out: np.ndarray | None = None) -> np.ndarray:
+def quantize_rows(
+    source: np.ndarray,
+    type_name: str,
+    out: np.ndarray | None = None,
+    importance: np.ndarray | None = None,
+) -> np.ndarray:
     """Rows of weights as the bytes of a tensor type: uint8 (rows, row bytes).
 
     source: (rows, columns), C-contiguous; float32, float16, ml_dtypes.bfloat16 or uint16 (the bits of
     bfloat16). columns must divide into the type's blocks. out: where to put the bytes (uint8, of the
-    result's size, C-contiguous). Runs on the calling thread, without the GIL.
+    result's size, C-contiguous). importance: float32 (columns,), the mean of x² of each input column;
+    errors of weights are weighed by it. Types that have no use for it ignore it. Runs on the calling
+    thread, without the GIL.
     Raises UnfitWeightError, and ValueError for arguments that do not fit together.
     """
     rows, columns = source.shape
-    kind = _source_kind(source)
-    if type_name not in TARGET_TYPES:
+    if type_name not in QUANTIZERS:
         raise ValueError(f"cannot quantize to {type_name}")
     if columns % KERNEL_TYPES[type_name].block or not source.flags.c_contiguous:
         raise ValueError(f"rows of {columns} do not divide into {type_name} blocks, or are not contiguous")
+    importance = _usable_importance(importance, type_name, columns)
     row_bytes = KERNEL_TYPES[type_name].row_bytes(columns)
     if out is None:
         out = zeros((rows, row_bytes), np.uint8)
     if out.nbytes != rows * row_bytes or out.dtype != np.uint8 or not out.flags.c_contiguous:
         raise ValueError(f"the output must be {rows * row_bytes} contiguous bytes")
-    whole = source.size // BLOCK * BLOCK
-    largest = _run(source, kind, whole // BLOCK, out, type_name)
-    if whole < source.size:  # a last part of a block: only the float types get here
-        rest = zeros(BLOCK, source.dtype)
+    at_once = max(KERNEL_TYPES[type_name].block, FLOATS_AT_ONCE)
+    whole = source.size // at_once * at_once
+    kind = _source_kind(source)
+    largest = _run(source, kind, whole, out, type_name, importance)
+    if whole < source.size:  # only float types get here
+        rest = zeros(at_once, source.dtype)
         rest[: source.size - whole] = source.reshape(-1)[whole:]
-        converted = zeros(KERNEL_TYPES[type_name].row_bytes(BLOCK), np.uint8)
-        largest = max(largest, _run(rest, kind, 1, converted, type_name))
+        converted = zeros(KERNEL_TYPES[type_name].row_bytes(at_once), np.uint8)
+        largest = max(largest, _run(rest, kind, at_once, converted, type_name, None))
         target = out.reshape(-1)[KERNEL_TYPES[type_name].row_bytes(whole) :]
         target[:] = converted[: target.size]
     _check(largest, kind, type_name)
@@ -67,24 +76,52 @@ def _source_kind(source: np.ndarray) -> str:
     raise ValueError(f"weights of type {source.dtype} cannot be quantized")
 
 
-def _run(source: np.ndarray, kind: str, n_blocks: int, out: np.ndarray, type_name: str) -> int:
-    """Quantize whole blocks; gives the bits of the largest magnitude."""
-    largest = zeros(1, np.int64)
+def _usable_importance(importance: np.ndarray | None, type_name: str, columns: int) -> np.ndarray | None:
+    if importance is None:
+        if type_name in NEEDS_IMPORTANCE:
+            raise ValueError(f"{type_name} needs the importance of columns")
+        return None
+    if not QUANTIZERS[type_name].uses_importance:
+        return None
+    if importance.shape != (columns,) or importance.dtype != np.float32:
+        raise ValueError(
+            f"the importance of {columns} columns must be as many float32, not"
+            f" {importance.dtype} {importance.shape}"
+        )
+    if not (importance.min() >= 0 and np.isfinite(importance.max())):
+        raise ValueError("the importance of a column must be a finite number, not below 0")
+    return np.ascontiguousarray(importance)
+
+
+def _run(
+    source: np.ndarray,
+    kind: str,
+    n_weights: int,
+    out: np.ndarray,
+    type_name: str,
+    importance: np.ndarray | None,
+) -> int:
+    """Quantize a number of weights; gives the bits of the largest magnitude."""
+    quantizer = QUANTIZERS[type_name]
+    largest, scratch = zeros(1, np.int64), zeros(quantizer.scratch, np.uint8)
     record = packed(
-        QuantizeBlocks,
+        QuantizeRows,
         source=address_of(source),
         source_kind=SOURCE_KINDS[kind],
-        n_blocks=n_blocks,
+        n_weights=n_weights,
+        columns=source.shape[-1],
         out=address_of(out),
+        importance=0 if importance is None else address_of(importance),
+        scratch=address_of(scratch),
         largest=address_of(largest),
     )
-    kernel(f"formats.quantize_kernel.blocks:{type_name}")(address_of(record))
+    kernel(f"formats.quantizers.{quantizer.module}.quantize:{type_name}")(address_of(record))
     return int(largest[0])
 
 
 def _check(largest_bits: int, kind: str, type_name: str) -> None:
-    largest = float(np.uint32(largest_bits).view(np.float32))
+    largest, above = float(np.uint32(largest_bits).view(np.float32)), QUANTIZERS[type_name].above
     if not np.isfinite(largest) or (kind == "F16" and largest > LARGEST_HALF):
         raise UnfitWeightError("holds a value that is not a finite number")
-    if largest >= _ABOVE[type_name]:
+    if largest >= above:
         raise UnfitWeightError(f"holds a value of magnitude {largest:.3g}, too large for {type_name}")

@@ -1,4 +1,4 @@
-"""Weights of a checkpoint to the blocks of a tensor type, bit for bit as `gguf.quants` makes them.
+"""Weights to blocks of 32, bit for bit as `gguf.quants` makes them.
 
 Two vectors of 16 are one block of 32. Products and sums stay separate operations (never fused), and
 divisions are real divisions, because the reference rounds after each.
@@ -13,16 +13,13 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from ..simd.addresses import argument, inline, store_i64
-from ..simd.conversions import bfloat_to_float, float_to_bfloat, float_to_half, half_to_float, narrow_to_i8
-from ..simd.vectors import (
+from ...simd.addresses import argument, inline, store_i64
+from ...simd.conversions import float_to_half, narrow_to_i8
+from ...simd.vectors import (
     I32,
     call_llvm,
     f32x16,
     i32x16,
-    load_f32x16,
-    load_i16x16,
-    make_bitcast,
     make_constant,
     minimum,
     splat_f32x8,
@@ -30,33 +27,11 @@ from ..simd.vectors import (
     store,
     zero_i32x16,
 )
-from .quantize_arguments import BLOCK, SOURCE_KINDS, QuantizeBlocks
+from .arguments import QuantizeRows
+from .source import bits_of, larger, largest_lane, load_16, magnitude_bits
 
-SOURCE_F16, SOURCE_BF16 = SOURCE_KINDS["F16"], SOURCE_KINDS["BF16"]
 INFINITY = np.float32(np.inf)
-bits_of = make_bitcast(i32x16)
-magnitude_mask = make_constant(i32x16, [0x7FFFFFFF] * 16)
 four = make_constant(i32x16, [4] * 16)
-
-
-@intrinsic
-def _larger(typing: Any, a: Any, b: Any) -> Any:
-    """The larger of each pair of int32 lanes."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.select(builder.icmp_signed(">", *args), *args)
-
-    return a(a, b), codegen
-
-
-@intrinsic
-def _largest_lane(typing: Any, v: Any) -> Any:
-    """The largest int32 lane."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return call_llvm(builder, f"llvm.vector.reduce.smax.v{v.lanes}i32", I32, args)
-
-    return types.int32(v), codegen
 
 
 @intrinsic
@@ -122,18 +97,6 @@ def _round_half_away(typing: Any, v: Any) -> Any:
 
 
 @inline
-def _load(source, kind, i):
-    """16 weights from number `i` on, as float32."""
-    if kind == SOURCE_BF16:
-        values = bfloat_to_float(load_i16x16(source + 2 * i))
-    elif kind == SOURCE_F16:
-        values = half_to_float(load_i16x16(source + 2 * i))
-    else:
-        values = load_f32x16(source + 4 * i)
-    return values
-
-
-@inline
 def _q8_0(low, high, largest, out):
     scale = _float_of(largest) / np.float32(127.0)
     inverse = np.float32(1.0) / scale if scale > np.float32(0.0) else np.float32(0.0)
@@ -161,46 +124,22 @@ def _q4_0(low, high, largest, out):
     store(out + 2, narrow_to_i8(first | (second << four())))
 
 
-@inline
-def _f32(low, high, largest, out):
-    store(out, low)
-    store(out + 64, high)
+WRITERS = {"Q8_0": (_q8_0, 34), "Q4_0": (_q4_0, 18)}
 
 
-@inline
-def _f16(low, high, largest, out):
-    store(out, float_to_half(low))
-    store(out + 32, float_to_half(high))
-
-
-@inline
-def _bf16(low, high, largest, out):
-    store(out, float_to_bfloat(low))
-    store(out + 32, float_to_bfloat(high))
-
-
-WRITERS = {
-    "F32": (_f32, 128),
-    "F16": (_f16, 64),
-    "BF16": (_bf16, 64),
-    "Q8_0": (_q8_0, 34),
-    "Q4_0": (_q4_0, 18),
-}
-
-
-def blocks(type_name: str) -> Any:
-    """Kernel: quantize to a tensor type."""
+def quantize(type_name: str) -> Any:
+    """Kernel: weights to blocks of 32 of a tensor type."""
     write, block_bytes = WRITERS[type_name]
 
     def kernel(args, thread, threads):
-        source, kind = argument(args, QuantizeBlocks.SOURCE), argument(args, QuantizeBlocks.SOURCE_KIND)
-        count, out = argument(args, QuantizeBlocks.N_BLOCKS), argument(args, QuantizeBlocks.OUT)
+        source, kind = argument(args, QuantizeRows.SOURCE), argument(args, QuantizeRows.SOURCE_KIND)
+        count, out = argument(args, QuantizeRows.N_WEIGHTS) // 32, argument(args, QuantizeRows.OUT)
         worst = zero_i32x16()
         for i in range(count):
-            low, high = _load(source, kind, BLOCK * i), _load(source, kind, BLOCK * i + 16)
-            largest = _larger(bits_of(low) & magnitude_mask(), bits_of(high) & magnitude_mask())
-            worst = _larger(worst, largest)
-            write(low, high, _largest_lane(largest), out + block_bytes * i)
-        store_i64(argument(args, QuantizeBlocks.LARGEST), _largest_lane(worst))
+            low, high = load_16(source, kind, 32 * i), load_16(source, kind, 32 * i + 16)
+            largest = larger(magnitude_bits(low), magnitude_bits(high))
+            worst = larger(worst, largest)
+            write(low, high, largest_lane(largest), out + block_bytes * i)
+        store_i64(argument(args, QuantizeRows.LARGEST), largest_lane(worst))
 
     return kernel

@@ -1,0 +1,40 @@
+"""Which tensor types can be written, and the kernel that writes each.
+
+A family of types is a module of this folder, whose `quantize(type_name)` makes the kernel of one type
+(`arguments.py` says what it is told). A new type is such a kernel and its line here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+LARGEST_HALF = 65520.0
+"""Magnitudes from here on become infinite in float16."""
+
+
+@dataclass(frozen=True)
+class Quantizer:
+    """How a tensor type is written.
+
+    module: of this folder, with the kernel. above: magnitudes from here on become infinite in the type or in
+    its scales. uses_importance: whether the importance of columns changes anything. needs_importance: whether
+    the type is refused without it, as it would be of no use. scratch: bytes of memory that the kernel wants.
+    """
+
+    module: str
+    above: float = LARGEST_HALF
+    uses_importance: bool = True
+    needs_importance: bool = False
+    scratch: int = 0
+
+
+QUANTIZERS = {
+    "F32": Quantizer("floats", np.inf, uses_importance=False),
+    "F16": Quantizer("floats", uses_importance=False),
+    "BF16": Quantizer("floats", float(np.uint32(0x7F7F8000).view(np.float32)), uses_importance=False),
+    "Q8_0": Quantizer("blocks_of_32", LARGEST_HALF * 127, uses_importance=False),
+    "Q4_0": Quantizer("blocks_of_32", LARGEST_HALF * 8),
+}
+"""All tensor types that can be written, by name."""
