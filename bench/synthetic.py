@@ -17,6 +17,7 @@ from glmq_convert import glm4_moe, glm4_moe_lite
 from glmq_convert.config import Glm4MoeConfig
 from glmq_convert.gguf_writer import write_gguf
 from glmq_convert.lite_config import Glm4MoeLiteConfig, parse_lite_config
+from glmq_convert.mixes import TypeChoice, choose_types
 from glmq_convert.plan import PlannedTensor
 from glmq_convert.turned_keys import turned
 from glmq_kernels.files.file_writing import check_target
@@ -208,7 +209,7 @@ def write_air(path: Path, type_name: str = "Q4_0", n_layers: int = 3, vocab_size
         return path
     config = air_config(n_layers, vocab_size)
     weights = RandomWeights(config, type_name)
-    planned = glm4_moe.plan_tensors(config, weights, weights, "F16", n_mtp_layers=0)
+    planned = glm4_moe.plan_tensors(config, weights, weights, n_mtp_layers=0)
     header = gguf.GGUFWriter(None, glm4_moe.ARCHITECTURE)
     glm4_moe.add_metadata(header, config, n_mtp_layers=0)
     return _write(path, header, planned, weights, type_name)
@@ -220,7 +221,7 @@ def write_flash(path: Path, type_name: str = "Q4_0", n_layers: int = 4, vocab_si
         return path
     config = flash_config(n_layers, vocab_size)
     weights = RandomWeights(config, type_name)
-    planned = glm4_moe_lite.plan_tensors(config, weights, weights, "F16", n_mtp_layers=0)
+    planned = glm4_moe_lite.plan_tensors(config, weights, weights, n_mtp_layers=0)
     header = gguf.GGUFWriter(None, glm4_moe_lite.ARCHITECTURE)
     glm4_moe_lite.add_metadata(header, config, n_mtp_layers=0)
     return _write(path, header, planned, weights, type_name)
@@ -231,7 +232,7 @@ def _write(
 ) -> Path:
     tensors = [
         replace(t, type=matrix_type(t.pieces[0].source, t.columns, type_name)) if t.type == "F16" else t
-        for t in planned
+        for t in choose_types(planned, TypeChoice("F16"), has_importance=False)
     ]
     header.add_tokenizer_model("none")
     write_gguf(check_target(path, force=True), header, tensors, weights)

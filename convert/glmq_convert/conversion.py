@@ -17,24 +17,17 @@ from .config import Glm4MoeConfig, read_config, read_quantization
 from .general import add_general, checkpoint_name
 from .gguf_writer import Progress, write_gguf
 from .lite_config import Glm4MoeLiteConfig
+from .mixes import TypeChoice, check_writable, choose_types
 from .mtp import count_to_convert
 from .plan import PlannedTensor, Weights
 from .tokenizer import add_tokenizer
 from .turned_keys import CheckpointWithTurnedKeys
 
-FILE_TYPES = {
-    "f32": gguf.LlamaFileType.ALL_F32,
-    "f16": gguf.LlamaFileType.MOSTLY_F16,
-    "bf16": gguf.LlamaFileType.MOSTLY_BF16,
-    "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
-    "q4_0": gguf.LlamaFileType.MOSTLY_Q4_0,
-}
-
 
 def convert(
     checkpoint_dir: str | Path,
     out_path: str | Path | None = None,
-    type: str = "q8_0",
+    type: str | TypeChoice = "q8_0",
     mtp: bool = True,
     progress: Progress | None = None,
     threads: int | None = None,
@@ -44,30 +37,32 @@ def convert(
     """Convert the Glm4Moe or Glm4MoeLite checkpoint in a folder to a GGUF file; gives the file's path.
 
     out_path: a file, or a folder to put `<folder's name>-<TYPE>.gguf` into; by default the current one.
-    type: f32, f16, bf16, q8_0 or q4_0, of the large matrices. mtp: keep the multi-token-prediction layer
-    where the checkpoint has one. progress(bytes written, bytes in all). threads: all cores by default.
-    remark: is told, in a sentence, what the user may want to know. force: replace a file that is there.
+    type: the name of a mix (`mixes/mix_names.py`), or a choice of types for all tensors. mtp: keep the
+    multi-token-prediction layer where the checkpoint has one. progress(bytes written, bytes in all).
+    threads: all cores by default. remark: is told, in a sentence, what the user may want to know. force:
+    replace a file that is there.
     Raises GlmqError, and leaves no file, when something is wrong with the checkpoint, the place or the disk.
     """
-    if type not in FILE_TYPES:
-        raise GlmqError(f"type {type!r} is not known; choose one of {', '.join(FILE_TYPES)}")
+    choice = TypeChoice(type) if isinstance(type, str) else type
     folder = Path(checkpoint_dir)
     if not folder.is_dir():
         raise GlmqError(f"{folder} is not a folder; give the folder that holds config.json and the weights")
-    target = _target(folder, out_path, type, force)
+    target = _target(folder, out_path, choice.mix.name, force)
     config = read_config(folder)
     checkpoint = open_checkpoint(folder, config.num_hidden_layers, mtp)
     remarks = _remarks_on_quantization(folder, checkpoint)
     n_mtp_layers = count_to_convert(config, checkpoint) if mtp else 0
-    described = _describe(config, checkpoint, type.upper(), n_mtp_layers)
-    tensors, header = described.tensors, gguf.GGUFWriter(None, described.architecture)
+    described = _describe(config, checkpoint, n_mtp_layers)
+    tensors = choose_types(described.tensors, choice, has_importance=False)
+    check_writable(tensors)
+    header = gguf.GGUFWriter(None, described.architecture)
     remarks += add_general(header, folder, tensors)
     described.add_metadata(header)
-    header.add_file_type(FILE_TYPES[type])
+    header.add_file_type(choice.mix.file_type)
     header.add_quantization_version(gguf.GGML_QUANT_VERSION)
     remarks += add_tokenizer(header, folder, config.vocab_size)
     write_gguf(target, header, tensors, described.weights, threads=threads, progress=progress)
-    for text in [*remarks, *_remarks_on_types(tensors, type.upper())]:
+    for text in [*remarks, *_remarks_on_types(tensors, choice.mix.base)]:
         if remark:
             remark(text)
     return target.path
@@ -84,23 +79,23 @@ class _Described:
 
 
 def _describe(
-    config: Glm4MoeConfig | Glm4MoeLiteConfig, checkpoint: Checkpoint, type_name: str, n_mtp_layers: int
+    config: Glm4MoeConfig | Glm4MoeLiteConfig, checkpoint: Checkpoint, n_mtp_layers: int
 ) -> _Described:
     if isinstance(config, Glm4MoeLiteConfig):
         weights = CheckpointWithTurnedKeys(checkpoint, config)
-        tensors = glm4_moe_lite.plan_tensors(config, weights, checkpoint, type_name, n_mtp_layers)
+        tensors = glm4_moe_lite.plan_tensors(config, weights, checkpoint, n_mtp_layers)
         add = partial(glm4_moe_lite.add_metadata, config=config, n_mtp_layers=n_mtp_layers)
         return _Described(glm4_moe_lite.ARCHITECTURE, weights, tensors, add)
-    tensors = glm4_moe.plan_tensors(config, checkpoint, checkpoint, type_name, n_mtp_layers)
+    tensors = glm4_moe.plan_tensors(config, checkpoint, checkpoint, n_mtp_layers)
     add = partial(glm4_moe.add_metadata, config=config, n_mtp_layers=n_mtp_layers)
     return _Described(glm4_moe.ARCHITECTURE, checkpoint, tensors, add)
 
 
-def _target(folder: Path, out_path: str | Path | None, type: str, force: bool) -> Target:
+def _target(folder: Path, out_path: str | Path | None, mix: str, force: bool) -> Target:
     """Where the file goes. Raises GlmqError when it cannot go there."""
     path = Path(out_path or ".")
     if path.is_dir():
-        path /= f"{checkpoint_name(folder)}-{type.upper()}.gguf"
+        path /= f"{checkpoint_name(folder)}-{mix}.gguf"
     target = check_target(path, force=force)
     if target.before and target.file.parent == folder.resolve() and target.file.suffix != ".gguf":
         raise GlmqError(f"{path} is a file of the checkpoint; name another one for the result")

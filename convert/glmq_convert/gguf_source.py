@@ -112,7 +112,7 @@ def plan_copies(model: GGUFModel) -> list[PlannedTensor]:
                 " make the file from one of another type"
             )
         type_name = tensor.type if tensor.type in KERNEL_TYPES else "F32"
-        planned.append(PlannedTensor(name, shape, type_name, (Piece(name, 0, n_rows),)))
+        planned.append(PlannedTensor(name, shape, (Piece(name, 0, n_rows),), type_name))
     return planned
 
 

@@ -37,9 +37,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Portion:
-    """Some rows of a source tensor, and where their bytes go in the file."""
+    """Some rows of a source tensor, and where their bytes go in the file.
+
+    matrix: the one of the tensor's matrices (experts) that all of them belong to.
+    """
 
     tensor: PlannedTensor
+    matrix: int
     source: str
     first_row: int
     n_rows: int
@@ -111,14 +115,18 @@ def _write_header(path: Path, header: gguf.GGUFWriter, tensors: Sequence[Planned
 def portions(tensors: Sequence[PlannedTensor], weights: Weights, data_start: int) -> Iterator[Portion]:
     """Every portion of a file, in the order of the file."""
     for tensor in tensors:
-        offset = data_start
+        offset, row = data_start, 0
         for piece in tensor.pieces:
             row_source_bytes = tensor.columns * weights.item_bytes(piece.source)
             step = max(1, PORTION_BYTES // row_source_bytes)
-            for done in range(0, piece.n_rows, step):
-                n_rows = min(step, piece.n_rows - done)
-                yield Portion(tensor, piece.source, piece.first_row + done, n_rows, offset)
+            done = 0
+            while done < piece.n_rows:
+                left_of_matrix = tensor.matrix_rows - row % tensor.matrix_rows
+                n_rows = min(step, piece.n_rows - done, left_of_matrix)
+                matrix = row // tensor.matrix_rows
+                yield Portion(tensor, matrix, piece.source, piece.first_row + done, n_rows, offset)
                 offset += n_rows * tensor.row_bytes
+                row, done = row + n_rows, done + n_rows
         data_start += _padded(tensor.n_bytes)
 
 

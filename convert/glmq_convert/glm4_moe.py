@@ -47,13 +47,13 @@ def _add_rope_scaling(writer: gguf.GGUFWriter, scaling: RopeScaling) -> None:
 
 
 def plan_tensors(
-    config: Glm4MoeConfig, weights: Weights, names: Collection[str], type_name: str, n_mtp_layers: int
+    config: Glm4MoeConfig, weights: Weights, names: Collection[str], n_mtp_layers: int
 ) -> list[PlannedTensor]:
     """Every tensor of the file, in order. Raises GlmqError naming what is missing, extra or misshapen.
 
-    weights: the checkpoint; names: of its tensors; type_name: of the large matrices, such as Q8_0.
+    weights: the checkpoint; names: of its tensors.
     """
-    plan = TensorPlan(config, weights, names, type_name)
+    plan = TensorPlan(config, weights, names)
     attention = partial(_plan_attention, plan, config)
     plan_layers(plan, config, attention, "post_attention_norm", n_mtp_layers)
     return plan.tensors

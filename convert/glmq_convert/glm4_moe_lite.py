@@ -46,15 +46,13 @@ def plan_tensors(
     config: Glm4MoeLiteConfig,
     weights: Weights,
     names: Collection[str],
-    type_name: str,
     n_mtp_layers: int,
 ) -> list[PlannedTensor]:
     """Every tensor of the file, in order. Raises GlmqError naming what is missing, extra or misshapen.
 
-    weights: the checkpoint with turned keys; names: of its tensors; type_name: of the large matrices, such as
-    Q8_0.
+    weights: the checkpoint with turned keys; names: of its tensors.
     """
-    plan = TensorPlan(config, weights, names, type_name)
+    plan = TensorPlan(config, weights, names)
     plan_layers(plan, config, partial(_plan_attention, plan, config), "ffn_norm", n_mtp_layers)
     return plan.tensors
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from glmq_kernels.formats.tensor_types import KERNEL_TYPES
-
-LATENT = (".attn_k_b.weight", ".attn_v_b.weight")
-"""Endings of the matrices from which latent attention has its keys and values."""
 
 
 class Weights(Protocol):
@@ -42,17 +38,27 @@ class Piece:
 
 @dataclass(frozen=True)
 class PlannedTensor:
-    """A tensor of the file: `shape` outermost first, its rows those of `pieces` in order."""
+    """A tensor of the file: `shape` outermost first, its rows those of `pieces` in order.
+
+    type: F32 until it is chosen (`mixes.choose_types`). importance: float32 (matrices, columns), the mean of
+    the squares that each column of each matrix meets, where that is known.
+    """
 
     name: str
     shape: tuple[int, ...]
-    type: str
     pieces: tuple[Piece, ...]
+    type: str = "F32"
+    importance: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     @property
     def columns(self) -> int:
         """Weights of a row."""
         return self.shape[-1]
+
+    @property
+    def matrix_rows(self) -> int:
+        """Rows of each of its matrices (experts, heads), of which most tensors are one."""
+        return self.shape[-2] if len(self.shape) > 1 else 1
 
     @property
     def row_bytes(self) -> int:
@@ -63,25 +69,3 @@ class PlannedTensor:
     def n_bytes(self) -> int:
         """Bytes of the tensor in the file, without padding."""
         return math.prod(self.shape[:-1]) * self.row_bytes
-
-
-def planned_tensor(
-    name: str, shape: tuple[int, ...], pieces: Iterable[Piece], type_name: str
-) -> PlannedTensor:
-    """A tensor with the type it gets in a file of type `type_name`."""
-    return PlannedTensor(name, shape, tensor_type(name, shape, type_name), tuple(pieces))
-
-
-def tensor_type(name: str, shape: tuple[int, ...], type_name: str) -> str:
-    """The type of a tensor in a file of type `type_name`, as llama.cpp's conversion decides it.
-
-    Vectors, norms, router matrices and everything but weights stay F32. Where rows do not divide into
-    the type's blocks the tensor becomes F16. The small matrices that every key and value of latent attention
-    goes through are kept finer than llama.cpp has them: no quantized type below Q8_0.
-    """
-    always_float = len(shape) == 1 or name.endswith("_norm.weight") or not name.endswith(".weight")
-    if always_float or name.endswith("ffn_gate_inp.weight"):
-        return "F32"
-    if name.endswith(LATENT) and not KERNEL_TYPES[type_name].is_float:
-        type_name = "Q8_0"
-    return type_name if shape[-1] % KERNEL_TYPES[type_name].block == 0 else "F16"

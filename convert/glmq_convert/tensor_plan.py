@@ -8,7 +8,7 @@ from glmq_kernels.errors import GlmqError
 
 from .moe_config import MoeConfig
 from .mtp import MtpLayerError, layer_of, mtp_layers
-from .plan import Piece, PlannedTensor, Weights, planned_tensor
+from .plan import Piece, PlannedTensor, Weights
 
 NAMES_SHOWN = 3
 
@@ -16,12 +16,12 @@ NAMES_SHOWN = 3
 class TensorPlan:
     """Collects tensors, what of the checkpoint they use, and what is wrong with it.
 
-    weights: the checkpoint; names: of its tensors; type_name: of the large matrices, such as Q8_0.
+    weights: the checkpoint; names: of its tensors.
     """
 
-    def __init__(self, config: MoeConfig, weights: Weights, names: Collection[str], type_name: str) -> None:
+    def __init__(self, config: MoeConfig, weights: Weights, names: Collection[str]) -> None:
         self.tensors: list[PlannedTensor] = []
-        self._weights, self._names, self._type_name = weights, names, type_name
+        self._weights, self._names = weights, names
         self._config, self._mtp_layers = config, mtp_layers(config, names)
         self._used: set[str] = set()
         self._missing: list[str] = []
@@ -36,7 +36,7 @@ class TensorPlan:
 
     def add_pieces(self, name: str, shape: tuple[int, ...], pieces: list[Piece]) -> None:
         """A tensor whose rows come from several places."""
-        self.tensors.append(planned_tensor(name, shape, pieces, self._type_name))
+        self.tensors.append(PlannedTensor(name, shape, tuple(pieces)))
 
     def whole(self, source: str, *shape: int) -> Piece:
         """All rows of a tensor of the checkpoint, which must have this shape."""

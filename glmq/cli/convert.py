@@ -14,8 +14,6 @@ from .named_files import file_option, telling_of_force
 if TYPE_CHECKING:
     from glmq_convert.gguf_writer import Progress
 
-TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0")
-
 
 @click.command(short_help="Quantize a checkpoint to a GGUF file.")
 @click.argument("checkpoint_dir", type=click.Path(path_type=Path))
@@ -23,7 +21,7 @@ TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0")
 @click.option(
     "--type",
     "type_name",
-    type=click.Choice(TYPES, case_sensitive=False),
+    metavar="NAME",
     default="q8_0",
     show_default=True,
     help="Of the large matrices.",
@@ -49,7 +47,7 @@ def convert(
         path = run(
             checkpoint_dir,
             out,
-            type_name.lower(),
+            type_name,
             not no_mtp,
             progress,
             threads,

@@ -104,7 +104,7 @@ def arrange_as_moe(file: GGUFFile, path: Path, progress: Progress | None = None)
     shape = _shape(file)
     config = moe_config(shape, N_PAIRS)
     weights = DenseAsMoe(_Source(file), shape, config)
-    planned = glm4_moe.plan_tensors(config, weights, weights, "F32", n_mtp_layers=0)
+    planned = glm4_moe.plan_tensors(config, weights, weights, n_mtp_layers=0)
     tensors = [replace(each, type=weights.source_type(each.pieces[0].source)) for each in planned]
     header = _header(file)
     glm4_moe.add_metadata(header, config, n_mtp_layers=0)

@@ -404,7 +404,7 @@ class TestDamage:
         assert "not a folder" in self.refused(tmp_path / "no", tmp_path)
 
     def test_an_unknown_type(self, plain, tmp_path):
-        assert "q5_k" in self.refused(plain, tmp_path, type="q5_k")
+        assert "did you mean Q5_K_M" in self.refused(plain, tmp_path, type="q5_k_x")
 
 
 def test_the_command(plain, tmp_path):
