@@ -13,6 +13,9 @@ import numpy as np
 LARGEST_HALF = 65520.0
 """Magnitudes from here on become infinite in float16."""
 
+SUPER_BLOCKS_SCRATCH = 48 * 1024
+"""Bytes of memory of the kernels whose blocks are 256 weights."""
+
 
 @dataclass(frozen=True)
 class Quantizer:
@@ -36,5 +39,8 @@ QUANTIZERS = {
     "BF16": Quantizer("floats", float(np.uint32(0x7F7F8000).view(np.float32)), uses_importance=False),
     "Q8_0": Quantizer("blocks_of_32", LARGEST_HALF * 127, uses_importance=False),
     "Q4_0": Quantizer("blocks_of_32", LARGEST_HALF * 8),
+    "Q2_K": Quantizer("k_minimum", scratch=SUPER_BLOCKS_SCRATCH),
+    "Q4_K": Quantizer("k_minimum", scratch=SUPER_BLOCKS_SCRATCH),
+    "Q5_K": Quantizer("k_minimum", scratch=SUPER_BLOCKS_SCRATCH),
 }
 """All tensor types that can be written, by name."""
