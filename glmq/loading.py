@@ -81,17 +81,9 @@ def prepare_program(
         raise GlmqError(
             f"{load!r} is no way to load a model; choose {' or '.join(LOAD_MODES)}", setting="load"
         )
-    cache_type = cache_type.upper()
-    if cache_type not in CACHE_TYPES:
-        raise GlmqError(
-            f"a KV cache of type {cache_type} is not known; choose {' or '.join(CACHE_TYPES)}",
-            setting="cache_type",
-        )
-    build = build_function(file)
-
-    # Memory that no batch touches is not taken from the system, so this one only counts.
+    cache_type = known_cache_type(cache_type)
     weights = Weights(file)
-    counted = build(file, weights, _batch_sizes(file)[-1], n_threads, cache_type, activations)
+    counted = counting_program(file, weights, n_threads, cache_type, activations)
     needs = needs_of(file, counted, n_ctx)
     plan = plan_memory(needs, ram)
     if load == "read":
@@ -102,12 +94,34 @@ def prepare_program(
         return counted, None, plan
     experts = None if plan.in_memory else OffloadedExperts(file, plan, needs)
     weights = Weights(file, experts.disk if experts else None, weights.rewritten)
+    build = build_function(file)
     try:
         return build(file, weights, plan.batch, n_threads, cache_type, activations), experts, plan
     except BaseException:
         if experts is not None:
             experts.close()
         raise
+
+
+def known_cache_type(name: str) -> str:
+    """One of `CACHE_TYPES`, however it is spelled. Raises GlmqError for others."""
+    if (cache_type := name.upper()) not in CACHE_TYPES:
+        raise GlmqError(
+            f"a KV cache of type {cache_type} is not known; choose {' or '.join(CACHE_TYPES)}",
+            setting="cache_type",
+        )
+    return cache_type
+
+
+def counting_program(
+    file: GGUFFile, weights: Weights, n_threads: int, cache_type: str, activations: ActivationType
+) -> Program:
+    """The program for the largest batch, which tells what smaller ones need.
+
+    Memory that no batch touches is not taken from the system, so a program that only counts costs none.
+    """
+    build = build_function(file)
+    return build(file, weights, _batch_sizes(file)[-1], n_threads, cache_type, activations)
 
 
 def needs_of(file: GGUFFile, program: Program, n_ctx: int) -> Needs:

@@ -107,7 +107,7 @@ class Weights:
         if type_name not in VECTOR_TYPES:
             raise GlmqError(f"{self._file.path}: tensor {name} is {type_name}; a vector must be F32 or F16")
         padded = aligned_zeros(4 * size + ROW_PADDING).view(np.float32)
-        padded[:size] = self._file.data(name).view(VECTOR_TYPES[type_name])
+        padded[:size] = np.ascontiguousarray(self._file.data(name)).view(VECTOR_TYPES[type_name])
         if not np.isfinite(padded).all():
             raise GlmqError(
                 f"{self._file.path}: tensor {name} is not finite (NaN or infinity among its values);"

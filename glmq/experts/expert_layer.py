@@ -55,4 +55,5 @@ class ExpertLayer:
     @property
     def room(self) -> int:
         """Memory that one expert takes."""
-        return sum(room_for(part.n_bytes) for part in self.parts[0])
+        matrices = (self.experts.gate, self.experts.up, self.experts.down)
+        return sum(room_for(matrix.n_bytes) for matrix in matrices)

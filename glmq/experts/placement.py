@@ -69,12 +69,24 @@ def place_experts(
 
     Raises GlmqError when not even one layer's active experts would fit.
     """
-    routing = layers[0].routing
-    slot_bytes = max(layer.room for layer in layers)
-    staging = max(LEAST_STAGING, routing.top_k + PREFETCHED)
     resident = resident_memory()
     if resident is None:
         resident = INTERPRETER + disk.loaded_bytes
+    placement = plan_slots(layers, plan, needs, resident)
+    n_experts = layers[0].routing.n_experts
+    cache = ExpertCache(len(layers), n_experts, placement.n_slots)
+    slab = Slab(placement.n_slots + _staging(layers), placement.slot_bytes)
+    return ExpertOffload(layers, Fetching(disk.reader, slab, cache), cache), placement
+
+
+def plan_slots(layers: Sequence[ExpertLayer], plan: MemoryPlan, needs: Needs, resident: int) -> Placement:
+    """How many experts stay in memory where the process takes `resident` bytes, its dense weights loaded.
+
+    Raises GlmqError when not even one layer's active experts would fit.
+    """
+    routing = layers[0].routing
+    slot_bytes = max(layer.room for layer in layers)
+    staging = _staging(layers)
     taken = resident + plan.kv_cache + plan.work + RESERVE
     n_slots = (plan.budget - taken) // slot_bytes - staging
     if n_slots < 0:
@@ -86,7 +98,9 @@ def place_experts(
         )
     n_experts, cycle = routing.n_experts * len(layers), routing.top_k * len(layers)
     n_slots = min(n_slots, n_experts)
-    cache = ExpertCache(len(layers), routing.n_experts, n_slots)
-    fetching = Fetching(disk.reader, Slab(n_slots + staging, slot_bytes), cache)
-    placement = Placement(plan.budget, needs.total, needs.weights, slot_bytes, n_slots, n_experts, cycle)
-    return ExpertOffload(layers, fetching, cache), placement
+    return Placement(plan.budget, needs.total, needs.weights, slot_bytes, n_slots, n_experts, cycle)
+
+
+def _staging(layers: Sequence[ExpertLayer]) -> int:
+    """Slots for experts that pass through."""
+    return max(LEAST_STAGING, layers[0].routing.top_k + PREFETCHED)

@@ -16,7 +16,7 @@ from ..optional_packages import optional_packages
 from . import fields, not_gguf
 from .errors import GGUFError
 from .header import Header, read_header
-from .mapped_file import MappedFile
+from .mapped_file import FileBytes, MappedFile
 from .splits import check_parts, part_paths
 from .tensors import TensorInfo
 
@@ -35,7 +35,7 @@ class GGUFFile:
     """
 
     def __init__(
-        self, path: Path, paths: Sequence[Path], headers: Sequence[Header], mappings: Sequence[MappedFile]
+        self, path: Path, paths: Sequence[Path], headers: Sequence[Header], mappings: Sequence[FileBytes]
     ) -> None:
         self.path = path
         self.paths = tuple(paths)

@@ -22,7 +22,7 @@ from glmq_kernels.strings.string_offsets import string_offsets
 
 from . import fields
 from .errors import GGUFError
-from .header_reader import HeaderReader
+from .header_reader import HeaderGoesOn, HeaderReader
 from .not_gguf import what_it_is, what_joined_is
 from .string_array import StringArray
 from .tensors import TensorInfo, check_layout, read_tensor
@@ -65,13 +65,14 @@ class Header:
     tensors: dict[str, TensorInfo]
 
 
-def read_header(data: np.ndarray, path: Path, file_index: int = 0) -> Header:
-    """Read the header at the start of `data`, uint8 (n,), the whole file `path`.
+def read_header(data: np.ndarray, path: Path, file_index: int = 0, file_bytes: int | None = None) -> Header:
+    """Read the header at the start of `data`, uint8 (n,): the file `path`, or its beginning.
 
-    Tensor offsets become positions in `data`. Raises GGUFError for everything that is not a sound,
+    file_bytes: of the whole file, where `data` is its beginning; HeaderGoesOn is raised where the header is
+    longer. Tensor offsets become positions in the file. Raises GGUFError for everything that is not a sound,
     little-endian GGUF file of version 2 or 3.
     """
-    reader = HeaderReader(data, path)
+    reader = HeaderReader(data, path, file_bytes)
     start = bytes(data[:512])
     if not start.startswith(MAGIC):
         raise GGUFError(f"{path}: {what_it_is(start)}")
@@ -177,6 +178,8 @@ def _read_strings(reader: HeaderReader, count: int, what: str) -> StringArray:
     try:
         offsets = string_offsets(reader.data, reader.position, count)
     except ValueError as error:
+        if reader.is_beginning:
+            raise HeaderGoesOn from error
         raise reader.damaged(f"{what} runs past the end of the file") from error
     start, reader.position = reader.position, int(offsets[-1])
     # A copy: small, and there whatever becomes of the file.

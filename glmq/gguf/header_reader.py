@@ -14,12 +14,21 @@ LONGEST_NAME = 1024  # the format allows keys of 65535 bytes, real ones have doz
 MOST_ARRAY_ELEMENTS = 1 << 24  # of all arrays of a file together
 
 
-class HeaderReader:
-    """A position in the bytes of a file; no step goes past their end."""
+class HeaderGoesOn(Exception):
+    """What is to be read lies behind those of a file's bytes that are here."""
 
-    def __init__(self, data: np.ndarray, path: Path) -> None:
+
+class HeaderReader:
+    """A position in the bytes of a file; no step goes past their end.
+
+    file_bytes: of the whole file, of which `data` may be the beginning alone. HeaderGoesOn is raised where
+    that is not enough.
+    """
+
+    def __init__(self, data: np.ndarray, path: Path, file_bytes: int | None = None) -> None:
         self.data = data
         self.path = path
+        self.file_bytes = len(data) if file_bytes is None else file_bytes
         self.position = 0
         self.elements_left = MOST_ARRAY_ELEMENTS
         self._bytes: memoryview = data.data
@@ -27,7 +36,12 @@ class HeaderReader:
     @property
     def left(self) -> int:
         """Bytes from the position to the end of the file."""
-        return len(self._bytes) - self.position
+        return self.file_bytes - self.position
+
+    @property
+    def is_beginning(self) -> bool:
+        """Whether the file has more bytes than are here."""
+        return len(self._bytes) < self.file_bytes
 
     def damaged(self, message: str) -> GGUFError:
         """An error to raise: the file is not as it was written."""
@@ -37,6 +51,8 @@ class HeaderReader:
         """The next `count` bytes."""
         if count > self.left:
             raise self.damaged(f"{what} runs past the end of the file")
+        if self.position + count > len(self._bytes):
+            raise HeaderGoesOn
         self.position += count
         return self._bytes[self.position - count : self.position]
 

@@ -7,11 +7,25 @@ import os
 import stat
 import weakref
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from . import not_gguf
 from .errors import GGUFError
+
+
+class FileBytes(Protocol):
+    """The bytes of one file of a model (see `MappedFile`)."""
+
+    identity: str
+    data: np.ndarray
+
+    def check_unchanged(self) -> None:
+        """Raise GGUFError when they are not what they were."""
+
+    def close(self) -> None:
+        """Let go of them."""
 
 
 class MappedFile:

@@ -17,10 +17,10 @@ from .header import Header
 PART_NAME = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.gguf)", re.IGNORECASE)
 
 
-def part_paths(path: Path, header: Header) -> list[Path]:
+def part_names(path: Path, header: Header) -> list[Path]:
     """The files of the model that `path` is one file of, in order: `[path]` when it is not split.
 
-    Raises GGUFError when the name does not say which part it is, or other parts are missing.
+    Raises GGUFError when the name does not say which part it is.
     """
     count = fields.integer(header.metadata, path, "split.count", 0)
     if count <= 1:
@@ -32,14 +32,21 @@ def part_paths(path: Path, header: Header) -> list[Path]:
             f"{path}: part {number} of {count} of a split model; give it back its own name,"
             f" which ends in -{number:05}-of-{count:05}.gguf"
         )
-    paths = [
+    return [
         path.with_name(f"{name['stem']}-{i:05}-of-{count:05}{name['suffix']}") for i in range(1, count + 1)
     ]
+
+
+def part_paths(path: Path, header: Header) -> list[Path]:
+    """The same, all of which are there. Raises GGUFError when some are missing."""
+    paths = part_names(path, header)
+    if len(paths) == 1:
+        return paths
     missing = [part for part in paths if not part.exists()]
     if missing:
         listed = ", ".join(part.name for part in missing[:3])
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise GGUFError(f"{path}: the model has {count} parts; put {listed}{more} into the same folder")
+        raise GGUFError(f"{path}: the model has {len(paths)} parts; put {listed}{more} into the same folder")
     return paths
 
 

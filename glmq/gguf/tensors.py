@@ -75,8 +75,8 @@ def check_layout(
         if info.offset % alignment:
             raise reader.damaged(f"{what} starts at {info.offset}, not a multiple of {alignment}")
         end = data_start + info.offset + info.n_bytes
-        if end > len(reader.data):
-            raise reader.damaged(f"{what} should end at byte {end}, the file ends at {len(reader.data)}")
+        if end > reader.file_bytes:
+            raise reader.damaged(f"{what} should end at byte {end}, the file ends at {reader.file_bytes}")
         tensors[info.name] = replace(info, offset=data_start + info.offset)
     in_order = sorted(tensors.values(), key=lambda info: info.offset)
     for first, second in itertools.pairwise(in_order):

@@ -59,7 +59,7 @@ def _keys_turned(both: Matrix, shape: LatentShape) -> np.ndarray:
     from gguf.constants import GGMLQuantizationType
     from gguf.quants import dequantize
 
-    content = np.asarray(both.memory, np.uint8)[: both.n_bytes].reshape(both.rows, both.row_bytes)
+    content = np.ascontiguousarray(both.memory, np.uint8)[: both.n_bytes].reshape(both.rows, both.row_bytes)
     numbers = dequantize(content, GGMLQuantizationType[both.type])
     by_head = numbers.reshape(shape.n_heads, shape.nope_dim + shape.value_dim, shape.kv_rank)
     turned = by_head[:, : shape.nope_dim].transpose(0, 2, 1)

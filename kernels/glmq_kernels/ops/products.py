@@ -12,20 +12,27 @@ from ..gemm.sizes import (
     tile_count,
 )
 from ..jit import isa
-from ..threads.tape import Code, Tape
+from ..threads.tape import Code, Product, Tape
 from .batch_part import EVERY_TOKEN, BatchPart
-from .operands import Activation, Matrix
+from .operands import Activation, Matrix, Routing
 
 
-def count_work(tape: Tape, matrix: Matrix, part: BatchPart, n_choices: int = 1) -> None:
-    """Count what a product costs for one token of a part, which meets `n_choices` such matrices."""
-    n_bytes, multiply_adds = n_choices * matrix.n_bytes, n_choices * matrix.rows * matrix.columns
-    if part == EVERY_TOKEN:
-        tape.work.weight_bytes += n_bytes
-        tape.work.multiply_adds += multiply_adds
-    else:
-        tape.work.output_bytes += n_bytes
-        tape.work.output_multiply_adds += multiply_adds
+def count_work(
+    tape: Tape, matrix: Matrix, part: BatchPart, *, n_heads: int = 1, routing: Routing | None = None
+) -> None:
+    """Count a product: with a matrix, with one for each head, or with those of a routing's experts."""
+    tape.work.products.append(
+        Product(
+            type=matrix.type,
+            rows=matrix.rows,
+            columns=matrix.columns,
+            n_bytes=matrix.n_bytes,
+            n_choices=routing.top_k if routing else n_heads,
+            n_matrices=routing.n_experts if routing else n_heads,
+            routed=routing is not None,
+            outputs_only=part != EVERY_TOKEN,
+        )
+    )
 
 
 def kernels_of(matrix: Matrix, activation: Activation) -> dict[str, Code]:

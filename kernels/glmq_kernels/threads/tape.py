@@ -50,17 +50,57 @@ class UnlessOne:
     slot: int
 
 
-@dataclass
-class Work:
-    """Of the products on a tape, for one token: bytes of weights read, and multiply-adds.
+@dataclass(frozen=True)
+class Product:
+    """A product of weight matrices (rows, columns) with a batch.
 
-    Those of matrices that only the tokens with wanted logits meet are counted apart.
+    type: the tensor type. n_bytes: of one matrix. n_choices: how many of the `n_matrices` each token meets.
+    routed: a router chooses them. outputs_only: only tokens with wanted outputs meet them.
     """
 
-    weight_bytes: int = 0
-    multiply_adds: int = 0
-    output_bytes: int = 0
-    output_multiply_adds: int = 0
+    type: str
+    rows: int
+    columns: int
+    n_bytes: int
+    n_choices: int
+    n_matrices: int
+    routed: bool
+    outputs_only: bool
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of one token."""
+        return self.n_choices * self.rows * self.columns
+
+
+@dataclass
+class Work:
+    """The products on a tape, in their order, and what they cost for one token.
+
+    Those of matrices that only the tokens with wanted outputs meet are counted apart.
+    """
+
+    products: list[Product] = field(default_factory=list)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of weights that a token reads."""
+        return sum(each.n_choices * each.n_bytes for each in self.products if not each.outputs_only)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of a token."""
+        return sum(each.multiply_adds for each in self.products if not each.outputs_only)
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of weights that a token with wanted outputs reads besides."""
+        return sum(each.n_choices * each.n_bytes for each in self.products if each.outputs_only)
+
+    @property
+    def output_multiply_adds(self) -> int:
+        """Multiply-adds of a token with wanted outputs besides."""
+        return sum(each.multiply_adds for each in self.products if each.outputs_only)
 
 
 @dataclass
@@ -167,6 +207,11 @@ class Tape:
         last = self._section_starts[after[0]] if after else len(self._steps)
         codes = [code for _, _, code in self._steps[first:last]]
         return sum(code == 1 or (code > 1 and self.state[code - UNLESS_ONE] != 1) for code in codes)
+
+    @property
+    def n_operations(self) -> int:
+        """Operations of the whole tape."""
+        return len(self._steps)
 
     @property
     def sections(self) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ def gate_up(
     for matrix in (gate, up):
         activation.serve(matrix.type)
         gathered.serve(matrix.type)
-        count_work(tape, matrix, part, routing.top_k if routing else 1)
+        count_work(tape, matrix, part, routing=routing)
     network.hidden.serve(experts.down.type)
     tape.keep(experts)
     sums = reserve_product_scratch(tape, gate, up)
@@ -73,7 +73,7 @@ def down(tape: Tape, *networks: Network, out: np.ndarray, part: BatchPart = EVER
     sums = 0
     for network, following in zip(networks, (*networks[1:], None), strict=True):
         matrix, routing = network.experts.down, network.routing
-        count_work(tape, matrix, part, routing.top_k if routing else 1)
+        count_work(tape, matrix, part, routing=routing)
         sums = max(sums, reserve_product_scratch(tape, matrix))
         after = following.routing if following and not routing else None
         parts.append(

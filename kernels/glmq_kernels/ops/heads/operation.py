@@ -85,7 +85,7 @@ def multiply_heads(
     prepared = isinstance(out, Activation)
     assert not prepared or (out_columns == matrix.rows and matrix.rows % 32 == 0)
     heads.serve(matrix.type)
-    count_work(tape, matrix, part, matrices.n_heads)
+    count_work(tape, matrix, part, n_heads=matrices.n_heads)
     tape.keep(matrix)
     tape.add(
         "ops.heads.kernel.multiply_heads",

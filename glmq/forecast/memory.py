@@ -1,0 +1,104 @@
+"""What a model's memory would be spent on here, by the plan that loading it makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from glmq_kernels.errors import GlmqError
+from glmq_kernels.threads.tape import ActivationType
+
+from ..experts.placement import INTERPRETER, RESERVE, Placement, plan_slots
+from ..gguf import GGUFFile
+from ..loading import counting_program, known_cache_type, needs_of
+from ..memory_plan import MemoryPlan, Needs, plan_memory
+from ..program import Program
+from ..system_memory import resident_memory
+from ..weights import Weights
+
+KERNELS = 30_000_000
+"""Bytes that a process takes for kernels and tables when it has loaded a model, roughly."""
+
+
+@dataclass(frozen=True)
+class MemoryForecast:
+    """A model's program, counted and not run, and what its memory would be spent on. Amounts are in bytes.
+
+    plan: None where the model does not run, for the reason `refusal`. placement: what of the experts stays in
+    memory, None where all weights are mapped. mapped: weights that stay in the mapped file although others do
+    not: an embedding, of which few rows are used. process: what the program itself takes, roughly.
+    """
+
+    program: Program
+    needs: Needs
+    plan: MemoryPlan | None
+    placement: Placement | None
+    refusal: GlmqError | None
+    mapped: int
+    process: int
+
+    @property
+    def dense(self) -> int:
+        """Weights in memory that every token meets, or that cannot stay on disk."""
+        return self.needs.dense - (self.mapped if self.placement else 0)
+
+    @property
+    def experts_kept(self) -> int:
+        """Of routed experts, what stays in memory."""
+        if self.placement is None:
+            return self.needs.experts
+        return self.placement.n_slots * self.expert_bytes
+
+    @property
+    def expert_bytes(self) -> int:
+        """Of one routed expert on average: its gate, up and down matrices."""
+        return self.needs.experts // max(1, self.n_experts)
+
+    @property
+    def n_experts(self) -> int:
+        """Routed experts of all layers."""
+        layers = self.program.expert_layers
+        return len(layers) * layers[0].routing.n_experts if layers else 0
+
+    @property
+    def n_kept(self) -> int:
+        """Routed experts that stay in memory."""
+        return self.n_experts if self.placement is None else self.placement.n_slots
+
+    @property
+    def work(self) -> int:
+        """What a batch works on."""
+        return self.needs.least_work if self.plan is None else self.plan.work
+
+    @property
+    def total(self) -> int:
+        """All of it, with a context that is full."""
+        return self.dense + self.experts_kept + self.needs.kv_cache + self.work + self.process
+
+
+def forecast_memory(
+    file: GGUFFile,
+    n_ctx: int,
+    n_threads: int,
+    cache_type: str,
+    activations: ActivationType,
+    ram: int | None,
+) -> MemoryForecast:
+    """Plan as loading would. Raises GlmqError for a model that glmq does not run on any machine."""
+    program = counting_program(file, Weights(file), n_threads, known_cache_type(cache_type), activations)
+    return plan_again(file, program, needs_of(file, program, n_ctx), ram)
+
+
+def plan_again(file: GGUFFile, program: Program, needs: Needs, ram: int | None) -> MemoryForecast:
+    """Plan for other needs, or another budget, of the same program."""
+    mapped = file.tensor("token_embd.weight").n_bytes if "output.weight" in file.tensors else 0
+    # Beside the weights loading takes what this process has taken so far to count, and kernels.
+    resident = resident_memory()
+    process = INTERPRETER if resident is None else resident + KERNELS
+    plan, placement, refusal = None, None, None
+    try:
+        plan = plan_memory(needs, ram)
+        if not plan.in_memory:
+            placement = plan_slots(program.expert_layers, plan, needs, process + needs.dense - mapped)
+    except GlmqError as error:
+        plan, refusal = None, error
+    return MemoryForecast(program, needs, plan, placement, refusal, mapped, process + RESERVE)
