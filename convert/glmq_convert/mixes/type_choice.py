@@ -39,9 +39,9 @@ class TypeChoice:
                 raise GlmqError(
                     f"{expression!r} is no regular expression: {error}", setting="tensor_type"
                 ) from None
-        if self.output:
+        if self.output is not None:
             tensor_type_named(self.output, "output_tensor_type")
-        if self.token_embedding:
+        if self.token_embedding is not None:
             tensor_type_named(self.token_embedding, "token_embedding_type")
 
     @property
