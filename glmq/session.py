@@ -87,13 +87,17 @@ class Session:
         Cancelled is raised, within a second, when it has been cancelled.
         """
         with self._used_by(user) as user:
-            last: np.ndarray = self._evaluate(tokens, user, all_outputs=False, progress=progress)[-1]
+            last: np.ndarray = self._evaluate(tokens, user, n_outputs=1, progress=progress)[-1]
         return last
 
-    def evaluate_all(self, tokens: Sequence[int]) -> np.ndarray:
-        """Append tokens; gives the logits after each, float32 (n_tokens, n_vocab)."""
+    def evaluate_all(self, tokens: Sequence[int], n_last: int | None = None) -> np.ndarray:
+        """Append tokens; gives the logits after each, float32 (n_tokens, n_vocab).
+
+        n_last: only those after the last so many tokens are wanted.
+        """
+        n_outputs = len(tokens) if n_last is None else min(n_last, len(tokens))
         with self._used_by(None) as user:
-            return self._evaluate(tokens, user, all_outputs=True, progress=None)
+            return self._evaluate(tokens, user, n_outputs, progress=None)
 
     def require_room(self, n: int) -> None:
         """Raise ContextFull when a sequence of `n` tokens is too long for the context."""
@@ -205,12 +209,11 @@ class Session:
                 self.release(user_now)
 
     def _evaluate(
-        self, tokens: Sequence[int], user: User, *, all_outputs: bool, progress: Evaluated | None
+        self, tokens: Sequence[int], user: User, n_outputs: int, progress: Evaluated | None
     ) -> np.ndarray:
         wanted = copy_of(tokens, np.int64)
         self._check(wanted)
-        n_vocab = self._engine.n_vocab
-        logits = zeros((len(wanted) if all_outputs else 1, n_vocab), np.float32)
+        logits = zeros((n_outputs, self._engine.n_vocab), np.float32)
         n_before, self.drawn = len(self.tokens), []
         try:
             self._engine.scheduler.evaluate(

@@ -23,6 +23,7 @@ COMMANDS = (
     "tokenize",
     "compile",
     "bench",
+    "perplexity",
     "serve",
     "batch",
     "demo",

@@ -76,9 +76,20 @@ def _memory_size(context: click.Context, parameter: click.Parameter, value: str 
     return None if value is None else parse_size(value)
 
 
+CONTEXT_HELP = "Tokens of context. [default: the model's, at most 16384]"
+
+
 def model_options(command: Command) -> Command:
     """Options that `open_model` takes: the command gets them as `options`."""
+    return _model_options(command, CONTEXT_HELP)
 
+
+def model_options_of_chunks(command: Command) -> Command:
+    """The same for a command that reads a text in chunks, of as many tokens as its context."""
+    return _model_options(command, "Tokens of a chunk. [default: 512]")
+
+
+def _model_options(command: Command, context_help: str) -> Command:
     @wraps(command)
     def collected(
         *args: Any,
@@ -98,8 +109,7 @@ def model_options(command: Command) -> Command:
         return command(*args, options=chosen, **others)
 
     options = (
-        click.option("--ctx", type=int, metavar="N",
-                     help="Tokens of context. [default: the model's, at most 16384]"),
+        click.option("--ctx", type=int, metavar="N", help=context_help),
         ram_option,
         load_option,
         click.option("--cache-type", type=click.Choice([name.lower() for name in CACHE_TYPES]), default="f16",

@@ -1,0 +1,48 @@
+"""`glmq perplexity` on the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from glmq.cli import main
+
+from .test_perplexity import TEXT
+
+
+@pytest.fixture
+def run(small_path, tmp_path):
+    (tmp_path / "text.txt").write_text(TEXT[:400], encoding="utf-8")
+
+    def run_in_folder(*arguments, code=0):
+        told = [str(tmp_path / each[1:]) if str(each).startswith("@") else str(each) for each in arguments]
+        result = CliRunner().invoke(main, ["perplexity", str(small_path), *told])
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return run_in_folder
+
+
+def test_a_text_is_measured_and_compared_with_a_base(run):
+    told = run("-f", "@text.txt", "--ctx", 32, "--save-kl-base", "@base.kld")
+    assert "perplexity " in told and " predictions in " in told
+    told = run("--kl-base", "@base.kld")
+    assert "mean KL divergence" in told and "chunks of 32 tokens" in told
+    found = json.loads(run("--kl-base", "@base.kld", "--chunks", 3, "--json").splitlines()[-1])
+    assert found["n_chunks"] == 3 and abs(found["kl"]["value"]) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    (
+        ((), "give the text with -f FILE"),
+        (("-f", "@text.txt", "--ctx", 400), "perplexity needs 800"),
+        (("--kl-base", "@text.txt"), "no file of a base model's predictions"),
+        (("-f", "@text.txt", "--save-kl-base", "@text.txt"), "is there already"),
+        (("--kl-base", "@none.kld"), "cannot be read"),
+    ),
+)
+def test_what_cannot_be_is_told_in_one_line(run, arguments, told):
+    assert told in run(*arguments, code=2).splitlines()[-1]
