@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import glmq
-from glmq.demo import model_file
+from glmq.model_file import model_file
 
 ROOT = Path(__file__).parents[1]
 WINDOW, WINDOWS, N_DECODED = 512, 6, 32

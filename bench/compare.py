@@ -32,7 +32,7 @@ from glmq_kernels.ops.machine_peak.operation import dot_peak, read_bandwidth
 from glmq_kernels.threads.thread_pool import ThreadPool
 from synthetic import write_air, write_checkpoint
 
-from glmq import demo
+from glmq.model_file import model_file
 
 HERE = Path(__file__).parent
 NUMBERS = HERE.parent / "docs" / "numbers.md"
@@ -112,7 +112,7 @@ def first_token_seconds(cache: Path | None = None) -> float:
         "-m",
         "glmq",
         "generate",
-        str(demo.model_file("demo")),
+        str(model_file("demo")),
         "-p",
         "Hello",
         "-n",
@@ -188,7 +188,7 @@ def report(folder: Path, n_pairs: int, types: Sequence[str]) -> str:
     import llama_cpp
 
     by_type = compare_types(folder, types, n_pairs)
-    demo_path = demo.model_file("demo")
+    demo_path = model_file("demo")
     small = compare(demo_path, n_pairs)
     air = write_air(folder / "air-Q4_0.gguf", "Q4_0")
     deep = compare(air, 1, "--depth", "16384", "--prompt", "0", "--decode", "32", "--repeat", "3")

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import glmq
-from glmq.demo import model_file
+from glmq.model_file import model_file
 
 N_CLIENTS = 8
 N_TOKENS = 64

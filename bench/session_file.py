@@ -20,9 +20,9 @@ import numpy as np
 from glmq_kernels.ops.attention.cache_layout import CacheShape
 
 import glmq
-from glmq.demo import model_file
 from glmq.kv_cache.page_pool import PagePool
 from glmq.kv_cache.prefix_tree import PrefixTree
+from glmq.model_file import model_file
 from glmq.session import Session
 from glmq.session_file import restore_session
 

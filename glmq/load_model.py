@@ -12,10 +12,10 @@ from glmq_kernels.machine.cores import core_count
 from glmq_kernels.strings.string_offsets import prepare
 
 from .argument_checks import check_call, check_count, check_memory, check_path, check_switch, check_text
-from .demo import model_file
 from .gguf import open_gguf
 from .memory_plan import parse_size
 from .model import Model
+from .model_file import model_file
 
 
 def load(

@@ -21,6 +21,8 @@ USES = {
     "prometheus_client": ("the server needs", '"glmq[serve]"'),
     "sentencepiece": ("the tokenizer of this model needs", "sentencepiece"),
     "xxhash": ("session files need", "xxhash"),
+    "huggingface_hub": ("models of the Hub need", "huggingface_hub"),
+    "httpx2": ("models of the Hub need", "httpx2"),
     "gguf": ("making a GGUF file needs", "gguf"),
     "click": ("the command line needs", "click"),
     "rich": ("the terminal needs", "rich"),

@@ -13,12 +13,13 @@ import pytest
 from glmq_kernels.errors import GlmqError
 
 import glmq
-from glmq import cli, demo
+from glmq import cli
 from glmq.chat.glm_template import glm_template
 from glmq.chat.template import ChatTemplate
 from glmq.chat.thinking import thinking_format
 from glmq.cli import slash
 from glmq.model import Model
+from glmq.model_file import model_file
 from glmq.server.app import ROUTES
 from glmq.tools import ToolBox, load_tools, mcp_tools
 
@@ -72,7 +73,7 @@ SERVERS = [(page, line) for page, line in COMMANDS if "glmq serve" in line]
 @pytest.fixture(scope="module")
 def demo_path():
     try:
-        return demo.model_file("demo")
+        return model_file("demo")
     except GlmqError as error:
         pytest.skip(str(error))
 

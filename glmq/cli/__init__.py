@@ -27,6 +27,7 @@ COMMANDS = (
     "serve",
     "batch",
     "demo",
+    "pull",
 )
 USER_ERROR, INTERNAL_ERROR, INTERRUPTED = 2, 1, 130
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

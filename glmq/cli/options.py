@@ -172,10 +172,11 @@ class Status:
 
 
 def model_path(name: str | None, status: Status) -> Path:
-    """The file of a model: a path, the name of a demo model, or nothing for the first of these."""
-    from ..demo import model_file
+    """The file of a model: a path, the name of a demo model or of one on the Hub, by default `demo`."""
+    from ..model_file import model_file
+    from .hub_download import download_named
 
-    return model_file(name or DEFAULT_MODEL, status.show)
+    return model_file(name or DEFAULT_MODEL, status.show, download_named)
 
 
 @contextmanager

@@ -56,9 +56,3 @@ def named_demo(name: str | os.PathLike[str]) -> Demo | None:
     """The demo model that a name stands for; a file of that name comes before it."""
     demo = DEMOS.get(os.fspath(name))
     return None if demo is None or Path(name).exists() else demo
-
-
-def model_file(name: str | os.PathLike[str], progress: Progress | None = None) -> Path:
-    """The file of a model that is given by its path, or by a demo model's name. Raises GlmqError."""
-    demo = named_demo(name)
-    return Path(name) if demo is None else demo.path(progress)

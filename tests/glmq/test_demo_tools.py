@@ -11,7 +11,8 @@ import pytest
 from glmq_kernels.errors import GlmqError
 
 import glmq
-from glmq.demo import DEMOS, TOOLS_MODEL, model_file
+from glmq.demo import DEMOS, TOOLS_MODEL
+from glmq.model_file import model_file
 from glmq.tools import ToolBox, load_tools, run_rounds
 
 from .test_command_line import run

@@ -19,7 +19,6 @@ from glmq_kernels.disk_reads.disk_reader import DiskReader
 import glmq
 from bench.control_group import memory_limit
 from bench.synthetic import write_air
-from glmq.demo import model_file
 from glmq.experts import disk as disk_module
 from glmq.experts import placement
 from glmq.experts.disk import Disk
@@ -28,6 +27,7 @@ from glmq.experts.offload import PrefetchScore
 from glmq.experts.profile import load_profile
 from glmq.experts.trace import NOT_CHOSEN
 from glmq.gguf.tensors import TensorInfo
+from glmq.model_file import model_file
 
 from .disk_models import UnreliableDisk, expert_sizes, load_from_disk, plan_with_experts_on_disk
 from .small_models import N_LAYERS, N_VOCAB, TOP_K, write_glm4moe

@@ -26,6 +26,8 @@ FEATURES = {
     "sentencepiece": "from glmq.tokenizer.sentence_pieces import SentencePieces; SentencePieces(None, None)",
     "xxhash": "from glmq.commit_file import checksum; checksum(b'')",
     "gguf": "from glmq.cli import main; main(['convert', '.'])",
+    "huggingface_hub": "from glmq.model_file import model_file; model_file('no/model')",
+    "httpx2": "from glmq.model_file import model_file; model_file('no/model')",
     "rich": "import glmq.cli.terminal_answer",
     "prompt_toolkit": "import glmq.cli.command_completer",
     "markdown_it": "import glmq.cli.markdown_stream",

@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent.parent / "kernels")]
 
 import glmq
-from glmq.demo import model_file
+from glmq.model_file import model_file
 from tests.golden.make_llama_cpp_golden import library
 
 TEXT = HERE / "licence.txt"
