@@ -30,11 +30,14 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 """Weights that can be read, and the arrays they are read as (bfloat16 as its bits)."""
 
-QUANTIZED_ENDINGS = (
-    ".weight_scale", ".weight_scale_inv", ".weight_packed", ".weight_zero_point", ".weight_global_scale",
-    ".input_scale", ".qweight", ".qzeros", ".scales", ".g_idx", "_blocks", "_scales",
-)  # fmt: skip
-"""Of the names of tensors that hold quantized weights, or what belongs to them."""
+CODE_DTYPES = ("F8_E4M3", "I8")
+"""Weights of eight bits: codes whose values are multiplied by scales (`scaled_weights.py`)."""
+
+ITEM_BYTES = {
+    "F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
+    "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "I8": 1, "U8": 1, "BOOL": 1,
+}  # fmt: skip
+"""Sizes of all types of whole bytes that the format has."""
 
 MAX_HEADER = 100_000_000
 INDEX_NAME = "model.safetensors.index.json"
@@ -85,25 +88,57 @@ class Checkpoint(Mapping[str, StoredTensor]):
 
         Gives (n_rows, columns) float32, float16, or uint16 holding the bits of bfloat16.
         """
-        tensor, dtype = self._tensors[name], self._dtype(name)
-        n_bytes = n_rows * tensor.columns * dtype.itemsize
-        target = buffer[:n_bytes]
+        dtype = self._dtype(name)
+        columns = self._tensors[name].columns
+        read = self._read_items(name, first_row * columns, n_rows * columns, dtype.itemsize, buffer)
+        return read.view(dtype).reshape(n_rows, columns)
+
+    def read_codes(self, name: str, first_row: int, n_rows: int) -> np.ndarray:
+        """Rows of a tensor of codes: uint8 (n_rows, columns)."""
+        columns = self._tensors[name].columns
+        codes = np.empty((n_rows, columns), np.uint8)
+        self._read_items(name, first_row * columns, n_rows * columns, 1, codes.reshape(-1))
+        return codes
+
+    def read_floats(self, name: str) -> np.ndarray:
+        """A whole tensor, a small one, as float32 (n,)."""
+        tensor = self._tensors[name]
+        n_rows = math.prod(tensor.shape[:-1])
+        buffer = np.empty(n_rows * tensor.columns * self.item_bytes(name), np.uint8)
+        found = self.read(name, 0, n_rows, buffer).reshape(-1)
+        if found.dtype == np.uint16:
+            return (found.astype(np.uint32) << 16).view(np.float32)
+        return found.astype(np.float32)
+
+    def is_zero(self, name: str) -> bool:
+        """Whether all bytes of a tensor, a small one, are 0."""
+        tensor = self._tensors[name]
+        n_items, item_bytes = math.prod(tensor.shape), ITEM_BYTES.get(tensor.dtype, 1)
+        found = self._read_items(name, 0, n_items, item_bytes, np.empty(n_items * item_bytes, np.uint8))
+        return not found.any()
+
+    def _read_items(
+        self, name: str, first: int, count: int, item_bytes: int, buffer: np.ndarray
+    ) -> np.ndarray:
+        """Bytes of consecutive numbers of a tensor, read into the beginning of `buffer` (uint8)."""
+        tensor = self._tensors[name]
+        target = buffer[: count * item_bytes]
         file = self._file(tensor.path)
-        file.seek(tensor.offset + first_row * tensor.columns * dtype.itemsize)
+        file.seek(tensor.offset + first * item_bytes)
         done = 0
-        while done < n_bytes:
-            count = file.readinto(target.data[done:])
-            if not count:
+        while done < target.size:
+            n_read = file.readinto(target.data[done:])
+            if not n_read:
                 raise GlmqError(f"{tensor.path} ended inside tensor {name}; download it again")
-            done += count
-        return target.view(dtype).reshape(n_rows, tensor.columns)
+            done += n_read
+        return target
 
     def _dtype(self, name: str) -> np.dtype[Any]:
         stored = self._tensors[name].dtype
         if stored not in DTYPES:
             raise GlmqError(
-                f"tensor {name} is stored as {stored}; glmq converts {', '.join(DTYPES)} weights"
-                " (download the BF16 checkpoint)"
+                f"tensor {name} is stored as {stored}; glmq converts {', '.join(DTYPES)} weights, and"
+                f" {' and '.join(CODE_DTYPES)} ones with their scales (download the BF16 checkpoint)"
             )
         return DTYPES[stored]
 
@@ -142,14 +177,6 @@ def open_checkpoint(folder: Path, n_layers: int, mtp: bool = True) -> Checkpoint
         if name not in tensors or tensors[name].path != folder / file_name:
             raise GlmqError(f"{INDEX_NAME} says that {file_name} holds tensor {name}, which it does not")
     return Checkpoint(tensors)
-
-
-def quantized_tensor(tensors: Checkpoint) -> str | None:
-    """The name of a tensor that is quantized, or holds the scales of one; None where there is none."""
-    return next(
-        (name for name in tensors if tensors[name].dtype not in DTYPES or name.endswith(QUANTIZED_ENDINGS)),
-        None,
-    )
 
 
 def _has_bin(folder: Path) -> bool:
@@ -228,6 +255,6 @@ def _stored_tensor(path: Path, name: str, entry: Mapping[str, Any], data_start: 
         raise ValueError
     if first > last:
         raise ValueError
-    if dtype in DTYPES and last - first != math.prod(shape) * DTYPES[dtype].itemsize:
+    if dtype in ITEM_BYTES and last - first != math.prod(shape) * ITEM_BYTES[dtype]:
         raise ValueError
     return StoredTensor(checked_text(name, "a tensor's name"), dtype, shape, path, data_start + first)

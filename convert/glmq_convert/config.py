@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from glmq_kernels.errors import GlmqError
 
-from .json_fields import errors_in, flag, read_object, shown, table, text, whole
+from .json_fields import errors_in, flag, read_object, shown, text, whole
 from .lite_config import MODEL_TYPE as LITE
 from .lite_config import Glm4MoeLiteConfig, parse_lite_config
 from .moe_config import MoeConfig, check_experts, check_neutral, shared_fields
@@ -79,13 +79,6 @@ def parse_config(content: Mapping[str, Any]) -> Glm4MoeConfig:
     _check_sizes(config)
     check_neutral(content, config)
     return config
-
-
-def read_quantization(folder: Path) -> str | None:
-    """How config.json says that the weights are quantized, or None."""
-    with errors_in(folder / "config.json"):
-        quantization = table(read_object(folder / "config.json"), "quantization_config")
-        return text(quantization, "quant_method", "quantized") if quantization else None
 
 
 def _check_kind(content: Mapping[str, Any]) -> None:

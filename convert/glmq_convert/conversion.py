@@ -12,14 +12,16 @@ from glmq_kernels.errors import GlmqError
 from glmq_kernels.files.file_writing import Target, check_target, is_being_written
 
 from . import glm4_moe, glm4_moe_lite
-from .checkpoint import Checkpoint, open_checkpoint, quantized_tensor
-from .config import Glm4MoeConfig, read_config, read_quantization
+from .checkpoint import open_checkpoint
+from .config import Glm4MoeConfig, read_config
 from .general import add_general, checkpoint_name
 from .gguf_writer import Progress, write_gguf
 from .lite_config import Glm4MoeLiteConfig
 from .mixes import TypeChoice, check_writable, choose_types
 from .mtp import count_to_convert
 from .plan import PlannedTensor, Weights
+from .quantization import read_quantization
+from .scaled_weights import ScaledWeights, scaled_weights
 from .tokenizer import add_tokenizer
 from .turned_keys import CheckpointWithTurnedKeys
 
@@ -49,8 +51,8 @@ def convert(
         raise GlmqError(f"{folder} is not a folder; give the folder that holds config.json and the weights")
     target = _target(folder, out_path, choice.mix.name, force)
     config = read_config(folder)
-    checkpoint = open_checkpoint(folder, config.num_hidden_layers, mtp)
-    remarks = _remarks_on_quantization(folder, checkpoint)
+    stored = open_checkpoint(folder, config.num_hidden_layers, mtp)
+    checkpoint, remarks = scaled_weights(stored, read_quantization(folder), config.num_hidden_layers, mtp)
     n_mtp_layers = count_to_convert(config, checkpoint) if mtp else 0
     described = _describe(config, checkpoint, n_mtp_layers)
     tensors = choose_types(described.tensors, choice, has_importance=False)
@@ -79,7 +81,7 @@ class _Described:
 
 
 def _describe(
-    config: Glm4MoeConfig | Glm4MoeLiteConfig, checkpoint: Checkpoint, n_mtp_layers: int
+    config: Glm4MoeConfig | Glm4MoeLiteConfig, checkpoint: ScaledWeights, n_mtp_layers: int
 ) -> _Described:
     if isinstance(config, Glm4MoeLiteConfig):
         weights = CheckpointWithTurnedKeys(checkpoint, config)
@@ -102,21 +104,6 @@ def _target(folder: Path, out_path: str | Path | None, mix: str, force: bool) ->
     if is_being_written(target):
         raise GlmqError(f"{path} is being written by another process; wait for it, or name another file")
     return target
-
-
-def _remarks_on_quantization(folder: Path, checkpoint: Checkpoint) -> list[str]:
-    """What to say of a quantization that config.json tells of; GlmqError where the weights have it."""
-    method = read_quantization(folder)
-    quantized = quantized_tensor(checkpoint)
-    if method and quantized:
-        raise GlmqError(
-            f"the weights are stored as {method} ({quantized}); download the BF16 checkpoint instead"
-        )
-    if method:
-        return [
-            f"config.json says that the weights are {method}, but they are not quantized: that is passed over"
-        ]
-    return []
 
 
 def _remarks_on_types(tensors: list[PlannedTensor], type_name: str) -> list[str]:

@@ -119,7 +119,7 @@ def test_a_wide_sliding_window_is_none():
 
 
 class TestQuantizationConfig:
-    """Of weights that it no longer describes, and of those that it does."""
+    """Of weights that it no longer describes."""
 
     def test_left_over_it_is_passed_over_with_a_remark(self, tmp_path):
         checkpoints.save_checkpoint(tmp_path / "GLM", dtype="bfloat16")
@@ -127,29 +127,6 @@ class TestQuantizationConfig:
         remarks = []
         convert(tmp_path / "GLM", tmp_path / "model.gguf", remark=remarks.append)
         assert [remark for remark in remarks if "fp8" in remark and "not quantized" in remark]
-
-    @pytest.mark.parametrize("config", ({"quant_method": "fp8"}, None))
-    def test_of_quantized_weights_the_way_out_is_named(self, tmp_path, config):
-        checkpoints.save_checkpoint(tmp_path / "GLM", dtype="bfloat16")
-        checkpoints.change_config(tmp_path / "GLM", quantization_config=config)
-        name = "model.layers.0.self_attn.k_proj.weight"
-
-        def quantize(tensors):
-            tensors[name] = tensors[name].to(torch.float8_e4m3fn)
-
-        checkpoints.change_weights(tmp_path / "GLM", quantize)
-        with pytest.raises(GlmqError, match="BF16 checkpoint") as found:
-            convert(tmp_path / "GLM", tmp_path / "model.gguf")
-        assert name in str(found.value)
-
-    def test_scales_alone_tell_of_quantization(self, tmp_path):
-        checkpoints.save_checkpoint(tmp_path / "GLM")
-        checkpoints.change_config(tmp_path / "GLM", quantization_config={"quant_method": "awq"})
-        checkpoints.change_weights(
-            tmp_path / "GLM", lambda t: t.update({"model.layers.0.x.weight_scale": torch.ones(1)})
-        )
-        with pytest.raises(GlmqError, match="stored as awq"):
-            convert(tmp_path / "GLM", tmp_path / "model.gguf")
 
 
 class TestSpecialTokens:
