@@ -11,6 +11,7 @@ import sys
 import httpx
 import pytest
 from glmq_kernels.errors import GlmqError
+from huggingface_hub import constants
 
 import glmq
 from glmq import cli
@@ -18,11 +19,14 @@ from glmq.chat.glm_template import glm_template
 from glmq.chat.template import ChatTemplate
 from glmq.chat.thinking import thinking_format
 from glmq.cli import slash
+from glmq.hub.names import hub_name
+from glmq.hub.pull import plan_pull
 from glmq.model import Model
 from glmq.model_file import model_file
 from glmq.server.app import ROUTES
 from glmq.tools import ToolBox, load_tools, mcp_tools
 
+from .glmq.hub.local_hub import LocalHub
 from .glmq.server.running_server import RunningServer
 from .glmq.small_models import write_glm4moe
 from .glmq.test_command_line import ENVIRONMENT, ROOT
@@ -85,9 +89,28 @@ def glm_files(tmp_path_factory):
     return [write_glm4moe(folder / name, "Q8_0", name=name[:7], n_ctx=4096) for name in GLM_FILES]
 
 
+@pytest.fixture(scope="module")
+def hub(glm_files, tmp_path_factory):
+    """What the environment has to say so that repositories that the pages name hold small models."""
+    names = [
+        hub_name(name) for page in PAGES.values() for name in re.findall(r"glmq \w+ (unsloth/\S+)", page)
+    ]
+    cache = tmp_path_factory.mktemp("hub")
+    with LocalHub() as local, pytest.MonkeyPatch.context() as patch:
+        for name in filter(None, names):
+            content = glm_files[0].read_bytes()
+            local.repos.setdefault(name.repo, {})[f"model-{name.tag}.gguf"] = content
+        patch.setattr(constants, "ENDPOINT", local.url)
+        patch.setattr(constants, "HF_HUB_CACHE", str(cache / "hub"))
+        plan_pull(hub_name("unsloth/GLM-4.5-Air-GGUF:Q4_K_M")).run()
+        yield {"HF_ENDPOINT": local.url, "HF_HOME": str(cache)}
+
+
 @pytest.fixture
-def folder(tmp_path, demo_path, glm_files, monkeypatch):
+def folder(tmp_path, demo_path, glm_files, hub, monkeypatch):
     """The current folder, with the files that the pages speak of and `glmq` and `python` on the path."""
+    for variable, value in hub.items():
+        monkeypatch.setenv(variable, value)
     (tmp_path / "demo.gguf").symlink_to(demo_path)
     for path in glm_files:
         (tmp_path / path.name).symlink_to(path)
@@ -127,7 +150,7 @@ def test_commands(page, line, folder):
     line = re.sub(r"glmq chat( [^-]\S*)?", r"\g<0> -n 20", line)
     done = subprocess.run(
         line, shell=True, input="Hello\n/quit\n", capture_output=True, text=True, timeout=300,
-        env=ENVIRONMENT | {"PATH": os.environ["PATH"]},
+        env=ENVIRONMENT | {name: os.environ[name] for name in ("PATH", "HF_ENDPOINT", "HF_HOME")},
     )  # fmt: skip
     # a model of random weights may think up to the limit
     codes = (0, cli.NO_ANSWER) if "glmq chat" in line else (0,)

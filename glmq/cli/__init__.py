@@ -28,6 +28,8 @@ COMMANDS = (
     "batch",
     "demo",
     "pull",
+    "models",
+    "rm",
 )
 USER_ERROR, INTERNAL_ERROR, INTERRUPTED = 2, 1, 130
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -12,6 +12,7 @@ import click
 from glmq_kernels.errors import GlmqError
 
 from ..optional_packages import require_packages
+from .model_argument import model_argument
 from .named_files import named_file, overwriting
 from .option_groups import GroupedCommand, option_group
 from .options import ModelOptions, Status, model_options, open_model
@@ -33,7 +34,7 @@ def _file_or_dash(context: click.Context, parameter: click.Parameter, value: str
 @click.command(short_help="Answer a file of requests.", cls=GroupedCommand)
 @click.argument("requests", metavar="IN.jsonl", callback=_file_or_dash)
 @click.argument("results", metavar="OUT.jsonl", callback=_file_or_dash)
-@click.argument("model", required=False)
+@model_argument()
 @option_group(
     "Answers",
     click.option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from glmq_kernels.ops.attention.cache_layout import CACHE_TYPES
 
+from .model_argument import model_argument
 from .options import Status, activations_option, load_option, model_path, ram_option
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
 
 
 @click.command(short_help="Measure a model's speed.")
-@click.argument("model", required=False)
+@model_argument()
 @click.option(
     "-p",
     "--n-prompt",

@@ -19,6 +19,7 @@ from . import NO_ANSWER
 from .constraint_options import constraint_of, constraint_options
 from .error_line import error_line
 from .message_input import messages
+from .model_argument import model_argument
 from .named_files import file_option
 from .option_groups import GroupedCommand, option_group
 from .options import DEFAULT_MODEL, ModelOptions, Status, model_options, open_model
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Talk with a model.", cls=GroupedCommand)
-@click.argument("model", required=False)
+@model_argument()
 @click.argument("question", required=False)
 @option_group(
     "Conversation",

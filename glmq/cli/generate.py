@@ -11,6 +11,7 @@ from ..sampling.recommendations import recommended
 from ..sampling.settings import Sampling
 from ..session import trained_context
 from .constraint_options import constraint_of, constraint_options
+from .model_argument import model_argument
 from .option_groups import GroupedCommand, option_group
 from .options import ModelOptions, Status, model_options, open_model
 from .sampling_options import sampling_of, sampling_options
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Continue a text.", cls=GroupedCommand)
-@click.argument("model")
+@model_argument(required=True)
 @click.argument("dash", required=False, metavar="[-]")
 @option_group(
     "Text",

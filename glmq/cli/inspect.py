@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .model_argument import model_argument
 from .options import Status, model_path
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Table:
 
 
 @click.command(short_help="Show what a GGUF file holds.")
-@click.argument("model")
+@model_argument(required=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with every value in full.")
 def inspect(model: str, as_json: bool) -> None:
     """Show the metadata and the tensors of MODEL, a GGUF file or the name of a demo model."""

@@ -12,6 +12,7 @@ import click
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.files.file_writing import Target
 
+from .model_argument import model_argument
 from .named_files import file_option, overwriting
 from .option_groups import GroupedCommand, option_group
 from .options import ModelOptions, Status, model_options_of_chunks, model_path, open_model
@@ -34,7 +35,7 @@ FEWEST = 100
 
 
 @click.command(short_help="Measure how well a model predicts a text.", cls=GroupedCommand)
-@click.argument("model")
+@model_argument(required=True)
 @option_group(
     "Text",
     click.option("-f", "--file", metavar="FILE", help="The text; - is standard input."),

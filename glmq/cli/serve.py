@@ -11,6 +11,7 @@ from glmq_kernels.errors import GlmqError
 
 from ..optional_packages import require_packages
 from ..sampling.recommendations import recommended
+from .model_argument import model_argument
 from .named_files import file_option
 from .option_groups import GroupedCommand, option_group
 from .options import ModelOptions, Status, model_options, open_model
@@ -25,7 +26,7 @@ DEFAULT_PORT = 8080
 
 
 @click.command(short_help="Serve a model to other programs.", cls=GroupedCommand)
-@click.argument("model", required=False)
+@model_argument()
 @option_group(
     "Address",
     click.option(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 from glmq_kernels.errors import GlmqError
 
+from .model_argument import model_argument
 from .options import Status, model_path
 from .text_input import read_text
 
 
 @click.command(short_help="Print the token ids of a text.")
-@click.argument("model")
+@model_argument(required=True)
 @click.argument("text", required=False)
 @click.option("-f", "--file", metavar="FILE", help="The text is in a file; - is standard input.")
 @click.option("--no-special", is_flag=True, help="Special tokens' names in the text are plain text.")

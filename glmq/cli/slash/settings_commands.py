@@ -9,6 +9,7 @@ from glmq_kernels.errors import GlmqError
 
 from ...chat.thinking import thinking_format
 from ..completion import paths, words
+from ..model_argument import model_names
 from ..talk import Talk
 from ..talk_settings import LIMITS, changed, setting_name, setting_names
 from ..terminal import counted
@@ -75,6 +76,10 @@ def _switch_thinking(talk: Talk, argument: str, think: bool) -> str:
     return f"think is {'on' if think else 'off'} now: answers come {'with' if think else 'without'} thinking."
 
 
+def _models_and_paths(typed: str) -> list[str]:
+    return [*model_names(typed), *paths(typed)]
+
+
 def _model(talk: Talk, argument: str) -> str:
     if not argument:
         return talk.described()
@@ -106,7 +111,9 @@ COMMANDS = {
     "/set": SlashCommand(
         "[NAME VALUE]", "show all settings, or that of NAME, or change it", _set, words(setting_names())
     ),
-    "/model": SlashCommand("[FILE]", "tell which model answers, or go on with another", _model, paths),
+    "/model": SlashCommand(
+        "[MODEL]", "tell which model answers, or go on with another", _model, _models_and_paths
+    ),
     "/tokens": SlashCommand("[TEXT]", "count the tokens of the conversation, or of a text", _tokens),
     "/tools": SlashCommand("", "list what the model may call", _tools),
     "/stats": SlashCommand("", "show how the model uses memory and disk", _stats),
