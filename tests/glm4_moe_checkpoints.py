@@ -1,4 +1,4 @@
-"""Small random Glm4Moe and Glm4MoeLite checkpoints, saved the way transformers saves real ones.
+"""Small random Glm4Moe, Glm4MoeLite and Llama checkpoints, saved the way transformers saves real ones.
 
 Needs torch and transformers. Weights have the scale of a trained network's (activations stay near 1,
 logits spread over several units), so that comparing logits means something.
@@ -19,6 +19,8 @@ from transformers import (
     Glm4MoeForCausalLM,
     Glm4MoeLiteConfig,
     Glm4MoeLiteForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
 
@@ -73,11 +75,24 @@ SMALL_LITE: dict[str, Any] = {
 }
 """With the epsilon that transformers takes for the norms inside attention whatever the configuration says."""
 
+SMALL_LLAMA: dict[str, Any] = {
+    "vocab_size": 400,
+    "hidden_size": 96,
+    "intermediate_size": 160,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "max_position_embeddings": 512,
+    "attention_bias": False,
+}
+
 KINDS = {
     "glm4_moe": (Glm4MoeConfig, Glm4MoeForCausalLM, SMALL),
     "glm4_moe_lite": (Glm4MoeLiteConfig, Glm4MoeLiteForCausalLM, SMALL_LITE),
+    "llama": (LlamaConfig, LlamaForCausalLM, SMALL_LLAMA),
 }
-Model = Glm4MoeForCausalLM | Glm4MoeLiteForCausalLM
+Model = Glm4MoeForCausalLM | Glm4MoeLiteForCausalLM | LlamaForCausalLM
 
 
 def save_checkpoint(
@@ -93,7 +108,7 @@ def save_checkpoint(
 ) -> Model:
     """Save a random model (`SMALL` with overrides) into `folder`; gives it back, in float32.
 
-    kind: "glm4_moe", or "glm4_moe_lite" with the sizes of `SMALL_LITE`.
+    kind: "glm4_moe", or one of the other `KINDS` with sizes of its own.
     dtype: of the saved weights; the given model holds the same values. mtp: add the tensors of one
     multi-token-prediction layer, which transformers itself neither makes nor saves.
     """

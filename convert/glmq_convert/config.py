@@ -12,7 +12,10 @@ from glmq_kernels.errors import GlmqError
 from .json_fields import errors_in, flag, read_object, shown, text, whole
 from .lite_config import MODEL_TYPE as LITE
 from .lite_config import Glm4MoeLiteConfig, parse_lite_config
-from .moe_config import MoeConfig, check_experts, check_neutral, shared_fields
+from .llama_config import MODEL_TYPE as LLAMA
+from .llama_config import LlamaConfig, parse_llama_config
+from .model_config import check_neutral
+from .moe_config import MoeConfig, check_experts, moe_fields
 from .rope import parse_rope
 
 REFUSED_TYPES = {
@@ -31,7 +34,7 @@ class Glm4MoeConfig(MoeConfig):
         "num_attention_heads": 96, "max_position_embeddings": 131072, "first_k_dense_replace": 1,
         "n_routed_experts": 128, "num_experts_per_tok": 8, "n_shared_experts": 1,
         "moe_intermediate_size": 1408, "n_group": 1, "topk_group": 1, "routed_scaling_factor": 1.0,
-        "num_nextn_predict_layers": 1,
+        "num_nextn_predict_layers": 1, "rms_norm_eps": 1e-5,
     }  # fmt: skip
 
     num_key_value_heads: int
@@ -46,14 +49,17 @@ class Glm4MoeConfig(MoeConfig):
         return int(self.head_dim * self.partial_rotary_factor)
 
 
-def read_config(folder: Path) -> Glm4MoeConfig | Glm4MoeLiteConfig:
+def read_config(folder: Path) -> Glm4MoeConfig | Glm4MoeLiteConfig | LlamaConfig:
     """The configuration of the checkpoint in `folder`. Raises GlmqError when it is of no model converted."""
     if not (folder / "config.json").is_file():
         raise GlmqError(f"{folder} holds no config.json; give the folder of a Hugging Face checkpoint")
     content = read_object(folder / "config.json")
     with errors_in(folder / "config.json"):
-        if text(content, "model_type") == LITE:
+        kind = text(content, "model_type")
+        if kind == LITE:
             return parse_lite_config(content)
+        if kind == LLAMA:
+            return parse_llama_config(content)
         return parse_config(content)
 
 
@@ -65,7 +71,7 @@ def parse_config(content: Mapping[str, Any]) -> Glm4MoeConfig:
     """
     _check_kind(content)
     rope = parse_rope(content, whole(content, "max_position_embeddings", 131072))
-    shared = shared_fields(Glm4MoeConfig, content, rope)
+    shared = moe_fields(Glm4MoeConfig, content, rope)
     has_head_dim = content.get("head_dim") is not None
     computed = shared["hidden_size"] // shared["num_attention_heads"]
     config = Glm4MoeConfig(
@@ -76,7 +82,7 @@ def parse_config(content: Mapping[str, Any]) -> Glm4MoeConfig:
         attention_bias=flag(content, "attention_bias", False),
         use_qk_norm=flag(content, "use_qk_norm", False),
     )
-    _check_sizes(config)
+    _check_sizes(content, config)
     check_neutral(content, config)
     return config
 
@@ -87,19 +93,19 @@ def _check_kind(content: Mapping[str, Any]) -> None:
         raise GlmqError(REFUSED_TYPES[kind])
     if kind != "glm4_moe":
         raise GlmqError(
-            f"model_type is {shown(kind)}; glmq converts 'glm4_moe' (GLM-4.5, 4.6 and 4.7) and {LITE!r}"
-            " (GLM-4.7-Flash)"
+            f"model_type is {shown(kind)}; glmq converts 'glm4_moe' (GLM-4.5, 4.6 and 4.7), {LITE!r}"
+            f" (GLM-4.7-Flash) and {LLAMA!r}"
         )
 
 
-def _check_sizes(config: Glm4MoeConfig) -> None:
+def _check_sizes(content: Mapping[str, Any], config: Glm4MoeConfig) -> None:
     c = config
     if c.num_attention_heads % c.num_key_value_heads:
         raise GlmqError(
             f"{c.num_attention_heads} attention heads do not divide among"
             f" {c.num_key_value_heads} key/value heads"
         )
-    check_experts(c)
+    check_experts(content, c)
     if not 0 < c.rotary_dim <= c.head_dim or c.rotary_dim % 2:
         raise GlmqError(
             f"partial_rotary_factor {c.partial_rotary_factor} of head_dim {c.head_dim} is not usable"

@@ -11,12 +11,14 @@ import gguf
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.files.file_writing import Target, check_target, is_being_written
 
-from . import glm4_moe, glm4_moe_lite
+from . import glm4_moe, glm4_moe_lite, llama
 from .checkpoint import open_checkpoint
 from .config import Glm4MoeConfig, read_config
 from .general import add_general, checkpoint_name
 from .gguf_writer import Progress, write_gguf
+from .interleaved_rows import CheckpointWithInterleavedRows
 from .lite_config import Glm4MoeLiteConfig
+from .llama_config import LlamaConfig
 from .mixes import TypeChoice, check_writable, choose_types
 from .mtp import count_to_convert
 from .plan import PlannedTensor, Weights
@@ -36,7 +38,7 @@ def convert(
     remark: Callable[[str], None] | None = None,
     force: bool = False,
 ) -> Path:
-    """Convert the Glm4Moe or Glm4MoeLite checkpoint in a folder to a GGUF file; gives the file's path.
+    """Convert the checkpoint of a Glm4Moe, Glm4MoeLite or Llama in a folder to a GGUF file; gives its path.
 
     out_path: a file, or a folder to put `<folder's name>-<TYPE>.gguf` into; by default the current one.
     type: the name of a mix (`mixes/mix_names.py`), or a choice of types for all tensors. mtp: keep the
@@ -81,8 +83,13 @@ class _Described:
 
 
 def _describe(
-    config: Glm4MoeConfig | Glm4MoeLiteConfig, checkpoint: ScaledWeights, n_mtp_layers: int
+    config: Glm4MoeConfig | Glm4MoeLiteConfig | LlamaConfig, checkpoint: ScaledWeights, n_mtp_layers: int
 ) -> _Described:
+    weights: Weights
+    if isinstance(config, LlamaConfig):
+        weights = CheckpointWithInterleavedRows(checkpoint, config)
+        tensors = llama.plan_tensors(config, weights, checkpoint)
+        return _Described(llama.ARCHITECTURE, weights, tensors, partial(llama.add_metadata, config=config))
     if isinstance(config, Glm4MoeLiteConfig):
         weights = CheckpointWithTurnedKeys(checkpoint, config)
         tensors = glm4_moe_lite.plan_tensors(config, weights, checkpoint, n_mtp_layers)

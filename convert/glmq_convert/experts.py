@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gguf
 
+from .model_config import ModelConfig
 from .moe_config import MoeConfig
 from .plan import Piece
 from .tensor_plan import TensorPlan
@@ -69,7 +70,7 @@ def _fused_experts(
     }
 
 
-def plan_mtp(plan: TensorPlan, c: MoeConfig, i: int) -> None:
+def plan_mtp(plan: TensorPlan, c: ModelConfig, i: int) -> None:
     """What layer `i`, of multi-token prediction, has beside a layer of the model."""
     block, source = f"blk.{i}.nextn.", f"model.layers.{i}."
     plan.add(f"{block}eh_proj.weight", f"{source}eh_proj.weight", c.hidden_size, 2 * c.hidden_size)

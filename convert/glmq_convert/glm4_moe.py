@@ -12,9 +12,8 @@ import gguf
 
 from .config import Glm4MoeConfig
 from .experts import add_expert_metadata
-from .layers import add_sizes, plan_layers
+from .layers import add_rope_scaling, add_sizes, plan_layers
 from .plan import PlannedTensor, Weights
-from .rope import RopeScaling, yarn_amplitude
 from .tensor_plan import TensorPlan
 
 ARCHITECTURE = "glm4moe"
@@ -30,20 +29,9 @@ def add_metadata(writer: gguf.GGUFWriter, config: Glm4MoeConfig, n_mtp_layers: i
     writer.add_rope_freq_base(c.rope_theta)
     writer.add_rope_dimension_count(c.rotary_dim)
     if c.rope_scaling:
-        _add_rope_scaling(writer, c.rope_scaling)
+        add_rope_scaling(writer, c.rope_scaling)
     writer.add_layer_norm_rms_eps(c.rms_norm_eps)
     add_expert_metadata(writer, c, n_mtp_layers)
-
-
-def _add_rope_scaling(writer: gguf.GGUFWriter, scaling: RopeScaling) -> None:
-    writer.add_rope_scaling_type(gguf.RopeScalingType(scaling.type))
-    writer.add_rope_scaling_factor(scaling.factor)
-    if scaling.type == "yarn":
-        writer.add_rope_scaling_orig_ctx_len(scaling.original_context)
-        # A file's attn_factor comes on top of what YaRN itself multiplies by.
-        writer.add_rope_scaling_attn_factors(scaling.attention_factor / yarn_amplitude(scaling.factor))
-        writer.add_rope_scaling_yarn_beta_fast(scaling.beta_fast)
-        writer.add_rope_scaling_yarn_beta_slow(scaling.beta_slow)
 
 
 def plan_tensors(

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from glmq_kernels.errors import GlmqError
 
 from .json_fields import flag, items, shown, whole
-from .moe_config import MoeConfig, check_experts, check_neutral, shared_fields
+from .model_config import check_neutral
+from .moe_config import MoeConfig, check_experts, moe_fields
 from .rope import parse_rope
 
 MODEL_TYPE = "glm4_moe_lite"
@@ -32,7 +33,7 @@ class Glm4MoeLiteConfig(MoeConfig):
         "num_attention_heads": 20, "max_position_embeddings": 202752, "first_k_dense_replace": 1,
         "n_routed_experts": 64, "num_experts_per_tok": 4, "n_shared_experts": 1,
         "moe_intermediate_size": 1536, "n_group": 1, "topk_group": 1, "routed_scaling_factor": 1.8,
-        "num_nextn_predict_layers": 1,
+        "num_nextn_predict_layers": 1, "rms_norm_eps": 1e-5,
     }  # fmt: skip
 
     q_lora_rank: int
@@ -58,7 +59,7 @@ def parse_lite_config(content: Mapping[str, Any]) -> Glm4MoeLiteConfig:
         raise GlmqError("GLM-4.7-Flash rotates whole heads and does not stretch positions; this model does")
     if flag(content, "attention_bias", False):
         raise GlmqError("attention_bias is true, which GGUF files of GLM-4.7-Flash have no place for")
-    shared = shared_fields(Glm4MoeLiteConfig, content, rope)
+    shared = moe_fields(Glm4MoeLiteConfig, content, rope)
     compressed = content.get("q_lora_rank", 768) is not None
     config = Glm4MoeLiteConfig(
         **shared | {"first_k_dense_replace": _dense_layers(content, shared)},
@@ -71,7 +72,7 @@ def parse_lite_config(content: Mapping[str, Any]) -> Glm4MoeLiteConfig:
     )
     if config.qk_rope_head_dim % 2:
         raise GlmqError(f"qk_rope_head_dim is {config.qk_rope_head_dim}; pairs of dimensions rotate")
-    check_experts(config)
+    check_experts(content, config)
     check_neutral(content, config, UNDERSTOOD)
     return config
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from glmq_kernels.errors import GlmqError
 
-from .moe_config import MoeConfig
+from .model_config import ModelConfig
 
 PARTS = (
     ".eh_proj.weight", ".enorm.weight", ".hnorm.weight", ".shared_head.norm.weight",
@@ -29,7 +29,7 @@ def layer_of(name: str) -> int:
     return int(found[1]) if found else -1
 
 
-def mtp_layers(config: MoeConfig, names: Collection[str]) -> frozenset[int]:
+def mtp_layers(config: ModelConfig, names: Collection[str]) -> frozenset[int]:
     """Layers of multi-token prediction of which tensors are there, by their numbers.
 
     config.json may claim ones that are not there, and where layers of the model were removed the layer may
@@ -39,7 +39,7 @@ def mtp_layers(config: MoeConfig, names: Collection[str]) -> frozenset[int]:
     return frozenset(layer for layer in marked if layer >= config.num_hidden_layers)
 
 
-def count_to_convert(config: MoeConfig, names: Collection[str]) -> int:
+def count_to_convert(config: ModelConfig, names: Collection[str]) -> int:
     """How many such layers follow the model's own. Raises MtpLayerError when they do not."""
     layers = sorted(mtp_layers(config, names))
     first = config.num_hidden_layers

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from glmq_kernels.errors import GlmqError
 
 from .json_fields import flag, number, positive, shown, table, text, whole
@@ -23,8 +24,9 @@ LEAST_FACTOR, LARGEST_FACTOR = 1e-6, 1e6  # of what glmq runs
 class RopeScaling:
     """How frequencies are stretched for longer contexts.
 
-    type: "linear" or "yarn". factor: of the context. The rest is YaRN's: original_context tokens before the
-    stretching, attention_factor that cosines and sines are multiplied by, beta_fast and beta_slow turns.
+    type: "linear", "yarn" or "llama3". factor: of the context. original_context: tokens before the
+    stretching. YaRN has besides attention_factor that cosines and sines are multiplied by, and beta_fast and
+    beta_slow turns; llama3 low_freq_factor and high_freq_factor turns.
     """
 
     type: str
@@ -33,6 +35,8 @@ class RopeScaling:
     attention_factor: float = 1.0
     beta_fast: float = 32.0
     beta_slow: float = 1.0
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
 
 
 @dataclass(frozen=True)
@@ -44,14 +48,21 @@ class Rope:
     scaling: RopeScaling | None
 
 
+KINDS = ("linear", "yarn")
+"""Ways of stretching that the metadata of any architecture can say."""
+
+
 def parse_rope(
-    content: Mapping[str, Any], max_positions: int, partial_factor: float = DEFAULT_PARTIAL_FACTOR
+    content: Mapping[str, Any],
+    max_positions: int,
+    partial_factor: float = DEFAULT_PARTIAL_FACTOR,
+    kinds: tuple[str, ...] = KINDS,
 ) -> Rope:
     """The rotary embedding of a config.json.
 
     `rope_scaling`, the older name, takes the place of all of `rope_parameters`. What neither holds comes
-    from the top of the file. partial_factor: where nothing says it. Raises GlmqError for a kind that GGUF
-    files cannot describe.
+    from the top of the file. partial_factor: where nothing says it. kinds: of stretching that a file of the
+    model can describe. Raises GlmqError for others.
     """
     rope = table(content, "rope_scaling") or table(content, "rope_parameters")
     above = {key: content[key] for key in ("rope_theta", "partial_rotary_factor") if key in content}
@@ -66,7 +77,7 @@ def parse_rope(
     return Rope(
         theta=_theta(rope),
         partial_factor=number(rope, "partial_rotary_factor", partial_factor),
-        scaling=_scaling(content, rope, max_positions),
+        scaling=_scaling(content, rope, max_positions, kinds),
     )
 
 
@@ -77,16 +88,20 @@ def _theta(rope: Mapping[str, Any]) -> float:
     return theta
 
 
-def _scaling(content: Mapping[str, Any], rope: Mapping[str, Any], max_positions: int) -> RopeScaling | None:
+def _scaling(
+    content: Mapping[str, Any], rope: Mapping[str, Any], max_positions: int, kinds: tuple[str, ...]
+) -> RopeScaling | None:
     kind = text(rope, "rope_type", text(rope, "type", "default"))
     if kind == "default":
         return None
-    if kind not in ("linear", "yarn"):
-        raise GlmqError(f"rope_type {shown(kind)} cannot be converted; default, linear and yarn can")
+    if kind not in kinds:
+        raise GlmqError(f"rope_type {shown(kind)} cannot be converted; default, {' and '.join(kinds)} can")
     if kind == "linear":
         return RopeScaling("linear", _needed(rope, "factor", kind))
     where = content if content.get("original_max_position_embeddings") is not None else rope
     original = whole(where, "original_max_position_embeddings", max_positions)
+    if kind == "llama3":
+        return _llama3(rope, original)
     if not flag(rope, "truncate", True):
         raise GlmqError("truncate false of rope_type yarn cannot be converted: GGUF has no place for it")
     has_factor = rope.get("factor") is not None or "factor" not in rope
@@ -98,6 +113,27 @@ def _scaling(content: Mapping[str, Any], rope: Mapping[str, Any], max_positions:
         _attention_factor(rope, factor),
         *(positive(rope, key, default) if rope.get(key) else default for key, default in _BETAS.items()),
     )
+
+
+def _llama3(rope: Mapping[str, Any], original: int) -> RopeScaling:
+    low, high = (positive(rope, f"{end}_freq_factor", 1.0) for end in ("low", "high"))
+    if not low < high:
+        raise GlmqError(f"low_freq_factor is {low:g}; it must be below high_freq_factor, which is {high:g}")
+    factor = _needed(rope, "factor", "llama3")
+    return RopeScaling("llama3", factor, original, low_freq_factor=low, high_freq_factor=high)
+
+
+def frequency_divisors(scaling: RopeScaling, theta: float, n_rotated: int) -> np.ndarray:
+    """What rope_type llama3 divides each frequency by: float32 (n_rotated / 2,).
+
+    Those that turn often within the original context stay, those that turn seldom are divided by the factor,
+    and between the two the share that is divided grows evenly. Source: `_compute_llama3_parameters` of
+    transformers.
+    """
+    turns = scaling.original_context / (2 * math.pi) * theta ** (-np.arange(0, n_rotated, 2) / n_rotated)
+    low, high = scaling.low_freq_factor, scaling.high_freq_factor
+    kept = np.clip((turns - low) / (high - low), 0, 1)
+    return (1 / (kept + (1 - kept) / scaling.factor)).astype(np.float32)
 
 
 _BETAS = {"beta_fast": 32.0, "beta_slow": 1.0}

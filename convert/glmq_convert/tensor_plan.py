@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 
 from glmq_kernels.errors import GlmqError
 
+from .model_config import ModelConfig
 from .moe_config import MoeConfig
 from .mtp import MtpLayerError, layer_of, mtp_layers
 from .plan import Piece, PlannedTensor, Weights
@@ -19,7 +20,7 @@ class TensorPlan:
     weights: the checkpoint; names: of its tensors.
     """
 
-    def __init__(self, config: MoeConfig, weights: Weights, names: Collection[str]) -> None:
+    def __init__(self, config: ModelConfig, weights: Weights, names: Collection[str]) -> None:
         self.tensors: list[PlannedTensor] = []
         self._weights, self._names = weights, names
         self._config, self._mtp_layers = config, mtp_layers(config, names)
@@ -89,7 +90,7 @@ def _some(names: list[str]) -> str:
     )
 
 
-def _left_out(config: MoeConfig, names: Collection[str], n_mtp_layers: int) -> Iterator[str]:
+def _left_out(config: ModelConfig, names: Collection[str], n_mtp_layers: int) -> Iterator[str]:
     """Tensors that are rightly not converted: a tied head's copy, dropped MTP layers, tables, empty ones."""
     dropped = mtp_layers(config, names) if not n_mtp_layers else frozenset()
     for name in names:
@@ -97,6 +98,6 @@ def _left_out(config: MoeConfig, names: Collection[str], n_mtp_layers: int) -> I
             layer_of(name) in dropped
             or name.endswith("rotary_emb.inv_freq")
             or (name == "lm_head.weight" and config.tie_word_embeddings)
-            or (".shared_experts." in name and config.n_shared_experts == 0)
+            or (".shared_experts." in name and isinstance(config, MoeConfig) and not config.n_shared_experts)
         ):
             yield name

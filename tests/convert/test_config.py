@@ -11,7 +11,7 @@ import pytest
 from glmq_convert import glm4_moe
 from glmq_convert.config import parse_config
 from glmq_convert.conversion import convert
-from glmq_convert.moe_config import NEUTRAL
+from glmq_convert.model_config import NEUTRAL
 from glmq_kernels.errors import GlmqError
 
 from glmq.gguf import open_gguf
