@@ -28,12 +28,19 @@ class Weights:
 
     rewritten: matrices that are kept in another form than the file's, by name, float arrays; those of an
     earlier build of the same model are not made again.
+
+    observes: of a tensor's name, whether the inputs that its matrices meet are to be added up.
     """
 
     def __init__(
-        self, file: GGUFFile, disk: Disk | None = None, rewritten: dict[str, np.ndarray] | None = None
+        self,
+        file: GGUFFile,
+        disk: Disk | None = None,
+        rewritten: dict[str, np.ndarray] | None = None,
+        observes: Callable[[str], bool] = lambda name: False,
     ) -> None:
         self._file, self._disk = file, disk
+        self._observes = observes
         self.rewritten = {} if rewritten is None else rewritten
         self._used: set[str] = set()
 
@@ -84,13 +91,16 @@ class Weights:
             data = self._disk.map_rows(self._file.tensor(name))
         else:
             data = self._disk.load(self._file.tensor(name))
-        return matrix_of(data, rows, columns, type_name)
+        return matrix_of(data, rows, columns, type_name, self._observed_as(name))
 
     def matrix_of_heads(self, name: str, n_heads: int, rows: int, columns: int) -> Matrix:
         """The first of the matrices of a tensor (n_heads, rows, columns), behind which the others lie."""
         type_name = self.check(name, (n_heads, rows, columns))
         data = self._file.data(name) if self._disk is None else self._disk.load(self._file.tensor(name))
-        return matrix_of(data, rows, columns, type_name)
+        return matrix_of(data, rows, columns, type_name, self._observed_as(name))
+
+    def _observed_as(self, name: str) -> str:
+        return name if self._observes(name) else ""
 
     def rewrite(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
         """What `make` gives, float32 or float16 (..., columns), made once and kept under a name."""
@@ -123,9 +133,10 @@ class Weights:
         """The matrices (rows, columns) of a tensor (count, n_each * rows, columns), expert by expert."""
         type_name = self.check(name, (count, n_each * rows, columns))
         if self._disk is not None:
-            return [Matrix(0, rows, columns, type_name)] * (count * n_each)
+            matrix = Matrix(0, rows, columns, type_name, observed_as=self._observed_as(name))
+            return [matrix] * (count * n_each)
         data = self._file.data(name).reshape(count * n_each, -1)
-        return [matrix_of(each, rows, columns, type_name) for each in data]
+        return [matrix_of(each, rows, columns, type_name, self._observed_as(name)) for each in data]
 
     def parts(self, prefix: str, count: int) -> list[tuple[Part, Part, Part]]:
         """Where the stacked gate, up and down of each of `count` experts lie; none where they are mapped."""

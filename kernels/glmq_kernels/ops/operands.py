@@ -43,13 +43,17 @@ TILE_FORMS = {ACTIVATION_TILES, ACTIVATION_FLOAT_TILES, ACTIVATION_BFLOAT_TILES}
 
 @dataclass(frozen=True)
 class Matrix:
-    """A weight matrix (rows, columns) of a tensor type, where it lies. `memory` keeps it there."""
+    """A weight matrix (rows, columns) of a tensor type, where it lies. `memory` keeps it there.
+
+    observed_as: its tensor's name, where the inputs that it meets are to be added up.
+    """
 
     address: int
     rows: int
     columns: int
     type: str
     memory: object = None
+    observed_as: str = ""
 
     @property
     def row_bytes(self) -> int:
@@ -62,10 +66,10 @@ class Matrix:
         return self.rows * self.row_bytes
 
 
-def matrix_of(data: np.ndarray, rows: int, columns: int, type_name: str) -> Matrix:
+def matrix_of(data: np.ndarray, rows: int, columns: int, type_name: str, observed_as: str = "") -> Matrix:
     """A matrix over the bytes of an array."""
     data = guarded(data)
-    return Matrix(address_of(data), rows, columns, type_name, data)
+    return Matrix(address_of(data), rows, columns, type_name, data, observed_as)
 
 
 class Activation:

@@ -103,13 +103,27 @@ class Work:
         return sum(each.multiply_adds for each in self.products if each.outputs_only)
 
 
+@dataclass(frozen=True)
+class InputSums:
+    """Of the rows that met some matrices in products: what their squares add up to, and how many there were.
+
+    names: of the tensors that have these inputs. sums: float32 (n_matrices, columns). counts: int64
+    (n_matrices,). by_expert: whether the matrices are experts that tokens are routed to.
+    """
+
+    names: tuple[str, ...]
+    sums: np.ndarray
+    counts: np.ndarray
+    by_expert: bool
+
+
 @dataclass
 class Tape:
     """Operations for batches of up to `max_tokens`, built once by the operations in `ops/`, run many times.
 
     `activations`: what tokens are in products with quantized matrices (float matrices always meet floats).
     `state` is the record that every operation reads (`ops/batch_state.py`). A tape works on memory of its
-    own, so one tape is run by one caller at a time.
+    own, so one tape is run by one caller at a time. `input_sums` grow with every run, where there are any.
     """
 
     max_tokens: int
@@ -117,6 +131,7 @@ class Tape:
     activations: ActivationType = "int8"
     state: np.ndarray = field(default_factory=lambda: zeros(STATE_SLOTS, np.int64))
     work: Work = field(default_factory=Work)
+    input_sums: list[InputSums] = field(default_factory=list)
     _steps: list[tuple[str, tuple[object, ...], int]] = field(default_factory=list)
     _alive: list[object] = field(default_factory=list)
     _sizes: list[BytesOf] = field(default_factory=list)

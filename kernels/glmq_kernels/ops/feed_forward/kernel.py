@@ -13,24 +13,13 @@ from ...gemm.activation_record import ACTIVATION_ROWS
 from ...gemm.panel_form import SECOND_16, TILE, multiply, sums_of_token
 from ...gemm.row_form import dot_rows, row_form_count
 from ...gemm.sizes import ROW_NUMBERS, ROW_TOKENS, ROWS, few
-from ...simd.addresses import argument, inline, load_f32, load_i64, store_f32, store_i64
+from ...simd.addresses import argument, inline, load_f32, store_f32, store_i64
 from ...simd.mathematics import silu
 from ...simd.vectors import fma, load_f32x16, splat_f32x16, store
 from ...threads.argument_record import STATE, record_size
 from ...threads.work_units import take
-from ..routing.record import (
-    ROUTING_CHOICES,
-    ROUTING_CHOSEN,
-    ROUTING_FIRST_EXPERT,
-    ROUTING_IN_ROW_FORM,
-    ROUTING_LAST_EXPERT,
-    ROUTING_N_CHOICES,
-    ROUTING_OFFSETS,
-    ROUTING_ORDER,
-    ROUTING_TILE_OFFSETS,
-    ROUTING_TOP_K,
-    ROUTING_WEIGHTS,
-)
+from ..routing.places import assignment_at, entry, has_turn, n_entries, token_at
+from ..routing.record import ROUTING_TOP_K, ROUTING_WEIGHTS
 from .arguments import Down, DownNetwork, GateUp, NetworkMatrix
 
 FEW = few()
@@ -44,55 +33,6 @@ GROUP_WORK, TOKEN_WORK = 5, 2
 
 PANEL_WORK, TILE_WORK = 15, 6
 """What unpacking a panel costs, and multiplying a tile with it."""
-
-
-@inline
-def _n_entries(routing, n):
-    """How many experts there are to look at: those chosen by a single token, or a range of all."""
-    if not routing:
-        return 1
-    if n == 1:
-        return argument(routing, ROUTING_N_CHOICES)
-    return argument(routing, ROUTING_LAST_EXPERT) - argument(routing, ROUTING_FIRST_EXPERT)
-
-
-@inline
-def _entry(routing, i, n, in_row_form):
-    """Of the i-th: expert, first place of its tokens, their number, how many in the row form, first tile.
-
-    A single token's experts are its choices, which stand in the order of their numbers as the places of
-    several tokens do.
-    """
-    if not routing:
-        return 0, 0, n, in_row_form, 0
-    if n == 1:
-        choice = load_i64(argument(routing, ROUTING_CHOICES) + 8 * i)
-        return load_i64(argument(routing, ROUTING_CHOSEN) + 8 * choice), choice, 1, 1, 0
-    expert = argument(routing, ROUTING_FIRST_EXPERT) + i
-    offsets = argument(routing, ROUTING_OFFSETS) + 8 * expert
-    first = load_i64(offsets)
-    return (
-        expert,
-        first,
-        load_i64(offsets + 8) - first,
-        load_i64(argument(routing, ROUTING_IN_ROW_FORM) + 8 * expert),
-        load_i64(argument(routing, ROUTING_TILE_OFFSETS) + 8 * expert),
-    )
-
-
-@inline
-def _assignment_at(routing, place, n):
-    """The assignment (token * top_k + choice) that stands at a place."""
-    if n == 1:
-        return place
-    return load_i64(argument(routing, ROUTING_ORDER) + 8 * place)
-
-
-@inline
-def _token_at(routing, place, n):
-    if routing:
-        return _assignment_at(routing, place, n) // argument(routing, ROUTING_TOP_K)
-    return place
 
 
 @inline
@@ -134,7 +74,7 @@ def _gate_up_rows(args, gate_rows, up_rows, r, left, n, first, in_row_form, scra
     for group in range(first, first + in_row_form, ROW_TOKENS):
         n_here = min(ROW_TOKENS, first + in_row_form - group)
         for t in range(n_here):
-            store_i64(scratch + ROW_NUMBERS + 8 * t, _token_at(routing, group + t, n))
+            store_i64(scratch + ROW_NUMBERS + 8 * t, token_at(routing, group + t, n))
         code, stride = argument(gate, NetworkMatrix.DOT_ROWS), argument(gate, NetworkMatrix.ROW_BYTES)
         gates = dot_rows(code, gate_rows, stride, left, activation, n_here, scratch, 0)
         code, stride = argument(up, NetworkMatrix.DOT_ROWS), argument(up, NetworkMatrix.ROW_BYTES)
@@ -181,8 +121,8 @@ def _gate_up_share(args, n, in_row_form, begin, end, scratch):
     """The units whose work begins at `begin` up to `end` of all experts' work."""
     routing, per_expert = argument(args, GateUp.ROUTING), (argument(args, GateUp.ROWS) + ROWS - 1) // ROWS
     done = 0
-    for i in range(_n_entries(routing, n)):
-        expert, first, count, in_rows, tile = _entry(routing, i, n, in_row_form)
+    for i in range(n_entries(routing, n)):
+        expert, first, count, in_rows, tile = entry(routing, i, n, in_row_form)
         work = _work_of(count, in_rows)
         if work:
             from_unit = max(0, (begin - done + work - 1) // work)
@@ -200,8 +140,8 @@ def gate_up(args, thread, threads):
     scratch = argument(args, GateUp.SCRATCH) + thread * argument(args, GateUp.SCRATCH_BYTES)
     per_expert = (argument(args, GateUp.ROWS) + ROWS - 1) // ROWS
     work, units = 0, 0
-    for i in range(_n_entries(routing, n) if n > 0 else 0):
-        _, _, count, in_rows, _ = _entry(routing, i, n, in_row_form)
+    for i in range(n_entries(routing, n) if n > 0 else 0):
+        _, _, count, in_rows, _ = entry(routing, i, n, in_row_form)
         work += per_expert * _work_of(count, in_rows)
         units += per_expert if count else 0
     begin, end = take(args, units, threads)
@@ -225,7 +165,7 @@ def _add_to_token(args, network, found, second, place, n, r, left):
     """32 results of a place to its token's row of the output."""
     routing, token, weight = argument(network, DownNetwork.ROUTING), place, 1.0
     if routing:
-        assignment = _assignment_at(routing, place, n)
+        assignment = assignment_at(routing, place, n)
         token = assignment // argument(routing, ROUTING_TOP_K)
         weight = load_f32(argument(routing, ROUTING_WEIGHTS) + 4 * assignment)
     out = argument(args, Down.OUT) + 4 * (token * argument(args, Down.ROWS) + r)
@@ -260,13 +200,6 @@ def _down_unit(args, network, expert, r, n, first, count, in_row_form, tile, scr
             _add_to_token(args, network, found, found + SECOND_16, first + i, n, r, left)
 
 
-@inline
-def _has_turn(network):
-    """Whether a network takes part in this run: a dense one with the first of the routed experts only."""
-    after = argument(network, DownNetwork.AFTER)
-    return not after or argument(after, ROUTING_FIRST_EXPERT) == 0
-
-
 def down(args, thread, threads):
     """Kernel: out += weight of the choice * down hidden, over all choices of some networks.
 
@@ -283,8 +216,8 @@ def down(args, thread, threads):
         for j in range(argument(args, Down.N_NETWORKS)):
             network = args + NETWORKS + NETWORK * j
             routing = argument(network, DownNetwork.ROUTING)
-            for i in range(_n_entries(routing, n) if _has_turn(network) else 0):
-                expert, first, count, in_rows, tile = _entry(routing, i, n, in_row_form)
+            for i in range(n_entries(routing, n) if has_turn(argument(network, DownNetwork.AFTER)) else 0):
+                expert, first, count, in_rows, tile = entry(routing, i, n, in_row_form)
                 for unit in range(begin, end if count else begin):
                     _down_unit(args, network, expert, unit * ROWS, n, first, count, in_rows, tile, scratch)
         begin, end = take(args, units, threads)

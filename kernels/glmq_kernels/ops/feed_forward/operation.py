@@ -9,6 +9,7 @@ import numpy as np
 from ...arrays import address_of
 from ...threads.tape import Scratch, ScratchBytes, Tape
 from ..batch_part import EVERY_TOKEN, BatchPart
+from ..input_sums.operation import sum_inputs
 from ..operands import Activation, Experts, Matrix, Routing
 from ..products import count_work, kernels_of, reserve_product_scratch
 from .arguments import Down, DownNetwork, GateUp, NetworkMatrix
@@ -38,6 +39,7 @@ def gate_up(
     """hidden = silu(gate x) * up x for each token and choice (one choice without routing)."""
     experts, routing = network.experts, network.routing
     gate, up = experts.gate, experts.up
+    sum_inputs(tape, (gate, up), activation, part, routing=routing)
     for matrix in (gate, up):
         activation.serve(matrix.type)
         gathered.serve(matrix.type)
@@ -76,6 +78,9 @@ def down(tape: Tape, *networks: Network, out: np.ndarray, part: BatchPart = EVER
         count_work(tape, matrix, part, routing=routing)
         sums = max(sums, reserve_product_scratch(tape, matrix))
         after = following.routing if following and not routing else None
+        sum_inputs(
+            tape, (matrix,), network.hidden, part, routing=routing, by_place=routing is not None, after=after
+        )
         parts.append(
             {
                 **_network_matrix(matrix, network.hidden),

@@ -11,6 +11,7 @@ from ...gemm.sizes import tile_count
 from ...threads.tape import Scratch, ScratchBytes, Tape, UnlessOne
 from ..batch_part import EVERY_TOKEN, BatchPart
 from ..batch_state import N_TOKENS
+from ..input_sums.operation import sum_inputs
 from ..operands import Activation, Matrix
 from ..products import count_work, kernels_of, reserve_product_scratch
 from .arguments import GatherHeads, MultiplyHeads
@@ -82,6 +83,7 @@ def multiply_heads(
     be a multiple of 32.
     """
     matrix, products = matrices.first, kernels_of(matrices.first, heads)
+    sum_inputs(tape, (matrix,), heads, part, n_heads=matrices.n_heads)
     prepared = isinstance(out, Activation)
     assert not prepared or (out_columns == matrix.rows and matrix.rows % 32 == 0)
     heads.serve(matrix.type)

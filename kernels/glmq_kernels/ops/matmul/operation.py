@@ -9,6 +9,7 @@ import numpy as np
 from ...arrays import address_of
 from ...threads.tape import Scratch, ScratchBytes, Tape
 from ..batch_part import EVERY_TOKEN, BatchPart
+from ..input_sums.operation import sum_inputs
 from ..operands import Activation, Matrix
 from ..products import count_work, kernels_of, reserve_product_scratch
 from .arguments import Matmul, MatmulMatrix
@@ -32,6 +33,7 @@ def matmul(
     barrier: bool = True,
 ) -> None:
     """out = activation x matrix^T (+ bias) for each projection, or +=, for the rows of a part."""
+    sum_inputs(tape, (each.matrix for each in projections), activation, part)
     sums = 0
     parts: list[dict[str, object]] = []
     for each in projections:
