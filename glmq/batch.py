@@ -70,7 +70,7 @@ class BatchTable:
     def fill(self, parts: Sequence[SequencePart], logits: np.ndarray, state: np.ndarray) -> None:
         """Write a run of these parts, those of the row form first, into a tape's state.
 
-        logits: float32 (all outputs, n_vocab), to be filled in the order of the parts.
+        logits: float32 (all outputs, n_vocab), to be filled in the order of the parts, or (0, n_vocab).
         """
         n = n_outputs = n_rows = n_row_outputs = 0
         for part in parts:
@@ -86,12 +86,12 @@ class BatchTable:
             if part.in_rows:
                 assert n_rows == last - len(part.tokens), "parts of the row form come first"
                 n_rows, n_row_outputs = n, n_outputs
-        assert logits.flags.c_contiguous and len(logits) == n_outputs
+        assert logits.flags.c_contiguous and len(logits) in (0, n_outputs)
         positions = self._positions[:n]
         self._angles.look_up(positions, self._cosines[:n], self._sines[:n])
         state[N_TOKENS], state[N_ROW_TOKENS] = n, n_rows
         state[TOKENS], state[POSITIONS] = address_of(self._tokens), address_of(self._positions)
         state[PAGE_TABLES] = address_of(self._page_tables)
-        state[N_OUTPUTS], state[N_ROW_OUTPUTS], state[N_LOGITS] = n_outputs, n_row_outputs, n_outputs
+        state[N_OUTPUTS], state[N_ROW_OUTPUTS], state[N_LOGITS] = n_outputs, n_row_outputs, len(logits)
         state[OUTPUTS], state[LOGITS] = address_of(self._outputs), address_of(logits)
         self._planner.plan(state, positions, self._page_tables[:n])

@@ -10,6 +10,7 @@ import numpy as np
 from glmq_kernels.arrays import zeros
 from glmq_kernels.jit.compilation import Progress
 from glmq_kernels.jit.store import kernels
+from glmq_kernels.threads.tape import InputSums
 from glmq_kernels.threads.thread_pool import KERNELS as POOL_KERNELS
 from glmq_kernels.threads.thread_pool import ThreadPool
 
@@ -18,6 +19,7 @@ from .errors import LoadedBeforeFork, ModelClosed
 from .gguf import GGUFFile
 from .kv_cache.page_pool import PagePool
 from .kv_cache.prefix_tree import PrefixTree
+from .kv_cache.sequence import Sequence as TokenSequence
 from .program import Program
 from .scheduling.request import Chunk
 from .scheduling.scheduler import Scheduler
@@ -108,6 +110,42 @@ class Engine:
                 rows[:] = logits[first : first + len(rows)]
                 first += len(rows)
         return True
+
+    @property
+    def input_sums(self) -> Sequence[InputSums]:
+        """What the inputs of the observed matrices add up to, over all that has been run."""
+        self.require_usable()
+        assert self._program is not None, "it lives until the engine is closed"
+        return self._program.tape.input_sums
+
+    def run_texts(self, texts: Sequence[np.ndarray], *, head: bool) -> None:
+        """Run texts, int64 (n,) each, side by side, each from its beginning, for what is observed of them.
+
+        Every layer works on every token, as where all outputs are wanted; head: and so does the head. In the
+        calling thread, and only while nothing else is evaluated. Raises OutOfPages and ContextFull when the
+        KV cache is too small for the texts, GlmqError when the model's file has changed.
+        """
+        self.require_usable()
+        assert self._program is not None, "it lives until the engine is closed"
+        self._file.check_unchanged()
+        step = max(1, self.scheduler.max_tokens // len(texts))
+        sequences = [TokenSequence(self.prefix_tree) for _ in texts]
+        try:
+            for sequence, tokens in zip(sequences, texts, strict=True):
+                sequence.reserve(len(tokens))
+            for first in range(0, max(map(len, texts)), step):
+                parts = [
+                    SequencePart(
+                        part := tokens[first : first + step], first, sequence.page_table, len(part), False
+                    )
+                    for sequence, tokens in zip(sequences, texts, strict=True)
+                    if len(tokens) > first
+                ]
+                n_logits = sum(len(part.tokens) for part in parts) if head else 0
+                self._program.run(self._thread_pool, parts, zeros((n_logits, self.n_vocab), np.float32))
+        finally:
+            for sequence in sequences:
+                sequence.release(publish=False)
 
     def close(self, then: Callable[[], None]) -> None:
         """Give up the step that is being run, end the threads, and then call `then`; all of it once.

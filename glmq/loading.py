@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 from glmq_kernels.errors import GlmqError
@@ -72,17 +73,19 @@ def prepare_program(
     ram: int | None,
     load: str,
     progress: Progress | None,
+    observes: Callable[[str], bool] = lambda name: False,
 ) -> tuple[Program, OffloadedExperts | None, MemoryPlan]:
     """The model's program, what keeps experts on disk where not all weights fit, and the plan of memory.
 
-    The other arguments are those of `glmq.load`. Raises GlmqError for what cannot be.
+    observes: of which tensors the program adds up the inputs. The other arguments are those of `glmq.load`.
+    Raises GlmqError for what cannot be.
     """
     if load not in LOAD_MODES:
         raise GlmqError(
             f"{load!r} is no way to load a model; choose {' or '.join(LOAD_MODES)}", setting="load"
         )
     cache_type = known_cache_type(cache_type)
-    weights = Weights(file)
+    weights = Weights(file, observes=observes)
     counted = counting_program(file, weights, n_threads, cache_type, activations)
     needs = needs_of(file, counted, n_ctx)
     plan = plan_memory(needs, ram)
@@ -93,7 +96,7 @@ def prepare_program(
     elif plan.in_memory and plan.batch == counted.tape.max_tokens:
         return counted, None, plan
     experts = None if plan.in_memory else OffloadedExperts(file, plan, needs)
-    weights = Weights(file, experts.disk if experts else None, weights.rewritten)
+    weights = Weights(file, experts.disk if experts else None, weights.rewritten, observes)
     build = build_function(file)
     try:
         return build(file, weights, plan.batch, n_threads, cache_type, activations), experts, plan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
@@ -67,6 +67,7 @@ class Model:
         load: str = "mmap",
         deterministic: bool = False,
         progress: Progress | None = None,
+        observes: Callable[[str], bool] = lambda name: False,
     ) -> None:
         self.file = file
         self.path: Path = file.path
@@ -75,7 +76,7 @@ class Model:
         self.n_ctx = context_size(file, n_ctx)
         self.activations = activation_type(activations, file)
         self._program, self.experts, self._memory_plan = prepare_program(
-            file, self.n_ctx, self.n_threads, cache_type, self.activations, ram, load, progress
+            file, self.n_ctx, self.n_threads, cache_type, self.activations, ram, load, progress, observes
         )
         try:
             self._engine = Engine(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from glmq_kernels.ops.attention.plan import AttentionPlanner
+from glmq_kernels.ops.batch_state import N_OUTPUTS
 from glmq_kernels.ops.buffers import float_rows
 from glmq_kernels.threads.tape import Tape
 from glmq_kernels.threads.thread_pool import ThreadPool
@@ -15,13 +16,7 @@ from .batch import BatchTable, SequencePart
 from .experts.expert_layer import ExpertLayer
 from .experts.offload import ExpertOffload
 from .rotary_angles import Rotary
-
-LAYER = r"blk\.\d+"
-"""Names of the tape's sections with which layers begin."""
-
-
-END_WITHOUT_OUTPUTS = "outputs"
-"""The tape's section that is needed only where outputs are wanted."""
+from .tape_sections import END_WITHOUT_OUTPUTS, HEAD, LAYER
 
 
 class Program:
@@ -69,15 +64,16 @@ class Program:
     ) -> bool:
         """Run a batch of up to the tape's `max_tokens`, parts of the row form first.
 
-        logits: float32 (n_outputs, n_vocab), filled in the order of the parts. Keys and values are written to
-        the pages of the parts' sequences.
+        logits: float32 (n_outputs, n_vocab), filled in the order of the parts; (0, n_vocab) where outputs
+        are wanted only as far as `hidden` has them. Keys and values are written to the pages of the parts'
+        sequences.
 
         goes_on: asked between sections of layers; when it says no the run is given up, and this gives False.
         n_sections: how many sections, None for one of each layer. With routed experts on disk, or while
         routing is recorded, it is always by layer.
         """
         self._table.fill(parts, logits, self.tape.state)
-        end = None if len(logits) else END_WITHOUT_OUTPUTS
+        end = None if len(logits) else HEAD if self.tape.state[N_OUTPUTS] else END_WITHOUT_OUTPUTS
         if self.offload is not None:
             return self.offload.run(self.tape, thread_pool, end, self._tell_routing, goes_on)
         if self.on_routing is not None:
@@ -94,7 +90,7 @@ class Program:
     def _run_recorded(self, thread_pool: ThreadPool, end: str | None, goes_on: Callable[[], bool]) -> bool:
         """Run the tape by layer, with a look at what each has routed."""
         start = None
-        for layer in self.expert_layers if end is None else self.expert_layers[:-1]:
+        for layer in self.expert_layers[:-1] if end == END_WITHOUT_OUTPUTS else self.expert_layers:
             self.tape.run(thread_pool, start, layer.sections.prefetch)
             self._tell_routing(layer)
             if not goes_on():

@@ -19,6 +19,7 @@ COMMANDS = (
     "chat",
     "generate",
     "convert",
+    "imatrix",
     "inspect",
     "tokenize",
     "compile",

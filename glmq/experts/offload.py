@@ -19,6 +19,7 @@ from glmq_kernels.ops.batch_state import N_TOKENS
 from glmq_kernels.threads.tape import Tape
 from glmq_kernels.threads.thread_pool import ThreadPool
 
+from ..tape_sections import END_WITHOUT_OUTPUTS
 from .expert_cache import Expert, ExpertCache
 from .expert_layer import ExpertLayer
 from .fetching import Fetch, Fetching
@@ -58,7 +59,7 @@ class ExpertOffload:
         on_routing: OnRouting | None = None,
         goes_on: Callable[[], bool] = lambda: True,
     ) -> bool:
-        """Run the tape, up to section `end` within the last layer, for the batch that its state describes.
+        """Run the tape, up to section `end`, for the batch that its state describes.
 
         goes_on: asked in each layer; when it says no the run is given up, and this gives False. Raises
         GlmqError when experts cannot be read. Whatever ends it early, the next run puts right.
@@ -70,8 +71,7 @@ class ExpertOffload:
         self._unfinished = True
         read_before = self._fetching.bytes_read
         start = None
-        # Only the last layer comes behind `end`.
-        for layer in self._layers if end is None else self._layers[:-1]:
+        for layer in self._layers[:-1] if end == END_WITHOUT_OUTPUTS else self._layers:
             tape.run(thread_pool, start, layer.sections.prefetch)
             self._fetching.free_passing()
             n_tokens = int(tape.state[layer.part.count_slot])

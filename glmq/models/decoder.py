@@ -18,12 +18,10 @@ from glmq_kernels.ops.operands import Activation, Experts, Matrix
 from glmq_kernels.threads.tape import ActivationType, Tape
 
 from ..gguf import GET_IT_AGAIN, GGUFFile, StringArray
-from ..program import END_WITHOUT_OUTPUTS, Program
+from ..program import Program
 from ..rotary_angles import Rotary
+from ..tape_sections import END_WITHOUT_OUTPUTS, HEAD
 from ..weights import Weights
-
-HEAD = "head"
-"""The tape's section of the final norm and the logits."""
 
 
 def vocabulary_size(file: GGUFFile) -> int:

@@ -6,7 +6,7 @@ Follows DeepSeek-V3 (arXiv:2412.19437), as Glm4MoeMoE of Hugging Face transforme
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.ops import operations as ops
@@ -14,7 +14,8 @@ from glmq_kernels.ops.operands import Routing
 
 from ..experts.expert_layer import ExpertLayer, ExpertSections
 from ..gguf import GET_IT_AGAIN, GGUFFile
-from .decoder import HEAD, Decoder
+from ..tape_sections import HEAD
+from .decoder import Decoder
 
 SIGMOID = 2
 """The value of `expert_gating_func` that GLM uses."""
@@ -145,6 +146,8 @@ class ExpertLayers:
         decoder, sizes, prefix = self._decoder, self._sizes, f"blk.{layer}"
         weights = decoder.weights
         router = weights.matrix(f"{prefix}.ffn_gate_inp.weight", sizes.n_experts, decoder.hidden_size)
+        if routing is self.prefetch_routing:
+            router = replace(router, observed_as="")  # these are not the inputs that it is meant for
         projection = ops.Projection(router, self.router_logits)
         ops.matmul(decoder.tape, decoder.normed, projection, part=decoder.part)
         ops.route(

@@ -1,0 +1,16 @@
+"""Names of sections of a model's tape, where more than one place must know them.
+
+Each layer has one that begins with it, and layers with routed experts some within
+(`experts/expert_layer.py`).
+"""
+
+from __future__ import annotations
+
+LAYER = r"blk\.\d+"
+"""Names of the sections with which layers begin."""
+
+END_WITHOUT_OUTPUTS = "outputs"
+"""From here on the last layer is worked out only for tokens whose outputs are wanted."""
+
+HEAD = "head"
+"""The final norm and the logits."""
