@@ -39,9 +39,9 @@ def expert_sizes(path):
         return n_experts, max(rooms.values())
 
 
-def load_from_disk(monkeypatch, path, n_slots, **options):
-    """Load so that `n_slots` experts stay in memory."""
-    with glmq.load(path, **options) as mapped:
+def load_from_disk(monkeypatch, path, n_slots, load=glmq.load, **options):
+    """Load so that `n_slots` experts stay in memory. load: what loads, of a path, `ram` and the options."""
+    with load(path, **options) as mapped:
         needs = needs_of(mapped.file, mapped._program, mapped.n_ctx)
         top_k = mapped._program.expert_layers[0].routing.top_k
     monkeypatch.setattr(placement, "RESERVE", 0)
@@ -50,7 +50,7 @@ def load_from_disk(monkeypatch, path, n_slots, **options):
     budget = needs.least_work + needs.kv_cache + (staging + n_slots) * expert_sizes(path)[1]
     with monkeypatch.context() as small:
         small.setattr("glmq.loading.plan_memory", plan_with_experts_on_disk)
-        model = glmq.load(path, ram=budget, **options)
+        model = load(path, ram=budget, **options)
     assert model.experts.placement.n_slots == n_slots
     return model
 

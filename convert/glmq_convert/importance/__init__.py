@@ -4,6 +4,7 @@ For each input column of a matrix they hold the sum of x² over the tokens that 
 many tokens these were. Quantizing weights its errors with the means.
 
     importance    what is known, and what a quantizer takes of it
+    coverage      how well each layer's experts were seen
     merging       several as one
     reading       files, told by their content
     writing       files, whole or not at all
@@ -13,14 +14,18 @@ many tokens these were. Quantizing weights its errors with the means.
 
 from __future__ import annotations
 
-from .importance import Importance, TensorSums
+from .coverage import LayerCoverage, coverage
+from .importance import Importance, MakingOf, TensorSums
 from .merging import merge_importance
 from .reading import read_importance
 from .writing import importance_target, write_importance
 
 __all__ = [
     "Importance",
+    "LayerCoverage",
+    "MakingOf",
     "TensorSums",
+    "coverage",
     "importance_target",
     "merge_importance",
     "read_importance",

@@ -1,11 +1,13 @@
 """Importance matrices in the GGUF form of llama.cpp (tools/imatrix).
 
-general.type            "imatrix"
-imatrix.datasets        names of the texts
-imatrix.chunk_count     u32
-imatrix.chunk_size      u32, tokens
-NAME.in_sum2            F32 (n_counts, columns), for each weight tensor NAME, in the order of the names
-NAME.counts             F32 (n_counts, 1)
+    general.type            "imatrix"
+    imatrix.datasets        names of the texts
+    imatrix.chunk_count     u32
+    imatrix.chunk_size      u32, tokens
+    NAME.in_sum2            F32 (n_counts, columns), for each weight tensor NAME, in the order of the names
+    NAME.counts             F32 (n_counts, 1)
+
+Where glmq made it there are also glmq.imatrix.identity (string), .chunks_done and .chunks_wanted (u32).
 """
 
 from __future__ import annotations
@@ -18,12 +20,17 @@ import numpy as np
 from gguf import Keys
 from glmq_kernels.errors import GlmqError
 
-from .importance import Importance, TensorSums
+from .importance import Importance, MakingOf, TensorSums
 
 MAGIC = b"GGUF"
 TYPE = "imatrix"
 DATASETS, CHUNK_COUNT, CHUNK_SIZE = "imatrix.datasets", "imatrix.chunk_count", "imatrix.chunk_size"
-KEYS = {Keys.General.TYPE, Keys.General.ARCHITECTURE, DATASETS, CHUNK_COUNT, CHUNK_SIZE}
+IDENTITY = "glmq.imatrix.identity"
+CHUNKS_DONE, CHUNKS_WANTED = "glmq.imatrix.chunks_done", "glmq.imatrix.chunks_wanted"
+KEYS = {
+    Keys.General.TYPE, Keys.General.ARCHITECTURE, DATASETS, CHUNK_COUNT, CHUNK_SIZE, IDENTITY, CHUNKS_DONE,
+    CHUNKS_WANTED,
+}  # fmt: skip
 MOST_ROWS = 1 << 53
 SUMS, COUNTS = ".in_sum2", ".counts"
 
@@ -46,6 +53,7 @@ def read_gguf(path: Path) -> Importance:
         n_chunks=_number(path, metadata, CHUNK_COUNT),
         chunk_size=_number(path, metadata, CHUNK_SIZE),
         tensors={name: _tensor_sums(path, name, arrays) for name in names},
+        making=_making(path, metadata),
     )
 
 
@@ -57,6 +65,10 @@ def write_gguf(importance: Importance, file: Path) -> None:
     writer.add_array(DATASETS, list(importance.datasets))
     writer.add_uint32(CHUNK_COUNT, importance.n_chunks)
     writer.add_uint32(CHUNK_SIZE, importance.chunk_size)
+    if importance.making:
+        writer.add_string(IDENTITY, importance.making.identity)
+        writer.add_uint32(CHUNKS_DONE, importance.making.n_done)
+        writer.add_uint32(CHUNKS_WANTED, importance.making.n_wanted)
     for name in sorted(importance.tensors):
         found = importance.tensors[name]
         writer.add_tensor(name + SUMS, np.ascontiguousarray(found.sums, np.float32))
@@ -78,6 +90,13 @@ def _number(path: Path, metadata: dict[str, Any], key: str) -> int:
     if not isinstance(value, int) or value < 0:
         raise _damaged(path, f"{key} is not a number")
     return value
+
+
+def _making(path: Path, metadata: dict[str, Any]) -> MakingOf | None:
+    identity = metadata.get(IDENTITY)
+    if not isinstance(identity, str):
+        return None
+    return MakingOf(identity, _number(path, metadata, CHUNKS_DONE), _number(path, metadata, CHUNKS_WANTED))
 
 
 def _tensor_sums(path: Path, name: str, arrays: dict[str, np.ndarray]) -> TensorSums:

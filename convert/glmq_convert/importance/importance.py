@@ -28,11 +28,25 @@ class TensorSums:
 
 
 @dataclass(frozen=True)
+class MakingOf:
+    """How far the making of an importance matrix is.
+
+    identity: of model, texts and settings, so that it can be gone on with. n_done, n_wanted: chunks of these
+    texts.
+    """
+
+    identity: str
+    n_done: int
+    n_wanted: int
+
+
+@dataclass(frozen=True)
 class Importance:
     """An importance matrix.
 
     file: where it comes from, as it was named. datasets: names of the texts. n_chunks: stretches of text that
-    were evaluated; chunk_size: tokens of each. tensors: sums by the full name of the weight tensor.
+    were evaluated; chunk_size: tokens of each. tensors: sums by the full name of the weight tensor. making:
+    set where glmq made it.
     """
 
     file: str
@@ -40,6 +54,7 @@ class Importance:
     n_chunks: int
     chunk_size: int
     tensors: Mapping[str, TensorSums]
+    making: MakingOf | None = None
 
     @property
     def n_entries(self) -> int:

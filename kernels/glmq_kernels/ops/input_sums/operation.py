@@ -39,7 +39,8 @@ def sum_inputs(
         by_expert=routing is not None,
     )
     tape.input_sums.append(found)
-    tape.keep(found.sums)
+    # Whoever wants the sums keeps totals of them in float64.
+    tape.keep(found.sums, lambda n_tokens: 3 * found.sums.nbytes)
     tape.add(
         "ops.input_sums.kernel.sum_squares",
         SumSquares,
