@@ -116,7 +116,7 @@ def imatrix(
         raise
     finally:
         status.clear()
-    _show(made)
+    _show(made, str(path))
 
 
 def _merge(earlier: Sequence[Path], out: Path | None, force: bool) -> None:
@@ -130,10 +130,10 @@ def _merge(earlier: Sequence[Path], out: Path | None, force: bool) -> None:
     merged = merge_importance([read_importance(path) for path in earlier])
     if target:
         write_importance(merged, target)
-    _show(merged, str(out) if out else None)
+    _show(merged, str(out) if out else " + ".join(map(str, earlier)))
 
 
-def _show(importance: Importance, name: str | None = None) -> None:
+def _show(importance: Importance, name: str) -> None:
     """What it is made of, and how well each layer's experts were seen."""
     from glmq_convert.importance import coverage
 
@@ -150,6 +150,6 @@ def _show(importance: Importance, name: str | None = None) -> None:
         )
     texts = ", ".join(importance.datasets) or "unknown texts"
     click.echo(
-        f"{name or importance.file}: {counted(importance.n_entries, 'tensor')},"
+        f"{name}: {counted(importance.n_entries, 'tensor')},"
         f" {counted(importance.n_chunks, 'chunk')} of {importance.chunk_size} tokens, from {texts}"
     )

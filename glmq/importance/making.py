@@ -7,8 +7,10 @@ how far it is, so that the same call goes on where an earlier one was interrupte
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +26,8 @@ from glmq_kernels.errors import GlmqError
 from glmq_kernels.files.file_writing import FileExists
 
 from ..argument_checks import check_count
-from ..demo import model_file
 from ..gguf import GGUFFile, open_gguf
+from ..model_file import model_file
 from ..optional_packages import optional_packages
 from .observed_model import ObservedModel
 from .texts import Text, chunks_of, read_text
@@ -145,10 +147,12 @@ class _Run:
     def finish(self, tell: Told) -> Importance:
         """Read what is left; saved as it goes, and whatever ends it."""
         n_saved = self._n_done
+        began = time.perf_counter()
         try:
             while self._n_done < len(self._chunks):
-                tell(f"chunk {self._n_done + 1} of {len(self._chunks)}", self._n_done / len(self._chunks))
-                some = self._chunks[self._n_done : self._n_done + self._model.n_at_once]
+                tell(self._how_far(time.perf_counter() - began), self._n_done / len(self._chunks))
+                n_at_once = min(self._model.n_at_once, SAVED_EVERY)
+                some = self._chunks[self._n_done : self._n_done + n_at_once]
                 self._model.read(some)
                 self._n_done += len(some)
                 if self._n_done - n_saved >= SAVED_EVERY:
@@ -157,6 +161,15 @@ class _Run:
             if self._n_done > n_saved:
                 self._save()
         return self._now()
+
+    def _how_far(self, seconds: float) -> str:
+        n_read, n_left = self._n_done - self._n_before, len(self._chunks) - self._n_done
+        text = f"reading the texts: chunk {self._n_done + 1} of {len(self._chunks)}"
+        if not n_read:
+            return text
+        speed = n_read * self._options.chunk_size / seconds
+        left = timedelta(seconds=round(n_left * seconds / n_read))
+        return f"{text}, {speed:.0f} tokens/s, {left} left"
 
     def _now(self) -> Importance:
         """All that is known, with the texts' names in their order."""

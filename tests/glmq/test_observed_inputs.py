@@ -98,9 +98,13 @@ class TransformersInputs:
     ("kind", "switches"),
     [
         ("glm4_moe", {}),
-        ("glm4_moe", {"first_k_dense_replace": 0, "use_qk_norm": True, "n_shared_experts": 2}),
         ("glm4_moe_lite", {}),
-        ("glm4_moe_lite", {"q_lora_rank": None}),
+        pytest.param(
+            "glm4_moe",
+            {"first_k_dense_replace": 0, "use_qk_norm": True, "n_shared_experts": 2},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("glm4_moe_lite", {"q_lora_rank": None}, marks=pytest.mark.slow),
     ],
 )
 def test_sums_are_those_of_transformers(tmp_path, kind, switches):
