@@ -25,6 +25,7 @@ COMMANDS = (
     "compile",
     "bench",
     "perplexity",
+    "eval",
     "serve",
     "batch",
     "demo",
