@@ -1,6 +1,6 @@
 """Time one engine on one file, in a process of its own; prints one JSON object.
 
-python bench/measure.py glmq|llama.cpp FILE [--threads 2] [--prompt 512] [--decode 64] [--depth 0]
+python bench/measure.py glmq|llama.cpp|xllamacpp FILE [--threads 2] [--prompt 512] [--decode 64] [--depth 0]
 """
 
 from __future__ import annotations
@@ -80,10 +80,25 @@ def start_llama_cpp(args: argparse.Namespace, n_ctx: int) -> Engine:
     return Engine(model.eval, rewind, model.n_vocab(), {})
 
 
+def start_xllamacpp(args: argparse.Namespace, n_ctx: int) -> Engine:
+    """llama.cpp for AVX2, as pip installs it without a compiler; flash attention on."""
+    from llama_cpp_library import LlamaCpp
+
+    model = LlamaCpp(args.file, n_ctx=n_ctx, n_threads=args.threads, mapped=args.mapped)
+
+    def evaluate(tokens: Sequence[int]) -> None:
+        model.evaluate(tokens)
+
+    return Engine(evaluate, model.rewind, model.n_vocab, {})
+
+
+STARTS = {"glmq": start_glmq, "llama.cpp": start_llama_cpp, "xllamacpp": start_xllamacpp}
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("engine", choices=("glmq", "llama.cpp"))
+    parser.add_argument("engine", choices=STARTS)
     parser.add_argument("file")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--prompt", type=int, default=512)
@@ -98,9 +113,8 @@ def main() -> None:
         "--mapped", action="store_true", help="llama.cpp with all weights where they are mapped"
     )
     args = parser.parse_args()
-    start = start_glmq if args.engine == "glmq" else start_llama_cpp
     began = time.perf_counter()
-    engine = start(args, args.depth + args.prompt + args.decode + 64)
+    engine = STARTS[args.engine](args, args.depth + args.prompt + args.decode + 64)
     load_seconds = time.perf_counter() - began
     rng = random.Random(0)
     context, prompt, answer = (

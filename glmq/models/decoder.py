@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-import numpy as np
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.ops import operations as ops
 from glmq_kernels.ops.attention.cache_layout import CacheShape
 from glmq_kernels.ops.batch_part import EVERY_TOKEN, LOGITS_ONLY, OUTPUTS_ONLY
 from glmq_kernels.ops.buffers import floats_of
+from glmq_kernels.ops.expanded_attention.sizes import LatentSizes
 from glmq_kernels.ops.operands import Activation, Experts, Matrix
 from glmq_kernels.threads.tape import ActivationType, Tape
 
@@ -43,6 +43,10 @@ class AttentionSizes(Protocol):
     @property
     def n_heads(self) -> int:
         """Query heads."""
+
+    @property
+    def expansion(self) -> LatentSizes | None:
+        """Of latent attention, where the kernels can expand its rows."""
 
     def cache(self, n_layers: int, cache_type: str) -> CacheShape:
         """What is kept of each token."""
@@ -86,7 +90,9 @@ class Decoder:
         self.hidden_size = file.integer(f"{prefix}.embedding_length", least=1)
         shape.check_weights(weights, self.hidden_size)
         self.tape = Tape(max_tokens, n_threads, activations)
-        planner = ops.attention_planner(self.tape, shape.cache(n_layers, cache_type), shape.n_heads)
+        planner = ops.attention_planner(
+            self.tape, shape.cache(n_layers, cache_type), shape.n_heads, shape.expansion
+        )
         self.program = Program(self.tape, planner, rotary, self.n_vocab)
         self.x = ops.float_rows(self.tape, self.hidden_size)
         self.part = EVERY_TOKEN
@@ -123,26 +129,25 @@ class Decoder:
             self.part,
         )
 
-    def attend(self, layer: int, q: np.ndarray, attended: Activation) -> Activation:
-        """attended = softmax(q k^T) v over a layer's cache. Gives what the layer goes on with.
+    def is_last(self, layer: int) -> bool:
+        """Whether a layer is the last, which goes on after attention with the tokens that have outputs."""
+        return layer == self.n_layers - 1
 
-        In the last layer that is of the tokens with outputs only, of which alone x and `normed` are from
-        there on.
-        """
-        is_last = layer == self.n_layers - 1
-        if is_last:
+    def begin_attention(self, layer: int) -> None:
+        """What a layer adds from here on is needed by later layers, or, in the last, for outputs only."""
+        if self.is_last(layer):
             self.tape.section(END_WITHOUT_OUTPUTS)
-        ops.attend(self.tape, q, attended, self.program.planner, layer)
-        return self._keep_outputs(attended) if is_last else attended
 
-    def _keep_outputs(self, attended: Activation) -> Activation:
-        """Let x be of the tokens with outputs only; gives their rows of the attention's output."""
-        tape, x, kept = self.tape, self.x, ops.new_activation(self.tape, attended.columns)
+    def keep_outputs(self) -> None:
+        """Let x be of the tokens with outputs only, as everything is from here on.
+
+        The threads do not wait for each other afterwards.
+        """
+        tape, x = self.tape, self.x
         self.x = ops.float_rows(tape, self.hidden_size)
         self.part = OUTPUTS_ONLY
-        ops.gather_outputs(tape, x, self.x, self.hidden_size, attended, kept)
+        ops.gather_outputs(tape, x, self.hidden_size, self.x, barrier=False)
         self.program.hidden = floats_of(self.x, tape.max_tokens, self.hidden_size)
-        return kept
 
     def feed_forward(self, layer: int, width: int) -> None:
         """x += W_down (silu(W_gate normed) * W_up normed), dense."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.ops import operations as ops
 from glmq_kernels.ops.attention.cache_layout import CacheShape
+from glmq_kernels.ops.operands import Activation
 
 from ..gguf import GET_IT_AGAIN, GGUFFile
 from ..weights import Weights
@@ -21,6 +23,7 @@ class AttentionShape:
     n_heads: int
     n_kv_heads: int
     head_dim: int
+    expansion: ClassVar[None] = None
 
     @classmethod
     def from_gguf(cls, file: GGUFFile) -> AttentionShape:
@@ -74,7 +77,7 @@ class GroupedQueryAttention:
         """x += W_o softmax(q k^T) v, with q, k, v from `normed`."""
         self._queries_keys_values(layer)
         decoder, weights, shape = self._decoder, self._decoder.weights, self._shape
-        attended = decoder.attend(layer, self._q, self._attended)
+        attended = self._attend(layer)
         prefix = f"blk.{layer}"
         output = weights.matrix(
             f"{prefix}.attn_output.weight", decoder.hidden_size, shape.n_heads * shape.head_dim
@@ -82,6 +85,18 @@ class GroupedQueryAttention:
         bias = weights.optional_vector(f"{prefix}.attn_output.bias", decoder.hidden_size)
         projection = ops.Projection(output, decoder.x, bias)
         ops.matmul(decoder.tape, attended, projection, accumulate=True, part=decoder.part)
+
+    def _attend(self, layer: int) -> Activation:
+        """softmax(q k^T) v; in the last layer of the tokens with outputs."""
+        decoder, attended = self._decoder, self._attended
+        decoder.begin_attention(layer)
+        ops.attend(decoder.tape, self._q, attended, decoder.program.planner, layer)
+        if not decoder.is_last(layer):
+            return attended
+        decoder.keep_outputs()
+        kept = ops.new_activation(decoder.tape, attended.columns)
+        ops.gather_outputs(decoder.tape, attended.rows, attended.columns, kept)
+        return kept
 
     def _queries_keys_values(self, layer: int) -> None:
         """Work out queries, and keys and values, which go to the cache."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.ops.attention.cache_layout import CacheShape
+from glmq_kernels.ops.expanded_attention.sizes import LatentSizes
 
 from ..gguf import GGUFFile
 from ..weights import Weights
@@ -60,6 +61,13 @@ class LatentShape:
     def head_dim(self) -> int:
         """Numbers of a head's queries."""
         return self.nope_dim + self.rope_dim
+
+    @property
+    def expansion(self) -> LatentSizes | None:
+        """Sizes for the kernel that expands the cache's rows; None where it does not take these."""
+        if self.nope_dim % 16 or self.value_dim % 16:
+            return None
+        return LatentSizes(self.n_heads, self.kv_rank, self.nope_dim, self.rope_dim, self.value_dim)
 
     def _check(self, file: GGUFFile) -> None:
         if self.nope_dim < 1:

@@ -34,7 +34,9 @@ def plan_step(
     keep_short: bool,
     deterministic: bool,
 ) -> list[Chunk]:
-    """The chunks of the next step, up to `max_tokens` tokens; those of the row form first.
+    """The chunks of the next step, up to `max_tokens` tokens; those of the row form first, the longest last.
+
+    So those that latent attention expands stand together at the end.
 
     decoding, prompts: requests that have something left, in the order of their turns. keep_short: whether
     sequences are decoding, beside those of these requests too.
@@ -50,7 +52,7 @@ def plan_step(
     n_prompt = sum(shares)
     in_rows = deterministic or n_prompt <= ROW_TOKENS
     chunks = [Chunk(request, n, in_rows) for request, n in zip(prompts, shares, strict=True) if n]
-    return [*rows, *chunks]
+    return [*rows, *sorted(chunks, key=lambda chunk: chunk.n_tokens)]
 
 
 def prompt_budget(costs: StepCosts, n_decode: int, max_tokens: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from glmq_convert.conversion import convert
+from glmq_kernels.ops.expanded_attention import work_list
 
 import glmq
 
@@ -39,7 +40,7 @@ SWITCHES = {
 
 
 @pytest.mark.parametrize("named", SWITCHES)
-def test_logits(tmp_path, named):
+def test_logits(tmp_path, monkeypatch, named):
     reference = checkpoints.save_checkpoint(tmp_path, kind="glm4_moe_lite", **SWITCHES[named])
     found, expected = tokens_without_ties(reference)
     tokens, logit_range = found.tolist(), np.ptp(expected)
@@ -47,6 +48,10 @@ def test_logits(tmp_path, named):
     for cache_type, closeness in (CLOSENESS | {"F16": LESS_CLOSE.get(named, CLOSENESS["F16"])}).items():
         with glmq.load(path, cache_type=cache_type) as model:
             ways = {"whole": model.logits(tokens)}
+            for form, expands in (("absorbed", False), ("expanded", True)):
+                monkeypatch.setattr(work_list, "expanded_is_cheaper", lambda *work, it=expands: it)
+                ways[form] = model.logits(tokens)
+            monkeypatch.undo()
             for name, sizes in (("one by one", [1] * 64), ("uneven", [1, 2, 3, 7, 11, 16, 24])):
                 session, ends = model.session(), np.cumsum(sizes)
                 ways[name] = np.concatenate(

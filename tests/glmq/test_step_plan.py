@@ -42,7 +42,7 @@ def test_a_prompt_alone_takes_whole_batches():
 
 
 def test_prompts_share_a_batch_evenly_and_leave_what_they_do_not_need():
-    assert sizes(plan([], requests(1000, 100, 1000))) == [(206, False), (100, False), (206, False)]
+    assert sizes(plan([], requests(1000, 100, 1000))) == [(100, False), (206, False), (206, False)]
 
 
 def test_few_tokens_of_prompts_take_rows():

@@ -154,7 +154,8 @@ class Attention:
         q_norm, k_norm = (None if weight is None else padded(weight) for weight in case.weights)
         operations.rotate_and_store(
             tape, self.q, self.k, None if case.in_keys else self.v, n_heads=case.n_heads, shape=case.shape,
-            layer=1, n_rotated=case.n_rotated, rotated_from=case.rotated_from, interleaved=case.interleaved,
+            layer=1, n_rotated=case.n_rotated, query_rotated_from=case.rotated_from,
+            key_rotated_from=case.rotated_from, interleaved=case.interleaved,
             cosines=self.cosines, sines=self.sines, q_norm=q_norm, k_norm=k_norm, n_normed=case.n_normed,
             epsilon=1e-5, scale=1 / np.sqrt(case.key_dim),
         )  # fmt: skip

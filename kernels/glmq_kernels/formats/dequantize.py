@@ -1,12 +1,13 @@
-"""Weights of integer formats (`formats/`) as float32."""
+"""Weights of any tensor type as float32."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..simd.addresses import inline
+from ..simd.addresses import inline, store_f32
 from ..simd.conversions import to_float, zero_extend
-from ..simd.vectors import fma, make_shuffle, splat_f32x16
+from ..simd.vectors import fma, make_shuffle, splat_f32x16, store
+from .unpack import unpacking_of
 
 quarter_0, quarter_1, quarter_2, quarter_3 = (make_shuffle(range(16 * k, 16 * k + 16)) for k in range(4))
 LANES = {
@@ -59,3 +60,71 @@ def make_dequantize_block(kind: Any) -> Any:
         )
 
     return values
+
+
+def make_dequantize_row(format_name: str) -> Any:
+    """`dequantize_row(row, out, columns)`: a row of a matrix to float32."""
+    kind = unpacking_of(format_name)
+    return _make_float_row(kind) if kind.FLOAT else _make_integer_row(kind)
+
+
+def rows(format_name: str) -> Any:
+    """Kernel for other kernels: rows of a matrix to float32.
+
+    The first row, bytes from a row to the next, number of rows, columns, out, bytes from a row to the next
+    there.
+    """
+    dequantize_row = make_dequantize_row(format_name)
+
+    def kernel(first, stride, count, columns, out, out_stride):
+        for i in range(count):
+            dequantize_row(first + i * stride, out + i * out_stride, columns)
+
+    return kernel
+
+
+def _make_float_row(kind: Any) -> Any:
+    load_16, load_1, width = kind.load_16, kind.load_1, kind.WIDTH
+
+    @inline
+    def dequantize_row(row, out, columns):
+        whole = columns // 16 * 16
+        for i in range(0, whole, 16):
+            store(out + 4 * i, load_16(row + i * width))
+        for i in range(whole, columns):
+            store_f32(out + 4 * i, load_1(row + i * width))
+
+    return dequantize_row
+
+
+def _make_integer_row(kind: Any) -> Any:
+    unpack, unpack_block, size = kind.unpack, kind.unpack_block, kind.BYTES
+    values_0, values_1, values_2, values_3 = make_dequantize_64(kind)
+    in_blocks, block_values = unpack_block is not None, make_dequantize_block(kind)
+
+    @inline
+    def put_64(values, out):
+        store(out, values[0])
+        store(out + 64, values[1])
+        store(out + 128, values[2])
+        store(out + 192, values[3])
+
+    @inline
+    def dequantize_row(row, out, columns):
+        p = row
+        for i in range(0, columns // 256 * 256, 256):
+            weights, scales, minima = unpack(p)
+            put_64(values_0(weights[0], scales, minima), out + 4 * i)
+            put_64(values_1(weights[1], scales, minima), out + 4 * i + 256)
+            put_64(values_2(weights[2], scales, minima), out + 4 * i + 512)
+            put_64(values_3(weights[3], scales, minima), out + 4 * i + 768)
+            p += size
+        if in_blocks:
+            for i in range(columns // 256 * 256, columns, 32):
+                weights, scale, minimum = unpack_block(p)
+                first, second = block_values(weights, scale, minimum)
+                store(out + 4 * i, first)
+                store(out + 4 * i + 64, second)
+                p += size // 8
+
+    return dequantize_row

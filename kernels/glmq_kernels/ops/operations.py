@@ -9,6 +9,7 @@ from .activation.operation import gather_tiles, prepare_rows
 from .attention.operation import attend, attention_planner
 from .buffers import float_rows, new_activation, new_chosen, new_gathered, new_routing
 from .embedding.operation import embed
+from .expanded_attention.operation import attend_expanded
 from .feed_forward.operation import Network, down, gate_up
 from .heads.operation import HeadMatrices, gather_heads, multiply_heads, new_heads
 from .matmul.operation import Projection, matmul
@@ -22,6 +23,7 @@ __all__ = [
     "Network",
     "Projection",
     "attend",
+    "attend_expanded",
     "attention_planner",
     "dispatch",
     "down",

@@ -24,7 +24,8 @@ class Attend(ArgumentRecord):
 class Finish(ArgumentRecord):
     """Partial results brought together, and the output prepared for the next product."""
 
-    ACTIVATION = auto()  # its rows are the output
+    OUT = auto()  # float32 (n, n_heads * value_dim)
+    PREPARED = auto()  # the activation that has OUT as its rows and is prepared too, or 0
     N_HEADS = auto()
     VALUE_DIM = auto()
     PARTIAL = auto()

@@ -87,14 +87,14 @@ def make_add_values(rows: int, value_dim: int, row_dim: int, cache_type: str) ->
     return add_values
 
 
-def make_turn(key_dim: int, cache_type: str) -> Any:
-    """`turn(rows, row_bytes, block)`: 16 keys that lie in rows to float32 [key_dim][16 keys]."""
-    load = make_load_8(cache_type, key_dim)
+def make_turn(columns: int, cache_type: str, first: int = 0) -> Any:
+    """`turn(rows, row_bytes, block)`: columns of 16 rows, from `first` on, to float32 [column][16 rows]."""
+    load = make_load_8(cache_type, columns)
 
     @inline
     def turn_8(rows, row_bytes, d, block):
         _store_turned(
-            block + 64 * d,
+            block + 64 * (d - first),
             (
                 load(rows, d),
                 load(rows + row_bytes, d),
@@ -109,7 +109,7 @@ def make_turn(key_dim: int, cache_type: str) -> Any:
 
     @inline
     def turn(rows, row_bytes, block):
-        for d in range(0, key_dim, 8):
+        for d in range(first, columns, 8):
             turn_8(rows, row_bytes, d, block)
             turn_8(rows + 8 * row_bytes, row_bytes, d, block + 32)
 

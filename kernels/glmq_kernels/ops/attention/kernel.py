@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...gemm.activation_record import ACTIVATION_ROWS
 from ...simd.addresses import argument, inline, load_i64, store_i64
 from ...simd.vectors import load_f32x16, store
 from ...threads.argument_record import STATE
@@ -26,9 +25,9 @@ from ..batch_state import (
     ATTENTION_IS_WHOLE,
     ATTENTION_SLOTS,
     ATTENTION_WORK,
+    N_ABSORBED,
     N_ATTENTION_WORK,
     N_ROW_TOKENS,
-    N_TOKENS,
     PAGE_TABLES,
     POSITIONS,
 )
@@ -227,17 +226,17 @@ def attend(row_count: str, key_size: str, value_size: str, cache_type: str, valu
 
 
 def finish(args, thread, threads):
-    """Bring partial results together and prepare the attention's output for the next product.
+    """Bring partial results together and, where asked, prepare the attention's output for the next product.
 
     Takes `Finish`. Parts are merged in order, into the first one's place.
     """
-    state, activation = argument(args, STATE), argument(args, Finish.ACTIVATION)
+    state, prepared = argument(args, STATE), argument(args, Finish.PREPARED)
     n_heads, value_dim, per_unit = (
         argument(args, Finish.N_HEADS),
         argument(args, Finish.VALUE_DIM),
         argument(args, Finish.HEADS_IN_BLOCKS),
     )
-    n = argument(state, N_TOKENS)
+    n = argument(state, N_ABSORBED)
     if argument(state, ATTENTION_IS_WHOLE) == 1:
         thread, threads = 0, 1
     units = (n_heads + per_unit - 1) // per_unit
@@ -246,13 +245,14 @@ def finish(args, thread, threads):
         last = min(first + per_unit, n_heads)
         slot = _slot_of(state, t)
         if slot >= 0:
-            rows = argument(activation, ACTIVATION_ROWS)
+            rows = argument(args, Finish.OUT)
             for head in range(first, last):
                 _merge(
                     args, slot, head, _positions_seen(state, t), rows + 4 * value_dim * (t * n_heads + head)
                 )
-        in_row_form = argument(state, N_ROW_TOKENS)
-        prepare_row(activation, t, in_row_form, first * value_dim, last * value_dim)
+        if prepared:
+            in_row_form = argument(state, N_ROW_TOKENS)
+            prepare_row(prepared, t, in_row_form, first * value_dim, last * value_dim)
 
 
 @inline

@@ -9,6 +9,7 @@ import numpy as np
 from ...arrays import address_of
 from ...threads.tape import Scratch, ScratchBytes, Tape, UnlessOne
 from ..batch_state import ATTENTION_IS_WHOLE
+from ..expanded_attention.sizes import LatentSizes
 from ..operands import Activation
 from .arguments import Attend, Finish
 from .cache_layout import CacheShape
@@ -16,11 +17,14 @@ from .plan import AttentionPlanner
 from .work_list import CHUNK, groups_of_item
 
 
-def attend(tape: Tape, q: np.ndarray, out: Activation, planner: AttentionPlanner, layer: int) -> None:
+def attend(
+    tape: Tape, q: np.ndarray, out: Activation | np.ndarray, planner: AttentionPlanner, layer: int
+) -> None:
     """out = softmax(q k^T) v over a layer of the KV cache.
 
-    q: float32 (n_tokens, n_heads * key_dim), scaled. out: (n_tokens, n_heads * value_dim). Query head j reads
-    kv head j // (n_heads / n_kv_heads). The tape's state must hold a plan of `planner`.
+    q: float32 (n_tokens, n_heads * key_dim), scaled. out: (n_tokens, n_heads * value_dim), prepared where it
+    is an activation. Query head j reads kv head j // (n_heads / n_kv_heads). The tape's state must hold a
+    plan of `planner`.
     """
     shape, n_heads, rows = planner.shape, planner.n_heads, planner.group_rows
     group_bytes = 4 * rows * (shape.key_dim + 2 * shape.value_dim + 8)
@@ -28,12 +32,13 @@ def attend(tape: Tape, q: np.ndarray, out: Activation, planner: AttentionPlanner
     tape.reserve_scratch(
         groups_of_item(shape.values_in_keys) * group_bytes + 4 * rows * CHUNK + turned_bytes + 64
     )
+    out_rows, prepared = (out.rows, out.address) if isinstance(out, Activation) else (out, 0)
     place = "in_keys" if shape.values_in_keys else "apart"
     tape.add(
         f"ops.attention.kernel.attend:{rows}:{shape.key_dim}:{shape.value_dim}:{shape.type}:{place}",
         Attend,
         q=address_of(q),
-        out=address_of(out.rows),
+        out=address_of(out_rows),
         n_heads=n_heads,
         n_kv_heads=shape.n_kv_heads,
         layer_at=shape.keys_at(layer, 0),
@@ -45,7 +50,8 @@ def attend(tape: Tape, q: np.ndarray, out: Activation, planner: AttentionPlanner
     tape.add(
         "ops.attention.kernel.finish",
         Finish,
-        activation=out.address,
+        out=address_of(out_rows),
+        prepared=prepared,
         n_heads=n_heads,
         value_dim=shape.value_dim,
         partial=address_of(planner.partial),
@@ -54,8 +60,10 @@ def attend(tape: Tape, q: np.ndarray, out: Activation, planner: AttentionPlanner
     )
 
 
-def attention_planner(tape: Tape, shape: CacheShape, n_heads: int) -> AttentionPlanner:
-    """A planner for a tape."""
-    planner = AttentionPlanner(shape, n_heads, tape.n_threads)
+def attention_planner(
+    tape: Tape, shape: CacheShape, n_heads: int, latent: LatentSizes | None = None
+) -> AttentionPlanner:
+    """A planner for a tape. latent: sizes of latent attention whose rows can be expanded."""
+    planner = AttentionPlanner(shape, n_heads, tape.n_threads, latent)
     tape.keep(planner.partial)
     return planner

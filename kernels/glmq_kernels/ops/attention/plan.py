@@ -13,7 +13,18 @@ import numpy as np
 
 from ...arrays import address_of, aligned_zeros, guarded, zeros
 from ...jit import isa
-from ..batch_state import ATTENTION_IS_WHOLE, ATTENTION_SLOTS, ATTENTION_WORK, N_ATTENTION_WORK
+from ..batch_state import (
+    ATTENTION_IS_WHOLE,
+    ATTENTION_SLOTS,
+    ATTENTION_WORK,
+    EXPANDED_WORK,
+    N_ABSORBED,
+    N_ATTENTION_WORK,
+    N_EXPANDED_WORK,
+    N_ROW_TOKENS,
+)
+from ..expanded_attention.sizes import LatentSizes
+from ..expanded_attention.work_list import ExpandedItem, expanded_work
 from .cache_layout import CacheShape
 from .work_list import (
     MOST_PARTS,
@@ -55,11 +66,14 @@ class AttentionPlanner:
 
     heads: query heads of a kv head. group_rows: query rows that kernels multiply at once. partial: memory of
     partial results, float32 (PARTIAL_SLOTS, n_heads, 2 + value_dim) as bytes, which the system hands out as
-    it is first written. The last plan is kept, because the tape's state has only its addresses.
+    it is first written. latent: sizes of latent attention whose rows can be expanded, where it is that.
+    The last plan is kept, because the tape's state has only its addresses.
     """
 
-    def __init__(self, shape: CacheShape, n_heads: int, n_threads: int) -> None:
-        self.shape, self.n_heads, self.n_threads = shape, n_heads, n_threads
+    def __init__(
+        self, shape: CacheShape, n_heads: int, n_threads: int, latent: LatentSizes | None = None
+    ) -> None:
+        self.shape, self.n_heads, self.n_threads, self.latent = shape, n_heads, n_threads, latent
         self.heads = n_heads // shape.n_kv_heads
         # The largest groups with the fewest repeated rows.
         self.group_rows = min(
@@ -68,13 +82,22 @@ class AttentionPlanner:
         self.partial = aligned_zeros(PARTIAL_SLOTS * n_heads * (shape.value_dim + 2) * 4)
         self._work = zeros((0, len(WorkItem)), np.int64)
         self._slots = zeros(0, np.int64)
+        self._expanded = zeros((0, len(ExpandedItem)), np.int64)
 
     def plan(self, state: np.ndarray, positions: np.ndarray, page_tables: np.ndarray) -> None:
         """Write the plan of a run into a tape's state.
 
-        positions, page_tables: int64 (n_tokens,), as in the state.
+        positions, page_tables: int64 (n_tokens,), as in the state, which says how many take the row form.
         """
-        self._work, self._slots = self.work_list(segments(positions, page_tables))
+        if self.latent:
+            n_rows = int(state[N_ROW_TOKENS])
+            self._expanded = guarded(
+                expanded_work(self.latent, positions, page_tables, n_rows, self.n_threads)
+            )
+        n_absorbed = min(self._expanded[:, ExpandedItem.FIRST_TOKEN], default=len(positions))
+        state[N_ABSORBED] = n_absorbed
+        state[EXPANDED_WORK], state[N_EXPANDED_WORK] = address_of(self._expanded), len(self._expanded)
+        self._work, self._slots = self.work_list(segments(positions[:n_absorbed], page_tables[:n_absorbed]))
         state[ATTENTION_WORK], state[N_ATTENTION_WORK] = address_of(self._work), len(self._work)
         state[ATTENTION_SLOTS] = address_of(self._slots)
         state[ATTENTION_IS_WHOLE] = len(positions) == 1 and self._slots[0] < 0
@@ -82,7 +105,7 @@ class AttentionPlanner:
     def work_list(self, batch: list[Segment]) -> tuple[np.ndarray, np.ndarray]:
         """Items, int64 (n, fields), the longest first, and int64 (n_tokens,): first slots, or -1."""
         wholes = [self._wholes(segment) for segment in batch]
-        most = self._most_cost([item.cost for items in wholes for item in items])
+        most = self._most_cost([item.cost for items in wholes for item in items]) if wholes else 0
         slots: list[int] = []
         n_slots = 0
         found: list[tuple[int, int, int, int, int]] = []
@@ -102,7 +125,7 @@ class AttentionPlanner:
                     cost = item.cost * (end - part) // item.n_parts
                     found.append((cost, item.first_row, item.last_row, part, end))
         found.sort(reverse=True)
-        work = np.array([item[1:] for item in found], np.int64)
+        work = np.array([item[1:] for item in found], np.int64).reshape(len(found), len(WorkItem))
         return guarded(work), guarded(np.array(slots, np.int64))
 
     def _wholes(self, segment: Segment) -> list[Whole]:

@@ -6,25 +6,35 @@ import numpy as np
 
 from ...arrays import address_of
 from ...threads.tape import Tape
+from ..batch_state import N_OUTPUTS
 from ..operands import Activation
 from .arguments import GatherOutputs
 
 
 def gather_outputs(
     tape: Tape,
-    stream: np.ndarray,
-    stream_out: np.ndarray,
+    source: np.ndarray,
     columns: int,
-    attended: Activation,
-    attended_out: Activation,
+    out: np.ndarray | Activation,
+    *,
+    first_slot: int = -1,
+    last_slot: int = N_OUTPUTS,
+    barrier: bool = True,
 ) -> None:
-    """stream_out (n_outputs, columns) and attended_out = rows of stream and attended, by output."""
+    """out (n_outputs, columns) = rows of source (n_tokens, columns), by output; prepared where it can be.
+
+    first_slot, last_slot: entries of the state with the first output and the one behind the last, by default
+    all outputs.
+    """
+    rows, prepared = (out.rows, out.address) if isinstance(out, Activation) else (out, 0)
     tape.add(
         "ops.outputs.kernel.gather_outputs",
         GatherOutputs,
-        stream=address_of(stream),
-        stream_out=address_of(stream_out),
-        stream_columns=columns,
-        attended=address_of(attended.rows),
-        attended_out=attended_out.address,
+        first_slot=first_slot,
+        last_slot=last_slot,
+        source=address_of(source),
+        out=address_of(rows),
+        columns=columns,
+        prepared=prepared,
+        barrier=barrier,
     )

@@ -10,14 +10,16 @@ from ...threads.argument_record import ArgumentRecord
 class RotateAndStore(ArgumentRecord):
     """Norm, rotate and scale queries in place; norm and rotate keys, store keys and values."""
 
-    Q = auto()  # float32 (n, n_heads * key_dim)
+    Q = auto()  # float32 (n, n_heads * query_dim)
     K = auto()  # float32 (n, n_kv_heads * key_dim)
     V = auto()  # float32 (n, n_kv_heads * value_dim)
     N_HEADS = auto()
     N_KV_HEADS = auto()
+    QUERY_DIM = auto()
     KEY_DIM = auto()
     VALUE_DIM = auto()
-    ROTATED_FROM = auto()  # the first dimension of a head that is rotated
+    QUERY_ROTATED_FROM = auto()  # the first dimension of a query head that is rotated
+    KEY_ROTATED_FROM = auto()
     N_ROTATED = auto()  # dimensions of a head from there on
     INTERLEAVED = auto()  # 1: pairs are neighbours
     COSINES = auto()  # float32 (n, n_rotated / 2)

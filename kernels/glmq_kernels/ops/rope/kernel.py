@@ -59,18 +59,21 @@ def rotate_and_store(cache_type: str, values_place: str) -> Any:
             argument(args, RotateAndStore.N_HEADS),
             argument(args, RotateAndStore.N_KV_HEADS),
         )
+        query_dim = argument(args, RotateAndStore.QUERY_DIM)
         key_dim, value_dim = argument(args, RotateAndStore.KEY_DIM), argument(args, RotateAndStore.VALUE_DIM)
+        query_from = argument(args, RotateAndStore.QUERY_ROTATED_FROM)
+        key_from = argument(args, RotateAndStore.KEY_ROTATED_FROM)
         units = (n_heads + (1 if in_keys else 2) * n_kv_heads) * n
         for unit in range(units * thread // threads, units * (thread + 1) // threads):
             head, t = unit // n, unit % n
             if head < n_heads:
-                row = argument(args, RotateAndStore.Q) + 4 * key_dim * (t * n_heads + head)
-                _norm_and_rotate(args, row, t, argument(args, RotateAndStore.Q_NORM))
-                _scale(row, key_dim, float_argument(args, RotateAndStore.SCALE))
+                row = argument(args, RotateAndStore.Q) + 4 * query_dim * (t * n_heads + head)
+                _norm_and_rotate(args, row, t, query_from, argument(args, RotateAndStore.Q_NORM))
+                _scale(row, query_dim, float_argument(args, RotateAndStore.SCALE))
             elif head < n_heads + n_kv_heads:
                 kv_head = head - n_heads
                 row = argument(args, RotateAndStore.K) + 4 * key_dim * (t * n_kv_heads + kv_head)
-                _norm_and_rotate(args, row, t, argument(args, RotateAndStore.K_NORM))
+                _norm_and_rotate(args, row, t, key_from, argument(args, RotateAndStore.K_NORM))
                 keys, place = cached_head(args, t, kv_head)
                 store_key(row, keys, place, key_dim)
             else:
@@ -83,14 +86,14 @@ def rotate_and_store(cache_type: str, values_place: str) -> Any:
 
 
 @inline
-def _norm_and_rotate(args, row, t, weight):
+def _norm_and_rotate(args, row, t, rotated_from, weight):
     normed, n_rotated = argument(args, RotateAndStore.NORMED), argument(args, RotateAndStore.N_ROTATED)
     if weight:
         factor = inverse_rms(row, normed, float_argument(args, RotateAndStore.EPSILON))
         scale_row(row, weight, factor, row, 0, normed)
     offset = 4 * (n_rotated // 2) * t
     _rotate(
-        row + 4 * argument(args, RotateAndStore.ROTATED_FROM),
+        row + 4 * rotated_from,
         argument(args, RotateAndStore.COSINES) + offset,
         argument(args, RotateAndStore.SINES) + offset,
         n_rotated,
@@ -100,6 +103,9 @@ def _norm_and_rotate(args, row, t, weight):
 
 @inline
 def _scale(row, columns, factor):
-    factors = splat_f32x16(factor)
-    for i in range(0, columns, 16):
+    factors, whole = splat_f32x16(factor), columns // 16 * 16
+    for i in range(0, whole, 16):
         store(row + 4 * i, nan_unless_finite(load_f32x16(row + 4 * i) * factors))
+    for i in range(whole, columns):
+        x = load_f32(row + 4 * i) * factor
+        store_f32(row + 4 * i, x + (x - x))  # NaN unless finite

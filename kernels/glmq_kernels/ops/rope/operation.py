@@ -20,7 +20,9 @@ def rotate_and_store(
     shape: CacheShape,
     layer: int,
     n_rotated: int,
-    rotated_from: int = 0,
+    query_dim: int | None = None,
+    query_rotated_from: int = 0,
+    key_rotated_from: int = 0,
     interleaved: bool,
     cosines: np.ndarray,
     sines: np.ndarray,
@@ -32,9 +34,10 @@ def rotate_and_store(
 ) -> None:
     """Norm (where there are weights) and rotate q and k, scale q, store k and v in a layer of the KV cache.
 
-    q, k: float32 (n_tokens, heads * key_dim). v: (n_tokens, n_kv_heads * value_dim), None where the cache has
-    values in keys. Norms take the first `n_normed` dimensions of a head, all by default. Dimensions
-    `rotated_from` to `rotated_from + n_rotated` are rotated.
+    q: float32 (n_tokens, n_heads * query_dim), which is by default key_dim. k: (n_tokens, n_kv_heads *
+    key_dim). v: (n_tokens, n_kv_heads * value_dim), None where the cache has values in keys. Norms take the
+    first `n_normed` dimensions of a head, all by default. `n_rotated` dimensions of a head are rotated, those
+    of queries and of keys from the ones named on.
     """
     assert (v is None) == shape.values_in_keys
     tape.keep((cosines, sines, q_norm, k_norm))
@@ -46,9 +49,11 @@ def rotate_and_store(
         v=0 if v is None else address_of(v),
         n_heads=n_heads,
         n_kv_heads=shape.n_kv_heads,
+        query_dim=query_dim or shape.key_dim,
         key_dim=shape.key_dim,
         value_dim=shape.value_dim,
-        rotated_from=rotated_from,
+        query_rotated_from=query_rotated_from,
+        key_rotated_from=key_rotated_from,
         n_rotated=n_rotated,
         interleaved=int(interleaved),
         cosines=address_of(cosines),

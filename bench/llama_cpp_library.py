@@ -1,0 +1,118 @@
+"""llama.cpp by the functions of its C interface (llama.h), from the wheel `xllamacpp`.
+
+That is llama.cpp for AVX2 as pip installs it, without a compiler. Records that are passed by value are opaque
+here; what is set in them lies where the defaults show it, which is checked.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+CONTEXT_DEFAULTS = {0: 512, 4: 2048, 8: 512, 12: 1, 28: 4, 32: 4, 52: -1}
+"""int32 at these bytes of the context's parameters."""
+N_CTX, N_BATCH, N_UBATCH, N_THREADS, N_THREADS_BATCH, FLASH_ATTENTION = 0, 4, 8, 28, 32, 52
+MODEL_FLAGS_FROM = 32
+"""Of the model's parameters: behind it only `use_extra_bufts` is set by default."""
+
+
+_SILENCE = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(lambda *message: None)
+"""Takes what llama.cpp would tell."""
+
+
+class Record(ctypes.Structure):
+    """A record of llama.h that is passed by value, larger than any of them: what is behind it is not read."""
+
+    _fields_ = (("content", ctypes.c_char * 1024),)
+
+
+def library() -> ctypes.CDLL:
+    """llama.cpp's functions."""
+    import xllamacpp
+
+    [path] = Path(xllamacpp.__file__).parent.glob("xllamacpp*.so")
+    found = ctypes.CDLL(str(path))
+    for name in ("llama_model_default_params", "llama_context_default_params", "llama_batch_get_one"):
+        getattr(found, name).restype = Record
+    for name in (
+        "llama_model_load_from_file",
+        "llama_init_from_model",
+        "llama_get_memory",
+        "llama_model_get_vocab",
+    ):
+        getattr(found, name).restype = ctypes.c_void_p
+    found.llama_get_logits_ith.restype = ctypes.POINTER(ctypes.c_float)
+    found.llama_memory_seq_rm.restype = ctypes.c_bool
+    found.llama_log_set(_SILENCE, None)
+    return found
+
+
+class LlamaCpp:
+    """A model with one sequence. mapped: weights stay where they are mapped, none are rearranged."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        n_ctx: int = 512,
+        n_batch: int = 512,
+        n_threads: int = 4,
+        mapped: bool = False,
+    ) -> None:
+        self._llama = llama = library()
+        parameters = llama.llama_model_default_params()
+        if mapped:
+            _clear_extra_buffers(parameters)
+        self._model = ctypes.c_void_p(llama.llama_model_load_from_file(str(path).encode(), parameters))
+        if not self._model:
+            raise ValueError(f"llama.cpp does not load {path}")
+        context = llama.llama_context_default_params()
+        _check_defaults(context)
+        for at, value in (
+            (N_CTX, n_ctx), (N_BATCH, n_batch), (N_UBATCH, n_batch), (N_THREADS, n_threads),
+            (N_THREADS_BATCH, n_threads), (FLASH_ATTENTION, 1),
+        ):  # fmt: skip
+            ctypes.memmove(ctypes.addressof(context) + at, struct.pack("<i", value), 4)
+        self._context = ctypes.c_void_p(llama.llama_init_from_model(self._model, context))
+        self._memory = ctypes.c_void_p(llama.llama_get_memory(self._context))
+        vocab = ctypes.c_void_p(llama.llama_model_get_vocab(self._model))
+        self.n_vocab = int(llama.llama_vocab_n_tokens(vocab))
+        self._n_batch = n_batch
+
+    def evaluate(self, tokens: Sequence[int]) -> np.ndarray:
+        """Evaluate tokens behind those before; gives the logits after the last, float32 (n_vocab,)."""
+        for first in range(0, len(tokens), self._n_batch):
+            part = np.array(tokens[first : first + self._n_batch], np.int32)
+            batch = self._llama.llama_batch_get_one(ctypes.c_void_p(part.ctypes.data), len(part))
+            if self._llama.llama_decode(self._context, batch) != 0:
+                raise ValueError("llama.cpp cannot evaluate the tokens")
+        logits = self._llama.llama_get_logits_ith(self._context, -1)
+        return np.ctypeslib.as_array(logits, (self.n_vocab,)).copy()
+
+    def rewind(self, n_tokens: int) -> None:
+        """Forget all but the first so many tokens."""
+        if not self._llama.llama_memory_seq_rm(self._memory, 0, n_tokens, -1):
+            raise ValueError("llama.cpp cannot rewind")
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._llama.llama_free(self._context)
+        self._llama.llama_model_free(self._model)
+
+
+def _check_defaults(context: Record) -> None:
+    content = bytes(ctypes.string_at(ctypes.addressof(context), 64))
+    for at, expected in CONTEXT_DEFAULTS.items():
+        [found] = struct.unpack_from("<i", content, at)
+        if found != expected:
+            raise ValueError(f"llama.cpp's context parameters have {found} at byte {at}, not {expected}")
+
+
+def _clear_extra_buffers(parameters: Record) -> None:
+    content = bytes(ctypes.string_at(ctypes.addressof(parameters), 96))
+    [at] = [i for i in range(MODEL_FLAGS_FROM, 80) if content[i] == 1]
+    ctypes.memset(ctypes.addressof(parameters) + at, 0, 1)
