@@ -14,6 +14,9 @@ from .json_fields import checked_text, errors_in, flag, read_object, shown, tabl
 GLM_TOKENS = {"bos": "[gMASK]", "eot": "<|user|>", "unk": "<|endoftext|>", "eom": "<|observation|>"}
 """What llama.cpp's conversion of Glm4Moe says of GLM's own tokens; eos comes from the checkpoint's files."""
 
+GLM_MARK = "[gMASK]"
+"""The token by which a tokenizer is known as GLM's."""
+
 KINDS = ("bos", "eos", "unk", "sep", "pad", "mask")
 ADDED_KINDS = ("bos", "eos", "sep")
 END_IDS = "tokenizer.ggml.eos_token_ids"
@@ -51,7 +54,8 @@ def add_special_tokens(
                 given = list(_ids(content, f"{kind}_token_id", vocab_size))
                 found = {kind: given[0], **found} if given else found
                 ends += given if kind == "eos" else []
-    found |= {kind: ids[text] for kind, text in GLM_TOKENS.items() if text in ids}
+    if GLM_MARK in ids:
+        found |= {kind: ids[text] for kind, text in GLM_TOKENS.items() if text in ids}
     for kind, token in found.items():
         getattr(writer, f"add_{kind}_token_id")(token)
     if ends:

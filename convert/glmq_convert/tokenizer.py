@@ -10,8 +10,10 @@ import gguf
 from glmq_kernels.errors import GlmqError
 
 from .chat_templates import chat_templates
-from .json_fields import checked_text, errors_in, flag, items, read_object, shown, table, tables, text, whole
-from .special_tokens import add_special_tokens
+from .json_fields import checked_text, errors_in, flag, read_object, shown, table, tables, text, whole
+from .sentence_pieces import add_pieces, is_of_pieces, read_model, vocabulary_of_json
+from .special_tokens import GLM_MARK, add_special_tokens
+from .tokenizer_json import check_within, merged_pairs, steps, vocabulary_by_number
 
 _CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _WRITTEN_OUT = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
@@ -28,8 +30,9 @@ PRE_TOKENIZERS = {
 }
 """llama.cpp's name for a sequence of splits."""
 
-WHOLE_PIECES = {"chatglm-bpe": "glm4"}
-"""The name where, besides, a piece that is in the vocabulary is taken whole (`ignore_merges`)."""
+WHOLE_PIECES = {True: {"chatglm-bpe": "glm4"}, False: {"chatglm-bpe": "llama-bpe"}}
+"""The name where, besides, a piece that is in the vocabulary is taken whole (`ignore_merges`): of GLM's
+tokenizers, and of others."""
 
 SLIGHT_NORMALIZERS = ("NFC",)
 """They change nothing in text that is written as nearly all text is."""
@@ -41,28 +44,30 @@ def add_tokenizer(writer: gguf.GGUFWriter, folder: Path, vocab_size: int) -> lis
     """Write the tokenizer and chat template of the checkpoint in `folder`; gives remarks for the user.
 
     The vocabulary is padded to `vocab_size`, the rows of the embedding. Raises GlmqError when there is
-    no byte-level BPE tokenizer.json.
+    neither a tokenizer.json with byte pairs nor a tokenizer.model.
     """
-    content = read_object(folder / "tokenizer.json")
+    path, model_path = folder / "tokenizer.json", folder / "tokenizer.model"
+    content = read_object(path) if path.is_file() or not model_path.is_file() else {}
     settings_path = folder / "tokenizer_config.json"
     settings = read_object(settings_path) if settings_path.is_file() else {}
     with errors_in(settings_path):
         added = _added_of_settings(settings)
-    with errors_in(folder / "tokenizer.json"):
-        model = _model(content)
+    with errors_in(path):
         added |= _added_tokens(content)
-        if not (vocab := table(model, "vocab")):
-            raise GlmqError("model.vocab is missing or empty; download the file again")
-        tokens, types = vocabulary(vocab, added, vocab_size)
-        pre, remarks = _pre_tokenizer(content, model)
-        remarks += _remarks_on_added(added)
-        merges = _merges(model, vocab)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(pre)
-    writer.add_token_list(tokens)
-    writer.add_token_types(types)
-    writer.add_token_merges(merges)
-    ids = {token["content"]: token_id for token_id, token in added.items()}
+        byte_level = _is_byte_level(content)
+        remarks = _remarks_on_added(added)
+        pieces = None
+        if not byte_level and not model_path.is_file() and is_of_pieces(content):
+            pieces = vocabulary_of_json(content)
+    if not byte_level and model_path.is_file():
+        pieces = read_model(model_path)
+    with errors_in(path if content else model_path):
+        if pieces:
+            ids = add_pieces(writer, pieces, added, vocab_size)
+            remarks += pieces.remarks
+        else:
+            ids = {token["content"]: token_id for token_id, token in added.items()}
+            remarks += _add_byte_level(writer, content, added, vocab_size)
     add_special_tokens(writer, folder, settings, content, ids, vocab_size)
     templates = chat_templates(folder, settings)
     if templates:
@@ -72,11 +77,30 @@ def add_tokenizer(writer: gguf.GGUFWriter, folder: Path, vocab_size: int) -> lis
     return remarks
 
 
+def _add_byte_level(
+    writer: gguf.GGUFWriter,
+    content: Mapping[str, Any],
+    added: Mapping[int, Mapping[str, Any]],
+    vocab_size: int,
+) -> list[str]:
+    """Write byte-level byte pairs; gives remarks."""
+    model = _model(content)
+    tokens, types = vocabulary(vocabulary_by_number(model), added, vocab_size)
+    is_glm = any(token["content"] == GLM_MARK for token in added.values())
+    pre, remarks = _pre_tokenizer(content, model, is_glm)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre)
+    writer.add_token_list(tokens)
+    writer.add_token_types(types)
+    writer.add_token_merges(_merges(model, table(model, "vocab")))
+    return remarks
+
+
 def _model(content: Mapping[str, Any]) -> Mapping[str, Any]:
     """The BPE model, with nothing that GGUF has no place for."""
     model = table(content, "model")
     if text(model, "type") != "BPE" or not _is_byte_level(content):
-        raise GlmqError("not a byte-level BPE tokenizer, which GLM models have")
+        raise GlmqError("neither a byte-level BPE tokenizer nor one made of a SentencePiece BPE model")
     for key in ("continuing_subword_prefix", "end_of_word_suffix", "dropout", "fuse_unk", "byte_fallback"):
         if model.get(key) not in (None, "", 0, False):
             raise GlmqError(f"model.{key} is {shown(model[key])}, which GGUF files of GLM models do not have")
@@ -124,42 +148,24 @@ def _token_id(token: Mapping[str, Any], key: str) -> int:
 def _merges(model: Mapping[str, Any], vocab: Mapping[str, Any]) -> list[str]:
     """Two tokens and a space between them each; a space of a token's own as byte-level text has it."""
     merges = []
-    if not items(model, "merges"):
-        raise GlmqError("model.merges is missing or empty; download the file again")
-    for merge in items(model, "merges"):
-        pair = merge.split(" ") if isinstance(merge, str) else merge
-        if not isinstance(pair, list) or len(pair) != 2:
-            raise GlmqError(f"model.merges has the entry {shown(merge)}; it must be two tokens")
-        first, second = (checked_text(part, "a part of model.merges") for part in pair)
+    for first, second in merged_pairs(model):
         for token in (first, second, first + second):
             if token not in vocab:
                 raise GlmqError(f"model.merges speaks of {shown(token)}, which is no token of model.vocab")
-        merges.append(" ".join(part.replace(" ", SPACE) for part in (first, second)))
+        merges.append(f"{first.replace(' ', SPACE)} {second.replace(' ', SPACE)}")
     return merges
 
 
 def vocabulary(
-    vocab: Mapping[str, int], added: Mapping[int, Mapping[str, Any]], vocab_size: int
+    texts: Mapping[int, str], added: Mapping[int, Mapping[str, Any]], vocab_size: int
 ) -> tuple[list[str], list[int]]:
     """The token list and token types of a file, `vocab_size` long.
 
     Ids that nothing has become `[PADi]`, unused. Added tokens are control tokens when they are marked
     special or look it (`<|...|>`), else user-defined.
     """
-    texts: dict[int, str] = {}
-    for found in vocab:
-        token_id = whole(vocab, found, -1, least=0)
-        if token_id in texts:
-            raise GlmqError(
-                f"two tokens have the number {token_id}, {shown(texts[token_id])} and {shown(found)}"
-            )
-        texts[token_id] = checked_text(found, f"token {token_id}")
-    texts |= {token_id: token["content"] for token_id, token in added.items()}
-    if texts and max(texts) >= vocab_size:
-        raise GlmqError(
-            f"the tokenizer has a token {max(texts)} ({shown(texts[max(texts)])}), past the vocab_size"
-            f" {vocab_size} of config.json; the two are not of one model"
-        )
+    texts = {**texts, **{token_id: token["content"] for token_id, token in added.items()}}
+    check_within(texts, vocab_size)
     tokens, types = [], []
     for i in range(vocab_size):
         text, kind = texts.get(i), gguf.TokenType.NORMAL
@@ -173,47 +179,44 @@ def vocabulary(
     return tokens, types
 
 
-def _pre_tokenizer(content: Mapping[str, Any], model: Mapping[str, Any]) -> tuple[str, list[str]]:
+def _pre_tokenizer(
+    content: Mapping[str, Any], model: Mapping[str, Any], is_glm: bool
+) -> tuple[str, list[str]]:
     """llama.cpp's name for how text is cut, and remarks on what it does not say."""
     remarks = []
-    normalizers = _steps(table(content, "normalizer"), "normalizers")
+    normalizers = steps(table(content, "normalizer"), "normalizers")
     for kind in (text(step, "type") for step in normalizers if step):
         if kind not in SLIGHT_NORMALIZERS:
             raise GlmqError(f"the normalizer {shown(kind)} cannot be converted: GGUF has no place for it")
         remarks.append(f"the tokenizer normalizes text ({kind}), which GGUF has no place for: left out")
-    for step in _steps(table(content, "pre_tokenizer"), "pretokenizers"):
+    for step in steps(table(content, "pre_tokenizer"), "pretokenizers"):
         if step.get("type") == "ByteLevel" and flag(step, "add_prefix_space", False):
             remarks.append("the tokenizer puts a space before each text (add_prefix_space): left out")
     name = pre_tokenizer_name(table(content, "pre_tokenizer"))
     takes_whole = flag(model, "ignore_merges", False)
     if name is None:
         remarks.append("the tokenizer splits text in a way that GGUF has no name for: marked as 'default'")
-    elif takes_whole and name not in WHOLE_PIECES:
+    elif takes_whole and name not in WHOLE_PIECES[is_glm]:
         remarks.append(
             "the tokenizer takes known pieces whole (ignore_merges), which GGUF cannot say: left out"
         )
     elif takes_whole:
-        name = WHOLE_PIECES[name]
+        name = WHOLE_PIECES[is_glm][name]
     return name or "default", remarks
 
 
 def _is_byte_level(content: Mapping[str, Any]) -> bool:
     return any(
         step.get("type") == "ByteLevel"
-        for part, steps in (("pre_tokenizer", "pretokenizers"), ("decoder", "decoders"))
-        for step in _steps(table(content, part), steps)
+        for part, name in (("pre_tokenizer", "pretokenizers"), ("decoder", "decoders"))
+        for step in steps(table(content, part), name)
     )
-
-
-def _steps(section: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    """The steps of a sequence, or the only one."""
-    return tables(section, name) if name in section else [section]
 
 
 def pre_tokenizer_name(pre_tokenizer: Mapping[str, Any]) -> str | None:
     """llama.cpp's name for the `pre_tokenizer` of a tokenizer.json, or None for one it has no name for."""
     splits: list[str] = []
-    for step in _steps(pre_tokenizer, "pretokenizers"):
+    for step in steps(pre_tokenizer, "pretokenizers"):
         if step.get("type") == "Split":
             splits.append(text(table(step, "pattern"), "Regex", "") or "")
         elif step.get("type") == "Digits" and flag(step, "individual_digits", False):
