@@ -1,31 +1,30 @@
-"""A Hugging Face checkpoint to a GGUF file."""
+"""Making GGUF files: of a Hugging Face checkpoint, or of another GGUF file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import gguf
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.files.file_writing import Target, check_target, is_being_written
 
-from . import glm4_moe, glm4_moe_lite, llama
-from .checkpoint import open_checkpoint
-from .config import Glm4MoeConfig, read_config
-from .general import add_general, checkpoint_name
-from .gguf_writer import Progress, write_gguf
-from .interleaved_rows import CheckpointWithInterleavedRows
-from .lite_config import Glm4MoeLiteConfig
-from .llama_config import LlamaConfig
-from .mixes import TypeChoice, check_writable, choose_types
-from .mtp import count_to_convert
-from .plan import PlannedTensor, Weights
-from .quantization import read_quantization
-from .scaled_weights import ScaledWeights, scaled_weights
-from .tokenizer import add_tokenizer
-from .turned_keys import CheckpointWithTurnedKeys
+from .checkpoint_source import checkpoint_source
+from .general import checkpoint_name
+from .gguf_source import GGUFModel, GGUFWeights, copied_header, plan_copies
+from .gguf_writer import Progress, WriteSettings, write_gguf
+from .importance import Importance, read_importance
+from .metadata_values import Value, set_metadata
+from .mixes import TypeChoice, check_writable, choose_types, with_importance
+from .model_source import ModelSource, identity_of
+from .plan import PlannedTensor
+from .splits import SplitSizes
+
+LOSSLESS = ("F32", "F16", "BF16", "F64", "Q8_0")
+"""Types of a source from which others may be made without much loss."""
 
 
 def convert(
@@ -37,6 +36,12 @@ def convert(
     threads: int | None = None,
     remark: Callable[[str], None] | None = None,
     force: bool = False,
+    *,
+    importance: str | Path | Importance | None = None,
+    metadata: Mapping[str, Value] | None = None,
+    split: SplitSizes | None = None,
+    allow_nan: bool = False,
+    resume: bool = False,
 ) -> Path:
     """Convert the checkpoint of a Glm4Moe, Glm4MoeLite or Llama in a folder to a GGUF file; gives its path.
 
@@ -44,76 +49,168 @@ def convert(
     type: the name of a mix (`mixes/mix_names.py`), or a choice of types for all tensors. mtp: keep the
     multi-token-prediction layer where the checkpoint has one. progress(bytes written, bytes in all).
     threads: all cores by default. remark: is told, in a sentence, what the user may want to know. force:
-    replace a file that is there.
+    replace a file that is there. importance: a matrix, or the file that holds one. metadata: keys to set
+    (`metadata_values.py`). split: write several files; the path is that of the first. allow_nan: write 0 for
+    weights that are not finite. resume: go on with what a run with the same settings has left, and leave what
+    this one does not finish.
     Raises GlmqError, and leaves no file, when something is wrong with the checkpoint, the place or the disk.
     """
     choice = TypeChoice(type) if isinstance(type, str) else type
+    folder = _folder(checkpoint_dir)
+    target = _target(out_path, f"{checkpoint_name(folder)}-{choice.mix.name}", split, force)
+    _check_is_not_source(target, [each for each in folder.iterdir() if each.suffix != ".gguf"])
+    source = checkpoint_source(folder, mtp)
+    settings = WriteSettings(split, threads, progress, allow_nan, resume)
+    return _make(source, target, choice, _importance(importance), metadata, settings, remark)
+
+
+def quantize(
+    model: GGUFModel,
+    out_path: str | Path,
+    type: str | TypeChoice,
+    progress: Progress | None = None,
+    threads: int | None = None,
+    remark: Callable[[str], None] | None = None,
+    force: bool = False,
+    *,
+    importance: str | Path | Importance | None = None,
+    metadata: Mapping[str, Value] | None = None,
+    split: SplitSizes | None = None,
+    keep_split: bool = False,
+    allow_nan: bool = False,
+    resume: bool = False,
+) -> Path:
+    """Make another GGUF file of an open one; gives its path.
+
+    out_path: a file, or a folder to put `<model's file>-<TYPE>.gguf` into. keep_split: as many files as the
+    model has, with the same tensors. The other arguments, and errors, are those of `convert`.
+    """
+    choice = TypeChoice(type) if isinstance(type, str) else type
+    source = gguf_model_source(model)
+    if keep_split and len(model.paths) > 1:
+        counts = Counter(tensor.file_index for tensor in model.tensors.values())
+        split = SplitSizes(tensors_of_each=tuple(counts[i] for i in range(len(model.paths))))
+    target = _target(out_path, f"{source.name}-{choice.mix.name}", split, force)
+    _check_is_not_source(target, model.paths)
+    settings = WriteSettings(split, threads, progress, allow_nan, resume)
+    return _make(source, target, choice, _importance(importance), metadata, settings, remark)
+
+
+def checkpoint_types(
+    checkpoint_dir: str | Path,
+    type: str | TypeChoice = "q8_0",
+    mtp: bool = True,
+    importance: str | Path | Importance | None = None,
+) -> list[PlannedTensor]:
+    """The tensors that `convert` would write, with their types; nothing is written. Errors as there."""
+    choice = TypeChoice(type) if isinstance(type, str) else type
+    return planned_types(checkpoint_source(_folder(checkpoint_dir), mtp), choice, importance)
+
+
+def planned_types(
+    source: ModelSource, choice: TypeChoice, importance: str | Path | Importance | None = None
+) -> list[PlannedTensor]:
+    """The tensors that a file would hold, with their types; nothing is written. Errors as for `convert`."""
+    return _typed(source, choice, _importance(importance))[0]
+
+
+def gguf_model_source(model: GGUFModel) -> ModelSource:
+    """An open GGUF model as the source of another file. Raises GlmqError for one that cannot be read."""
+    tensors = plan_copies(model)
+    return ModelSource(
+        name=re.sub(r"(-\d{5}-of-\d{5})?\.gguf$", "", model.path.name),
+        tensors=tensors,
+        header=copied_header(model),
+        weights=lambda chosen: GGUFWeights(model, chosen),
+        identity=identity_of(model.paths),
+        remarks=_remarks_on_coarse(model, tensors),
+    )
+
+
+def _remarks_on_coarse(model: GGUFModel, tensors: Sequence[PlannedTensor]) -> list[str]:
+    coarse = [each for each in tensors if each.type not in LOSSLESS]
+    if not coarse:
+        return []
+    return [
+        f"{len(coarse)} tensors of {model.path} are quantized already, such as {coarse[0].name}"
+        f" ({coarse[0].type}): a file made of BF16 or F16 weights would be better"
+    ]
+
+
+def _folder(checkpoint_dir: str | Path) -> Path:
     folder = Path(checkpoint_dir)
     if not folder.is_dir():
         raise GlmqError(f"{folder} is not a folder; give the folder that holds config.json and the weights")
-    target = _target(folder, out_path, choice.mix.name, force)
-    config = read_config(folder)
-    stored = open_checkpoint(folder, config.num_hidden_layers, mtp)
-    checkpoint, remarks = scaled_weights(stored, read_quantization(folder), config.num_hidden_layers, mtp)
-    n_mtp_layers = count_to_convert(config, checkpoint) if mtp else 0
-    described = _describe(config, checkpoint, n_mtp_layers)
-    tensors = choose_types(described.tensors, choice, has_importance=False)
-    check_writable(tensors)
-    header = gguf.GGUFWriter(None, described.architecture)
-    remarks += add_general(header, folder, tensors)
-    described.add_metadata(header)
-    header.add_file_type(choice.mix.file_type)
-    header.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    remarks += add_tokenizer(header, folder, config.vocab_size)
-    write_gguf(target, header, tensors, described.weights, threads=threads, progress=progress)
-    for text in [*remarks, *_remarks_on_types(tensors, choice.mix.base)]:
-        if remark:
-            remark(text)
-    return target.path
+    return folder
 
 
-@dataclass(frozen=True)
-class _Described:
-    """A model in GGUF terms. weights: what the tensors are read from."""
-
-    architecture: str
-    weights: Weights
-    tensors: list[PlannedTensor]
-    add_metadata: Callable[[gguf.GGUFWriter], None]
-
-
-def _describe(
-    config: Glm4MoeConfig | Glm4MoeLiteConfig | LlamaConfig, checkpoint: ScaledWeights, n_mtp_layers: int
-) -> _Described:
-    weights: Weights
-    if isinstance(config, LlamaConfig):
-        weights = CheckpointWithInterleavedRows(checkpoint, config)
-        tensors = llama.plan_tensors(config, weights, checkpoint)
-        return _Described(llama.ARCHITECTURE, weights, tensors, partial(llama.add_metadata, config=config))
-    if isinstance(config, Glm4MoeLiteConfig):
-        weights = CheckpointWithTurnedKeys(checkpoint, config)
-        tensors = glm4_moe_lite.plan_tensors(config, weights, checkpoint, n_mtp_layers)
-        add = partial(glm4_moe_lite.add_metadata, config=config, n_mtp_layers=n_mtp_layers)
-        return _Described(glm4_moe_lite.ARCHITECTURE, weights, tensors, add)
-    tensors = glm4_moe.plan_tensors(config, checkpoint, checkpoint, n_mtp_layers)
-    add = partial(glm4_moe.add_metadata, config=config, n_mtp_layers=n_mtp_layers)
-    return _Described(glm4_moe.ARCHITECTURE, checkpoint, tensors, add)
-
-
-def _target(folder: Path, out_path: str | Path | None, mix: str, force: bool) -> Target:
-    """Where the file goes. Raises GlmqError when it cannot go there."""
+def _target(out_path: str | Path | None, name: str, split: SplitSizes | None, force: bool) -> Target:
+    """Where the file goes, or those whose names are made of its. Raises GlmqError when it cannot go there."""
     path = Path(out_path or ".")
     if path.is_dir():
-        path /= f"{checkpoint_name(folder)}-{mix}.gguf"
-    target = check_target(path, force=force)
-    if target.before and target.file.parent == folder.resolve() and target.file.suffix != ".gguf":
-        raise GlmqError(f"{path} is a file of the checkpoint; name another one for the result")
+        path /= f"{name}.gguf"
+    target = check_target(path, force=force or split is not None)
     if is_being_written(target):
         raise GlmqError(f"{path} is being written by another process; wait for it, or name another file")
-    return target
+    return replace(target, force=force)
 
 
-def _remarks_on_types(tensors: list[PlannedTensor], type_name: str) -> list[str]:
+def _check_is_not_source(target: Target, files: Collection[Path]) -> None:
+    if target.before and any(file.resolve() == target.file for file in files):
+        raise GlmqError(f"{target.path} is a file of the source; name another one for the result")
+
+
+def _importance(given: str | Path | Importance | None) -> Importance | None:
+    return read_importance(given) if isinstance(given, (str, Path)) else given
+
+
+def _typed(
+    source: ModelSource, choice: TypeChoice, importance: Importance | None
+) -> tuple[list[PlannedTensor], list[str]]:
+    """The tensors with their types and importance, and remarks."""
+    chosen = choose_types(source.tensors, choice, importance is not None)
+    tensors, remarks = with_importance(chosen, importance)
+    check_writable(tensors)
+    return tensors, [*remarks, *(importance.remarks() if importance else ())]
+
+
+def _make(
+    source: ModelSource,
+    target: Target,
+    choice: TypeChoice,
+    importance: Importance | None,
+    metadata: Mapping[str, Value] | None,
+    settings: WriteSettings,
+    remark: Callable[[str], None] | None,
+) -> Path:
+    """Write the source with the types that are chosen; gives the path of the (first) file."""
+    tensors, remarks = _typed(source, choice, importance)
+    header = source.header
+    header.add_file_type(choice.mix.file_type)
+    header.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    if importance:
+        _tell_of_importance(header, importance)
+    set_metadata(header, metadata or {})
+    identity = source.identity + (f"\n{identity_of([Path(importance.file)])}" if importance else "")
+    settings = replace(settings, source_identity=identity)
+    written = write_gguf(target, header, tensors, source.weights(tensors), settings)
+    nan = [f"{n} values of {name} were not finite; 0 is written for them" for name, n in written.not_finite]
+    for text in [*source.remarks, *remarks, *_remarks_on_types(tensors, choice.mix.base), *nan]:
+        if remark:
+            remark(text)
+    return written.paths[0]
+
+
+def _tell_of_importance(header: gguf.GGUFWriter, importance: Importance) -> None:
+    """Write the keys that llama-quantize writes of an importance matrix."""
+    header.add_string("quantize.imatrix.file", importance.file)
+    if importance.datasets:
+        header.add_string("quantize.imatrix.dataset", importance.datasets[0])
+    header.add_uint32("quantize.imatrix.entries_count", importance.n_entries)
+    header.add_uint32("quantize.imatrix.chunks_count", importance.n_chunks)
+
+
+def _remarks_on_types(tensors: Sequence[PlannedTensor], type_name: str) -> list[str]:
     """What became F16 because its rows do not divide into blocks."""
     other = [t for t in tensors if t.type == "F16" and type_name != "F16"]
     if not other:

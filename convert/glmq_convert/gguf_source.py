@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,6 +45,10 @@ class GGUFTensor(Protocol):
     def shape(self) -> tuple[int, ...]:
         """Dimensions, outermost first."""
 
+    @property
+    def file_index(self) -> int:
+        """Which of the model's files holds it."""
+
 
 class GGUFModel(Protocol):
     """An open GGUF model, of one file or split into several."""
@@ -52,6 +56,10 @@ class GGUFModel(Protocol):
     @property
     def path(self) -> Path:
         """Of the file that was opened."""
+
+    @property
+    def paths(self) -> Sequence[Path]:
+        """Of all its files, in order."""
 
     @property
     def metadata(self) -> Mapping[str, Any]:

@@ -1,53 +1,84 @@
-"""Writing a GGUF file: read, quantize and write in small portions, on all cores at once.
+"""Writing a model as one GGUF file or several, whole or not at all.
 
-Every portion has its place in the file from the start, so threads need not wait for each other and the
-memory used is one portion a thread, whatever the size of the model. The file has another name until it
-is complete (`glmq_kernels.files.file_writing`).
+Files have other names until all of them are complete (`glmq_kernels.files.file_writing`), and a record
+tells how far they are (`resumption.py`), so that what a killed run has left can be gone on with.
 """
 
 from __future__ import annotations
 
+import hashlib
 import shutil
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from io import FileIO
+from io import BytesIO
+from itertools import islice
 from pathlib import Path
 
 import gguf
 import numpy as np
+from gguf.gguf_writer import WriterState
 from glmq_kernels.errors import GlmqError
-from glmq_kernels.files.file_writing import Target, cannot_be_written, replacing
-from glmq_kernels.formats.quantize import UnfitWeightError, quantize_rows
-from glmq_kernels.machine.cores import processor_count
+from glmq_kernels.files.file_writing import (
+    Target,
+    cannot_be_written,
+    check_target,
+    is_being_written,
+    replacing_open,
+    write_all,
+)
 
 from .plan import PlannedTensor, Weights
+from .portion_work import PortionWork
+from .portions import PORTION_BYTES, Portion, padded, portions
+from .resumption import LeftOver, Record
+from .splits import SplitSizes, part_headers, part_path, split_tensors
 
-PORTION_BYTES = 1 << 20
-"""Of the source, about: enough for a disk to read at speed, few enough to stay in a core's cache."""
-
-WORKERS_PER_THREAD = 2
-"""So that a core has something to do while the disk serves its other worker."""
-
-ALIGNMENT = int(gguf.GGUF_DEFAULT_ALIGNMENT)
-REPORT_SECONDS = 0.1
 Progress = Callable[[int, int], None]
+"""Is told the bytes written and the bytes in all."""
 
 
 @dataclass(frozen=True)
-class Portion:
-    """Some rows of a source tensor, and where their bytes go in the file.
+class WriteSettings:
+    """How a model is written.
 
-    matrix: the one of the tensor's matrices (experts) that all of them belong to.
+    split: into several files, named and made as by llama.cpp's gguf-split. threads: cores to keep busy, by
+    default all. progress(bytes written, bytes in all) is called on the calling thread, a few times a second.
+    allow_nan: write 0 for weights that are not finite. resume: go on with what an earlier run has left, and
+    leave what this one does not finish. source_identity: what tells the source from others, for `resume`.
     """
 
-    tensor: PlannedTensor
-    matrix: int
-    source: str
-    first_row: int
-    n_rows: int
-    offset: int
+    split: SplitSizes | None = None
+    threads: int | None = None
+    progress: Progress | None = None
+    allow_nan: bool = False
+    resume: bool = False
+    source_identity: str = ""
+
+
+@dataclass(frozen=True)
+class Written:
+    """The files of a model. not_finite: (tensor of the source, number of weights that were set to 0)."""
+
+    paths: list[Path]
+    not_finite: list[tuple[str, int]]
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file to be written: everything before the tensors' bytes, and the tensors."""
+
+    path: Path
+    head: bytes
+    tensors: Sequence[PlannedTensor]
+
+    @property
+    def data_start(self) -> int:
+        return padded(len(self.head))
+
+    @property
+    def n_bytes(self) -> int:
+        return self.data_start + sum(padded(tensor.n_bytes) for tensor in self.tensors)
 
 
 def write_gguf(
@@ -55,48 +86,52 @@ def write_gguf(
     header: gguf.GGUFWriter,
     tensors: Sequence[PlannedTensor],
     weights: Weights,
-    *,
-    threads: int | None = None,
-    progress: Progress | None = None,
-) -> None:
-    """Write the file: the metadata in `header`, then the planned tensors, read from `weights`.
+    settings: WriteSettings | None = None,
+) -> Written:
+    """Write a model: the metadata in `header`, then the planned tensors, read from `weights`.
 
-    threads: cores to keep busy, by default all. progress(bytes written, bytes in all) is called on the
-    calling thread, a few times a second.
-    Whatever fails, Ctrl-C included, leaves nothing behind and any earlier file as it was.
+    target: the file; its name is also that from which several have theirs. Whatever fails, Ctrl-C included,
+    leaves any earlier file as it was, and nothing behind but by `resume`.
     Raises GlmqError for a weight that the type cannot hold, naming the tensor, and for a full disk.
     """
-    total = sum(_padded(tensor.n_bytes) for tensor in tensors)
-    with _unfinished_file(target, total) as unfinished:
-        data_start = _write_header(unfinished, header, tensors)
-        with unfinished.open("r+b") as file:
-            file.truncate(data_start + total)
-        _Work(unfinished, tensors, weights, data_start).run(threads, total, progress)
-
-
-@contextmanager
-def _unfinished_file(target: Target, n_bytes: int) -> Iterator[Path]:
-    """A file beside the target that takes its place when the block ends well, where there is room for it."""
+    settings = settings or WriteSettings()
+    files = _files(target.path, header, tensors, settings.split)
+    record = Record(target.path, _fingerprint(files, settings), settings.resume)
     try:
-        folder = target.file.parent
-        free = shutil.disk_usage(folder).free
-        if free < n_bytes:
-            raise GlmqError(
-                f"{target.path} needs {n_bytes / 1e9:.1f} GB and {folder} has"
-                f" {free / 1e9:.1f} GB free; choose another place or a smaller type"
-            )
-        with replacing(target) as unfinished:
-            yield unfinished
+        with record:
+            left = record.left_over([file.path for file in files]) if settings.resume else None
+            if left is None:
+                record.forget()
+            targets = [target] if not settings.split else _targets(files, left, target.force)
+            _check_room(target.path, files, left)
+            with ExitStack() as stack:
+                unfinished = [
+                    left.files[i]
+                    if left and left.has_name[i]
+                    else _open(stack, file, each, left.files[i] if left else None, settings.resume)
+                    for i, (file, each) in enumerate(zip(files, targets, strict=True))
+                ]
+                not_finite = _write(files, unfinished, weights, record, left.n_done if left else 0, settings)
     except OSError as error:
         raise cannot_be_written(target.path, error) from None
+    return Written([file.path for file in files], not_finite)
 
 
-def _padded(n_bytes: int) -> int:
-    return -(-n_bytes // ALIGNMENT) * ALIGNMENT
+def _files(
+    path: Path, header: gguf.GGUFWriter, tensors: Sequence[PlannedTensor], split: SplitSizes | None
+) -> list[_File]:
+    if split is None:
+        return [_File(path, _head(header, tensors), tensors)]
+    parts = split_tensors(tensors, split)
+    headers = part_headers(header, len(parts), len(tensors))
+    return [
+        _File(part_path(path, i, len(parts)), _head(each, part), part)
+        for i, (each, part) in enumerate(zip(headers, parts, strict=True))
+    ]
 
 
-def _write_header(path: Path, header: gguf.GGUFWriter, tensors: Sequence[PlannedTensor]) -> int:
-    """Write everything before the tensors' bytes; gives the position where those begin."""
+def _head(header: gguf.GGUFWriter, tensors: Sequence[PlannedTensor]) -> bytes:
+    """Everything before the tensors' bytes, without padding."""
     for tensor in tensors:
         header.add_tensor_info(
             tensor.name,
@@ -105,107 +140,85 @@ def _write_header(path: Path, header: gguf.GGUFWriter, tensors: Sequence[Planned
             tensor.n_bytes,
             raw_dtype=gguf.GGMLQuantizationType[tensor.type],
         )
-    header.write_header_to_file(path)
+    memory = BytesIO()
+    header.fout, header.state = [memory], WriterState.EMPTY  # what the writer has when it opened a file
+    header.write_header_to_file()
     header.write_kv_data_to_file()
     header.write_ti_data_to_file()
-    header.close()
-    return _padded(path.stat().st_size)
+    return memory.getvalue()
 
 
-def portions(tensors: Sequence[PlannedTensor], weights: Weights, data_start: int) -> Iterator[Portion]:
-    """Every portion of a file, in the order of the file."""
-    for tensor in tensors:
-        offset, row = data_start, 0
-        for piece in tensor.pieces:
-            row_source_bytes = tensor.columns * weights.item_bytes(piece.source)
-            step = max(1, PORTION_BYTES // row_source_bytes)
-            done = 0
-            while done < piece.n_rows:
-                left_of_matrix = tensor.matrix_rows - row % tensor.matrix_rows
-                n_rows = min(step, piece.n_rows - done, left_of_matrix)
-                matrix = row // tensor.matrix_rows
-                yield Portion(tensor, matrix, piece.source, piece.first_row + done, n_rows, offset)
-                offset += n_rows * tensor.row_bytes
-                row, done = row + n_rows, done + n_rows
-        data_start += _padded(tensor.n_bytes)
+def _fingerprint(files: Sequence[_File], settings: WriteSettings) -> str:
+    """Of all that the files' bytes, and their order, follow from."""
+    digest = hashlib.sha256(f"{settings.source_identity}\n{settings.allow_nan} {PORTION_BYTES}\n".encode())
+    for file in files:
+        digest.update(hashlib.sha256(file.head).digest())
+    return digest.hexdigest()
 
 
-class _Work:
-    """One run over all portions: what is left to take, how far it is, and what went wrong."""
+def _targets(files: Sequence[_File], left: LeftOver | None, force: bool) -> list[Target]:
+    """Where several files go. Raises GlmqError when they cannot go there."""
+    targets = []
+    for i, file in enumerate(files):
+        target = check_target(file.path, force=force or bool(left and left.has_name[i]))
+        if is_being_written(target):
+            raise GlmqError(f"{file.path} is being written by another process; wait for it")
+        targets.append(target)
+    return targets
 
-    def __init__(
-        self, path: Path, tensors: Sequence[PlannedTensor], weights: Weights, data_start: int
-    ) -> None:
-        self._path, self._weights = path, weights
-        self._left = portions(tensors, weights, data_start)
-        self._lock = threading.Lock()
-        self._ended = threading.Condition()
-        self._running = 0
-        self._bytes_done = 0
-        self._stop = False
-        self._error: BaseException | None = None
-        longest_row = max((t.columns for t in tensors), default=0) * 4
-        self._source_bytes = max(PORTION_BYTES, longest_row)
-        self._target_bytes = max(2 * PORTION_BYTES, longest_row)
 
-    def run(self, threads: int | None, total: int, progress: Progress | None) -> None:
-        """Write every portion; raises the first error that a worker met."""
-        self._running = WORKERS_PER_THREAD * (threads or processor_count())
-        workers = [threading.Thread(target=self._worker, name="convert") for _ in range(self._running)]
-        for worker in workers:
-            worker.start()
-        try:
-            while not self._wait():
-                if progress:
-                    progress(min(self._bytes_done, total), total)
-        finally:
-            self._stop = True
-            for worker in workers:
-                worker.join()
-        if self._error:
-            raise self._error
-        if progress:
-            progress(total, total)
+def _check_room(path: Path, files: Sequence[_File], left: LeftOver | None) -> None:
+    """Raise GlmqError where the disk has no room for what is still to be written."""
+    folder = path.parent
+    free = shutil.disk_usage(folder).free
+    n_bytes = 0
+    for i, file in enumerate(files):
+        if left and left.has_name[i]:
+            continue
+        n_bytes += file.n_bytes
+        if left:
+            free += getattr(left.files[i].stat(), "st_blocks", 0) * 512
+    if free < n_bytes:
+        raise GlmqError(
+            f"{path} needs {n_bytes / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free; choose another"
+            " place or a smaller type"
+        )
 
-    def _wait(self) -> bool:
-        with self._ended:
-            if self._running:
-                self._ended.wait(REPORT_SECONDS)
-            return not self._running
 
-    def _worker(self) -> None:
-        try:
-            source = np.empty(self._source_bytes, np.uint8)
-            target = np.empty(self._target_bytes, np.uint8)
-            with FileIO(self._path, "r+") as file:
-                while not self._stop:
-                    with self._lock:
-                        portion = next(self._left, None)
-                    if portion is None:
-                        break
-                    self._write(portion, source, target, file)
-        except BaseException as error:
-            with self._lock:
-                self._error = self._error or error
-            self._stop = True
-        finally:
-            with self._ended:
-                self._running -= 1
-                self._ended.notify()
+def _open(stack: ExitStack, file: _File, target: Target, left_over: Path | None, keep: bool) -> Path:
+    """The unfinished file, with its head and of its full length; it is renamed when the stack ends well."""
+    unfinished, opened = stack.enter_context(replacing_open(target, left_over=left_over, keep=keep))
+    write_all(opened, file.head)
+    opened.truncate(file.n_bytes)
+    return unfinished
 
-    def _write(self, portion: Portion, source: np.ndarray, target: np.ndarray, file: FileIO) -> None:
-        rows = self._weights.read(portion.source, portion.first_row, portion.n_rows, source)
-        converted = target[: portion.n_rows * portion.tensor.row_bytes]
-        try:
-            if rows.dtype == np.uint8:
-                converted[:] = rows.reshape(-1)
-            else:
-                quantize_rows(rows, portion.tensor.type, converted)
-        except UnfitWeightError as error:
-            raise GlmqError(f"tensor {portion.source} {error}") from None
-        file.seek(portion.offset)
-        left = converted.data
-        while left:
-            left = left[file.write(left) :]
-        with self._lock:
-            self._bytes_done += converted.nbytes
+
+def _write(
+    files: Sequence[_File],
+    unfinished: Sequence[Path],
+    weights: Weights,
+    record: Record,
+    n_done: int,
+    settings: WriteSettings,
+) -> list[tuple[str, int]]:
+    """Write all portions but the first `n_done`; gives tensors with weights that were not finite."""
+    record.begin(unfinished, n_done)
+    done = sum(portion.n_bytes for portion in islice(_portions(files, weights), n_done))
+    total = sum(tensor.n_bytes for file in files for tensor in file.tensors)
+    work = PortionWork(
+        unfinished,
+        islice(_portions(files, weights), n_done, None),
+        n_done,
+        [tensor for file in files for tensor in file.tensors],
+        weights,
+        settings.allow_nan,
+    )
+    show = settings.progress or (lambda n_bytes, n_all: None)
+    work.run(settings.threads, lambda n_bytes: show(done + n_bytes, total), record.note)
+    show(total, total)
+    return list(work.not_finite.items())
+
+
+def _portions(files: Sequence[_File], weights: Weights) -> Iterator[Portion]:
+    for i, file in enumerate(files):
+        yield from portions(i, file.tensors, weights, file.data_start)

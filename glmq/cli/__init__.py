@@ -19,6 +19,7 @@ COMMANDS = (
     "chat",
     "generate",
     "convert",
+    "quantize",
     "imatrix",
     "inspect",
     "tokenize",

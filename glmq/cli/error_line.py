@@ -9,6 +9,7 @@ OPTIONS = {
     "n_ctx": "--ctx",
     "n_seq": "--sequences",
     "n_threads": "--threads",
+    "importance": "--imatrix",
     "thinking": "--think and --no-think",
     "preserve_thinking": "--think-keep",
 }

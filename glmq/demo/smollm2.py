@@ -95,7 +95,7 @@ def arrange_as_moe(file: GGUFFile, path: Path, progress: Progress | None = None)
     """
     from glmq_convert import glm4_moe
     from glmq_convert.dense_as_moe import DenseAsMoe, moe_config
-    from glmq_convert.gguf_writer import write_gguf
+    from glmq_convert.gguf_writer import WriteSettings, write_gguf
 
     def report(done: int, total: int) -> None:
         if progress:
@@ -108,7 +108,7 @@ def arrange_as_moe(file: GGUFFile, path: Path, progress: Progress | None = None)
     tensors = [replace(each, type=weights.source_type(each.pieces[0].source)) for each in planned]
     header = _header(file)
     glm4_moe.add_metadata(header, config, n_mtp_layers=0)
-    write_gguf(check_target(path, force=True), header, tensors, weights, progress=report)
+    write_gguf(check_target(path, force=True), header, tensors, weights, WriteSettings(progress=report))
 
 
 def _folder() -> Path:

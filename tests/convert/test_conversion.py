@@ -11,7 +11,7 @@ import time
 import gguf
 import numpy as np
 import pytest
-from glmq_convert import gguf_writer
+from glmq_convert import portions
 from glmq_convert.conversion import convert
 from glmq_convert.general import checkpoint_name
 from glmq_kernels.errors import GlmqError
@@ -234,7 +234,7 @@ def test_places_to_which_no_file_can_be_written_are_told_at_the_start(tmp_path):
         (tmp_path / "pipe", "it is a pipe"),
         (tmp_path / "misspelt" / "model.gguf", "there is no folder"),
         (checkpoint / "config.json" / "model.gguf", "is a file, not a folder"),
-        (checkpoint / "config.json", "is a file of the checkpoint"),
+        (checkpoint / "config.json", "is a file of the source"),
     ):
         with pytest.raises(GlmqError, match=why):
             convert(checkpoint, path, force=True)
@@ -275,7 +275,7 @@ def test_memory_used_is_a_few_portions_not_the_model(tmp_path, monkeypatch):
     checkpoints.save_checkpoint(
         tmp_path, dtype="bfloat16", n_routed_experts=64, hidden_size=256, moe_intermediate_size=256
     )
-    monkeypatch.setattr(gguf_writer, "PORTION_BYTES", 1 << 16)
+    monkeypatch.setattr(portions, "PORTION_BYTES", 1 << 16)
     size = sum(path.stat().st_size for path in tmp_path.glob("*.safetensors"))
     convert(tmp_path, tmp_path / "warm.gguf", threads=2)
     tracemalloc.start()

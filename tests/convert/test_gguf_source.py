@@ -8,7 +8,7 @@ import gguf
 import numpy as np
 import pytest
 from glmq_convert.gguf_source import GGUFWeights, copied_header, plan_copies
-from glmq_convert.gguf_writer import write_gguf
+from glmq_convert.gguf_writer import WriteSettings, write_gguf
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.files.file_writing import check_target
 from glmq_kernels.formats.tensor_types import KERNEL_TYPES
@@ -47,7 +47,7 @@ def rewrite(source, out, type_name=None):
                 dataclasses.replace(t, type=type_name if len(t.shape) > 1 else t.type) for t in tensors
             ]
         weights = GGUFWeights(model, tensors)
-        write_gguf(check_target(out), copied_header(model), tensors, weights, threads=1)
+        write_gguf(check_target(out), copied_header(model), tensors, weights, WriteSettings(threads=1))
     return open_gguf(out)
 
 

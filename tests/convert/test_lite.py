@@ -151,7 +151,7 @@ def test_keys_are_turned_and_values_are_not(tmp_path, type_name):
 
 def test_portions_may_end_inside_a_head(plain, tmp_path, monkeypatch):
     whole = convert(plain, tmp_path / "whole.gguf")
-    monkeypatch.setattr("glmq_convert.gguf_writer.PORTION_BYTES", 500)
+    monkeypatch.setattr("glmq_convert.portions.PORTION_BYTES", 500)
     assert convert(plain, tmp_path / "portions.gguf").read_bytes() == whole.read_bytes()
 
 

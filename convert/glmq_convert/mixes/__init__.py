@@ -5,10 +5,13 @@ mix_names.py     the names, with the number that each has in a file
 classic.py       the rules behind llama-quantize's names
 presets.py       mixes that keep everything but the routed experts at Q8_0
 choosing.py      the types of all tensors of a file
+needed_importance.py  importance for tensors, and other types where it is needed and missing
 size_table.py    what the file will hold, by kinds of tensors
 """
 
 from .choosing import check_writable, choose_types
+from .needed_importance import with_importance
+from .size_table import size_table
 from .type_choice import TypeChoice
 
-__all__ = ["TypeChoice", "check_writable", "choose_types"]
+__all__ = ["TypeChoice", "check_writable", "choose_types", "size_table", "with_importance"]

@@ -36,7 +36,7 @@ def choose_types(
     """
     types = _types_of_mix(tensors, choice, has_importance)
     types |= _types_by_name(types, choice)
-    return [_typed(tensor, types.get(tensor.name, "F32")) for tensor in tensors]
+    return [replace(each, type=fitting(types.get(each.name, "F32"), each.columns)) for each in tensors]
 
 
 def check_writable(tensors: Sequence[PlannedTensor]) -> None:
@@ -85,10 +85,8 @@ def _types_by_name(types: dict[str, str], choice: TypeChoice) -> dict[str, str]:
     return {name: type_name.upper() for name, type_name in found.items()}
 
 
-def _typed(tensor: PlannedTensor, type_name: str) -> PlannedTensor:
-    """The tensor with its type, or what stands in for it where rows do not divide into its blocks."""
-    if tensor.columns % KERNEL_TYPES[type_name].block:
+def fitting(type_name: str, columns: int) -> str:
+    """A type, or what stands in for it where rows do not divide into its blocks."""
+    if columns % KERNEL_TYPES[type_name].block:
         type_name = WHERE_ROWS_DO_NOT_DIVIDE.get(type_name, "F16")
-    if tensor.columns % KERNEL_TYPES[type_name].block:
-        type_name = "F16"
-    return replace(tensor, type=type_name)
+    return type_name if columns % KERNEL_TYPES[type_name].block == 0 else "F16"

@@ -9,7 +9,7 @@ beside it, which takes its place in the end, so that whatever happens, the old f
                       have several names (hard links), and this program's own output
     existing files    are replaced where the caller knows them as its own kind, else only by force
     left over         a hidden file "….unfinished" of a process that was killed; the next writer of the same
-                      file removes it
+                      file goes on with it or removes it
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
+from zlib import crc32
 
 from ..errors import GlmqError
 from .file_lock import try_lock
@@ -189,14 +190,24 @@ def replacing(target: Target, *, private: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_open(target: Target, *, private: bool = False) -> Iterator[tuple[Path, FileIO]]:
-    """The same, with the file open and locked. A duplicate of its descriptor keeps the lock."""
+def replacing_open(
+    target: Target, *, private: bool = False, left_over: Path | None = None, keep: bool = False
+) -> Iterator[tuple[Path, FileIO]]:
+    """The same, with the file open and locked. A duplicate of its descriptor keeps the lock.
+
+    left_over: what another writer of the target has left, to go on with. keep: leave the hidden file there
+    when the block fails, for a later writer to go on with.
+    Raises GlmqError when another writer is at work on what is left over.
+    """
+    if left_over:
+        unfinished, file = left_over, _reopen(left_over)
     remove_left_over(target.file)
-    unfinished, file = _create(target.file, 0o600 if private or target.before else 0o666)
+    if not left_over:
+        unfinished, file = _create(target.file, 0o600 if private or target.before else 0o666)
     try:
         try:
             yield unfinished, file
-            _flush(unfinished)
+            flush(unfinished)
             if target.before:
                 _take_over(unfinished, target.file, target.before)
             _check_unchanged(target)
@@ -205,18 +216,25 @@ def replacing_open(target: Target, *, private: bool = False) -> Iterator[tuple[P
                 file.close()
         os.replace(unfinished, target.file)
     except BaseException:
-        with suppress(OSError):
-            unfinished.unlink()
+        if not keep:
+            with suppress(OSError):
+                unfinished.unlink()
         raise
     finally:
         file.close()
     flush_folder(target.file.parent)
 
 
+def hidden_beside(file: Path, ending: str) -> Path:
+    """A hidden file that belongs to another, whatever the length of its name."""
+    name = file.name
+    return file.with_name(f".{name[:_NAME_KEPT]}.{crc32(os.fsencode(name)):08x}{ending}")
+
+
 def _create(file: Path, mode: int) -> tuple[Path, FileIO]:
     """A new hidden file beside another, locked as long as it is open."""
     while True:
-        unfinished = file.with_name(f".{file.name[:_NAME_KEPT]}.{secrets.token_hex(4)}{SUFFIX}")
+        unfinished = hidden_beside(file, f".{secrets.token_hex(4)}{SUFFIX}")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         with suppress(FileExistsError):
             opened = FileIO(os.open(unfinished, flags, mode), "r+")
@@ -225,10 +243,19 @@ def _create(file: Path, mode: int) -> tuple[Path, FileIO]:
             opened.close()  # somebody took it for left over
 
 
+def _reopen(unfinished: Path) -> FileIO:
+    """A hidden file that was left over, locked as long as it is open."""
+    file = FileIO(unfinished, "r+")
+    if not try_lock(file):
+        file.close()
+        raise GlmqError(f"{unfinished} is being written by another process; wait for it")
+    return file
+
+
 def _unfinished_files(file: Path) -> Iterator[tuple[Path, bool]]:
     """Hidden files of writers of a file, and whether the writer is still there."""
-    pattern = f".{glob.escape(file.name[:_NAME_KEPT])}.{'[0-9a-f]' * 8}{SUFFIX}"
-    for unfinished in file.parent.glob(pattern):
+    beginning = hidden_beside(file, "").name
+    for unfinished in file.parent.glob(f"{glob.escape(beginning)}.{'[0-9a-f]' * 8}{SUFFIX}"):
         with suppress(OSError), open(unfinished, "r+b", buffering=0) as opened:
             yield unfinished, not try_lock(opened)
 
@@ -242,12 +269,25 @@ def remove_left_over(file: Path) -> None:
                     unfinished.unlink()
 
 
+def is_locked(file: Path) -> bool:
+    """Whether a hidden file that is there belongs to a writer at work. Raises OSError."""
+    with open(file, "r+b", buffering=0) as opened:
+        return not try_lock(opened)
+
+
 def is_being_written(target: Target) -> bool:
     """Whether another writer is at work on the same file."""
     return any(alive for _, alive in _unfinished_files(target.file))
 
 
-def _flush(path: Path) -> None:
+def write_all(file: FileIO, content: bytes | memoryview) -> None:
+    """Write bytes at a file's position, all of them."""
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) :]
+
+
+def flush(path: Path) -> None:
     """Wait until a file is on the disk."""
     with open(path, "r+b") as file:
         try:

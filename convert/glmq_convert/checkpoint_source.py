@@ -1,0 +1,77 @@
+"""A Hugging Face checkpoint as the source of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import gguf
+
+from . import glm4_moe, glm4_moe_lite, llama
+from .checkpoint import open_checkpoint
+from .config import Glm4MoeConfig, read_config
+from .general import add_general, checkpoint_name
+from .interleaved_rows import CheckpointWithInterleavedRows
+from .lite_config import Glm4MoeLiteConfig
+from .llama_config import LlamaConfig
+from .model_source import ModelSource, identity_of
+from .mtp import count_to_convert
+from .plan import PlannedTensor, Weights
+from .quantization import read_quantization
+from .scaled_weights import ScaledWeights, scaled_weights
+from .tokenizer import add_tokenizer
+from .turned_keys import CheckpointWithTurnedKeys
+
+
+def checkpoint_source(folder: Path, mtp: bool = True) -> ModelSource:
+    """The checkpoint in a folder. mtp: with the layer of multi-token prediction, where it has one.
+
+    Raises GlmqError when something is wrong with it.
+    """
+    config = read_config(folder)
+    stored = open_checkpoint(folder, config.num_hidden_layers, mtp)
+    checkpoint, remarks = scaled_weights(stored, read_quantization(folder), config.num_hidden_layers, mtp)
+    n_mtp_layers = count_to_convert(config, checkpoint) if mtp else 0
+    described = _describe(config, checkpoint, n_mtp_layers)
+    header = gguf.GGUFWriter(None, described.architecture)
+    remarks += add_general(header, folder, described.tensors)
+    described.add_metadata(header)
+    remarks += add_tokenizer(header, folder, config.vocab_size)
+    return ModelSource(
+        name=checkpoint_name(folder),
+        tensors=described.tensors,
+        header=header,
+        weights=lambda tensors: described.weights,
+        identity=identity_of(sorted({tensor.path for tensor in stored.values()})),
+        remarks=remarks,
+    )
+
+
+@dataclass(frozen=True)
+class _Described:
+    """A model in GGUF terms. weights: what the tensors are read from."""
+
+    architecture: str
+    weights: Weights
+    tensors: list[PlannedTensor]
+    add_metadata: Callable[[gguf.GGUFWriter], None]
+
+
+def _describe(
+    config: Glm4MoeConfig | Glm4MoeLiteConfig | LlamaConfig, checkpoint: ScaledWeights, n_mtp_layers: int
+) -> _Described:
+    weights: Weights
+    if isinstance(config, LlamaConfig):
+        weights = CheckpointWithInterleavedRows(checkpoint, config)
+        tensors = llama.plan_tensors(config, weights, checkpoint)
+        return _Described(llama.ARCHITECTURE, weights, tensors, partial(llama.add_metadata, config=config))
+    if isinstance(config, Glm4MoeLiteConfig):
+        weights = CheckpointWithTurnedKeys(checkpoint, config)
+        tensors = glm4_moe_lite.plan_tensors(config, weights, checkpoint, n_mtp_layers)
+        add = partial(glm4_moe_lite.add_metadata, config=config, n_mtp_layers=n_mtp_layers)
+        return _Described(glm4_moe_lite.ARCHITECTURE, weights, tensors, add)
+    tensors = glm4_moe.plan_tensors(config, checkpoint, checkpoint, n_mtp_layers)
+    add = partial(glm4_moe.add_metadata, config=config, n_mtp_layers=n_mtp_layers)
+    return _Described(glm4_moe.ARCHITECTURE, checkpoint, tensors, add)
