@@ -1,0 +1,107 @@
+"""How far each type is from the weights of a tensor, measured on some of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from glmq_kernels.formats.quantize import NEEDS_IMPORTANCE, TARGET_TYPES, quantize_rows
+from glmq_kernels.formats.tensor_types import KERNEL_TYPES
+from glmq_kernels.machine.cores import processor_count
+from glmq_kernels.ops.embedding.dequantized_rows import dequantize_rows
+
+from ..plan import Piece, PlannedTensor, Weights
+
+CANDIDATES = (
+    "IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "Q2_K", "IQ3_XXS", "Q3_K", "IQ3_S", "IQ4_XS", "IQ4_NL",
+    "Q4_0", "Q4_K", "Q5_0", "Q5_K", "Q6_K", "Q8_0",
+)  # fmt: skip
+"""Types that tensors may get."""
+
+SAMPLE_WEIGHTS = 1 << 18
+"""Weights of a tensor that are measured, about: enough for errors to be known within 1%."""
+
+MATRICES = 16
+"""Of a tensor's matrices (experts) rows are taken of so many, spread evenly."""
+
+Errors = dict[str, float]
+"""By type, the expected square of what rounding adds to a matrix's outputs, in shares of the outputs' own."""
+
+
+def candidate_types(columns: int, has_importance: bool) -> list[str]:
+    """Types whose blocks divide a row, and that can be written."""
+    return [
+        name
+        for name in CANDIDATES
+        if name in TARGET_TYPES
+        and columns % KERNEL_TYPES[name].block == 0
+        and (has_importance or name not in NEEDS_IMPORTANCE)
+    ]
+
+
+def sampled_errors(
+    tensors: Sequence[PlannedTensor],
+    weights: Weights,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Mapping[str, Errors]:
+    """The errors of all types of each tensor, by its name.
+
+    Where a tensor's importance is known, an output's error is Σ x² · (w - rounded w)² with its means of x²;
+    else all columns count alike. progress(tensors done, tensors in all).
+    """
+    found: dict[str, Errors] = {}
+    with ThreadPoolExecutor(threads or processor_count()) as pool:
+        for tensor, errors in zip(
+            tensors, pool.map(lambda each: _errors(each, weights), tensors), strict=True
+        ):
+            found[tensor.name] = errors
+            if progress:
+                progress(len(found), len(tensors))
+    return found
+
+
+def _errors(tensor: PlannedTensor, weights: Weights) -> Errors:
+    types = candidate_types(tensor.columns, tensor.importance is not None)
+    errors, outputs = dict.fromkeys(types, 0.0), 0.0
+    for matrix, rows in _sampled_rows(tensor, weights):
+        importance = None if tensor.importance is None else tensor.importance[matrix]
+        by_column = np.ones(tensor.columns, np.float32) if importance is None else importance
+        outputs += float(np.square(rows).sum(axis=0, dtype=np.float64) @ by_column)
+        for name in types:
+            rounded = dequantize_rows(quantize_rows(rows, name, importance=importance), name)
+            errors[name] += float(np.square(rounded - rows).sum(axis=0, dtype=np.float64) @ by_column)
+    return {name: error / outputs if outputs else 0.0 for name, error in errors.items()}
+
+
+def _sampled_rows(tensor: PlannedTensor, weights: Weights) -> Iterator[tuple[int, np.ndarray]]:
+    """For some of the matrices, their number and some rows, float32 (n, columns), spread evenly."""
+    n_matrices = sum(piece.n_rows for piece in tensor.pieces) // tensor.matrix_rows
+    matrices = _spread(n_matrices, MATRICES)
+    n_rows = max(1, SAMPLE_WEIGHTS // tensor.columns // len(matrices))
+    for matrix in matrices:
+        wanted = [matrix * tensor.matrix_rows + row for row in _spread(tensor.matrix_rows, n_rows)]
+        yield matrix, np.concatenate([_read_row(tensor, weights, row) for row in wanted])
+
+
+def _spread(n: int, most: int) -> list[int]:
+    """Up to `most` of the numbers below n, evenly spread."""
+    return sorted(set(np.linspace(0, n - 1, min(n, most)).round().astype(int).tolist()))
+
+
+def _read_row(tensor: PlannedTensor, weights: Weights, row: int) -> np.ndarray:
+    piece, row = _piece_of(tensor, row)
+    buffer = np.empty(tensor.columns * max(4, weights.item_bytes(piece.source)), np.uint8)
+    read = weights.read(piece.source, piece.first_row + row, 1, buffer)
+    if read.dtype == np.uint16:  # the bits of bfloat16
+        return (read.astype(np.uint32) << 16).view(np.float32)
+    return read.astype(np.float32)
+
+
+def _piece_of(tensor: PlannedTensor, row: int) -> tuple[Piece, int]:
+    for piece in tensor.pieces:
+        if row < piece.n_rows:
+            return piece, row
+        row -= piece.n_rows
+    raise IndexError(f"{tensor.name} has no row {row}")
