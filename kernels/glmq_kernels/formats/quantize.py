@@ -7,6 +7,7 @@ import numpy as np
 from ..arrays import address_of, zeros
 from ..jit.store import kernel, packed
 from .quantizers.arguments import SOURCE_KINDS, QuantizeRows
+from .quantizers.grid_tables import FITS, grid_type
 from .quantizers.table import QUANTIZERS
 from .tensor_types import KERNEL_TYPES
 
@@ -112,10 +113,13 @@ def _run(
         columns=source.shape[-1],
         out=address_of(out),
         importance=0 if importance is None else address_of(importance),
+        type=address_of(grid_type(type_name)) if type_name in FITS else 0,
         scratch=address_of(scratch),
         largest=address_of(largest),
     )
-    kernel(f"formats.quantizers.{quantizer.module}.quantize:{type_name}")(address_of(record))
+    kernel(f"formats.quantizers.{quantizer.module}.quantize:{quantizer.variant or type_name}")(
+        address_of(record)
+    )
     return int(largest[0])
 
 

@@ -8,7 +8,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic, register_model
 
-from .vectors import Vector, VectorModel, call_llvm
+from .vectors import I32, Vector, VectorModel, call_llvm, shuffle_value
 
 I1 = ir.IntType(1)
 
@@ -70,3 +70,18 @@ def mask_bits(typing: Any, mask: Any) -> Any:
         return builder.zext(builder.bitcast(args[0], ir.IntType(mask.lanes)), ir.IntType(64))
 
     return types.int64(mask), codegen
+
+
+@intrinsic
+def least_lane(typing: Any, v: Any) -> Any:
+    """The smallest lane, of int32 or float32. With NaN among floats it is any lane."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        found = args[0]
+        while (n := found.type.count // 2) > 0:
+            low, high = (shuffle_value(builder, found, found, range(i, i + n)) for i in (0, n))
+            compare = builder.fcmp_ordered if v.is_float else builder.icmp_signed
+            found = builder.select(compare("<", low, high), low, high)
+        return builder.extract_element(found, I32(0))
+
+    return (types.float32 if v.is_float else types.int32)(v), codegen

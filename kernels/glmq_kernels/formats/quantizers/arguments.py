@@ -21,5 +21,6 @@ class QuantizeRows(CallRecord):
     COLUMNS = auto()  # weights of a row
     OUT = auto()  # the blocks of the tensor type
     IMPORTANCE = auto()  # float32 (COLUMNS,), the mean of x² of each input column, or 0
+    TYPE = auto()  # of a grid type, the record of `grid_types.py`; else 0
     SCRATCH = auto()  # memory for the kernel, aligned to 64 bytes, as much as the table of types says
     LARGEST = auto()  # int64 to fill: the bits of the largest magnitude

@@ -10,11 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .grid_scratch import SCRATCH_BYTES as GRID_SCRATCH
+
 LARGEST_HALF = 65520.0
 """Magnitudes from here on become infinite in float16."""
 
 SUPER_BLOCKS_SCRATCH = 48 * 1024
 """Bytes of memory of the kernels whose blocks are 256 weights."""
+
+GRID_ABOVE = LARGEST_HALF * 31 / 1.033
+"""Magnitudes from here on may need a larger scale than float16 has, in the grid types of magnitudes."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class Quantizer:
     module: of this folder, with the kernel. above: magnitudes from here on become infinite in the type or in
     its scales. uses_importance: whether the importance of columns changes anything. needs_importance: whether
     the type is refused without it, as it would be of no use. scratch: bytes of memory that the kernel wants.
+    variant: what the kernel is made for, where that is not the type.
     """
 
     module: str
@@ -31,6 +37,7 @@ class Quantizer:
     uses_importance: bool = True
     needs_importance: bool = False
     scratch: int = 0
+    variant: str = ""
 
 
 QUANTIZERS = {
@@ -42,5 +49,14 @@ QUANTIZERS = {
     "Q2_K": Quantizer("k_minimum", scratch=SUPER_BLOCKS_SCRATCH),
     "Q4_K": Quantizer("k_minimum", scratch=SUPER_BLOCKS_SCRATCH),
     "Q5_K": Quantizer("k_minimum", scratch=SUPER_BLOCKS_SCRATCH),
+    "IQ2_XXS": Quantizer(
+        "magnitude_grids", GRID_ABOVE, needs_importance=True, scratch=GRID_SCRATCH, variant="8"
+    ),
+    "IQ2_XS": Quantizer(
+        "magnitude_grids", GRID_ABOVE, needs_importance=True, scratch=GRID_SCRATCH, variant="8"
+    ),
+    "IQ2_S": Quantizer("magnitude_grids", GRID_ABOVE, scratch=GRID_SCRATCH, variant="8"),
+    "IQ3_XXS": Quantizer("magnitude_grids", GRID_ABOVE, scratch=GRID_SCRATCH, variant="4"),
+    "IQ3_S": Quantizer("magnitude_grids", GRID_ABOVE, scratch=GRID_SCRATCH, variant="4"),
 }
 """All tensor types that can be written, by name."""
