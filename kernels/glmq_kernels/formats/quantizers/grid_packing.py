@@ -7,7 +7,7 @@ import numpy as np
 from ...simd.addresses import inline, load_u8, load_u16, store_i16, store_i32, store_u8
 from ...simd.vectors import load_i8x32, store
 from ...simd.words import hidden
-from .grid_scratch import CODES, NUMBERS, SIGNS
+from .grid_scratch import CODES, NUMBERS, SIGNS, UNIT
 from .grid_types import Packing
 
 
@@ -36,6 +36,12 @@ def _low_bytes(work, out, count):
 
 
 @inline
+def _high_byte(work, i):
+    """The high byte of number `i`."""
+    return np.int64(load_u8(work + NUMBERS + 2 * i + 1))
+
+
+@inline
 def _iq2_xxs(work, out):
     for block in range(hidden(8)):
         _low_bytes(work + 8 * block, out + 2 + 8 * block, 4)
@@ -57,7 +63,7 @@ def _iq2_s(work, out):
     for i in range(hidden(8)):
         high = 0
         for j in range(hidden(4)):
-            high |= np.int64(load_u8(work + NUMBERS + 8 * i + 2 * j + 1)) << (2 * j)
+            high |= _high_byte(work, 4 * i + j) << (2 * j)
         store_u8(out + 66 + i, high)
     _nibbles(work, out + 74, 8)
 
@@ -75,10 +81,48 @@ def _iq3_s(work, out):
     for i in range(hidden(8)):
         high = 0
         for j in range(hidden(8)):
-            high |= np.int64(load_u8(work + NUMBERS + 16 * i + 2 * j + 1)) << j
+            high |= _high_byte(work, 8 * i + j) << j
         store_u8(out + 66 + i, high)
     store(out + 74, load_i8x32(work + SIGNS))
     _nibbles(work, out + 106, 4)
+
+
+@inline
+def _iq1_s(work, out):
+    store_i16(out, load_u16(work + UNIT))
+    _low_bytes(work, out + 2, 32)
+    for block in range(hidden(8)):
+        word = np.int64(load_u8(work + CODES + block)) << 12
+        for i in range(hidden(4)):
+            word |= _high_byte(work, 4 * block + i) << (3 * i)
+        store_i16(out + 34 + 2 * block, word | ((np.int64(load_u8(work + SIGNS + block)) & 1) << 15))
+
+
+@inline
+def _iq1_m(work, out):
+    _low_bytes(work, out, 32)
+    for block in range(hidden(16)):
+        high = _high_byte(work, 2 * block) | (_high_byte(work, 2 * block + 1) << 4)
+        shifts = np.int64(load_u8(work + SIGNS + block))
+        store_u8(out + 32 + block, high | ((shifts & 2) << 2) | ((shifts & 1) << 7))
+    unit = load_u16(work + UNIT)
+    for i in range(hidden(4)):
+        word = ((unit >> (4 * i)) & 15) << 12
+        for j in range(hidden(4)):
+            word |= np.int64(load_u8(work + CODES + 4 * i + j)) << (3 * j)
+        store_i16(out + 48 + 2 * i, word)
+
+
+@inline
+def pack_iq1(work, packing, out):
+    """A type of shifted entries; gives the bytes of the block."""
+    if packing == Packing.IQ1_S:
+        _iq1_s(work, out)
+        n_bytes = 50
+    else:
+        _iq1_m(work, out)
+        n_bytes = 56
+    return n_bytes
 
 
 @inline

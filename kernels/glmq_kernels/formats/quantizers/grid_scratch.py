@@ -10,6 +10,17 @@ TRIAL       uint16: of the entries that are being tried for one block
 SCALES      float32: of the 8 or 16 blocks
 CODES       bytes: what is stored of those
 SIGNS       32 bytes: bit i is set where weight i of eight is negative
+
+IQ1_*, which has no magnitudes, keeps other things in their places:
+
+RANKS       int32: of the weights of a block, in ascending order
+ORDER       int32: their numbers in that order
+SHIFTED     float32: eight weights without the shift
+SUMS        float32: four times 48 sums
+FITS        float32: of each block, Σ weight q x
+SQUARES     float32: of each block, Σ weight q²
+UNIT        float16: the scale of all
+SIGNS       bytes: of each block, bit 1 where its first shift is down, bit 0 where its second is
 """
 
 from __future__ import annotations
@@ -21,3 +32,7 @@ SCALES = TRIAL + 32
 CODES = SCALES + 64
 SIGNS = CODES + 16
 SCRATCH_BYTES = SIGNS + 48
+
+RANKS, ORDER, SHIFTED = ROOTS, ROOTS + 128, ROOTS + 256
+SUMS = PRODUCTS
+FITS, SQUARES, UNIT = MAGNITUDES, MAGNITUDES + 64, MAGNITUDES + 128

@@ -74,13 +74,11 @@ from .grid_search import (
     keys_of_4,
     make_best_candidate,
 )
+from .grid_source import SMALLEST, SUPER_BLOCK, load_super_block
 from .grid_types import GridType, Packing, Renewed
 from .lanes import square_root
-from .source import larger, largest_lane, load_16, magnitude_bits
+from .source import largest_lane
 
-SUPER_BLOCK = 256
-SMALLEST = np.float32(1e-8)
-"""A block of smaller magnitudes becomes nothing: float16 has no scale for it."""
 ONE = np.float32(1.0)
 
 
@@ -255,15 +253,10 @@ def quantize(places: str) -> Any:
         work, kind = argument(args, QuantizeRows.SCRATCH), argument(args, QuantizeRows.TYPE)
         importance, columns = argument(args, QuantizeRows.IMPORTANCE), argument(args, QuantizeRows.COLUMNS)
         out, worst = argument(args, QuantizeRows.OUT), zero_i32x16()
-        mean = np.float32(float_argument(kind, GridType.VARIANCE) / SUPER_BLOCK)
+        per_square = np.float32(float_argument(kind, GridType.VARIANCE))
         for start in range(0, argument(args, QuantizeRows.N_WEIGHTS), SUPER_BLOCK):
-            sums = zero_f32x16()
-            for i in range(start, start + hidden(SUPER_BLOCK), 16):
-                x = load_16(source, source_kind, i)
-                worst = larger(worst, magnitude_bits(x))
-                sums = sums + x * x
-                store(work + SOURCE + 4 * (i - start), x)
-            variance = sum_lanes(sums) * mean
+            mean_square, worst = load_super_block(work, source, source_kind, start, worst)
+            variance = mean_square * per_square
             here = importance + 4 * (start % columns) if importance else 0
             store(work + SCALES, zero_f32x16())
             largest = np.float32(0.0)

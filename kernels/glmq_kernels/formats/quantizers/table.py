@@ -20,6 +20,8 @@ SUPER_BLOCKS_SCRATCH = 48 * 1024
 
 GRID_ABOVE = LARGEST_HALF * 31 / 1.033
 """Magnitudes from here on may need a larger scale than float16 has, in the grid types of magnitudes."""
+SHIFTED_ABOVE = LARGEST_HALF * 15 / 1.125 / 8
+"""The same in IQ1_*, whose smallest values are an eighth of the scale."""
 
 
 @dataclass(frozen=True)
@@ -58,5 +60,9 @@ QUANTIZERS = {
     "IQ2_S": Quantizer("magnitude_grids", GRID_ABOVE, scratch=GRID_SCRATCH, variant="8"),
     "IQ3_XXS": Quantizer("magnitude_grids", GRID_ABOVE, scratch=GRID_SCRATCH, variant="4"),
     "IQ3_S": Quantizer("magnitude_grids", GRID_ABOVE, scratch=GRID_SCRATCH, variant="4"),
+    "IQ1_S": Quantizer(
+        "shifted_grids", SHIFTED_ABOVE, needs_importance=True, scratch=GRID_SCRATCH, variant="IQ1"
+    ),
+    "IQ1_M": Quantizer("shifted_grids", SHIFTED_ABOVE, scratch=GRID_SCRATCH, variant="IQ1"),
 }
 """All tensor types that can be written, by name."""
