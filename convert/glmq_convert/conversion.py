@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import gguf
+import numpy as np
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.files.file_writing import Target, check_target, is_being_written
 
@@ -25,6 +27,9 @@ from .splits import SplitSizes
 
 LOSSLESS = ("F32", "F16", "BF16", "F64", "Q8_0")
 """Types of a source from which others may be made without much loss."""
+
+SMALLEST_BLOCK = 32
+"""Weights of a block of the quantized types that have the smallest ones."""
 
 
 def convert(
@@ -191,14 +196,23 @@ def _make(
     if importance:
         _tell_of_importance(header, importance)
     set_metadata(header, metadata or {})
-    identity = source.identity + (f"\n{identity_of([Path(importance.file)])}" if importance else "")
-    settings = replace(settings, source_identity=identity)
+    settings = replace(settings, source_identity=f"{source.identity}\n{_digest(importance)}")
     written = write_gguf(target, header, tensors, source.weights(tensors), settings)
     nan = [f"{n} values of {name} were not finite; 0 is written for them" for name, n in written.not_finite]
-    for text in [*source.remarks, *remarks, *_remarks_on_types(tensors, choice.mix.base), *nan]:
+    for text in [*source.remarks, *remarks, *_remarks_on_types(tensors), *nan]:
         if remark:
             remark(text)
     return written.paths[0]
+
+
+def _digest(importance: Importance | None) -> str:
+    """What tells an importance matrix from others."""
+    digest = hashlib.sha256()
+    for name, found in sorted(importance.tensors.items()) if importance else ():
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(found.sums).data)
+        digest.update(np.ascontiguousarray(found.counts).data)
+    return digest.hexdigest()
 
 
 def _tell_of_importance(header: gguf.GGUFWriter, importance: Importance) -> None:
@@ -210,13 +224,13 @@ def _tell_of_importance(header: gguf.GGUFWriter, importance: Importance) -> None
     header.add_uint32("quantize.imatrix.chunks_count", importance.n_chunks)
 
 
-def _remarks_on_types(tensors: Sequence[PlannedTensor], type_name: str) -> list[str]:
+def _remarks_on_types(tensors: Sequence[PlannedTensor]) -> list[str]:
     """What became F16 because its rows do not divide into blocks."""
-    other = [t for t in tensors if t.type == "F16" and type_name != "F16"]
+    other = [t for t in tensors if t.type == "F16" and t.columns % SMALLEST_BLOCK]
     if not other:
         return []
     widths = sorted({t.columns for t in other})
     return [
         f"{len(other)} tensors are F16 because their rows of {', '.join(map(str, widths))} do not divide"
-        f" into {type_name} blocks (the first is {other[0].name})"
+        f" into blocks of {SMALLEST_BLOCK} (the first is {other[0].name})"
     ]

@@ -91,9 +91,11 @@ def conversion_options(default_type: str | None) -> Callable[[Command], Command]
 
 
 def _options(default_type: str | None) -> tuple[Callable[[Any], Any], ...]:
+    default: dict[str, Any] = (
+        {"default": default_type, "show_default": True} if default_type else {"required": True}
+    )
     return (
-        click.option("--type", "type_name", metavar="NAME", default=default_type, required=not default_type,
-                     show_default=True,
+        click.option("--type", "type_name", metavar="NAME", **default,
                      help="A mix of tensor types, such as Q8_0, Q4_K_M, IQ4_XS or MOE_Q4_K."),
         click.option("--tensor-type", callback=_pairs, multiple=True, metavar="REGEX=TYPE",
                      help="A type for the tensors in whose names the expression is found; of several"
