@@ -226,7 +226,7 @@ def read_header(path: Path) -> list[StoredTensor]:
             length = int.from_bytes(file.read(8), "little")
             if length > min(MAX_HEADER, size - 8):
                 raise damaged
-            header = json.loads(file.read(length))
+            header = json.loads(file.read(length), object_pairs_hook=_object)
         header.pop("__metadata__", None)
         tensors = [_stored_tensor(path, name, entry, 8 + length) for name, entry in header.items()]
         extents = sorted(entry["data_offsets"] for entry in header.values())
@@ -247,6 +247,14 @@ def read_header(path: Path) -> list[StoredTensor]:
     return tensors
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, in which no key is there twice."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError
+    return found
+
+
 def _stored_tensor(path: Path, name: str, entry: Mapping[str, Any], data_start: int) -> StoredTensor:
     first, last = entry["data_offsets"]
     shape = tuple(entry["shape"])
@@ -255,6 +263,8 @@ def _stored_tensor(path: Path, name: str, entry: Mapping[str, Any], data_start: 
         raise ValueError
     if first > last:
         raise ValueError
+    if not name.isprintable() or not dtype.isprintable():  # they are shown in messages
+        raise ValueError
     if dtype in ITEM_BYTES and last - first != math.prod(shape) * ITEM_BYTES[dtype]:
         raise ValueError
-    return StoredTensor(checked_text(name, "a tensor's name"), dtype, shape, path, data_start + first)
+    return StoredTensor(name, dtype, shape, path, data_start + first)

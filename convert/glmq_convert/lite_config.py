@@ -79,13 +79,14 @@ def parse_lite_config(content: Mapping[str, Any]) -> Glm4MoeLiteConfig:
 
 def _dense_layers(content: Mapping[str, Any], shared: Mapping[str, Any]) -> int:
     """How many layers at the beginning are dense: by `mlp_layer_types` where the file has them."""
-    kinds = items(content, "mlp_layer_types")[: shared["num_hidden_layers"]]
+    n_layers = shared["num_hidden_layers"]
+    kinds = items(content, "mlp_layer_types")[:n_layers]
     if not kinds:
         return int(shared["first_k_dense_replace"])
     n_dense = kinds.count("dense")
-    if kinds != ["dense"] * n_dense + ["sparse"] * (shared["num_hidden_layers"] - n_dense):
+    in_order = ["dense"] * n_dense + ["sparse"] * (len(kinds) - n_dense)
+    if len(kinds) != n_layers or kinds != in_order:
         raise GlmqError(
-            f"mlp_layer_types is {shown(kinds)}; it must say dense, then sparse, for"
-            f" {shared['num_hidden_layers']} layers"
+            f"mlp_layer_types is {shown(kinds)}; it must say dense, then sparse, for {n_layers} layers"
         )
     return n_dense

@@ -47,6 +47,8 @@ class TensorPlan:
             rows *= n
         if source not in self._names:
             self._missing.append(source)
+            if len(self._missing) > len(self._names):  # config.json may ask for any number of them
+                raise self._lacks()
         elif self._weights.shape(source) != shape:
             found = self._weights.shape(source)
             raise self._wrong(
@@ -63,11 +65,7 @@ class TensorPlan:
         """
         left_out = set(_left_out(self._config, self._names, n_mtp_layers))
         if self._missing:
-            raise self._wrong(
-                self._missing,
-                f"the checkpoint lacks {_some(self._missing)}, which config.json asks for;"
-                " finish the download or correct config.json",
-            )
+            raise self._lacks()
         extra = sorted(set(self._names) - self._used - left_out)
         if extra:
             raise self._wrong(
@@ -75,6 +73,13 @@ class TensorPlan:
                 f"the checkpoint holds {_some(extra)}, which config.json has no place for;"
                 " it may be of another model",
             )
+
+    def _lacks(self) -> GlmqError:
+        return self._wrong(
+            self._missing,
+            f"the checkpoint lacks {_some(self._missing)}, which config.json asks for;"
+            " finish the download or correct config.json",
+        )
 
     def _wrong(self, sources: list[str], message: str) -> GlmqError:
         """An error about tensors, which knows whether all are of multi-token prediction."""

@@ -27,6 +27,7 @@ WRONG = {
     "minus one": -1,
     "a fraction": 1.5,
     "a large number": 2**70,
+    "the largest whole number": 2**31 - 1,
     "infinity": float("inf"),
     "no number": float("nan"),
     "text": "text",
@@ -40,7 +41,7 @@ WRONG = {
 }
 DEPTH = 5
 ENTRIES = 3  # of each list, and of objects with more than MOST_KEYS
-MOST_KEYS = 60
+MOST_KEYS = 100
 SHORT_RUN = 150
 
 
