@@ -35,7 +35,7 @@ class Engine:
     products, so that results depend on a sequence's tokens alone.
 
     scheduler: takes what is to be evaluated. prefix_tree: of the KV cache. n_vocab: entries of the logits.
-    work: of the matrix products of one token. path: of the model's file.
+    work: of the matrix products of one token. n_operations: of a step. path: of the model's file.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class Engine:
         self._file = file
         self.n_vocab = program.n_vocab
         self.work = program.tape.work
+        self.n_operations = program.tape.n_operations
         self.prefix_tree = PrefixTree(PagePool(program.cache_shape, cache_bytes))
         self._process = os.getpid()
         self._closing = False

@@ -90,8 +90,7 @@ def plan_memory(needs: Needs, budget: int | None) -> MemoryPlan:
     """Choose. Raises GlmqError when what cannot stay on disk does not fit, saying what would."""
     share = 1.0
     if budget is None:
-        available, share = available_memory(), KV_CACHE_SHARE
-        budget = needs.total if available is None else int(HEADROOM * available)
+        budget, share = free_budget(needs), KV_CACHE_SHARE
     if needs.total <= budget:
         batch = _largest_batch(needs, budget, budget - needs.weights - needs.kv_cache)
         left = budget - needs.weights - needs.work[batch]
@@ -101,6 +100,12 @@ def plan_memory(needs: Needs, budget: int | None) -> MemoryPlan:
         raise _too_large(needs, budget)
     batch = _largest_batch(needs, budget, budget - needs.dense - needs.kv_cache)
     return MemoryPlan(budget, False, batch, needs.work[batch], needs.kv_cache)
+
+
+def free_budget(needs: Needs) -> int:
+    """The budget where the user names none: most of what is free."""
+    available = available_memory()
+    return needs.total if available is None else int(HEADROOM * available)
 
 
 def _largest_batch(needs: Needs, budget: int, left: int) -> int:

@@ -106,6 +106,11 @@ class Model:
         return self._engine.work
 
     @property
+    def n_operations(self) -> int:
+        """Operations of a step, whatever the number of its tokens."""
+        return self._engine.n_operations
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         """What is to be known of the file, a line each: where it was read otherwise than it says."""
         return tuple(self._program.remarks)

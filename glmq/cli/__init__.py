@@ -25,6 +25,7 @@ COMMANDS = (
     "tokenize",
     "compile",
     "bench",
+    "plan",
     "perplexity",
     "eval",
     "serve",

@@ -47,14 +47,20 @@ class Placement:
         return (
             f"memory {show_size(self.budget)} for a model of {show_size(self.file_bytes)}:"
             f" {self.n_slots} of {self.n_experts} experts stay, an equal share in each layer, the others come"
-            f" from disk; {self._next_step()}"
+            f" from disk; {show_budget(self.next_budget)} would hold {self.next_budget_holds}"
         )
 
-    def _next_step(self) -> str:
+    @property
+    def next_budget(self) -> int:
+        """The least amount of memory that makes a difference: for `next_budget_holds`."""
         if self.n_slots < self.cycle:
-            more = show_budget(self.budget + (self.cycle - self.n_slots) * self.slot_bytes)
-            return f"{more} would hold as many as a token uses"
-        return f"{show_budget(self.needed)} would hold all of it"
+            return self.budget + (self.cycle - self.n_slots) * self.slot_bytes
+        return self.needed
+
+    @property
+    def next_budget_holds(self) -> str:
+        """What fits into `next_budget`."""
+        return "as many as a token uses" if self.n_slots < self.cycle else "all of it"
 
 
 def show_budget(n_bytes: float) -> str:

@@ -10,7 +10,7 @@ from glmq_kernels.threads.tape import ActivationType
 from ..experts.placement import INTERPRETER, RESERVE, Placement, plan_slots
 from ..gguf import GGUFFile
 from ..loading import counting_program, known_cache_type, needs_of
-from ..memory_plan import MemoryPlan, Needs, plan_memory
+from ..memory_plan import MemoryPlan, Needs, free_budget, plan_memory
 from ..program import Program
 from ..system_memory import resident_memory
 from ..weights import Weights
@@ -30,6 +30,7 @@ class MemoryForecast:
 
     program: Program
     needs: Needs
+    budget: int
     plan: MemoryPlan | None
     placement: Placement | None
     refusal: GlmqError | None
@@ -101,4 +102,5 @@ def plan_again(file: GGUFFile, program: Program, needs: Needs, ram: int | None) 
             placement = plan_slots(program.expert_layers, plan, needs, process + needs.dense - mapped)
     except GlmqError as error:
         plan, refusal = None, error
-    return MemoryForecast(program, needs, plan, placement, refusal, mapped, process + RESERVE)
+    budget = plan.budget if plan else ram or free_budget(needs)
+    return MemoryForecast(program, needs, budget, plan, placement, refusal, mapped, process + RESERVE)

@@ -13,7 +13,7 @@ from ..gemm.sizes import (
 )
 from ..jit import isa
 from ..threads.tape import Code, Product, Tape
-from .batch_part import EVERY_TOKEN, BatchPart
+from .batch_part import ABSORBED, ABSORBED_OUTPUTS, LOGITS_ONLY, OUTPUTS_ONLY, BatchPart
 from .operands import Activation, Matrix, Routing
 
 
@@ -30,7 +30,8 @@ def count_work(
             n_choices=routing.top_k if routing else n_heads,
             n_matrices=routing.n_experts if routing else n_heads,
             routed=routing is not None,
-            outputs_only=part != EVERY_TOKEN,
+            outputs_only=part in (OUTPUTS_ONLY, LOGITS_ONLY, ABSORBED_OUTPUTS),
+            absorbed_only=part in (ABSORBED, ABSORBED_OUTPUTS),
         )
     )
 

@@ -55,7 +55,8 @@ class Product:
     """A product of weight matrices (rows, columns) with a batch.
 
     type: the tensor type. n_bytes: of one matrix. n_choices: how many of the `n_matrices` each token meets.
-    routed: a router chooses them. outputs_only: only tokens with wanted outputs meet them.
+    routed: a router chooses them. outputs_only: only tokens with wanted outputs meet them. absorbed_only:
+    only tokens of latent attention that meet the cache as it is.
     """
 
     type: str
@@ -66,6 +67,7 @@ class Product:
     n_matrices: int
     routed: bool
     outputs_only: bool
+    absorbed_only: bool
 
     @property
     def multiply_adds(self) -> int:

@@ -46,10 +46,11 @@ def expanded_is_cheaper(sizes: LatentSizes, n_tokens: int, position: int) -> boo
     pairs = n_tokens * position + n_tokens * (n_tokens + 1) // 2
     matrices = sizes.kv_rank * sizes.expanded_dim
     absorbed = PAIR_COST * pairs * (sizes.row_dim + sizes.kv_rank) + PRODUCT_COST * n_tokens * matrices
-    return _expanded_cost(sizes, pairs, position + n_tokens) < absorbed
+    return expanded_cost(sizes, pairs, position + n_tokens) < absorbed
 
 
-def _expanded_cost(sizes: LatentSizes, pairs: int, n_positions: int) -> int:
+def expanded_cost(sizes: LatentSizes, pairs: int, n_positions: int) -> int:
+    """Multiply-adds of a head for so many pairs of a query and a position that it sees, of `n_positions`."""
     return pairs * (sizes.key_dim + sizes.value_dim) + n_positions * sizes.kv_rank * sizes.expanded_dim
 
 
@@ -94,7 +95,7 @@ def _ranges(
 
     def seconds(count: int) -> float:
         rounds = -(-sizes.n_heads * count // n_threads)
-        return rounds * _expanded_cost(sizes, pairs // count, n_positions)
+        return rounds * expanded_cost(sizes, pairs // count, n_positions)
 
     least = _least_ranges(n, n_threads, sizes.n_heads)
     count = min(range(least, max(least, min(MOST_RANGES, n // LEAST_TOKENS)) + 1), key=seconds)

@@ -1,0 +1,205 @@
+"""What is said of a model before it is loaded is what loading it then does."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from glmq_kernels.errors import GlmqError
+
+import glmq
+from glmq.cli import main
+from glmq.demo import TOOLS_MODEL
+from glmq.experts.offload import ExpertOffload
+from glmq.forecast.forecast import forecast
+from glmq.forecast.memory import KERNELS
+from glmq.gguf import open_gguf
+
+from ..gguf_files import gguf_bytes, key, string
+from ..small_models import (
+    N_EXPERTS,
+    N_LAYERS,
+    TOP_K,
+    write_deepseek2,
+    write_glm4moe,
+    write_llama,
+)
+from .fixed_speeds import DISK, OPERATION, POSITION, STEP, WEIGHT
+
+pytestmark = pytest.mark.usefixtures("fixed_speeds")
+WRITERS = {"glm4moe": write_glm4moe, "deepseek2": write_deepseek2, "llama": write_llama}
+
+
+def invoke(*arguments):
+    """(exit code, standard output, standard error) of `glmq plan`, run in this process."""
+    done = CliRunner().invoke(main, ["plan", *map(str, arguments)])
+    return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A small model of each architecture."""
+    folder = tmp_path_factory.mktemp("models")
+    return {name: write(folder / f"{name}.gguf", "Q8_0") for name, write in WRITERS.items()}
+
+
+@pytest.mark.parametrize("architecture", WRITERS)
+@pytest.mark.parametrize("ram", [None, 10**9, 10**8])
+def test_a_model_in_memory_has_the_plan_that_loading_makes(models, architecture, ram):
+    path = models[architecture]
+    found = forecast(path, ram=ram, n_ctx=256, cache_type="q8_0")
+    with glmq.load(path, ram=ram, n_ctx=256, cache_type="q8_0") as model:
+        loaded = model._memory_plan
+        assert found.memory.program.tape.work == model.work
+    plan = found.memory.plan
+    assert (plan.in_memory, plan.batch, plan.work) == (True, loaded.batch, loaded.work)
+    if ram:  # else it depends on what is free at the moment
+        assert plan == loaded
+    assert found.memory.placement is None
+    assert found.next_steps == []
+
+
+@pytest.mark.parametrize("n_kept", [0, 5, 14])
+def test_experts_kept_are_those_that_loading_keeps(disk_budget, models, n_kept):
+    path = models["glm4moe"]
+    needs = forecast(path, n_ctx=128).memory.needs
+    budget = disk_budget(path, needs, TOP_K, n_kept)
+    found = forecast(path, n_ctx=128, ram=budget)
+    with glmq.load(path, n_ctx=128, ram=budget) as model:
+        assert found.memory.plan == model._memory_plan
+        assert found.memory.placement == model.experts.placement
+        assert abs(model.experts.disk.loaded_bytes - found.memory.dense) < 100_000
+    assert found.memory.n_kept == n_kept
+    assert found.memory.n_experts == (N_LAYERS - 1) * N_EXPERTS
+
+
+def test_an_answer_reads_from_disk_what_was_said(disk_budget, models, monkeypatch):
+    path = models["glm4moe"]
+    monkeypatch.setattr(ExpertOffload, "_prefetch", lambda *arguments: None)
+    needs = forecast(path, n_ctx=128).memory.needs
+    budget = disk_budget(path, needs, TOP_K, 0)
+    found = forecast(path, n_ctx=128, ram=budget)
+    with glmq.load(path, n_ctx=128, ram=budget) as model:
+        session = model.session()
+        for token in range(8):
+            session.evaluate([token])
+        assert model.experts.statistics.bytes_per_token == found.disk_bytes.likely
+
+
+def test_an_answers_time_is_that_of_its_products_positions_operations_and_experts(disk_budget, models):
+    path = models["glm4moe"]
+    everything = forecast(path, n_ctx=128, ram=10**9)
+    tape = everything.memory.program.tape
+    multiply_adds = tape.work.multiply_adds + tape.work.output_multiply_adds
+    seconds = multiply_adds * WEIGHT + tape.n_operations * OPERATION + STEP
+    budget = disk_budget(path, everything.memory.needs, TOP_K, 0)
+    found = forecast(path, n_ctx=128, ram=budget)
+    reading = found.disk_bytes.likely / DISK
+    assert found.time.answer.likely == pytest.approx(
+        1 / (max(seconds, reading) + 0.4 * min(seconds, reading))
+    )
+    later = 1 / forecast(models["llama"], n_ctx=512).time.late_answer.likely
+    layers = forecast(models["llama"]).memory.program.cache_shape.n_layers
+    at_first = 1 / forecast(models["llama"], n_ctx=512).time.answer.likely
+    assert later - at_first == pytest.approx(511 * POSITION * layers)
+
+
+def test_slower_types_and_less_memory_take_longer(disk_budget, models, fixed_speeds, monkeypatch):
+    path = models["glm4moe"]
+    needs = forecast(path, n_ctx=128).memory.needs
+    kept = [
+        forecast(path, n_ctx=128, ram=disk_budget(path, needs, TOP_K, n)).time.answer.likely
+        for n in (0, 8, 16)
+    ]
+    assert kept == sorted(kept) and kept[0] < kept[-1]
+    monkeypatch.setitem(fixed_speeds.seconds, "Q8_0", 10 * WEIGHT)
+    slower = forecast(path, n_ctx=128, ram=disk_budget(path, needs, TOP_K, 16)).time
+    assert slower.answer.likely < kept[-1]
+
+
+def test_every_range_contains_what_is_likely(disk_budget, models):
+    path = models["glm4moe"]
+    needs = forecast(path, n_ctx=128).memory.needs
+    for n_kept in (0, 7, 16):
+        found = forecast(path, n_ctx=128, ram=disk_budget(path, needs, TOP_K, n_kept))
+        time = found.time
+        for each in (time.prompt, time.answer, time.late_prompt, time.late_answer):
+            assert 0 < each.low < each.likely < each.high
+        assert found.hits.low <= found.hits.likely <= found.hits.high <= 1
+        assert found.disk_bytes.low <= found.disk_bytes.likely <= found.disk_bytes.high
+
+
+def test_what_does_not_fit_is_told_with_what_would_help(models):
+    code, out, err = invoke(models["glm4moe"], "--ram", "1M", "--ctx", 512)
+    assert (code, err) == (3, "")
+    lines = out.splitlines()
+    assert lines[1].startswith("It does not run here: ") and "give it 0.1G or more" in lines[1]
+    assert "What would help:" in lines
+    assert any("lets it run (--ram " in line for line in lines)
+
+
+def test_a_smaller_cache_or_context_is_offered_where_it_lets_the_model_run(models):
+    path = models["llama"]
+    needs = forecast(path, n_ctx=512).memory.needs
+    found = forecast(path, n_ctx=512, ram=needs.total - needs.kv_cache // 3)
+    assert not found.runs
+    assert {(step.setting, step.value) for step in found.next_steps} >= {("cache_type", "q8_0")}
+
+
+def test_speeds_that_cannot_be_measured_are_left_out(models, fixed_speeds, monkeypatch):
+    def broken(self):
+        raise GlmqError("kernels cannot be compiled here")
+
+    monkeypatch.setattr(fixed_speeds, "step", broken)
+    found = forecast(models["glm4moe"])
+    assert (found.runs, found.time, found.why_no_time) == (True, None, "kernels cannot be compiled here")
+    code, out, _ = invoke(models["glm4moe"])
+    assert code == 0
+    assert "Speeds are not known: kernels cannot be compiled here" in out
+
+
+def test_the_report_is_read_by_programs_too(models):
+    code, out, _ = invoke(models["glm4moe"], "--json", "--ctx", 128, "--ram", "1G")
+    report = json.loads(out)
+    assert (code, report["runs"], report["n_ctx"], report["cache_type"]) == (0, True, 128, "f16")
+    memory = report["memory"]
+    parts = ("dense_weights", "experts", "kv_cache", "work", "process")
+    assert sum(memory[part] for part in parts) == memory["total"] <= memory["budget"]
+    with open_gguf(models["glm4moe"]) as file:
+        assert memory["dense_weights"] + memory["experts"] == file.n_bytes
+    speed = report["tokens_per_second"]["answer"]
+    assert speed["low"] < speed["likely"] < speed["high"]
+
+
+def test_the_report_is_read_by_people():
+    code, out, err = invoke("demo-tools", "--ram", "1G")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "demo-tools: 0.02 billion parameters, 13 MB"
+    assert lines[1] == "It runs here, all of it in memory."
+    assert "Memory, of 1.0 GB:" in lines
+    assert any(line.split()[:3] == ["KV", "cache", "2"] for line in lines)
+    assert any(line.startswith("  answer ") for line in lines)
+
+
+def test_what_no_machine_runs_is_refused_in_one_line(tmp_path, models):
+    no_gguf, foreign = tmp_path / "no.gguf", tmp_path / "foreign.gguf"
+    no_gguf.write_bytes(b"no model")
+    foreign.write_bytes(gguf_bytes([key("general.architecture", 8, string("gpt2"))]))
+    for arguments, told in (
+        ([no_gguf], f"{no_gguf}: not a GGUF file"),
+        ([foreign], "has architecture 'gpt2', which glmq does not run"),
+        ([models["glm4moe"], "--ctx", 1024], "was trained for 512 tokens of context; choose at most that"),
+        ([models["glm4moe"], "--ram", "much"], "'much' is not an amount of memory"),
+        ([tmp_path / "none.gguf"], "no such file"),
+    ):
+        code, out, err = invoke(*arguments)
+        assert (code, out) == (2, "")
+        [line] = err.splitlines()
+        assert line.startswith("glmq: error: ") and told in line
+
+
+def test_the_program_itself_counts_about_what_a_loaded_one_takes():
+    found = forecast(TOOLS_MODEL)
+    assert found.memory.process > KERNELS
