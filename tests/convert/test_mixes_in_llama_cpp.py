@@ -17,7 +17,7 @@ from tests.glmq.test_command_line import ROOT
 
 pytest.importorskip("xllamacpp")
 
-from tests.golden.make_llama_cpp_golden import library, logits_of
+from tests.golden.make_llama_cpp_golden import logits_of
 
 CHECKPOINT = ROOT.parent / "shared" / "models" / "tiny-glm-moe"
 PROMPT = "import os\n\ndef read_file(path):\n    with open(path"
@@ -40,7 +40,7 @@ def test_logits(name, split, tmp_path):
     with glmq.load(path, activations="f32") as model:
         tokens = model.tokenizer.encode(PROMPT)
         ours = model.logits(tokens)
-    theirs = logits_of(library(), path, tokens, ours.shape[-1])
+    theirs = logits_of(path, tokens)
     assert (ours.argmax(-1) == theirs.argmax(-1)).mean() > 0.9
     assert np.abs(ours - theirs).mean() < 0.02 * np.ptp(theirs)
 
