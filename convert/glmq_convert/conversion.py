@@ -24,6 +24,7 @@ from .mixes import TypeChoice, check_writable, choose_types, with_importance
 from .model_source import ModelSource, identity_of
 from .plan import PlannedTensor
 from .splits import SplitSizes
+from .target_size import TargetSize, overhead, types_for_size
 
 LOSSLESS = ("F32", "F16", "BF16", "F64", "Q8_0")
 """Types of a source from which others may be made without much loss."""
@@ -42,6 +43,7 @@ def convert(
     remark: Callable[[str], None] | None = None,
     force: bool = False,
     *,
+    size: TargetSize | None = None,
     importance: str | Path | Importance | None = None,
     metadata: Mapping[str, Value] | None = None,
     split: SplitSizes | None = None,
@@ -54,19 +56,22 @@ def convert(
     type: the name of a mix (`mixes/mix_names.py`), or a choice of types for all tensors. mtp: keep the
     multi-token-prediction layer where the checkpoint has one. progress(bytes written, bytes in all).
     threads: all cores by default. remark: is told, in a sentence, what the user may want to know. force:
-    replace a file that is there. importance: a matrix, or the file that holds one. metadata: keys to set
-    (`metadata_values.py`). split: write several files; the path is that of the first. allow_nan: write 0 for
-    weights that are not finite. resume: go on with what a run with the same settings has left, and leave what
-    this one does not finish.
+    replace a file that is there. size: choose the types that lose least within it, by the errors of each
+    tensor's types (`target_size/`); of `type` only what it says of single tensors counts then. importance: a
+    matrix, or the file that holds one. metadata: keys to set (`metadata_values.py`). split: write several
+    files; the path is that of the first. allow_nan: write 0 for weights that are not finite. resume: go on
+    with what a run with the same settings has left, and leave what this one does not finish.
     Raises GlmqError, and leaves no file, when something is wrong with the checkpoint, the place or the disk.
     """
     choice = TypeChoice(type) if isinstance(type, str) else type
     folder = _folder(checkpoint_dir)
-    target = _target(out_path, f"{checkpoint_name(folder)}-{choice.mix.name}", split, force)
+    target = _target(
+        out_path, f"{checkpoint_name(folder)}-{size.label if size else choice.mix.name}", split, force
+    )
     _check_is_not_source(target, [each for each in folder.iterdir() if each.suffix != ".gguf"])
     source = checkpoint_source(folder, mtp)
     settings = WriteSettings(split, threads, progress, allow_nan, resume)
-    return _make(source, target, choice, _importance(importance), metadata, settings, remark)
+    return _make(source, target, choice, size, _importance(importance), metadata, settings, remark)
 
 
 def quantize(
@@ -78,6 +83,7 @@ def quantize(
     remark: Callable[[str], None] | None = None,
     force: bool = False,
     *,
+    size: TargetSize | None = None,
     importance: str | Path | Importance | None = None,
     metadata: Mapping[str, Value] | None = None,
     split: SplitSizes | None = None,
@@ -95,10 +101,10 @@ def quantize(
     if keep_split and len(model.paths) > 1:
         counts = Counter(tensor.file_index for tensor in model.tensors.values())
         split = SplitSizes(tensors_of_each=tuple(counts[i] for i in range(len(model.paths))))
-    target = _target(out_path, f"{source.name}-{choice.mix.name}", split, force)
+    target = _target(out_path, f"{source.name}-{size.label if size else choice.mix.name}", split, force)
     _check_is_not_source(target, model.paths)
     settings = WriteSettings(split, threads, progress, allow_nan, resume)
-    return _make(source, target, choice, _importance(importance), metadata, settings, remark)
+    return _make(source, target, choice, size, _importance(importance), metadata, settings, remark)
 
 
 def checkpoint_types(
@@ -106,17 +112,22 @@ def checkpoint_types(
     type: str | TypeChoice = "q8_0",
     mtp: bool = True,
     importance: str | Path | Importance | None = None,
+    size: TargetSize | None = None,
 ) -> list[PlannedTensor]:
     """The tensors that `convert` would write, with their types; nothing is written. Errors as there."""
     choice = TypeChoice(type) if isinstance(type, str) else type
-    return planned_types(checkpoint_source(_folder(checkpoint_dir), mtp), choice, importance)
+    return planned_types(checkpoint_source(_folder(checkpoint_dir), mtp), choice, importance, size)
 
 
 def planned_types(
-    source: ModelSource, choice: TypeChoice, importance: str | Path | Importance | None = None
+    source: ModelSource,
+    choice: TypeChoice,
+    importance: str | Path | Importance | None = None,
+    size: TargetSize | None = None,
 ) -> list[PlannedTensor]:
     """The tensors that a file would hold, with their types; nothing is written. Errors as for `convert`."""
-    return _typed(source, choice, _importance(importance))[0]
+    matrix = _importance(importance)
+    return _typed(source, _sized(source, choice, size, matrix), matrix)[0]
 
 
 def gguf_model_source(model: GGUFModel) -> ModelSource:
@@ -169,6 +180,23 @@ def _importance(given: str | Path | Importance | None) -> Importance | None:
     return read_importance(given) if isinstance(given, (str, Path)) else given
 
 
+def _sized(
+    source: ModelSource,
+    choice: TypeChoice,
+    size: TargetSize | None,
+    importance: Importance | None,
+    threads: int | None = None,
+) -> TypeChoice:
+    """The choice with types for all tensors that lose least within the size, where there is one."""
+    if size is None:
+        return choice
+    as_floats = [replace(tensor, type="F32") for tensor in source.tensors]
+    tensors, _ = with_importance(as_floats, importance)
+    return types_for_size(
+        tensors, source.weights(tensors), size, choice, overhead(source.header, tensors), threads
+    )
+
+
 def _typed(
     source: ModelSource, choice: TypeChoice, importance: Importance | None
 ) -> tuple[list[PlannedTensor], list[str]]:
@@ -183,13 +211,17 @@ def _make(
     source: ModelSource,
     target: Target,
     choice: TypeChoice,
+    size: TargetSize | None,
     importance: Importance | None,
     metadata: Mapping[str, Value] | None,
     settings: WriteSettings,
     remark: Callable[[str], None] | None,
 ) -> Path:
     """Write the source with the types that are chosen; gives the path of the (first) file."""
+    choice = _sized(source, choice, size, importance, settings.threads)
     tensors, remarks = _typed(source, choice, importance)
+    if size:
+        remarks.append("types were chosen by the errors of each tensor's types; the model was not run for it")
     header = source.header
     header.add_file_type(choice.mix.file_type)
     header.add_quantization_version(gguf.GGML_QUANT_VERSION)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from glmq_convert.mixes import TypeChoice
     from glmq_convert.plan import PlannedTensor
     from glmq_convert.splits import SplitSizes
+    from glmq_convert.target_size import TargetSize
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -28,6 +29,7 @@ class ConversionOptions:
     """How a file is to be made, and of which types."""
 
     types: TypeChoice
+    size: TargetSize | None
     imatrix: Path | None
     metadata: dict[str, str]
     split: SplitSizes | None
@@ -41,7 +43,7 @@ class ConversionOptions:
         """What `conversion.convert` and `conversion.quantize` take of them."""
         return {
             "type": self.types, "threads": self.threads, "remark": remarks.append, "force": self.force,
-            "importance": self.imatrix, "metadata": self.metadata, "split": self.split,
+            "size": self.size, "importance": self.imatrix, "metadata": self.metadata, "split": self.split,
             "allow_nan": self.allow_nan, "resume": self.resume,
         }  # fmt: skip
 
@@ -53,7 +55,9 @@ def conversion_options(default_type: str | None) -> Callable[[Command], Command]
         @wraps(command)
         def collected(
             *args: Any,
-            type_name: str,
+            type_name: str | None,
+            target_size: int | None,
+            target_bpw: float | None,
             tensor_type: Sequence[tuple[str, str]],
             output_tensor_type: str | None,
             token_embedding_type: str | None,
@@ -73,13 +77,19 @@ def conversion_options(default_type: str | None) -> Callable[[Command], Command]
             from glmq_convert.mixes import TypeChoice
             from glmq_convert.splits import SplitSizes
 
+            size = _target_size(type_name, target_size, target_bpw)
             types = TypeChoice(
-                type_name, tuple(tensor_type), output_tensor_type, token_embedding_type, pure, classic
+                type_name or default_type or _any_type(size),
+                tuple(tensor_type),
+                output_tensor_type,
+                token_embedding_type,
+                pure,
+                classic,
             )
             split = SplitSizes(split_max_size, split_max_tensors)
             chosen = ConversionOptions(
-                types, imatrix, dict(metadata), split if split != SplitSizes() else None, allow_nan, dry_run,
-                resume, force, threads,
+                types, size, imatrix, dict(metadata), split if split != SplitSizes() else None, allow_nan,
+                dry_run, resume, force, threads,
             )  # fmt: skip
             return command(*args, options=chosen, **others)
 
@@ -91,12 +101,15 @@ def conversion_options(default_type: str | None) -> Callable[[Command], Command]
 
 
 def _options(default_type: str | None) -> tuple[Callable[[Any], Any], ...]:
-    default: dict[str, Any] = (
-        {"default": default_type, "show_default": True} if default_type else {"required": True}
-    )
+    default = f" [default: {default_type}]" if default_type else ""
     return (
-        click.option("--type", "type_name", metavar="NAME", **default,
-                     help="A mix of tensor types, such as Q8_0, Q4_K_M, IQ4_XS or MOE_Q4_K."),
+        click.option("--type", "type_name", metavar="NAME",
+                     help=f"A mix of tensor types, such as Q8_0, Q4_K_M, IQ4_XS or MOE_Q4_K.{default}"),
+        click.option("--target-size", callback=_size, metavar="SIZE",
+                     help="In place of a mix: the types that lose least in a file of at most this size, such"
+                     " as 40G, by the errors of each tensor's types."),
+        click.option("--target-bpw", type=float, metavar="BITS",
+                     help="The same with bits per weight, such as 4.5."),
         click.option("--tensor-type", callback=_pairs, multiple=True, metavar="REGEX=TYPE",
                      help="A type for the tensors in whose names the expression is found; of several"
                      " expressions the first counts."),
@@ -121,6 +134,24 @@ def _options(default_type: str | None) -> tuple[Callable[[Any], Any], ...]:
         click.option("--force", is_flag=True, help="Replace the file OUT if there is one."),
         click.option("--threads", type=click.IntRange(min=1), metavar="N", help="[default: all cores]"),
     )  # fmt: skip
+
+
+def _target_size(type_name: str | None, n_bytes: int | None, bits: float | None) -> TargetSize | None:
+    """The size that is asked for in place of a mix, if any. Raises GlmqError where both are."""
+    from glmq_convert.target_size import TargetSize
+
+    if n_bytes is None and bits is None:
+        return None
+    if type_name is not None:
+        raise GlmqError("leave the type out where the size of the file decides on it", setting="type")
+    return TargetSize(n_bytes, bits)
+
+
+def _any_type(size: TargetSize | None) -> str:
+    """What stands for the mix where a size decides. Raises GlmqError where nothing does."""
+    if size is None:
+        raise GlmqError("say which types the file is to have", setting="type")
+    return "Q8_0"
 
 
 def _pairs(

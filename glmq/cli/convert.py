@@ -28,7 +28,7 @@ def convert(checkpoint_dir: Path, out: Path | None, no_mtp: bool, options: Conve
     from glmq_convert.conversion import convert as run
 
     if options.dry_run:
-        show_sizes(checkpoint_types(checkpoint_dir, options.types, not no_mtp, options.imatrix))
+        show_sizes(checkpoint_types(checkpoint_dir, options.types, not no_mtp, options.imatrix, options.size))
         return
     remarks: list[str] = []
     began = time.perf_counter()

@@ -31,7 +31,7 @@ def quantize(model: Path, out: Path, keep_split: bool, options: ConversionOption
     began = time.perf_counter()
     with open_gguf(model) as file:
         if options.dry_run:
-            show_sizes(planned_types(gguf_model_source(file), options.types, options.imatrix))
+            show_sizes(planned_types(gguf_model_source(file), options.types, options.imatrix, options.size))
             return
         with telling_of_force(), ProgressBar() as progress:
             path = run(file, out, keep_split=keep_split, progress=progress, **options.arguments(remarks))

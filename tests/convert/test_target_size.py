@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 
+import gguf
 import numpy as np
 import pytest
+from glmq_convert.conversion import checkpoint_types, convert
 from glmq_convert.mixes import TypeChoice, choose_types
 from glmq_convert.plan import Piece, PlannedTensor
 from glmq_convert.target_size import TargetSize, sampled_errors, types_for_size
@@ -16,6 +18,8 @@ from glmq_kernels.formats.quantize import quantize_rows
 from glmq_kernels.ops.embedding.dequantized_rows import dequantize_rows
 from hypothesis import given
 from hypothesis import strategies as st
+
+from ..glm4_moe_checkpoints import save_checkpoint
 
 SHAPES = {
     "token_embd.weight": (96, 64),
@@ -130,6 +134,19 @@ def test_a_size_that_is_too_small_is_refused_with_the_least(weights, tensors):
     with pytest.raises(GlmqError, match="2 bits per weight are too few; the least is") as error:
         types_for_size(tensors, weights, TargetSize(bits_per_weight=2), TypeChoice())
     assert error.value.setting == "target_bpw"
+
+
+@pytest.mark.parametrize("n_bytes", (520_000, 600_000))
+def test_a_checkpoint_becomes_a_file_of_the_size(tmp_path, n_bytes):
+    save_checkpoint(tmp_path / "model")
+    size, told = TargetSize(n_bytes), []
+    planned = checkpoint_types(tmp_path / "model", size=size)
+    path = convert(tmp_path / "model", tmp_path, size=size, remark=told.append)
+    assert path.name == f"model-{n_bytes / 1e6:g}MB.gguf"
+    assert 0.9 * n_bytes < path.stat().st_size <= n_bytes
+    found = {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(path).tensors}
+    assert found == {tensor.name: tensor.type for tensor in planned}
+    assert len(set(found.values()) - {"F32"}) == 2 and any("was not run" in text for text in told)
 
 
 @pytest.mark.parametrize("wanted", ({}, {"n_bytes": 1, "bits_per_weight": 1.0}, {"n_bytes": 0}))

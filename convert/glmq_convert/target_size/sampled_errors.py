@@ -19,8 +19,8 @@ CANDIDATES = (
 )  # fmt: skip
 """Types that tensors may get."""
 
-SAMPLE_WEIGHTS = 1 << 18
-"""Weights of a tensor that are measured, about: enough for errors to be known within 1%."""
+SAMPLE_WEIGHTS = 1 << 16
+"""Weights of a tensor that are measured, about: enough for errors to be known within 1 or 2%."""
 
 MATRICES = 16
 """Of a tensor's matrices (experts) rows are taken of so many, spread evenly."""

@@ -3,8 +3,7 @@
 Kullback-Leibler divergence grows in proportion to the square of a small error, so that a tensor has one
 number: the divergence that comes of an error as large as the outputs, if it stayed in proportion. The numbers
 are of a trained Glm4Moe model of four layers, of which one tensor after the other was quantized to Q3_K, each
-kind's mean of all layers. Only their ratios matter, and to the choice of types not much: with the same
-number for all tensors the divergence is still below that of named mixes.
+kind's mean of all layers. Only their ratios matter.
 
     output          its errors are the logits' own
     dense layers    everything goes through them; one expert of many is a small part of its layer's output

@@ -13,7 +13,7 @@ from ..plan import PlannedTensor
 
 @dataclass(frozen=True)
 class TargetSize:
-    """Bytes of all tensors, at most; or bits for each of their weights, on average. One of the two."""
+    """Bytes of a file, at most; or bits for each of its weights, on average. One of the two."""
 
     n_bytes: int | None = None
     bits_per_weight: float | None = None
@@ -25,9 +25,16 @@ class TargetSize:
         if wanted is None or not math.isfinite(wanted) or wanted <= 0:
             raise GlmqError(f"a size of {wanted} is not possible", setting="target_size")
 
-    def budget(self, tensors: Sequence[PlannedTensor]) -> int:
-        """Bytes for all tensors."""
+    @property
+    def label(self) -> str:
+        """For names of files, such as 40GB or 4.5bpw."""
+        if self.n_bytes is None:
+            return f"{self.bits_per_weight:g}bpw"
+        return f"{self.n_bytes / 1e9:g}GB" if self.n_bytes >= 1e9 else f"{self.n_bytes / 1e6:g}MB"
+
+    def budget(self, tensors: Sequence[PlannedTensor], overhead: int) -> int:
+        """Bytes for all tensors. overhead: bytes of the file beside them."""
         if self.n_bytes is not None:
-            return self.n_bytes
+            return self.n_bytes - overhead
         assert self.bits_per_weight is not None
         return int(self.bits_per_weight * sum(math.prod(tensor.shape) for tensor in tensors) / 8)

@@ -40,11 +40,11 @@ def types_for_size(
     settled = _settled(tensors, given, has_importance)
     free = [tensor for tensor in tensors if tensor.name not in settled]
     n_bytes = {tensor.name: _sizes(tensor) for tensor in free}
-    taken = overhead + sum(tensor.n_bytes for tensor in settled.values())
-    budget = target.budget(tensors) - taken
+    taken = sum(tensor.n_bytes for tensor in settled.values())
+    budget = target.budget(tensors, overhead) - taken
     least = sum(min(sizes.values()) for sizes in n_bytes.values())
     if least > budget:
-        raise _too_small(target, tensors, taken + least, has_importance)
+        raise _too_small(target, tensors, taken + least, overhead, has_importance)
     errors = sampled_errors(free, weights, threads, progress)
     tied = not any(kind_of(tensor.name) == "output" for tensor in tensors)
     costs = {
@@ -102,7 +102,7 @@ def _nearest_mix(chosen: Mapping[str, str], n_bytes: Mapping[str, Mapping[str, i
 
 
 def _too_small(
-    target: TargetSize, tensors: Sequence[PlannedTensor], least: int, has_importance: bool
+    target: TargetSize, tensors: Sequence[PlannedTensor], least: int, overhead: int, has_importance: bool
 ) -> GlmqError:
     more = "" if has_importance else ", or an importance matrix, with which there are smaller types"
     if target.bits_per_weight is not None:
@@ -110,6 +110,7 @@ def _too_small(
         told = f"{target.bits_per_weight:g} bits per weight are too few; the least is {bits:.2f}"
         return GlmqError(f"{told}; give so many{more}", setting="target_bpw")
     assert target.n_bytes is not None
+    least += overhead
     unit, name = (1e9, "GB") if least >= 1e8 else (1e6, "MB")
     rounded_up = math.ceil(least / unit * 1000) / 1000
     told = f"{target.n_bytes / unit:.3f} {name} are too few; the least is {rounded_up:.3f} {name}"
