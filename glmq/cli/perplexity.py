@@ -38,7 +38,12 @@ FEWEST = 100
 @model_argument(required=True)
 @option_group(
     "Text",
-    click.option("-f", "--file", metavar="FILE", help="The text; - is standard input."),
+    click.option(
+        "-f",
+        "--file",
+        metavar="FILE",
+        help="The text, or conversations (.json, .jsonl); - is standard input.",
+    ),
     click.option(
         "--chunks", type=click.IntRange(min=1), metavar="N", help="Read the first N chunks. [default: all]"
     ),
@@ -89,17 +94,14 @@ def perplexity(
         if options.ctx not in (None, base.n_ctx):
             raise GlmqError(f"{base.path} has chunks of {base.n_ctx} tokens; leave --ctx out")
         n_ctx = base.n_ctx
-    text = None if file is None else read_text(file)
     status = Status()
     with open_model(model, _with_room(options, model, n_ctx, status), status) as loaded:
         if base is not None:
-            _compare(loaded, base, text, chunks, status, as_json)
+            if file is not None:
+                base.require_text(_chunks(loaded, file, n_ctx, None).tokens.ravel())
+            _compare(loaded, base, chunks, status, as_json)
         else:
-            from ..quality.chunks import chunks_of_text
-
-            _measure(
-                loaded, chunks_of_text(loaded.tokenizer, str(text), n_ctx, chunks), target, status, as_json
-            )
+            _measure(loaded, _chunks(loaded, str(file), n_ctx, chunks), target, status, as_json)
 
 
 def _check_text_is_given(file: str | None, base: LogitsFile | None, save_kl_base: Path | None) -> None:
@@ -143,14 +145,20 @@ def _measure(model: Model, chunks: Chunks, target: Target | None, status: Status
     _tell_of_few(found.n_counted)
 
 
-def _compare(
-    model: Model, base: LogitsFile, text: str | None, chunks: int | None, status: Status, as_json: bool
-) -> None:
+def _chunks(model: Model, file: str, n_ctx: int, max_chunks: int | None) -> Chunks:
+    """Of a file's text; of a file of conversations as the model's chat template writes them."""
+    from ..importance.texts import OF_CONVERSATIONS
+    from ..importance.texts import read_text as read_conversations
     from ..quality.chunks import chunks_of_text
-    from ..quality.divergence import divergence
 
-    if text is not None:
-        base.require_text(chunks_of_text(model.tokenizer, text, base.n_ctx).tokens.ravel())
+    if Path(file).suffix.lower() in OF_CONVERSATIONS:
+        text = read_conversations(Path(file), model).content
+        return chunks_of_text(model.tokenizer, text, n_ctx, max_chunks, special=True)
+    return chunks_of_text(model.tokenizer, read_text(file), n_ctx, max_chunks)
+
+
+def _compare(model: Model, base: LogitsFile, chunks: int | None, status: Status, as_json: bool) -> None:
+    from ..quality.divergence import divergence
 
     def tell(n_chunks: int, found: Divergence) -> None:
         done = f"chunk {found.n_chunks} of {n_chunks}, mean KL {found.kl.value:.5f}"

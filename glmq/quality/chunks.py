@@ -62,11 +62,21 @@ class Chunks:
 
 
 def chunks_of_text(
-    tokenizer: Tokenizer, text: str, n_ctx: int = DEFAULT_CONTEXT, max_chunks: int | None = None
+    tokenizer: Tokenizer,
+    text: str,
+    n_ctx: int = DEFAULT_CONTEXT,
+    max_chunks: int | None = None,
+    *,
+    special: bool = False,
 ) -> Chunks:
-    """The whole chunks of a text, at most `max_chunks`. Raises GlmqError when it has fewer than two."""
+    """The whole chunks of a text, at most `max_chunks`. Raises GlmqError when it has fewer than two.
+
+    special: names of special tokens in it stand for these tokens, as in conversations that a chat template
+    has written; llama-perplexity takes them as text.
+    """
     begins_with = tokenizer.bos_id if tokenizer.add_bos else None
-    return chunks_of(tokenizer.encode(text, add_bos=tokenizer.add_bos), n_ctx, max_chunks, begins_with)
+    tokens = tokenizer.encode(text, special=special, add_bos=tokenizer.add_bos)
+    return chunks_of(tokens, n_ctx, max_chunks, begins_with)
 
 
 def chunks_of(

@@ -1,0 +1,163 @@
+"""Sizes of quantizations beside what they lose: named mixes and target sizes, with and without importance.
+
+Each named mix is made of the original, then a file of exactly its size by its tensors' errors (`--target-size`).
+Both read texts that the importance matrix has not seen, and their predictions are compared with the
+original's (mean Kullback-Leibler divergence). A table goes to standard output, in Markdown, and a plot to a file.
+
+python bench/quality.py MODEL.gguf|CHECKPOINT_DIR -f TEXT [-f CONVERSATIONS.json] --calibrate TEXT [--svg FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from glmq_convert.conversion import convert, quantize
+from glmq_convert.importance import Importance
+from glmq_convert.target_size import TargetSize
+
+import glmq
+from glmq.demo import model_file
+from glmq.gguf import open_gguf
+from glmq.importance import make_importance
+from glmq.importance.texts import read_text
+from glmq.quality.chunks import chunks_of_text
+from glmq.quality.divergence import divergence
+from glmq.quality.logits_file import LogitsFile, check_logits_target, writing_logits
+from glmq.quality.perplexity import perplexity
+
+MIXES = ("Q3_K_M", "IQ4_XS", "Q4_K_S", "Q4_K_M")
+N_CTX = 512
+
+
+@dataclass(frozen=True)
+class Row:
+    """A mix, with or without importance, and the file of its size: bytes, and divergences by text."""
+
+    mix: str
+    weighed: bool
+    n_bytes: int
+    named: list[float]
+    n_bytes_of_target: int
+    by_target: list[float]
+
+
+def main() -> None:
+    """Measure and show."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model")
+    parser.add_argument("-f", dest="texts", type=Path, action="append", required=True)
+    parser.add_argument("--calibrate", type=Path, action="append", required=True)
+    parser.add_argument("--mix", action="append", help=f"default: {', '.join(MIXES)}")
+    parser.add_argument("--chunks", type=int)
+    parser.add_argument("--svg", type=Path)
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        original = _original(chosen.model, folder)
+        bases = [_base(original, text, chosen.chunks, folder) for text in chosen.texts]
+        importance = make_importance(original, chosen.calibrate, folder / "imatrix.gguf")
+        rows = list(_rows(original, bases, importance, chosen.mix or MIXES, folder))
+    if chosen.svg:
+        _plot(rows, [text.stem for text in chosen.texts], chosen.svg)
+
+
+def _original(model: str, folder: Path) -> Path:
+    """The model's file; of a checkpoint, one in BF16 without layers of multi-token prediction."""
+    if Path(model).is_dir():
+        return convert(model, folder / "original.gguf", "bf16", mtp=False)
+    return model_file(model)
+
+
+def _base(original: Path, text: Path, n_chunks: int | None, folder: Path) -> LogitsFile:
+    """The original's predictions of a text."""
+    with glmq.load(original, n_ctx=4 * N_CTX, activations="f32") as model:
+        given = read_text(text, model)
+        chunks = chunks_of_text(model.tokenizer, given.content, N_CTX, n_chunks, special=given.special)
+        target = check_logits_target(folder / f"{text.stem}.kld")
+        with writing_logits(target, chunks, model.n_vocab) as writer:
+            perplexity(model, chunks, base=writer)
+    return LogitsFile(target.path)
+
+
+def _rows(
+    original: Path, bases: list[LogitsFile], importance: Importance, mixes: Sequence[str], folder: Path
+) -> Iterator[Row]:
+    names = " | ".join(f"{base.path.stem}, named | target | ratio" for base in bases)
+    print(f"| mix | importance | MB | {names} |\n| --- | --- | --- |{' --- | --- | --- |' * len(bases)}")
+    with open_gguf(original) as source:
+        for weighed in (False, True):
+            for mix in mixes:
+                matrix = importance if weighed else None
+                made = quantize(source, folder / "named.gguf", mix, importance=matrix, force=True)
+                n_bytes = made.stat().st_size
+                size = TargetSize(n_bytes)
+                sized = quantize(source, folder / "sized.gguf", mix, size=size, importance=matrix, force=True)
+                row = Row(
+                    mix, weighed, n_bytes, _divergences(made, bases), sized.stat().st_size,
+                    _divergences(sized, bases),
+                )  # fmt: skip
+                print(_line(row), flush=True)
+                yield row
+
+
+def _divergences(path: Path, bases: list[LogitsFile]) -> list[float]:
+    with glmq.load(path, n_ctx=4 * N_CTX, activations="f32") as model:
+        return [divergence(model, base).kl.value for base in bases]
+
+
+def _line(row: Row) -> str:
+    pairs = zip(row.named, row.by_target, strict=True)
+    cells = " | ".join(f"{named:.5f} | {sized:.5f} | {sized / named:.2f}" for named, sized in pairs)
+    return f"| {row.mix} | {'yes' if row.weighed else 'no'} | {row.n_bytes / 1e6:.2f} | {cells} |"
+
+
+def _plot(rows: list[Row], texts: list[str], path: Path) -> None:
+    """Size against divergence, both kinds of files, with and without importance, a picture for each text."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "glmq"
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(texts), figsize=(5 * len(texts), 4), squeeze=False)
+    for i, (text, axis) in enumerate(zip(texts, axes[0], strict=True)):
+        for weighed in (False, True):
+            some = sorted((row for row in rows if row.weighed == weighed), key=lambda row: row.n_bytes)
+            with_it, line = (" with importance", "-") if weighed else ("", "--")
+            axis.plot(
+                [row.n_bytes / 1e6 for row in some],
+                [row.named[i] for row in some],
+                f"C0o{line}",
+                label=f"named mix{with_it}",
+            )
+            axis.plot(
+                [row.n_bytes_of_target / 1e6 for row in some],
+                [row.by_target[i] for row in some],
+                f"C1s{line}",
+                label=f"target size{with_it}",
+            )
+            if weighed:
+                for row in some:
+                    axis.annotate(
+                        row.mix,
+                        (row.n_bytes / 1e6, row.named[i]),
+                        xytext=(4, 4),
+                        textcoords="offset points",
+                        fontsize=8,
+                    )
+        axis.set(title=text, xlabel="MB", ylabel="mean KL divergence", yscale="log")
+        axis.grid(alpha=0.3)
+    axes[0][0].legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
