@@ -1,10 +1,13 @@
 """Sizes of quantizations beside what they lose: named mixes and target sizes, with and without importance.
 
-Each named mix is made of the original, then a file of exactly its size by its tensors' errors (`--target-size`).
-Both read texts that the importance matrix has not seen, and their predictions are compared with the
-original's (mean Kullback-Leibler divergence). A table goes to standard output, in Markdown, and a plot to a file.
+Each named mix is made of the original, then a file of at most its size by its tensors' errors
+(`--target-size`). Both read texts that the importance matrix has not seen, and their predictions are compared
+with the original's (mean Kullback-Leibler divergence). A table goes to standard output, in Markdown, and a
+plot to a file.
 
-python bench/quality.py MODEL.gguf|CHECKPOINT_DIR -f TEXT [-f CONVERSATIONS.json] --calibrate TEXT [--svg FILE]
+python bench/quality.py MODEL -f TEXT [-f CONVERSATIONS.json] --calibrate TEXT [--svg FILE]
+
+MODEL is a GGUF file, a demo model's name or the folder of a checkpoint.
 """
 
 from __future__ import annotations
