@@ -18,6 +18,8 @@ NEEDS_IMPORTANCE = frozenset(name for name, known in QUANTIZERS.items() if known
 """Those of them that cannot be written without the importance of columns."""
 
 LARGEST_HALF = 65504.0
+LEAST_IMPORTANCE = np.float32(2.0**-24)
+"""Of a column, where the largest of all is about 1."""
 FLOATS_AT_ONCE = 32
 """Weights that kernels of float types take at once."""
 
@@ -82,8 +84,6 @@ def _usable_importance(importance: np.ndarray | None, type_name: str, columns: i
         if type_name in NEEDS_IMPORTANCE:
             raise ValueError(f"{type_name} needs the importance of columns")
         return None
-    if not QUANTIZERS[type_name].uses_importance:
-        return None
     if importance.shape != (columns,) or importance.dtype != np.float32:
         raise ValueError(
             f"the importance of {columns} columns must be as many float32, not"
@@ -91,7 +91,21 @@ def _usable_importance(importance: np.ndarray | None, type_name: str, columns: i
         )
     if not (importance.min() >= 0 and np.isfinite(importance.max())):
         raise ValueError("the importance of a column must be a finite number, not below 0")
-    return np.ascontiguousarray(importance)
+    return _in_proportion(importance) if QUANTIZERS[type_name].uses_importance else None
+
+
+def _in_proportion(importance: np.ndarray) -> np.ndarray:
+    """The same, the largest between 1/4 and 1, so that nothing becomes too small or large for a float.
+
+    Zeros count as very little instead, for nothing would be known of a block that meets only zeros. Where
+    there is nothing else, all columns count the same.
+    """
+    if not importance.any():
+        return np.ones_like(importance)
+    exponent = np.frexp(importance.max())[1]
+    scaled = np.ldexp(importance, -(exponent + exponent % 2))  # even, so that roots keep their bits too
+    raised: np.ndarray = np.maximum(scaled, LEAST_IMPORTANCE, dtype=np.float32)
+    return raised
 
 
 def _run(

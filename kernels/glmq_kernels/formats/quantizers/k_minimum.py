@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...simd.addresses import inline, load_f32, load_u16, store_i16, store_u8
+from ...simd.addresses import inline, load_f32, store_u8
 from ...simd.comparisons import greater, select
 from ...simd.conversions import float_to_half, half_to_float, narrow_to_i8, round_to_int
 from ...simd.vectors import (
@@ -26,23 +26,23 @@ from ...simd.vectors import (
     store,
     zero_f32x16,
 )
-from .lanes import VECTOR, magnitude, rounded, rounded_between, square_root, turn
+from .lanes import VECTOR, hidden, magnitude, rounded, rounded_between, square_root, sum_of_vectors, turn
 from .minimum_fit import fit_with_minimum
 from .scale_fit import fit_scales as fit_weighted_scales
-from .super_blocks import (
-    BASES,
+from .super_block_scratch import (
+    AT_ONCE,
     BLOCK,
     BLOCK_MINIMA,
     BLOCK_SCALES,
     CODE_LANES,
-    INVERSES,
+    FITTED_CODES,
     MINIMA,
     MINIMUM_BITS,
     MINIMUM_CODES,
-    MINIMUM_LANES,
+    NUMBER_LANES,
+    PER_GROUP,
     SCALE_BITS,
     SCALE_CODES,
-    SCALE_LANES,
     SCALES,
     SUMS_OF_WEIGHTS,
     TRIED_CODES,
@@ -51,9 +51,8 @@ from .super_blocks import (
     VALUES,
     WEIGHT_CODES,
     WEIGHT_LANES,
-    make_quantize,
-    sum_of_vectors,
 )
+from .super_blocks import make_quantize, store_half
 
 one, two, three, four, six = (make_constant(i8x32, [n] * 32) for n in (1, 2, 3, 4, 6))
 
@@ -84,7 +83,7 @@ def _make_fit(group: int, largest: int, first: float, step: float, tries: int, a
     def fit(scratch, place, has_importance):
         start = np.float32(-0.9) if has_importance else np.float32(first)
         by = np.float32(0.05) if has_importance else np.float32(step)
-        scale, low, inverse, base = fit_with_minimum(
+        scale, low = fit_with_minimum(
             scratch + TURNED_VALUES,
             scratch + TURNED_WEIGHTS,
             scratch + TRIED_CODES,
@@ -97,8 +96,6 @@ def _make_fit(group: int, largest: int, first: float, step: float, tries: int, a
         )
         store(scratch + SCALES + place, scale)
         store(scratch + MINIMA + place, zero_f32x16() - low)
-        store(scratch + INVERSES + place, inverse)
-        store(scratch + BASES + place, base)
         store(scratch + SUMS_OF_WEIGHTS + place, sum_of_vectors(scratch + TURNED_WEIGHTS, group))
 
     return fit
@@ -121,25 +118,19 @@ def _make_fit_scales(groups: int, largest: int) -> Any:
     """Step 3, for scales and minima."""
 
     @inline
-    def fit(scratch, numbers, lanes, codes, bits, as_stored, has_importance):
-        turn(scratch + numbers, 4 * groups, scratch + lanes, VECTOR, 16, groups)
-        if has_importance:
-            scale = fit_weighted_scales(
-                scratch + lanes, scratch + WEIGHT_LANES, scratch + CODE_LANES, groups, np.float32(largest)
-            )
-        else:
-            scale = _fit_by_largest(scratch + lanes, scratch + CODE_LANES, groups, np.float32(largest))
-        half = float_to_half(scale)
-        store(scratch + bits, half)
-        store(scratch + as_stored, half_to_float(half))
-        turn(scratch + CODE_LANES, VECTOR, scratch + codes, 4 * groups, groups, 16)
-
-    @inline
     def fit_scales(scratch, has_importance):
-        if has_importance:
-            turn(scratch + SUMS_OF_WEIGHTS, 4 * groups, scratch + WEIGHT_LANES, VECTOR, 16, groups)
-        fit(scratch, SCALES, SCALE_LANES, SCALE_CODES, SCALE_BITS, BLOCK_SCALES, has_importance)
-        fit(scratch, MINIMA, MINIMUM_LANES, MINIMUM_CODES, MINIMUM_BITS, BLOCK_MINIMA, has_importance)
+        lanes, codes, largest_code = scratch + NUMBER_LANES, scratch + CODE_LANES, np.float32(largest)
+        turn(scratch + SUMS_OF_WEIGHTS, 4 * groups, scratch + WEIGHT_LANES, VECTOR, 16, groups)
+        for which in range(hidden(2)):  # scales, minima
+            turn(scratch + SCALES + which * PER_GROUP, 4 * groups, lanes, VECTOR, 16, groups)
+            if has_importance:
+                scale = fit_weighted_scales(lanes, scratch + WEIGHT_LANES, codes, groups, largest_code)
+            else:
+                scale = _fit_by_largest(lanes, codes, groups, largest_code)
+            half = float_to_half(scale)
+            store(scratch + SCALE_BITS + which * 2 * AT_ONCE, half)
+            store(scratch + BLOCK_SCALES + which * 4 * AT_ONCE, half_to_float(half))
+            turn(codes, VECTOR, scratch + SCALE_CODES + which * PER_GROUP, 4 * groups, groups, 16)
 
     return fit_scales
 
@@ -153,20 +144,17 @@ def _make_code(group: int, largest: int) -> Any:
         block_scale = load_f32(scratch + BLOCK_SCALES + 4 * block)
         block_minimum = load_f32(scratch + BLOCK_MINIMA + 4 * block)
         zero, top = zero_f32x16(), splat_f32x16(np.float32(largest))
-        for j in range(groups):
+        for j in range(hidden(groups)):
             place = 4 * (groups * block + j)
             scale = block_scale * load_f32(scratch + SCALE_CODES + place)
             low = block_minimum * load_f32(scratch + MINIMUM_CODES + place)
-            base, factor = splat_f32x16(low), splat_f32x16(scale)
-            if scale == np.float32(0.0):
-                base = splat_f32x16(-load_f32(scratch + BASES + place))
-                factor = splat_f32x16(load_f32(scratch + INVERSES + place))
             for i in range(group // 16):
                 place = BLOCK * block + group * j + 16 * i
-                x = load_f32x16(scratch + VALUES + 4 * place) + base
-                v = x * factor if scale == np.float32(0.0) else divide(x, factor)
-                codes = round_to_int(rounded_between(v, zero, top))
-                store(scratch + WEIGHT_CODES + group * j + 16 * i, narrow_to_i8(codes))
+                codes = load_f32x16(scratch + FITTED_CODES + 4 * place)
+                if scale != np.float32(0.0):
+                    x = load_f32x16(scratch + VALUES + 4 * place)
+                    codes = rounded_between(divide(x + splat_f32x16(low), splat_f32x16(scale)), zero, top)
+                store(scratch + WEIGHT_CODES + group * j + 16 * i, narrow_to_i8(round_to_int(codes)))
 
     return code
 
@@ -178,16 +166,9 @@ def _byte(address):
 
 
 @inline
-def _store_scales_and_bits(scratch, block, at, out):
-    """The two float16 numbers of a block."""
-    store_i16(out + at, np.int16(load_u16(scratch + SCALE_BITS + 2 * block)))
-    store_i16(out + at + 2, np.int16(load_u16(scratch + MINIMUM_BITS + 2 * block)))
-
-
-@inline
 def _store_six_bit_codes(scratch, block, out):
     """Eight pairs of codes of six bits, as `formats/unpack/q4_k.py` draws them."""
-    for i in range(4):
+    for i in range(hidden(4)):
         place = 4 * (8 * block + i)
         scale, low = _byte(scratch + SCALE_CODES + place), _byte(scratch + MINIMUM_CODES + place)
         high_scale = _byte(scratch + SCALE_CODES + place + 16)
@@ -203,7 +184,7 @@ _code_q2_k = _make_code(16, 3)
 @inline
 def _write_q2_k(scratch, block, out):
     _code_q2_k(scratch, block)
-    for i in range(16):
+    for i in range(hidden(16)):
         place = 4 * (16 * block + i)
         scale, low = _byte(scratch + SCALE_CODES + place), _byte(scratch + MINIMUM_CODES + place)
         store_u8(out + i, np.uint8(scale | low << 4))
@@ -212,7 +193,8 @@ def _write_q2_k(scratch, block, out):
         packed = load_i8x32(codes) | load_i8x32(codes + 32) << two()
         packed = packed | load_i8x32(codes + 64) << four() | load_i8x32(codes + 96) << six()
         store(out + 16 + 32 * i, packed)
-    _store_scales_and_bits(scratch, block, 80, out)
+    store_half(scratch, SCALE_BITS, block, out + 80)
+    store_half(scratch, MINIMUM_BITS, block, out + 82)
 
 
 _code_q4_k = _make_code(32, 15)
@@ -221,7 +203,8 @@ _code_q4_k = _make_code(32, 15)
 @inline
 def _write_q4_k(scratch, block, out):
     _code_q4_k(scratch, block)
-    _store_scales_and_bits(scratch, block, 0, out)
+    store_half(scratch, SCALE_BITS, block, out)
+    store_half(scratch, MINIMUM_BITS, block, out + 2)
     _store_six_bit_codes(scratch, block, out + 4)
     for i in range(4):
         codes = scratch + WEIGHT_CODES + 64 * i
@@ -234,7 +217,8 @@ _code_q5_k = _make_code(32, 31)
 @inline
 def _write_q5_k(scratch, block, out):
     _code_q5_k(scratch, block)
-    _store_scales_and_bits(scratch, block, 0, out)
+    store_half(scratch, SCALE_BITS, block, out)
+    store_half(scratch, MINIMUM_BITS, block, out + 2)
     _store_six_bit_codes(scratch, block, out + 4)
     fifth_bits, mask = splat_i8x32(0), splat_i8x32(15)
     for i in range(4):

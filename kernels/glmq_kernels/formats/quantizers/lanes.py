@@ -12,7 +12,7 @@ from typing import Any
 from numba.core import types
 from numba.extending import intrinsic
 
-from ...simd.addresses import inline
+from ...simd.addresses import copy_bytes, inline, opaque
 from ...simd.vectors import (
     I64,
     call_llvm,
@@ -26,7 +26,6 @@ from ...simd.vectors import (
     maximum,
     minimum,
     shuffle_value,
-    splat_f32x16,
     store,
     zero_f32x16,
 )
@@ -48,6 +47,19 @@ def rounded(typing: Any, v: Any) -> Any:
         return builder.fsub(builder.fadd(args[0], magic), magic)
 
     return v(v), codegen
+
+
+@intrinsic
+def hidden(typing: Any, count: Any) -> Any:
+    """The same number, which the code generator must take for any other.
+
+    Loops up to it are not unrolled, where that makes nothing faster but compiling much slower.
+    """
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return opaque(builder, args[0])
+
+    return types.int64(types.int64), codegen
 
 
 @intrinsic
@@ -110,8 +122,8 @@ def _in_turned_order(rows: list[Any]) -> list[Any]:
 @inline
 def turn(source, source_stride, target, target_stride, rows, columns):
     """Rows of floats at an address to columns; both numbers are multiples of 8, strides are bytes."""
-    for row in range(0, rows, 8):
-        for column in range(0, columns, 8):
+    for row in range(0, hidden(rows), 8):
+        for column in range(0, hidden(columns), 8):
             _turn_8(
                 source + row * source_stride + 4 * column,
                 source_stride,
@@ -126,18 +138,49 @@ def sums_of_squares(rows, stride, columns, scratch):
     found = zero_f32x16()
     for first in range(0, columns, 16):
         turn(rows + 4 * first, stride, scratch, VECTOR, 16, 16)
-        for i in range(0, 16 * VECTOR, VECTOR):
+        for i in range(0, hidden(16 * VECTOR), VECTOR):
             v = load_f32x16(scratch + i)
             found = found + v * v
     return found
 
 
 @inline
-def weigh(values, importance, variance, target, count):
-    """Weights of errors by importance, q·sqrt(σ² + x²), for `count` values at an address.
+def sum_of_squares(vectors, count):
+    """Σx² of each lane, over `count` vectors at an address."""
+    found = zero_f32x16()
+    for i in range(0, hidden(VECTOR * count), VECTOR):
+        v = load_f32x16(vectors + i)
+        found = found + v * v
+    return found
 
-    variance: σ². target: where the weights go, as float32.
-    """
-    for i in range(0, 4 * count, VECTOR):
+
+@inline
+def copy_importance(importance, columns, first, block, count, target):
+    """The importance of the columns of `count` blocks of so many weights, from weight `first` on."""
+    for i in range(count):
+        copy_bytes(target + 4 * block * i, importance + 4 * ((first + block * i) % columns), 4 * block)
+
+
+@inline
+def weigh(values, weights, variances, count):
+    """Weights of errors by importance, q·sqrt(σ² + x²), put in its place, for `count` vectors."""
+    for i in range(0, hidden(VECTOR * count), VECTOR):
         x = load_f32x16(values + i)
-        store(target + i, load_f32x16(importance + i) * square_root(splat_f32x16(variance) + x * x))
+        store(weights + i, load_f32x16(weights + i) * square_root(variances + x * x))
+
+
+@inline
+def weigh_by_square(values, weights, count):
+    """Weights of errors without importance: x², for `count` vectors."""
+    for i in range(0, hidden(VECTOR * count), VECTOR):
+        x = load_f32x16(values + i)
+        store(weights + i, x * x)
+
+
+@inline
+def sum_of_vectors(vectors, count):
+    """The sum of each lane, over `count` vectors at an address."""
+    found = zero_f32x16()
+    for i in range(0, hidden(VECTOR * count), VECTOR):
+        found = found + load_f32x16(vectors + i)
+    return found

@@ -20,7 +20,7 @@ from ...simd.vectors import (
     store,
     zero_f32x16,
 )
-from .lanes import VECTOR, magnitude, rounded_between
+from .lanes import VECTOR, hidden, magnitude, rounded_between
 
 
 @inline
@@ -40,14 +40,15 @@ def _error(values, weights, codes, count, scale, low, absolute):
 
 @inline
 def fit_with_minimum(values, weights, codes, count, largest, first, step, tries, absolute):
-    """The best scale and minimum of sixteen groups, and how their codes are had.
+    """The best scale and minimum of sixteen groups.
 
-    values, weights: addresses of `count` vectors, a lane for each group. codes: memory for as many.
+    values, weights: addresses of `count` vectors, a lane for each group. codes: where their codes go, as many
+    vectors of whole numbers.
     largest: N. first, step, tries: the inverse scales to try are (N + first + step · i) / (high - low).
     absolute: whether errors count by their magnitude, not their square. All numbers are float32.
-    Gives four vectors: scale, minimum (0 or below), and `inverse` and `base`, of which the codes of the
-    best try are `rounded(inverse · (x - base))` from 0 to N.
+    Gives scales and minima (0 or below).
     """
+    count = hidden(count)
     low = load_f32x16(values)
     high = low
     sum_w = load_f32x16(weights)
@@ -88,9 +89,7 @@ def fit_with_minimum(values, weights, codes, count, largest, first, step, tries,
         inverse, base = select(is_better, trial, inverse), select(is_better, low, base)
         scale, low = select(is_better, trial_scale, scale), select(is_better, trial_low, low)
         least = select(is_better, error, least)
-    return (
-        select(is_flat, zero, scale),
-        select(is_flat, flat_minimum, low),
-        select(is_flat, zero, inverse),
-        select(is_flat, zero, base),
-    )
+    for i in range(0, VECTOR * count, VECTOR):
+        code = rounded_between(inverse * (load_f32x16(values + i) - base), zero, top)
+        store(codes + i, select(is_flat, zero, code))
+    return select(is_flat, zero, scale), select(is_flat, flat_minimum, low)

@@ -11,7 +11,7 @@ import numpy as np
 from ...simd.addresses import inline
 from ...simd.comparisons import any_lane, greater, not_equal, select
 from ...simd.vectors import divide, load_f32x16, maximum, minimum, splat_f32x16, store, zero_f32x16
-from .lanes import VECTOR, rounded
+from .lanes import VECTOR, hidden, rounded
 
 LEAST = 1e-15
 """Groups without a larger magnitude than this count as zeros (GROUP_MAX_EPS)."""
@@ -36,6 +36,7 @@ def fit_scales(values, weights, codes, count, largest):
     values, weights: addresses of `count` vectors, a lane for each block. codes: where the codes go, as many
     vectors of whole numbers from 0 to `largest` (float32). Gives the scales of the blocks.
     """
+    count = hidden(count)
     zero, top = zero_f32x16(), splat_f32x16(largest)
     high = zero
     for i in range(0, VECTOR * count, VECTOR):
@@ -43,7 +44,7 @@ def fit_scales(values, weights, codes, count, largest):
     is_nothing = greater(splat_f32x16(np.float32(LEAST)), high)
     inverse = divide(top, high)
     least = _error(values, weights, count, inverse, top)
-    for step in range(-4, 5):
+    for step in range(-4, hidden(5)):
         if step != 0:
             trial = divide(splat_f32x16(np.float32(0.1) * np.float32(step) + largest), high)
             error = _error(values, weights, count, trial, top)
@@ -56,7 +57,7 @@ def fit_scales(values, weights, codes, count, largest):
         store(codes + i, code)
         sum_xl = sum_xl + w * x * code
         sum_l2 = sum_l2 + w * code * code
-    for _ in range(SWEEPS):
+    for _ in range(hidden(SWEEPS)):
         sum_xl, sum_l2, has_changed = _sweep(values, weights, codes, count, top, sum_xl, sum_l2)
         if not has_changed:
             break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
@@ -53,3 +54,13 @@ def largest_lane(typing: Any, v: Any) -> Any:
         return call_llvm(builder, f"llvm.vector.reduce.smax.v{v.lanes}i32", I32, args)
 
     return types.int32(v), codegen
+
+
+@intrinsic
+def float_of_bits(typing: Any, bits: Any) -> Any:
+    """The float32 with the bits of an int32."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.FloatType())
+
+    return types.float32(types.int32), codegen

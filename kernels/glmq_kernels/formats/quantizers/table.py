@@ -10,13 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from . import small_block_scratch, super_block_scratch
 from .grid_scratch import SCRATCH_BYTES as GRID_SCRATCH
 
 LARGEST_HALF = 65520.0
 """Magnitudes from here on become infinite in float16."""
-
-SUPER_BLOCKS_SCRATCH = 48 * 1024
-"""Bytes of memory of the kernels whose blocks are 256 weights."""
 
 GRID_ABOVE = LARGEST_HALF * 31 / 1.033
 """Magnitudes from here on may need a larger scale than float16 has, in the grid types of magnitudes."""
@@ -46,11 +44,21 @@ QUANTIZERS = {
     "F32": Quantizer("floats", np.inf, uses_importance=False),
     "F16": Quantizer("floats", uses_importance=False),
     "BF16": Quantizer("floats", float(np.uint32(0x7F7F8000).view(np.float32)), uses_importance=False),
-    "Q8_0": Quantizer("blocks_of_32", LARGEST_HALF * 127, uses_importance=False),
-    "Q4_0": Quantizer("blocks_of_32", LARGEST_HALF * 8),
-    "Q2_K": Quantizer("k_minimum", scratch=SUPER_BLOCKS_SCRATCH),
-    "Q4_K": Quantizer("k_minimum", scratch=SUPER_BLOCKS_SCRATCH),
-    "Q5_K": Quantizer("k_minimum", scratch=SUPER_BLOCKS_SCRATCH),
+    "Q8_0": Quantizer("q8_0", LARGEST_HALF * 127, uses_importance=False),
+    "Q4_0": Quantizer("q4_0_to_q5_1", LARGEST_HALF * 8, scratch=small_block_scratch.SIZE),
+    "Q4_1": Quantizer("q4_0_to_q5_1", scratch=small_block_scratch.SIZE),
+    "Q5_0": Quantizer("q4_0_to_q5_1", LARGEST_HALF * 16, scratch=small_block_scratch.SIZE),
+    "Q5_1": Quantizer("q4_0_to_q5_1", scratch=small_block_scratch.SIZE),
+    "IQ4_NL": Quantizer("iq4", scratch=small_block_scratch.SIZE),
+    "MXFP4": Quantizer("mxfp4", np.inf, uses_importance=False),
+    "Q2_K": Quantizer("k_minimum", scratch=super_block_scratch.SIZE),
+    "Q3_K": Quantizer("k_symmetric", scratch=super_block_scratch.SIZE),
+    "Q4_K": Quantizer("k_minimum", scratch=super_block_scratch.SIZE),
+    "Q5_K": Quantizer("k_minimum", scratch=super_block_scratch.SIZE),
+    "Q6_K": Quantizer("k_symmetric", scratch=super_block_scratch.SIZE),
+    "IQ4_XS": Quantizer("iq4", scratch=super_block_scratch.SIZE),
+    "TQ1_0": Quantizer("ternary", uses_importance=False, scratch=256 + 16),
+    "TQ2_0": Quantizer("ternary", uses_importance=False, scratch=256 + 16),
     "IQ2_XXS": Quantizer(
         "magnitude_grids", GRID_ABOVE, needs_importance=True, scratch=GRID_SCRATCH, variant="8"
     ),
