@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from io import FileIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from glmq_kernels.errors import GlmqError
 
 from .json_fields import checked_text, errors_in, read_object, shown, table
 from .mtp import MtpLayerError, layer_of
+from .shards import FilesOnDisk, ShardStore
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "BF16": np.dtype(np.uint16),
@@ -62,9 +61,8 @@ class StoredTensor:
 class Checkpoint(Mapping[str, StoredTensor]):
     """The tensors of a checkpoint by name. Reading is safe from any number of threads."""
 
-    def __init__(self, tensors: Mapping[str, StoredTensor]) -> None:
-        self._tensors = dict(tensors)
-        self._opened = threading.local()
+    def __init__(self, tensors: Mapping[str, StoredTensor], store: ShardStore) -> None:
+        self._tensors, self._store = dict(tensors), store
 
     def __getitem__(self, name: str) -> StoredTensor:
         return self._tensors[name]
@@ -123,11 +121,9 @@ class Checkpoint(Mapping[str, StoredTensor]):
         """Bytes of consecutive numbers of a tensor, read into the beginning of `buffer` (uint8)."""
         tensor = self._tensors[name]
         target = buffer[: count * item_bytes]
-        file = self._file(tensor.path)
-        file.seek(tensor.offset + first * item_bytes)
-        done = 0
+        start, done = tensor.offset + first * item_bytes, 0
         while done < target.size:
-            n_read = file.readinto(target.data[done:])
+            n_read = self._store.read(tensor.path, start + done, target.data[done:])
             if not n_read:
                 raise GlmqError(f"{tensor.path} ended inside tensor {name}; download it again")
             done += n_read
@@ -142,20 +138,16 @@ class Checkpoint(Mapping[str, StoredTensor]):
             )
         return DTYPES[stored]
 
-    def _file(self, path: Path) -> FileIO:
-        """The calling thread's open file; only the last one used stays open."""
-        if getattr(self._opened, "path", None) != path:
-            self._opened.file = FileIO(path)
-            self._opened.path = path
-        return self._opened.file  # type: ignore[no-any-return]
 
-
-def open_checkpoint(folder: Path, n_layers: int, mtp: bool = True) -> Checkpoint:
+def open_checkpoint(
+    folder: Path, n_layers: int, mtp: bool = True, store: ShardStore | None = None
+) -> Checkpoint:
     """The checkpoint in a folder. Raises GlmqError for files that are missing, cut short or damaged.
 
     n_layers: of the model itself. mtp: whether layers behind these are wanted; if not, files that by the
-    index hold nothing else need not be there.
+    index hold nothing else need not be there. store: what reads tensors, where that is not the disk.
     """
+    store = store or FilesOnDisk()
     tensors: dict[str, StoredTensor] = {}
     weight_map = _weight_map(folder)
     if not mtp:
@@ -166,7 +158,7 @@ def open_checkpoint(folder: Path, n_layers: int, mtp: bool = True) -> Checkpoint
         others = " (its weights are in another format; save them as safetensors)" if _has_bin(folder) else ""
         raise GlmqError(f"{folder} holds no *.safetensors files{others}")
     for path in paths:
-        for tensor in read_header(path):
+        for tensor in read_header(path, store.size(path)):
             if tensor.name in tensors:
                 raise GlmqError(
                     f"tensor {tensor.name} is in both {tensors[tensor.name].path.name} and {path.name};"
@@ -176,7 +168,7 @@ def open_checkpoint(folder: Path, n_layers: int, mtp: bool = True) -> Checkpoint
     for name, file_name in weight_map.items():
         if name not in tensors or tensors[name].path != folder / file_name:
             raise GlmqError(f"{INDEX_NAME} says that {file_name} holds tensor {name}, which it does not")
-    return Checkpoint(tensors)
+    return Checkpoint(tensors, store)
 
 
 def _has_bin(folder: Path) -> bool:
@@ -217,11 +209,10 @@ def _check_present(folder: Path, weight_map: Mapping[str, str], n_layers: int) -
     raise GlmqError(message)
 
 
-def read_header(path: Path) -> list[StoredTensor]:
+def read_header(path: Path, size: int) -> list[StoredTensor]:
     """The tensors of one safetensors file, checked against the file's size."""
     damaged = GlmqError(f"{path} is not a safetensors file or is damaged; download it again")
     try:
-        size = path.stat().st_size
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if length > min(MAX_HEADER, size - 8):

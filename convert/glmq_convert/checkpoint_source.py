@@ -21,17 +21,19 @@ from .mtp import count_to_convert
 from .plan import PlannedTensor, Weights
 from .quantization import read_quantization
 from .scaled_weights import ScaledWeights, scaled_weights
+from .shards import WHOLE, ShardStore, shards_of
 from .tokenizer import add_tokenizer
 from .turned_keys import CheckpointWithTurnedKeys
 
 
-def checkpoint_source(folder: Path, mtp: bool = True) -> ModelSource:
+def checkpoint_source(folder: Path, mtp: bool = True, store: ShardStore | None = None) -> ModelSource:
     """The checkpoint in a folder. mtp: with the layer of multi-token prediction, where it has one.
 
+    store: where the weights are, if not on the disk: they are then converted file by file.
     Raises GlmqError when something is wrong with it.
     """
     config = read_config(folder)
-    stored = open_checkpoint(folder, config.num_hidden_layers, mtp)
+    stored = open_checkpoint(folder, config.num_hidden_layers, mtp, store)
     checkpoint, remarks = scaled_weights(stored, read_quantization(folder), config.num_hidden_layers, mtp)
     n_mtp_layers = count_to_convert(config, checkpoint) if mtp else 0
     described = _describe(config, checkpoint, n_mtp_layers)
@@ -39,12 +41,14 @@ def checkpoint_source(folder: Path, mtp: bool = True) -> ModelSource:
     remarks += add_general(header, folder, described.tensors)
     described.add_metadata(header)
     remarks += add_tokenizer(header, folder, config.vocab_size)
+    files = {name: tensor.path for name, tensor in stored.items()}
     return ModelSource(
         name=checkpoint_name(folder),
         tensors=described.tensors,
         header=header,
         weights=lambda tensors: described.weights,
-        identity=identity_of(sorted({tensor.path for tensor in stored.values()})),
+        identity=store.identity if store else identity_of(sorted(set(files.values()))),
+        shards=shards_of(files, store) if store else WHOLE,
         remarks=remarks,
     )
 

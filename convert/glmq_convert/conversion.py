@@ -23,6 +23,7 @@ from .metadata_values import Value, set_metadata
 from .mixes import TypeChoice, check_writable, choose_types, with_importance
 from .model_source import ModelSource, identity_of
 from .plan import PlannedTensor
+from .shards import ShardStore
 from .splits import SplitSizes
 from .target_size import TargetSize, overhead, types_for_size
 
@@ -49,6 +50,7 @@ def convert(
     split: SplitSizes | None = None,
     allow_nan: bool = False,
     resume: bool = False,
+    store: ShardStore | None = None,
 ) -> Path:
     """Convert the checkpoint of a Glm4Moe, Glm4MoeLite or Llama in a folder to a GGUF file; gives its path.
 
@@ -60,7 +62,8 @@ def convert(
     tensor's types (`target_size/`); of `type` only what it says of single tensors counts then. importance: a
     matrix, or the file that holds one. metadata: keys to set (`metadata_values.py`). split: write several
     files; the path is that of the first. allow_nan: write 0 for weights that are not finite. resume: go on
-    with what a run with the same settings has left, and leave what this one does not finish.
+    with what a run with the same settings has left, and leave what this one does not finish. store: where the
+    weights are, if not in the folder (`shards.py`).
     Raises GlmqError, and leaves no file, when something is wrong with the checkpoint, the place or the disk.
     """
     choice = TypeChoice(type) if isinstance(type, str) else type
@@ -69,7 +72,7 @@ def convert(
         out_path, f"{checkpoint_name(folder)}-{size.label if size else choice.mix.name}", split, force
     )
     _check_is_not_source(target, [each for each in folder.iterdir() if each.suffix != ".gguf"])
-    source = checkpoint_source(folder, mtp)
+    source = checkpoint_source(folder, mtp, store)
     settings = WriteSettings(split, threads, progress, allow_nan, resume)
     return _make(source, target, choice, size, _importance(importance), metadata, settings, remark)
 
@@ -113,10 +116,11 @@ def checkpoint_types(
     mtp: bool = True,
     importance: str | Path | Importance | None = None,
     size: TargetSize | None = None,
+    store: ShardStore | None = None,
 ) -> list[PlannedTensor]:
     """The tensors that `convert` would write, with their types; nothing is written. Errors as there."""
     choice = TypeChoice(type) if isinstance(type, str) else type
-    return planned_types(checkpoint_source(_folder(checkpoint_dir), mtp), choice, importance, size)
+    return planned_types(checkpoint_source(_folder(checkpoint_dir), mtp, store), choice, importance, size)
 
 
 def planned_types(
@@ -228,7 +232,8 @@ def _make(
     if importance:
         _tell_of_importance(header, importance)
     set_metadata(header, metadata or {})
-    settings = replace(settings, source_identity=f"{source.identity}\n{_digest(importance)}")
+    identity = f"{source.identity}\n{_digest(importance)}"
+    settings = replace(settings, source_identity=identity, shards=source.shards)
     written = write_gguf(target, header, tensors, source.weights(tensors), settings)
     nan = [f"{n} values of {name} were not finite; 0 is written for them" for name, n in written.not_finite]
     for text in [*source.remarks, *remarks, *_remarks_on_types(tensors), *nan]:

@@ -26,7 +26,7 @@ def add_general(header: gguf.GGUFWriter, folder: Path, tensors: list[PlannedTens
     header.add_type(gguf.GGUFType.MODEL)
     total, shared, experts, n_experts = _parameters(tensors)
     metadata, remarks = _of_model_card(folder, total)
-    if metadata.name is None or folder.resolve().parent.name == "snapshots":
+    if metadata.name is None:
         metadata.name = checkpoint_name(folder)
     if metadata.size_label is None:
         metadata.size_label = gguf.size_label(total, shared, experts, n_experts)
@@ -46,10 +46,10 @@ def checkpoint_name(folder: Path) -> str:
 
 def _of_model_card(folder: Path, total: int) -> tuple[gguf.Metadata, list[str]]:
     """What README.md and the folder's name say; without README.md where it cannot be understood."""
-    config = read_object(folder / "config.json")
+    config, name = read_object(folder / "config.json"), Path(checkpoint_name(folder))
 
     def understood(card: dict[str, Any], origin: dict[str, Any]) -> gguf.Metadata:
-        metadata = gguf.Metadata.apply_metadata_heuristic(gguf.Metadata(), card, origin, folder, total)
+        metadata = gguf.Metadata.apply_metadata_heuristic(gguf.Metadata(), card, origin, name, total)
         scratch = gguf.GGUFWriter(None, "")
         dataclasses.replace(metadata, name=metadata.name or "").set_gguf_meta_model(scratch)
         _check_values(scratch)

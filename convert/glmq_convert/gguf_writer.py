@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -32,6 +34,7 @@ from .plan import PlannedTensor, Weights
 from .portion_work import PortionWork
 from .portions import PORTION_BYTES, Portion, padded, portions
 from .resumption import LeftOver, Record
+from .shards import WHOLE, Shard
 from .splits import SplitSizes, part_headers, part_path, split_tensors
 
 Progress = Callable[[int, int], None]
@@ -46,6 +49,7 @@ class WriteSettings:
     default all. progress(bytes written, bytes in all) is called on the calling thread, a few times a second.
     allow_nan: write 0 for weights that are not finite. resume: go on with what an earlier run has left, and
     leave what this one does not finish. source_identity: what tells the source from others, for `resume`.
+    shards: parts of the source that are converted one after the other.
     """
 
     split: SplitSizes | None = None
@@ -54,6 +58,7 @@ class WriteSettings:
     allow_nan: bool = False
     resume: bool = False
     source_identity: str = ""
+    shards: Sequence[Shard] = WHOLE
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,8 @@ def _head(header: gguf.GGUFWriter, tensors: Sequence[PlannedTensor]) -> bytes:
 
 def _fingerprint(files: Sequence[_File], settings: WriteSettings) -> str:
     """Of all that the files' bytes, and their order, follow from."""
-    digest = hashlib.sha256(f"{settings.source_identity}\n{settings.allow_nan} {PORTION_BYTES}\n".encode())
+    told = f"{settings.allow_nan} {PORTION_BYTES} {len(settings.shards)}"
+    digest = hashlib.sha256(f"{settings.source_identity}\n{told}\n".encode())
     for file in files:
         digest.update(hashlib.sha256(file.head).digest())
     return digest.hexdigest()
@@ -203,22 +209,32 @@ def _write(
 ) -> list[tuple[str, int]]:
     """Write all portions but the first `n_done`; gives tensors with weights that were not finite."""
     record.begin(unfinished, n_done)
-    done = sum(portion.n_bytes for portion in islice(_portions(files, weights), n_done))
-    total = sum(tensor.n_bytes for file in files for tensor in file.tensors)
-    work = PortionWork(
-        unfinished,
-        islice(_portions(files, weights), n_done, None),
-        n_done,
-        [tensor for file in files for tensor in file.tensors],
-        weights,
-        settings.allow_nan,
-    )
+    tensors = [tensor for file in files for tensor in file.tensors]
+    total = sum(tensor.n_bytes for tensor in tensors)
     show = settings.progress or (lambda n_bytes, n_all: None)
-    work.run(settings.threads, lambda n_bytes: show(done + n_bytes, total), record.note)
+    not_finite: Counter[str] = Counter()
+    first = written = 0
+    for shard in settings.shards:
+        sizes = [portion.n_bytes for portion in _portions(files, weights, shard)]
+        n_skipped = min(max(0, n_done - first), len(sizes))
+        written += sum(sizes[:n_skipped])
+        if n_skipped < len(sizes):
+            shard.fetch()
+            left = islice(_portions(files, weights, shard), n_skipped, None)
+            work = PortionWork(unfinished, left, first + n_skipped, tensors, weights, settings.allow_nan)
+            work.run(settings.threads, partial(_show_with, show, written, total), record.note)
+            written += work.bytes_done
+            not_finite += work.not_finite
+        shard.release()
+        first += len(sizes)
     show(total, total)
-    return list(work.not_finite.items())
+    return list(not_finite.items())
 
 
-def _portions(files: Sequence[_File], weights: Weights) -> Iterator[Portion]:
+def _show_with(show: Progress, before: int, total: int, n_bytes: int) -> None:
+    show(before + n_bytes, total)
+
+
+def _portions(files: Sequence[_File], weights: Weights, shard: Shard) -> Iterator[Portion]:
     for i, file in enumerate(files):
-        yield from portions(i, file.tensors, weights, file.data_start)
+        yield from portions(i, file.tensors, weights, file.data_start, shard.holds)

@@ -9,6 +9,7 @@ from pathlib import Path
 import gguf
 
 from .plan import PlannedTensor, Weights
+from .shards import WHOLE, Shard
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class ModelSource:
     name: that files get their names from. tensors: in the order of the file; their types are those of the
     source, or not chosen. header: all metadata but what says how the file is written. weights: what the
     tensors are read from, once their types are chosen. identity: what tells these weights from others
-    (`identity_of`). remarks: what the user may want to know.
+    (`identity_of`). shards: parts of it that are converted one after the other. remarks: what the user may
+    want to know.
     """
 
     name: str
@@ -26,6 +28,7 @@ class ModelSource:
     header: gguf.GGUFWriter
     weights: Callable[[Sequence[PlannedTensor]], Weights]
     identity: str
+    shards: Sequence[Shard] = WHOLE
     remarks: Sequence[str] = ()
 
 

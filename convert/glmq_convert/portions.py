@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import gguf
@@ -42,12 +42,20 @@ def padded(n_bytes: int) -> int:
 
 
 def portions(
-    file: int, tensors: Sequence[PlannedTensor], weights: Weights, data_start: int
+    file: int,
+    tensors: Sequence[PlannedTensor],
+    weights: Weights,
+    data_start: int,
+    holds: Callable[[str], bool] = lambda source: True,
 ) -> Iterator[Portion]:
-    """Every portion of a file, in the order of the file."""
+    """Every portion of a file, in the order of the file. holds(source): whether those of it are wanted."""
     for tensor in tensors:
         offset, row = data_start, 0
         for piece in tensor.pieces:
+            if not holds(piece.source):
+                offset += piece.n_rows * tensor.row_bytes
+                row += piece.n_rows
+                continue
             row_source_bytes = tensor.columns * weights.item_bytes(piece.source)
             step = max(1, PORTION_BYTES // row_source_bytes)
             done = 0

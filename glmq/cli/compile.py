@@ -8,12 +8,13 @@ import time
 import click
 from glmq_kernels.errors import GlmqError
 
+from .model_argument import complete_model
 from .named_files import named_path
 from .options import Status, model_path
 
 
 @click.command(short_help="Compile kernels ahead, for programs that carry them.")
-@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.argument("models", nargs=-1, metavar="[MODEL]...", shell_complete=complete_model)
 @click.option("--all", "every", is_flag=True, help="Also the kernels of every tensor type.")
 @click.option(
     "--isa", default="auto", show_default=True, metavar="LIST",

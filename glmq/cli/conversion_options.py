@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from glmq_convert.plan import PlannedTensor
     from glmq_convert.splits import SplitSizes
     from glmq_convert.target_size import TargetSize
+    from rich.progress import TaskID
+
+    from ..hub.pull import Transfer
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -198,16 +201,20 @@ class ProgressBar:
             BarColumn,
             DownloadColumn,
             Progress,
+            TextColumn,
             TimeRemainingColumn,
             TransferSpeedColumn,
         )
 
         self._progress = Progress(
             BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
+            TextColumn("{task.description}"),
             console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True,
         )  # fmt: skip
         self._progress.start()
-        self._task = self._progress.add_task("convert", total=None)
+        self._task = self._progress.add_task("", total=None)
+        self._download: TaskID | None = None
+        self._told = ""
         return self._show
 
     def __exit__(self, *error: object) -> None:
@@ -215,6 +222,19 @@ class ProgressBar:
 
     def _show(self, n_done: int, n_bytes: int) -> None:
         self._progress.update(self._task, completed=n_done, total=n_bytes)
+
+    def show_download(self, transfer: Transfer) -> None:
+        """Show how far the download of what comes next is; without a terminal a line when it begins."""
+        if self._progress.disable:
+            if transfer.doing != self._told:
+                click.echo(f"downloading {transfer.doing}", err=True)
+        elif transfer.doing != self._told and self._download is not None:
+            self._progress.remove_task(self._download)
+            self._download = None
+        self._told = transfer.doing
+        if self._download is None:
+            self._download = self._progress.add_task(transfer.doing)
+        self._progress.update(self._download, completed=transfer.n_done, total=transfer.n_bytes)
 
 
 def tell_of_file(path: Path, seconds: float, remarks: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .model_argument import model_argument
 from .option_groups import GroupedCommand, option_group
 from .options import ModelOptions, Status, model_options, open_model
 from .text_input import read_text
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command("eval", short_help="Count right answers to questions with choices.", cls=GroupedCommand)
-@click.argument("model")
+@model_argument(required=True)
 @option_group(
     "Questions",
     click.option(

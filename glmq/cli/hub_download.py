@@ -30,12 +30,25 @@ def download_named(name: HubName) -> Path:
     """
     from ..hub.pull import plan_pull
 
-    pull = plan_pull(name)
+    return _agreed(plan_pull(name))[0]
+
+
+def download_checkpoint(name: HubName) -> Path:
+    """The folder of a checkpoint, downloaded if it is not in the cache; asks as `download_named` does."""
+    from ..hub.cache import cached_checkpoint
+    from ..hub.pull import plan_checkpoint
+
+    folder = cached_checkpoint(name)
+    return folder or _agreed(plan_checkpoint(name))[0].parent
+
+
+def _agreed(pull: Pull) -> list[Path]:
+    """Download files, after a yes where that is a large download at a terminal."""
     if sys.stdin.isatty() and pull.n_bytes_missing >= LARGE:
         agreed = ask(f"{_what(pull)} is not here yet. Download it?", ("yes", "no"))
         if agreed != "yes":
-            raise GlmqError(f"{name} was not downloaded")
-    return show_download(pull)[0]
+            raise GlmqError(f"{pull.name} was not downloaded")
+    return show_download(pull)
 
 
 def show_download(pull: Pull) -> list[Path]:

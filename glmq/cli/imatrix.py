@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from glmq_kernels.errors import GlmqError
 
+from .model_argument import model_argument
 from .named_files import file_option, named_file, telling_of_force
 from .options import Status, activations_option, model_path, ram_option
 from .terminal import counted, note
@@ -24,7 +25,7 @@ def _files(context: click.Context, parameter: click.Parameter, values: Sequence[
 
 
 @click.command(short_help="Find out which weights matter, for quantizing.")
-@click.argument("model", required=False)
+@model_argument()
 @click.option(
     "-f",
     "--file",

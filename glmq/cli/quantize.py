@@ -8,19 +8,21 @@ from pathlib import Path
 import click
 
 from .conversion_options import ConversionOptions, ProgressBar, conversion_options, show_sizes, tell_of_file
+from .model_argument import complete_model
 from .named_files import file_option, telling_of_force
+from .options import Status, model_path
 
 
 @click.command(short_help="Quantize a GGUF file to another one.")
-@click.argument("model", callback=file_option, metavar="IN.gguf")
+@click.argument("model", metavar="IN.gguf", shell_complete=complete_model)
 @click.argument("out", callback=file_option, metavar="OUT.gguf")
 @conversion_options(None)
 @click.option("--keep-split", is_flag=True, help="As many files as IN has, with the same tensors in each.")
-def quantize(model: Path, out: Path, keep_split: bool, options: ConversionOptions) -> None:
+def quantize(model: str, out: Path, keep_split: bool, options: ConversionOptions) -> None:
     """Make OUT of the GGUF model IN, with other types of tensors.
 
-    IN is best BF16 or F16; of a split model it is any part. OUT is a file or a folder. It appears when it is
-    complete. A file that is there already is not replaced without --force.
+    IN is best BF16 or F16; of a split model it is any part, of one on the Hub its name. OUT is a file or a
+    folder. It appears when it is complete. A file that is there already is not replaced without --force.
     """
     from glmq_convert.conversion import gguf_model_source, planned_types
     from glmq_convert.conversion import quantize as run
@@ -29,7 +31,7 @@ def quantize(model: Path, out: Path, keep_split: bool, options: ConversionOption
 
     remarks: list[str] = []
     began = time.perf_counter()
-    with open_gguf(model) as file:
+    with open_gguf(model_path(model, Status())) as file:
         if options.dry_run:
             show_sizes(planned_types(gguf_model_source(file), options.types, options.imatrix, options.size))
             return

@@ -11,6 +11,7 @@ https://huggingface.co/docs/huggingface_hub/guides/manage-cache. Nothing here as
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -78,6 +79,19 @@ def cached_model(name: HubName) -> CachedModel | None:
     return None
 
 
+def cached_checkpoint(name: HubName) -> Path | None:
+    """The folder of the newest checkpoint of a name in the cache that has all its weights."""
+    for snapshot in snapshots(name):
+        index = snapshot / "model.safetensors.index.json"
+        wanted = {"config.json"}
+        with suppress(OSError, ValueError, AttributeError, TypeError):
+            wanted |= set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        has_weights = any(snapshot.glob("*.safetensors"))
+        if has_weights and all((snapshot / str(file)).is_file() for file in wanted):
+            return snapshot
+    return None
+
+
 def snapshots(name: HubName) -> list[Path]:
     """Snapshot folders of a name, the one that its revision points to first.
 
@@ -134,7 +148,19 @@ def note_revision(repo: str, revision: str, commit: str) -> None:
 
 def is_cached(repo: str, commit: str, file: RepoFile) -> bool:
     """Whether a file's content is there."""
-    return blob_path(repo, file).is_file() or (repo_folder(repo) / "snapshots" / commit / file.path).is_file()
+    return content_path(repo, commit, file).is_file()
+
+
+def content_path(repo: str, commit: str, file: RepoFile) -> Path:
+    """Where a file's content is, or will be: on systems without links in its snapshot."""
+    shown = repo_folder(repo) / "snapshots" / commit / file.path
+    return shown if shown.is_file() else blob_path(repo, file)
+
+
+def is_shown(blob: Path) -> bool:
+    """Whether a file of a snapshot is a link to a blob."""
+    folder = blob.parent.parent / "snapshots"
+    return any(path.is_symlink() and path.resolve() == blob.resolve() for path in folder.rglob("*"))
 
 
 def n_bytes_kept(repo: str, file: RepoFile) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from glmq_kernels.errors import GlmqError
 from huggingface_hub import CachedFileInfo, CachedRepoInfo, DeleteCacheStrategy, scan_cache_dir
 
-from .cache import INCOMPLETE, files_in, hub_cache, repo_folder, snapshots
+from .cache import files_in, hub_cache, repo_folder, snapshots
 from .model_choice import ModelFiles, RepoFile, is_checkpoint, matching, models_among
 from .names import HubName
 
@@ -70,10 +70,17 @@ def _in_repository(repo: str) -> Iterator[Cached]:
             used = max((path.stat().st_atime for path in blobs), default=0.0)
             missing = files.n_parts - len(files.files)
             yield Cached(str(name), files.tag, architecture(paths[0]), files.size, missing, used, paths)
-    if unfinished := tuple((repo_folder(repo) / "blobs").glob(f"*{INCOMPLETE}")):
+    if unfinished := _unfinished(repo):
         sizes = [path.stat() for path in unfinished]
         n_bytes, used = sum(each.st_size for each in sizes), max(each.st_mtime for each in sizes)
         yield Cached(repo, UNFINISHED, "", n_bytes, 0, used, unfinished)
+
+
+def _unfinished(repo: str) -> tuple[Path, ...]:
+    """What has come of downloads that ended early, and blobs that no snapshot shows."""
+    folder = repo_folder(repo)
+    shown = {path.resolve() for path in (folder / "snapshots").rglob("*") if path.is_symlink()}
+    return tuple(sorted(path for path in (folder / "blobs").glob("*") if path.resolve() not in shown))
 
 
 def _groups(files: list[RepoFile]) -> Iterator[ModelFiles]:

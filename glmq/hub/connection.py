@@ -24,6 +24,9 @@ T = TypeVar("T")
 RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
 """How long to wait before each further try."""
 
+FEW_TRIES = 2
+"""Of a request before which nothing has come yet: whoever has no network wants to know it soon."""
+
 PASSING = (408, 429, 500, 502, 503, 504)
 """Statuses that may be others in a moment."""
 
@@ -59,7 +62,7 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 
 def ask(method: str, url: str) -> httpx2.Response:
-    """The answer to a request. Redirects within the Hub are followed; one that leads away is the answer."""
+    """The answer to a request. Redirects are followed; to HEAD one that leads away is the answer."""
 
     def once() -> httpx2.Response:
         where = url
@@ -71,12 +74,12 @@ def ask(method: str, url: str) -> httpx2.Response:
             if not response.has_redirect_location:
                 return response
             target = urljoin(where, response.headers["location"])
-            if _origin(target) != _origin(endpoint()):
+            if method == "HEAD" and _origin(target) != _origin(endpoint()):
                 return response
             where = target
         raise GlmqError(f"{url} leads from one address to the next without end")
 
-    return trying_again(once)
+    return trying_again(once, tries=FEW_TRIES)
 
 
 def timeout() -> float:
@@ -84,17 +87,23 @@ def timeout() -> float:
     return float(constants.HF_HUB_DOWNLOAD_TIMEOUT)
 
 
-def trying_again(attempt: Callable[[], T], progressed: Callable[[], bool] = lambda: False) -> T:
-    """What an attempt gives, made again after errors that pass. `progressed` begins the count anew."""
+def trying_again(
+    attempt: Callable[[], T], progressed: Callable[[], bool] = lambda: False, tries: int | None = None
+) -> T:
+    """What an attempt gives, made again after errors that pass, at most `tries` times.
+
+    progressed(): whether something has come since the last failure, which begins the count anew.
+    """
+    delays = RETRY_SECONDS[:tries]
     n_failed = 0
     while True:
         try:
             return attempt()
         except (httpx2.TransportError, HfHubHTTPError) as error:
             n_failed = 0 if progressed() else n_failed
-            if not _passes(error) or n_failed >= len(RETRY_SECONDS):
+            if not _passes(error) or n_failed >= len(delays):
                 raise
-        time.sleep(RETRY_SECONDS[n_failed])
+        time.sleep(delays[n_failed])
         n_failed += 1
 
 

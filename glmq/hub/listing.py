@@ -29,6 +29,8 @@ class RepoListing:
 def list_repo(name: HubName) -> RepoListing:
     """What the Hub has under a name. Raises GlmqError where it has nothing, or there is no way to it."""
     revision = name.revision or MAIN
+    if ".." in revision:  # a revision is also the name of a file in the cache
+        raise GlmqError(f"{revision!r} is not the name of a branch, tag or commit", setting="revision")
     with errors_about(str(name), name.repo):
         try:
             about = ask("GET", f"{_api(name.repo)}/revision/{quote(revision, safe='')}").json()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from glmq_kernels.errors import GlmqError
 
-from .cache import hub_cache, is_cached, link, n_bytes_kept, note_revision
+from .cache import content_path, hub_cache, is_cached, link, n_bytes_kept, note_revision
 from .download import download
 from .listing import RepoListing, list_repo
 from .model_choice import ModelFiles, RepoFile, choose, companion, gigabytes
@@ -72,14 +72,26 @@ class Pull:
         counter = _Counter(progress, self.n_bytes)
         paths = []
         for file in self.files:
-            if is_cached(repo, commit, file):
-                counter.found(file.size)
-            else:
-                counter.begin(file, n_bytes_kept(repo, file))
-                download(RemoteFile(self.listing, file), counter.received, counter.waiting)
+            self._download(file, counter)
             paths.append(link(repo, commit, file))
         note_revision(repo, self.listing.revision, commit)
         return paths
+
+    def fetch(self, progress: Progress | None = None) -> list[Path]:
+        """The same, but the cache does not show the files under their names. Gives where their bytes are."""
+        self._check_room()
+        counter = _Counter(progress, self.n_bytes)
+        for file in self.files:
+            self._download(file, counter)
+        return [content_path(self.listing.repo, self.listing.commit, file) for file in self.files]
+
+    def _download(self, file: RepoFile, counter: _Counter) -> None:
+        repo = self.listing.repo
+        if is_cached(repo, self.listing.commit, file):
+            counter.found(file.size)
+        else:
+            counter.begin(file, n_bytes_kept(repo, file))
+            download(RemoteFile(self.listing, file), counter.received, counter.waiting)
 
     def _check_room(self) -> None:
         wanted, folder = self.n_bytes_missing, hub_cache()

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import threading
+import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -37,8 +38,8 @@ class LocalHub:
     gated, private: repositories. cut: bytes after which the store cuts a connection, once for each number.
     wrong: paths of files of which the store sends other bytes. busy: requests to the store that are answered
     503. no_ranges: the store sends whole files. next_page_elsewhere: pages lead to the store. is_portal:
-    every page is one to log in. n_signed: addresses that were given out. n_refused: the first so many are
-    too old.
+    every page is one to log in. renamed: new names by old ones. n_signed: addresses that were given out.
+    n_refused: the first so many are too old. seconds: that the store waits before it answers.
     """
 
     repos: dict = field(default_factory=dict)
@@ -53,8 +54,10 @@ class LocalHub:
     no_ranges: bool = False
     next_page_elsewhere: bool = False
     is_portal: bool = False
+    renamed: dict = field(default_factory=dict)
     n_signed: int = 0
     n_refused: int = 0
+    seconds: float = 0.0
 
     def __enter__(self):
         self._servers = [_Server(self, kind) for kind in ("hub", "store")]
@@ -120,7 +123,10 @@ class _Hub(_Handler):
         parts = urlsplit(self.path)
         path, query = unquote(parts.path), parse_qs(parts.query)
         is_user = self.headers.get("authorization") == f"Bearer {TOKEN}"
-        if self.hub.is_portal:
+        old = next((name for name in self.hub.renamed if f"/{name}/" in path), None)
+        if old:
+            self.send(307, Location=self.path.replace(old, self.hub.renamed[old]))
+        elif self.hub.is_portal:
             self.send(200, b"<html>Log in first</html>")
         elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/(revision|tree)/(.+)", path):
             repo, kind, revision = found.groups()
@@ -181,6 +187,7 @@ class _Hub(_Handler):
 class _Store(_Handler):
     def answer(self):
         hub = self.hub
+        time.sleep(hub.seconds)
         parts = urlsplit(self.path)
         _, owner, repo, name = unquote(parts.path).split("/", 3)
         signature = int(parse_qs(parts.query).get("signature", ["0"])[0])

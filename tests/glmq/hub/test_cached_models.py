@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 
 import pytest
 from click.testing import CliRunner
 from glmq_kernels.errors import GlmqError
-from huggingface_hub import scan_cache_dir
+from huggingface_hub import constants, scan_cache_dir
 
 from glmq.cli import main
 from glmq.cli.model_argument import complete_cached, complete_model
@@ -19,6 +20,7 @@ from glmq.hub.cached_models import cached_models, plan_removal
 from glmq.hub.names import hub_name
 from glmq.hub.pull import plan_checkpoint, plan_pull
 
+from .local_hub import LocalHub
 from .test_hub_commands import invoke
 
 AIR, CHECKPOINT = "org/Air-GGUF", "org/Air"
@@ -26,17 +28,33 @@ HEADER = b"GGUF\3\0\0\0" + bytes(8) + b"\1" + bytes(7) + b"\x14" + bytes(7) + b"
 HEADER += b"\x08\0\0\0" + b"\7" + bytes(7) + b"glm4moe"
 
 
-@pytest.fixture(autouse=True)
-def downloaded(hub):
-    hub.repos[AIR] = {
+REPOS = {
+    AIR: {
         "air-Q4_K_M.gguf": HEADER + bytes(1000),
         "air-Q8_0-00001-of-00002.gguf": HEADER + bytes(2000),
         "air-Q8_0-00002-of-00002.gguf": b"second part",
-    }
-    hub.repos[CHECKPOINT] = {"model.safetensors": b"weights", "config.json": b"{}", "other.bin": b"not this"}
-    plan_pull(hub_name(AIR)).run()
-    plan_pull(hub_name(f"{AIR}:Q8_0")).run()
-    plan_checkpoint(hub_name(CHECKPOINT)).run()
+    },
+    CHECKPOINT: {"model.safetensors": b"weights", "config.json": b"{}", "other.bin": b"not this"},
+}
+
+
+@pytest.fixture(scope="module")
+def downloaded(tmp_path_factory):
+    """A cache with two models and a checkpoint."""
+    folder = tmp_path_factory.mktemp("downloaded") / "cache"
+    with LocalHub(repos=REPOS) as local, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(constants, "ENDPOINT", local.url)
+        patch.setattr(constants, "HF_HUB_CACHE", str(folder))
+        for plan in (plan_pull(hub_name(AIR)), plan_pull(hub_name(f"{AIR}:Q8_0"))):
+            plan.run()
+        plan_checkpoint(hub_name(CHECKPOINT)).run()
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def filled(hub, cache, downloaded):
+    hub.repos = {repo: dict(files) for repo, files in REPOS.items()}
+    shutil.copytree(downloaded, cache, symlinks=True)
 
 
 def listed():
@@ -87,7 +105,7 @@ def test_parts_that_lack_and_unfinished_downloads_are_told(cache):
     (cache / "models--org--Air-GGUF" / "blobs" / "abc.incomplete").write_bytes(bytes(5))
     found = listed()
     assert found[f"{AIR}:Q8_0"].n_missing == 1
-    assert (found[AIR].kind, found[AIR].n_bytes) == ("unfinished", 5)
+    assert (found[AIR].kind, found[AIR].n_bytes) == ("unfinished", len(b"second part") + 5)
 
 
 def test_one_model_is_removed_and_others_stay(cache):

@@ -94,6 +94,14 @@ def test_revisions(hub):
     assert pulled(f"{REPO}@{hub.commit(REPO)}") == [CONTENT]
     assert cached_model(hub_name(f"{REPO}@v1")).path.read_bytes() == CONTENT
     assert "no such revision" in refused(f"{REPO}@v2")
+    assert "is not the name of a branch" in refused(f"{REPO}@../../main")
+
+
+def test_repositories_that_have_another_name_now(hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    hub.renamed["old/name"] = REPO
+    assert pulled("old/name") == [CONTENT]
+    assert cached_model(hub_name("old/name")).path.read_bytes() == CONTENT
 
 
 def test_companions_come_when_asked_for(repository):
