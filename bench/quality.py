@@ -24,10 +24,10 @@ from glmq_convert.importance import Importance
 from glmq_convert.target_size import TargetSize
 
 import glmq
-from glmq.demo import model_file
 from glmq.gguf import open_gguf
 from glmq.importance import make_importance
 from glmq.importance.texts import read_text
+from glmq.model_file import model_file
 from glmq.quality.chunks import chunks_of_text
 from glmq.quality.divergence import divergence
 from glmq.quality.logits_file import LogitsFile, check_logits_target, writing_logits
