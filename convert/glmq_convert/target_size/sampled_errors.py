@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -41,25 +41,16 @@ def candidate_types(columns: int, has_importance: bool) -> list[str]:
 
 
 def sampled_errors(
-    tensors: Sequence[PlannedTensor],
-    weights: Weights,
-    threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    tensors: Sequence[PlannedTensor], weights: Weights, threads: int | None = None
 ) -> Mapping[str, Errors]:
     """The errors of all types of each tensor, by its name.
 
     Where a tensor's importance is known, an output's error is Σ x² · (w - rounded w)² with its means of x²;
-    else all columns count alike. progress(tensors done, tensors in all).
+    else all columns count alike.
     """
-    found: dict[str, Errors] = {}
     with ThreadPoolExecutor(threads or processor_count()) as pool:
-        for tensor, errors in zip(
-            tensors, pool.map(lambda each: _errors(each, weights), tensors), strict=True
-        ):
-            found[tensor.name] = errors
-            if progress:
-                progress(len(found), len(tensors))
-    return found
+        measured = pool.map(lambda each: _errors(each, weights), tensors)
+        return {tensor.name: errors for tensor, errors in zip(tensors, measured, strict=True)}
 
 
 def _errors(tensor: PlannedTensor, weights: Weights) -> Errors:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from glmq_kernels.errors import GlmqError
@@ -28,7 +28,6 @@ def types_for_size(
     given: TypeChoice,
     overhead: int = 0,
     threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
 ) -> TypeChoice:
     """A choice of types by full names, such that the model's predictions change least within the size.
 
@@ -45,7 +44,7 @@ def types_for_size(
     least = sum(min(sizes.values()) for sizes in n_bytes.values())
     if least > budget:
         raise _too_small(target, tensors, taken + least, overhead, has_importance)
-    errors = sampled_errors(free, weights, threads, progress)
+    errors = sampled_errors(free, weights, threads)
     tied = not any(kind_of(tensor.name) == "output" for tensor in tensors)
     costs = {
         name: {type_name: sensitivity(name, tied=tied) * error for type_name, error in known.items()}

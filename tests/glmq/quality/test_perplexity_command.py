@@ -34,6 +34,15 @@ def test_a_text_is_measured_and_compared_with_a_base(run):
     assert found["n_chunks"] == 3 and abs(found["kl"]["value"]) < 1e-3
 
 
+def test_conversations_are_read_as_the_chat_template_writes_them(run, tmp_path):
+    conversation = {"messages": [{"role": "user", "content": TEXT[:300]}]}
+    (tmp_path / "talks.json").write_text(json.dumps([conversation] * 2))
+    found = json.loads(run("-f", "@talks.json", "--ctx", 32, "--json").splitlines()[-1])
+    (tmp_path / "plain.txt").write_text(TEXT[:300] * 2)
+    plain = json.loads(run("-f", "@plain.txt", "--ctx", 32, "--json").splitlines()[-1])
+    assert found["n_chunks"] >= plain["n_chunks"] and found["value"] != plain["value"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     (
