@@ -16,6 +16,9 @@ import numpy as np
 CONTEXT_DEFAULTS = {0: 512, 4: 2048, 8: 512, 12: 1, 28: 4, 32: 4, 52: -1}
 """int32 at these bytes of the context's parameters."""
 N_CTX, N_BATCH, N_UBATCH, N_THREADS, N_THREADS_BATCH, FLASH_ATTENTION = 0, 4, 8, 28, 32, 52
+CONTEXT_FLAGS, KV_UNIFIED = (137, 138, 139, 140), 141
+"""Booleans of the context's parameters: which are set by default; and one that is not."""
+N_SEQ_MAX = 12
 MODEL_FLAGS_FROM = 32
 """Of the model's parameters: behind it only `use_extra_bufts` is set by default."""
 
@@ -51,8 +54,20 @@ def library() -> ctypes.CDLL:
     return found
 
 
+class Batch(ctypes.Structure):
+    """`llama_batch`."""
+
+    _fields_ = (
+        ("n_tokens", ctypes.c_int32),
+        *((name, ctypes.c_void_p) for name in ("token", "embd", "pos", "n_seq_id", "seq_id", "logits")),
+    )
+
+
 class LlamaCpp:
-    """A model with one sequence. mapped: weights stay where they are mapped, none are rearranged."""
+    """A model with a sequence, and others only to fill it.
+
+    mapped: weights stay where they are mapped, none are rearranged. n_sequences: more than one for `fill`.
+    """
 
     def __init__(
         self,
@@ -62,6 +77,7 @@ class LlamaCpp:
         n_batch: int = 512,
         n_threads: int = 4,
         mapped: bool = False,
+        n_sequences: int = 1,
     ) -> None:
         self._llama = llama = library()
         parameters = llama.llama_model_default_params()
@@ -74,9 +90,10 @@ class LlamaCpp:
         _check_defaults(context)
         for at, value in (
             (N_CTX, n_ctx), (N_BATCH, n_batch), (N_UBATCH, n_batch), (N_THREADS, n_threads),
-            (N_THREADS_BATCH, n_threads), (FLASH_ATTENTION, 1),
+            (N_THREADS_BATCH, n_threads), (FLASH_ATTENTION, 1), (N_SEQ_MAX, n_sequences),
         ):  # fmt: skip
             ctypes.memmove(ctypes.addressof(context) + at, struct.pack("<i", value), 4)
+        ctypes.memset(ctypes.addressof(context) + KV_UNIFIED, 1, 1)
         self._context = ctypes.c_void_p(llama.llama_init_from_model(self._model, context))
         self._memory = ctypes.c_void_p(llama.llama_get_memory(self._context))
         vocab = ctypes.c_void_p(llama.llama_model_get_vocab(self._model))
@@ -93,6 +110,31 @@ class LlamaCpp:
         logits = self._llama.llama_get_logits_ith(self._context, -1)
         return np.ctypeslib.as_array(logits, (self.n_vocab,)).copy()
 
+    def fill(self, n_tokens: int) -> None:
+        """Have so many tokens in the sequence, which see only the ones next to them.
+
+        That is much quicker: each batch is a sequence of its own, and they are joined then.
+        """
+        firsts = range(0, n_tokens, self._n_batch)
+        for sequence, first in enumerate(firsts, 1):
+            self._evaluate_at(sequence, first, min(self._n_batch, n_tokens - first))
+        for sequence in range(1, len(firsts) + 1):
+            self._llama.llama_memory_seq_cp(self._memory, sequence, 0, -1, -1)
+            self._llama.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+    def _evaluate_at(self, sequence: int, first: int, n: int) -> None:
+        """Evaluate random tokens of a sequence, from a position on."""
+        tokens = np.random.default_rng(first).integers(0, self.n_vocab, n).astype(np.int32)
+        positions, counts = np.arange(first, first + n, dtype=np.int32), np.ones(n, np.int32)
+        number, wanted = np.array([sequence], np.int32), np.zeros(n, np.int8)
+        numbers = np.full(n, number.ctypes.data, np.uint64)
+        arrays = (tokens, None, positions, counts, numbers, wanted)
+        batch = Batch(n, *(None if each is None else each.ctypes.data for each in arrays))
+        record = Record()
+        ctypes.memmove(ctypes.addressof(record), ctypes.addressof(batch), ctypes.sizeof(batch))
+        if self._llama.llama_decode(self._context, record) != 0:
+            raise ValueError("llama.cpp cannot evaluate the tokens")
+
     def rewind(self, n_tokens: int) -> None:
         """Forget all but the first so many tokens."""
         if not self._llama.llama_memory_seq_rm(self._memory, 0, n_tokens, -1):
@@ -105,11 +147,13 @@ class LlamaCpp:
 
 
 def _check_defaults(context: Record) -> None:
-    content = bytes(ctypes.string_at(ctypes.addressof(context), 64))
+    content = bytes(ctypes.string_at(ctypes.addressof(context), 160))
     for at, expected in CONTEXT_DEFAULTS.items():
         [found] = struct.unpack_from("<i", content, at)
         if found != expected:
             raise ValueError(f"llama.cpp's context parameters have {found} at byte {at}, not {expected}")
+    if tuple(i for i in range(128, 160) if content[i] == 1) != CONTEXT_FLAGS:
+        raise ValueError("llama.cpp's context parameters have other booleans")
 
 
 def _clear_extra_buffers(parameters: Record) -> None:

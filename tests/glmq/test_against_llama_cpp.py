@@ -27,6 +27,7 @@ MODELS = {
     "glm4moe with q and k norm Q8_0": partial(write_glm4moe, type_name="Q8_0", qk_norm=True),
     **{f"deepseek2 {name}": partial(write_deepseek2, type_name=name, seed=1) for name in LATENT_TYPES},
     "deepseek2 in groups Q8_0": partial(write_deepseek2, type_name="Q8_0", groups=True),
+    "deepseek2 with keys and values in one matrix F32": partial(write_deepseek2, old_layout=True),
     "llama F32": partial(write_llama, type_name="F32"),
     "llama Q4_0": partial(write_llama, type_name="Q4_0"),
 }

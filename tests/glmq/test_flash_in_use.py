@@ -13,6 +13,7 @@ from glmq.tokenizer import load_tokenizer
 
 from .disk_models import load_from_disk
 from .saved_sessions import assert_goes_on_alike, evaluated
+from .server.running_server import RunningServer
 from .small_models import N_VOCAB, TOP_K, write_deepseek2
 from .test_closing import join, run_aside
 from .test_command_line import run
@@ -154,3 +155,19 @@ def test_a_measurement(flash):
     limits, plan = benchmark.Limits(1e9, 1e9), benchmark.Plan(repetitions=1)
     measured = benchmark._measure(flash, limits, plan, benchmark.Case(5, 0, 9, 1), lambda *told: None)
     assert measured.avg_ts > 0
+
+
+def test_the_server_gives_what_the_model_says(tmp_path):
+    """After a long prompt, whose attention is expanded; what is thought told apart from the answer."""
+    path = write_deepseek2(tmp_path / "model.gguf", name="GLM-4.7-Flash", n_ctx=4096)
+    messages = [{"role": "user", "content": "Hi " * 100}]
+    with glmq.load(path) as model, RunningServer(model) as server:
+        expected = model.chat(messages, temperature=0, max_tokens=12)
+        expected.wait()
+        completion = server.openai().chat.completions.create(
+            model="any", messages=messages, temperature=0, max_tokens=12
+        )
+    message = completion.choices[0].message
+    assert (message.reasoning_content or "") == expected.reasoning
+    assert (message.content or "") == expected.content
+    assert completion.usage.completion_tokens == 12
