@@ -10,6 +10,8 @@ TRIAL       uint16: of the entries that are being tried for one block
 SCALES      float32: of the 8 or 16 blocks
 CODES       bytes: what is stored of those
 SIGNS       32 bytes: bit i is set where weight i of eight is negative
+MEMOS       of each entry of a block, int64: whose candidates are in it, and from MEMO_BEGIN on two times
+            eight float32 for each of their chunks
 
 IQ1_*, which has no magnitudes, keeps other things in their places:
 
@@ -31,7 +33,10 @@ TRIAL = NUMBERS + 192  # behind 64 numbers, and room for a vector from any of th
 SCALES = TRIAL + 32
 CODES = SCALES + 64
 SIGNS = CODES + 16
-SCRATCH_BYTES = SIGNS + 48
+MEMOS = SIGNS + 64
+MEMO_BEGIN = 32
+MEMO_BYTES = MEMO_BEGIN + 64 * 38  # more than the chunks of any key
+SCRATCH_BYTES = MEMOS + 8 * MEMO_BYTES
 
 RANKS, ORDER, SHIFTED = ROOTS, ROOTS + 128, ROOTS + 256
 SUMS = PRODUCTS

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...simd.addresses import inline, load_f32, load_i32, load_i64, load_u16, load_u32
+from ...simd.addresses import inline, load_f32, load_i32, load_i64, load_u16, load_u32, store_i64
 from ...simd.comparisons import greater, least_lane, select
 from ...simd.conversions import narrow_to_i8, round_to_int, to_float, zero_extend
 from ...simd.vectors import (
@@ -22,9 +22,11 @@ from ...simd.vectors import (
     minimum,
     splat_f32x8,
     splat_i32x8,
+    store,
     zero_f32x8,
 )
 from ...simd.words import bytes_as_word, word_as_bytes
+from .grid_scratch import MEMO_BEGIN
 from .grid_types import CHUNK, FIRST_CHUNK
 
 INFINITY = np.float32(np.inf)
@@ -75,25 +77,40 @@ def entry_found(keys, key):
 
 
 def make_best_candidate(places: int) -> Any:
-    """`best_candidate(chunks, found, scale, magnitudes, weights)`: the number of an entry of so many places.
+    """`best_candidate(chunks, found, scale, magnitudes, weights, memo)`: the number of an entry.
 
-    It is the candidate with the least error: the sum, over the places, of
-    weight * (scale * value - magnitude)². The first of equal ones wins. found: what the table of keys has.
+    It is the candidate with the least error: the sum, over so many places, of
+    weight * (scale * value - magnitude)², the first of equal ones. found: what the table of keys has.
+
+    With v² = Σ weight value² and vx = Σ weight value magnitude that is scale² v² - 2 scale vx + a constant.
+    memo: where both are kept for the candidates of the last `found`, as the next scale often has the same.
     """
     chunk_bytes = CHUNK * (2 + places)
 
     @inline
-    def best_candidate(chunks, found, scale, magnitudes, weights):
-        first = chunks + (-found // FIRST_CHUNK) * chunk_bytes
-        factor = splat_f32x8(scale)
-        best, where = splat_f32x8(INFINITY), lane_numbers()
-        for c in range(-found % FIRST_CHUNK):
-            chunk = first + c * chunk_bytes
-            error = zero_f32x8()
+    def fill(memo, first, count, magnitudes, weights):
+        for c in range(count):
+            chunk, squares, products = first + c * chunk_bytes, zero_f32x8(), zero_f32x8()
             for i in range(places):
                 value = to_float(zero_extend(load_i8x8(chunk + CHUNK * (2 + i))))
-                off = factor * value - splat_f32x8(load_f32(magnitudes + 4 * i))
-                error = error + splat_f32x8(load_f32(weights + 4 * i)) * off * off
+                weighted = splat_f32x8(load_f32(weights + 4 * i)) * value
+                squares = squares + weighted * value
+                products = products + weighted * splat_f32x8(load_f32(magnitudes + 4 * i))
+            store(memo + MEMO_BEGIN + 64 * c, squares)
+            store(memo + MEMO_BEGIN + 64 * c + 32, products + products)
+
+    @inline
+    def best_candidate(chunks, found, scale, magnitudes, weights, memo):
+        first, count = chunks + (-found // FIRST_CHUNK) * chunk_bytes, -found % FIRST_CHUNK
+        if load_i64(memo) != found:
+            store_i64(memo, found)
+            fill(memo, first, count, magnitudes, weights)
+        factor = splat_f32x8(scale)
+        best, where = splat_f32x8(INFINITY), lane_numbers()
+        for c in range(count):
+            squares = load_f32x8(memo + MEMO_BEGIN + 64 * c)
+            products = load_f32x8(memo + MEMO_BEGIN + 64 * c + 32)
+            error = factor * (factor * squares - products)
             where = select(greater(best, error), splat_i32x8(CHUNK * c) + lane_numbers(), where)
             best = minimum(error, best)
         least = splat_f32x8(least_lane(best))

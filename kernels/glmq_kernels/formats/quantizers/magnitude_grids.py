@@ -55,6 +55,8 @@ from .grid_packing import pack_iq2, pack_iq3
 from .grid_scratch import (
     CODES,
     MAGNITUDES,
+    MEMO_BYTES,
+    MEMOS,
     NUMBERS,
     PRODUCTS,
     ROOTS,
@@ -138,7 +140,8 @@ def _make_fit(places: int) -> Any:
                     exact |= 1 << entry
                 else:
                     here, chunks = work + at + 4 * j, argument(kind, GridType.CHUNKS)
-                    found = best_candidate(chunks, found, scale, here + MAGNITUDES, here + ROOTS)
+                    memo = work + MEMOS + MEMO_BYTES * entry
+                    found = best_candidate(chunks, found, scale, here + MAGNITUDES, here + ROOTS, memo)
             store_i16(work + TRIAL + 2 * entry, found)
             entry += 1
         return exact
@@ -157,6 +160,8 @@ def _make_fit(places: int) -> Any:
             scale = _fit_to_multiples(work, first, most)
             divisor = np.float32(3.0) * scale
         best, exact = np.float32(0.0), 0
+        for entry in range(size // places):
+            store_i64(work + MEMOS + MEMO_BYTES * entry, 0)
         for t in range(2 * steps + 2):
             last, kept = t == 2 * steps + 1, 0
             if last:

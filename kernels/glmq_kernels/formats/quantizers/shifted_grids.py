@@ -61,6 +61,7 @@ from .grid_packing import pack_iq1
 from .grid_scratch import (
     CODES,
     FITS,
+    MEMOS,
     NUMBERS,
     ORDER,
     RANKS,
@@ -209,9 +210,10 @@ def _choose(work, kind, first, size, border, scale, cuts):
         x, w = load_f32x8(work + SOURCE + at), load_f32x8(work + WEIGHTS + at)
         number = entry_found(argument(kind, GridType.KEYS), key_of_8(codes))
         if number < 0:
+            store_i64(work + MEMOS, 0)
             store(work + SHIFTED, x - splat_f32x8(scale * offset))
             chunks = argument(kind, GridType.CHUNKS)
-            number = best_candidate(chunks, number, scale, work + SHIFTED, work + WEIGHTS + at)
+            number = best_candidate(chunks, number, scale, work + SHIFTED, work + WEIGHTS + at, work + MEMOS)
         numbers = work + NUMBERS + 2 * ((first + i) // 8)
         store_i16(numbers, number)
         q = entry_of_8(argument(kind, GridType.ENTRIES), numbers) + splat_f32x8(offset)
