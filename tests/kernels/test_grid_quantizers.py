@@ -5,21 +5,30 @@ Sums are added in another order here, so where two choices are as good as equal 
 
 from __future__ import annotations
 
+from typing import Any
+
 import gguf
 import numpy as np
 import pytest
 from glmq_kernels.formats.quantize import UnfitWeightError, quantize_rows
-from glmq_kernels.formats.quantizers.table import QUANTIZERS
 from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.kernels.grid_sample import ALONE, GOLDEN, TYPES, weighted_error
 
-WRITTEN = tuple(name for name in TYPES if name in QUANTIZERS)
-SIGNED = tuple(name for name in WRITTEN if not name.startswith("IQ1"))
+SLOW = ("IQ1_S", "IQ1_M")
+"""Types whose kernel, which takes long to compile, is for `make test-full`."""
+
+
+def marked(cases: list[tuple[str, ...]]) -> list[Any]:
+    """Cases that begin with a type, those of slow types marked."""
+    return [pytest.param(*case, marks=[pytest.mark.slow] * (case[0] in SLOW)) for case in cases]
+
+
+each_type = pytest.mark.parametrize("type_name", marked([(name,) for name in TYPES]))
+each_signed_type = pytest.mark.parametrize("type_name", [name for name in TYPES if name not in SLOW])
 """Types that store magnitudes and signs."""
-CASES = [(name, True) for name in WRITTEN] + [(name, False) for name in WRITTEN if name in ALONE]
 COLUMNS = 512
 ERRORS = {
     "IQ2_XXS": 0.37, "IQ2_XS": 0.33, "IQ2_S": 0.27, "IQ3_XXS": 0.21, "IQ3_S": 0.16,
@@ -47,11 +56,13 @@ def relative_error(weights: np.ndarray, found: np.ndarray) -> float:
     return float(np.linalg.norm(found - weights) / np.linalg.norm(weights))
 
 
-@pytest.mark.parametrize(("type_name", "with_importance"), CASES)
-def test_blocks_are_those_of_llama_cpp(type_name: str, with_importance: bool) -> None:
+@pytest.mark.parametrize(
+    ("type_name", "how"), marked([(name, "weighed") for name in TYPES] + [(name, "alone") for name in ALONE])
+)
+def test_blocks_are_those_of_llama_cpp(type_name: str, how: str) -> None:
     golden = np.load(GOLDEN)
-    weights, importance = golden["weights"], golden["importance"] if with_importance else None
-    expected = golden[type_name if with_importance else f"{type_name} alone"]
+    weights, importance = golden["weights"], golden["importance"] if how == "weighed" else None
+    expected = golden[type_name if how == "weighed" else f"{type_name} alone"]
     found = quantize_rows(weights, type_name, importance=importance)
     blocks = (-1, KERNEL_TYPES[type_name].block_bytes)
     same = (found.reshape(blocks) == expected.reshape(blocks)).all(axis=1)
@@ -71,19 +82,19 @@ def test_wrong_signs_do_not_spoil_the_first_scale_of_iq2_xxs() -> None:
     assert error / size < 0.08  # llama.cpp: 0.115
 
 
-@pytest.mark.parametrize("type_name", WRITTEN)
+@each_type
 def test_zeros_stay_zeros(type_name: str) -> None:
     assert not round_trip(np.zeros((2, COLUMNS), np.float32), type_name).any()
 
 
-@pytest.mark.parametrize("type_name", WRITTEN)
+@each_type
 def test_weights_too_small_for_any_scale_become_zeros(type_name: str) -> None:
     for size in (1e-45, 1e-39, 1e-12):
         weights = random_weights(1) * np.float32(size)
         assert not round_trip(weights, type_name).any()
 
 
-@pytest.mark.parametrize("type_name", WRITTEN)
+@each_type
 def test_one_huge_weight_among_small_ones_is_kept(type_name: str) -> None:
     weights = random_weights(1)
     weights[0, 77] = -50000.0
@@ -92,7 +103,7 @@ def test_one_huge_weight_among_small_ones_is_kept(type_name: str) -> None:
     assert relative_error(weights[:, 256:], found[:, 256:]) < ERRORS[type_name]
 
 
-@pytest.mark.parametrize("type_name", WRITTEN)
+@each_type
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 3e38])
 def test_weights_that_no_scale_can_hold_are_refused(type_name: str, wrong: float) -> None:
     weights = random_weights(2)
@@ -101,14 +112,14 @@ def test_weights_that_no_scale_can_hold_are_refused(type_name: str, wrong: float
         quantize_rows(weights, type_name, importance=even_importance())
 
 
-@pytest.mark.parametrize("type_name", WRITTEN)
+@each_type
 @pytest.mark.parametrize("value", [0.25, -0.25])
 def test_equal_weights_are_no_worse_than_others(type_name: str, value: float) -> None:
     weights = np.full((1, COLUMNS), value, np.float32)
     assert relative_error(weights, round_trip(weights, type_name)) < ERRORS[type_name]
 
 
-@pytest.mark.parametrize("type_name", SIGNED)
+@each_signed_type
 def test_an_odd_number_of_minus_signs_costs_only_the_weight_that_matters_least(type_name: str) -> None:
     weights = np.abs(random_weights()) + np.float32(0.5)
     weights[:, ::8] *= -1
@@ -118,7 +129,7 @@ def test_an_odd_number_of_minus_signs_costs_only_the_weight_that_matters_least(t
     assert not np.delete(wrong.reshape(-1, 8), 5, axis=1).any()
 
 
-@pytest.mark.parametrize("type_name", WRITTEN)
+@each_type
 def test_columns_without_importance_do_not_matter(type_name: str) -> None:
     weights, importance = random_weights(), even_importance()
     importance[::4] = 0
@@ -127,7 +138,7 @@ def test_columns_without_importance_do_not_matter(type_name: str) -> None:
     assert relative_error(weights[:, matters], found[:, matters]) < ERRORS[type_name]
 
 
-@pytest.mark.parametrize("type_name", WRITTEN)
+@each_type
 def test_blocks_of_which_no_column_has_importance_are_fitted_to_their_weights(type_name: str) -> None:
     weights, importance = random_weights(), even_importance()
     importance[:96] = 0
@@ -135,14 +146,14 @@ def test_blocks_of_which_no_column_has_importance_are_fitted_to_their_weights(ty
     assert relative_error(weights[:, :96], found[:, :96]) < 1.2 * ERRORS[type_name]
 
 
-@pytest.mark.parametrize("type_name", WRITTEN)
+@each_type
 def test_sources_of_half_the_width_give_the_blocks_of_their_floats(type_name: str) -> None:
     weights = random_weights(1).astype(np.float16)
     expected = quantize_rows(weights.astype(np.float32), type_name, importance=even_importance())
     assert np.array_equal(quantize_rows(weights, type_name, importance=even_importance()), expected)
 
 
-@pytest.mark.parametrize("type_name", WRITTEN)
+@each_type
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 1000), power=st.integers(-6, 6))
 def test_errors_are_within_their_type_s_bound_at_any_scale(type_name: str, seed: int, power: int) -> None:
@@ -150,7 +161,7 @@ def test_errors_are_within_their_type_s_bound_at_any_scale(type_name: str, seed:
     assert relative_error(weights, round_trip(weights, type_name)) < ERRORS[type_name]
 
 
-@pytest.mark.parametrize("type_name", SIGNED)
+@each_signed_type
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 1000))
 def test_weights_of_the_other_sign_give_results_of_the_other_sign(type_name: str, seed: int) -> None:

@@ -86,11 +86,11 @@ ONE = np.float32(1.0)
 
 @inline
 def _weigh(work, kind, first, variance, importance):
-    """A block's signs, magnitudes and weights of errors; gives the largest magnitude and the weights' sum.
+    """A block's signs, magnitudes and weights of errors; gives the largest magnitude.
 
     first: number of the block's first weight. importance: address of that of 256 columns, or 0.
     """
-    most, total = splat_f32x8(-INFINITY), zero_f32x8()
+    most = splat_f32x8(-INFINITY)
     floor = np.float32(float_argument(kind, GridType.FLOOR)) * variance
     for i in range(first, first + argument(kind, GridType.BLOCK), 8):
         x = load_f32x8(work + SOURCE + 4 * i)
@@ -111,8 +111,8 @@ def _weigh(work, kind, first, variance, importance):
         store(work + MAGNITUDES + 4 * i, magnitudes)
         store(work + PRODUCTS + 4 * i, w * magnitudes)
         store_u8(work + SIGNS + i // 8, signs)
-        most, total = maximum(magnitudes, most), total + w
-    return max_lane(most), sum_lanes(total)
+        most = maximum(magnitudes, most)
+    return max_lane(most)
 
 
 def _make_fit(places: int) -> Any:
@@ -234,13 +234,7 @@ def quantize(places: str) -> Any:
     @inline
     def quantize_block(work, kind, first, variance, importance):
         """Fill in what is known of a block; gives its scale."""
-        most, total = np.float32(0.0), np.float32(0.0)
-        while total <= 0:  # twice where importance is 0 throughout, then without it
-            most, total = _weigh(work, kind, first, variance, importance)
-            if not importance:
-                break
-            importance = 0
-        scale = np.float32(0.0)
+        most, scale = _weigh(work, kind, first, variance, importance), np.float32(0.0)
         if most >= SMALLEST:
             scale = fit(work, kind, first, most)
         else:

@@ -93,16 +93,13 @@ FITS_A, SQUARES_A, FITS_B, SQUARES_B = (SUMS + PER_SUM * i for i in range(4))
 
 @inline
 def _weigh(work, first, size, variance, importance):
-    """A block's weights of errors; gives the sum of them."""
-    total = zero_f32x8()
+    """A block's weights of errors."""
     for i in range(first, first + size, 8):
         x = load_f32x8(work + SOURCE + 4 * i)
         w = x * x
         if importance:
             w = load_f32x8(importance + 4 * i) * square_root(splat_f32x8(variance) + x * x)
         store(work + WEIGHTS + 4 * i, w)
-        total = total + w
-    return sum_lanes(total)
 
 
 @inline
@@ -234,8 +231,7 @@ def _quantize_block(work, kind, first, variance, importance):
         most = splat_f32x8(largest_magnitude(x, most))
     scale, fit, square, shifts = np.float32(0.0), np.float32(0.0), np.float32(0.0), 0
     if max_lane(most) >= SMALLEST:
-        if _weigh(work, first, size, variance, importance) <= 0:
-            _weigh(work, first, size, variance, 0)
+        _weigh(work, first, size, variance, importance)
         _rank(work, first, size)
         _sum_up(work, first, size, border)
         scale, cuts = _cut(work, size, both)
