@@ -32,6 +32,7 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python bench/many_sequences.py
 	$(BIN)/python bench/few_tokens.py
 	$(BIN)/python bench/serving.py
+	$(BIN)/python bench/forecast.py
 
 bench-disk: $(VENV)/installed-bench
 	$(BIN)/python bench/larger_than_memory.py

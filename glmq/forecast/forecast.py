@@ -162,7 +162,7 @@ def forecast(
             time=time,
             why_no_time=why_no_time,
             assumptions=_assumptions(memory, hits, time),
-            next_steps=next_steps(source.file, memory, budget, source.others()),
+            next_steps=next_steps(source.file, memory, budget, source.others),
         )
 
 

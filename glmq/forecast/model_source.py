@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class ModelSource:
     """A model whose headers are open.
 
-    is_here: whether its tensors are, too. folder: where its files are, or would be. others(): smaller and
-    larger quantizations of the same model, as far as they are known.
+    is_here: whether its tensors are, too. folder: where its files are, or would be. others(): other
+    quantizations of the same model, as far as the Hub tells now.
     """
 
     file: GGUFFile

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..experts.placement import show_budget
@@ -30,15 +30,18 @@ class NextStep:
 
 
 def next_steps(
-    file: GGUFFile, memory: MemoryForecast, ram: int | None, others: Sequence[OtherFile]
+    file: GGUFFile, memory: MemoryForecast, ram: int | None, others: Callable[[], Sequence[OtherFile]]
 ) -> list[NextStep]:
-    """Steps for a model that does not run, or of which not all is in memory; none for one that is."""
+    """Steps for a model that does not run, or of which not all is in memory; none for one that is.
+
+    others: asked for other quantizations of the model where these would help.
+    """
     if memory.refusal is None and memory.placement is None:
         return []
     return [
         *_more_memory(memory),
         *_smaller_cache(file, memory, ram),
-        *_smaller_file(file, memory, ram, others),
+        *_smaller_file(file, memory, ram, others()),
     ]
 
 

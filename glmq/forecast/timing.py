@@ -46,12 +46,8 @@ def answer_speed(
 ) -> Range:
     """Tokens per second of one answer behind `depth` positions."""
     seconds = _one_token_seconds(memory.program, speeds, depth)
-    wanted = memory.program.expert_layers[0].routing.top_k * len(memory.program.expert_layers) if disk else 0
-
-    def cost(hit_rate: float) -> Cost:
-        return Cost(seconds, wanted * (1 - hit_rate) * memory.expert_bytes)
-
-    return _range(1, [cost(rate) for rate in (hits.low, hits.likely, hits.high)], disk)
+    read = disk_bytes_per_token(memory, hits)
+    return _range(1, [Cost(seconds, n_bytes) for n_bytes in (read.high, read.likely, read.low)], disk)
 
 
 def prompt_speed(
@@ -88,7 +84,9 @@ def _seconds(cost: Cost, factor: float, bandwidth: float) -> float:
 def disk_bytes_per_token(memory: MemoryForecast, hits: HitRates) -> Range:
     """Bytes of experts that an answer's token reads from disk."""
     layers = memory.program.expert_layers
-    wanted = layers[0].routing.top_k * len(layers) * memory.expert_bytes if memory.placement else 0
+    if memory.placement is None:
+        return Range(0.0, 0.0, 0.0)
+    wanted = layers[0].routing.top_k * len(layers) * memory.expert_bytes
     return Range(wanted * (1 - hits.high), wanted * (1 - hits.likely), wanted * (1 - hits.low))
 
 

@@ -10,10 +10,8 @@ from glmq_kernels.errors import GlmqError
 
 import glmq
 from glmq.cli import main
-from glmq.demo import TOOLS_MODEL
 from glmq.experts.offload import ExpertOffload
 from glmq.forecast.forecast import forecast
-from glmq.forecast.memory import KERNELS
 from glmq.gguf import open_gguf
 
 from ..gguf_files import gguf_bytes, key, string
@@ -198,8 +196,3 @@ def test_what_no_machine_runs_is_refused_in_one_line(tmp_path, models):
         assert (code, out) == (2, "")
         [line] = err.splitlines()
         assert line.startswith("glmq: error: ") and told in line
-
-
-def test_the_program_itself_counts_about_what_a_loaded_one_takes():
-    found = forecast(TOOLS_MODEL)
-    assert found.memory.process > KERNELS
