@@ -32,7 +32,7 @@ DEPTH = 4096
 MANY_ATTENDING = 128
 OPERATIONS, SMALL_ROW, LARGE_ROW = 200, 256, 65536
 STEPS = 40
-TRIES = 4
+TRIES = 5
 
 
 def product_speed(thread_pool: ThreadPool, type_name: str, activations: ActivationType) -> ProductSpeed:
@@ -57,7 +57,7 @@ def _product_seconds(
     matrix = matrix_of(data, rows, COLUMNS, type_name)
     ops.matmul(tape, activation, ops.Projection(matrix, ops.float_rows(tape, rows)))
     tape.state[N_TOKENS], tape.state[N_ROW_TOKENS] = n_tokens, int(n_tokens == 1)
-    return _best_seconds(tape, thread_pool)
+    return _usual_seconds(tape, thread_pool)
 
 
 def _plain_bytes(n_bytes: int) -> np.ndarray:
@@ -94,7 +94,7 @@ def _attention_seconds(thread_pool: ThreadPool, n_heads: int, shape: CacheShape,
         address_of(tables),
     )
     planner.plan(state, positions, tables)
-    return _best_seconds(tape, thread_pool)
+    return _usual_seconds(tape, thread_pool)
 
 
 def step_speed(thread_pool: ThreadPool, of_products: Callable[[Work], float]) -> StepSpeed:
@@ -127,7 +127,7 @@ def _operation_seconds(thread_pool: ThreadPool, columns: int) -> float:
     for _ in range(n):
         ops.rms_norm(tape, rows, weight, 1e-5, out)
     tape.state[N_TOKENS] = tape.state[N_ROW_TOKENS] = 1
-    return _best_seconds(tape, thread_pool) / n
+    return _usual_seconds(tape, thread_pool) / n
 
 
 def memory_speed(thread_pool: ThreadPool) -> MemorySpeed:
@@ -137,11 +137,13 @@ def memory_speed(thread_pool: ThreadPool) -> MemorySpeed:
     return MemorySpeed(read_bandwidth(thread_pool, memory))
 
 
-def _best_seconds(tape: Tape, thread_pool: ThreadPool) -> float:
+def _usual_seconds(tape: Tape, thread_pool: ThreadPool) -> float:
+    """Of a run, when its memory has been touched."""
     tape.finish()
-    best = float("inf")
+    tape.run(thread_pool)
+    seconds = []
     for _ in range(TRIES):
         began = time.perf_counter()
         tape.run(thread_pool)
-        best = min(best, time.perf_counter() - began)
-    return best
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
