@@ -8,7 +8,6 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from .addresses import opaque
 from .vectors import I64, call_llvm, i8x8
 
 
@@ -52,13 +51,3 @@ def change_signs(typing: Any, bits: Any, v: Any) -> Any:
         return builder.select(chosen, builder.fneg(args[1]), args[1])
 
     return v(types.int64, v), codegen
-
-
-@intrinsic
-def hidden(typing: Any, count: Any) -> Any:
-    """The same number, which the code generator must take for any other, so that no loop is unrolled."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return opaque(builder, args[0])
-
-    return types.int64(types.int64), codegen

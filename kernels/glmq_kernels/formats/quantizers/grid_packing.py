@@ -6,9 +6,9 @@ import numpy as np
 
 from ...simd.addresses import inline, load_u8, load_u16, store_i16, store_i32, store_u8
 from ...simd.vectors import load_i8x32, store
-from ...simd.words import hidden
 from .grid_scratch import CODES, NUMBERS, SIGNS, UNIT
 from .grid_types import Packing
+from .lanes import hidden
 
 
 @inline

@@ -6,8 +6,8 @@ import numpy as np
 
 from ...simd.addresses import inline
 from ...simd.vectors import store, sum_lanes, zero_f32x16
-from ...simd.words import hidden
 from .grid_scratch import SOURCE
+from .lanes import hidden
 from .source import larger, load_16, magnitude_bits
 
 SUPER_BLOCK = 256

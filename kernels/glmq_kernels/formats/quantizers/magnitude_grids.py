@@ -49,7 +49,7 @@ from ...simd.vectors import (
     zero_f32x16,
     zero_i32x16,
 )
-from ...simd.words import change_signs, count_bits, hidden
+from ...simd.words import change_signs, count_bits
 from .arguments import QuantizeRows
 from .grid_packing import pack_iq2, pack_iq3
 from .grid_scratch import (
@@ -78,7 +78,7 @@ from .grid_search import (
 )
 from .grid_source import SMALLEST, SUPER_BLOCK, load_super_block
 from .grid_types import GridType, Packing, Renewed
-from .lanes import square_root
+from .lanes import hidden, square_root
 from .source import largest_lane
 
 ONE = np.float32(1.0)
