@@ -102,13 +102,14 @@ def main() -> None:
         if options.mtp:
             size += write_sparse(folder / "mtp.safetensors", layer(1, options.stacked, options.block))
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        began = time.perf_counter()
+        began, cpu_began = time.perf_counter(), time.process_time()
         out = convert(folder, folder / "out.gguf", options.type, mtp=options.mtp)
-        seconds = time.perf_counter() - began
+        seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         print(
             f"{size / 1e9:.1f} GB to {out.stat().st_size / 1e9:.1f} GB {options.type} in {seconds:.1f} s:"
-            f" {size / 1e6 / seconds:.0f} MB/s read, peak memory {peak / 1e6:.2f} GB"
+            f" {size / 1e6 / seconds:.0f} MB/s read, {size / 1e6 / cpu_seconds:.0f} MB a second of a core;"
+            f" peak memory {peak / 1e6:.2f} GB"
             f" ({before / 1e6:.2f} GB before)"
         )
 

@@ -183,6 +183,27 @@ def test_every_field_of_every_wrong_type(checkpoint, copy, tmp_path, name):
     check(copy, tmp_path, (case for case in cases(checkpoint) if case[0] == name))
 
 
+OTHER_MODELS = {
+    "glm4_moe_lite": {"mlp_layer_types": ["dense", "sparse"]},
+    "llama": {
+        "rope_scaling": {
+            "rope_type": "llama3", "factor": 2.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 64,
+        },
+    },
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", OTHER_MODELS)
+def test_every_field_of_every_wrong_type_in_other_models(tmp_path, kind):
+    folder = tmp_path / "GLM"
+    checkpoints.save_checkpoint(folder, kind=kind, num_hidden_layers=2, max_shard_size="100KB")
+    checkpoints.change_config(folder, **OTHER_MODELS[kind])
+    assert outcome(folder, tmp_path) == ""
+    check(folder, tmp_path, (case for case in cases(folder) if case[0] == "config.json"))
+
+
 def test_where_the_model_comes_from_need_not_be_text(copy, tmp_path):
     checkpoints.change_config(copy, _name_or_path="\ud800")
     assert outcome(copy, tmp_path) == ""

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from glmq_convert.checkpoint import ITEM_BYTES, Checkpoint, read_header
+from glmq_convert.checkpoint import ITEM_BYTES, open_checkpoint
 from glmq_kernels.errors import GlmqError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -55,7 +55,7 @@ def check(path):
     """Whatever is read lies in the file, and can be read; whatever is refused, is so in one line."""
     message = None
     try:
-        tensors = read_header(path)
+        checkpoint = open_checkpoint(path.parent, 1)
     except GlmqError as error:
         message = str(error)
     if message is not None:
@@ -63,8 +63,7 @@ def check(path):
         assert message.isprintable()
         return
     size = path.stat().st_size
-    checkpoint = Checkpoint({tensor.name: tensor for tensor in tensors})
-    for tensor in tensors:
+    for tensor in checkpoint.values():
         if tensor.dtype in ITEM_BYTES:
             assert tensor.offset + math.prod(tensor.shape) * ITEM_BYTES[tensor.dtype] <= size
         if tensor.dtype in ("F32", "BF16") and math.prod(tensor.shape):
@@ -113,13 +112,13 @@ def test_headers_that_are_no_json(tmp_path, raw):
 
 
 def test_a_sound_header_is_read(tmp_path):
-    tensors = read_header(write(tmp_path / "model.safetensors", SOUND))
-    assert [(t.name, t.dtype, t.shape) for t in tensors] == [
+    write(tmp_path / "model.safetensors", SOUND)
+    checkpoint = open_checkpoint(tmp_path, 1)
+    assert [(t.name, t.dtype, t.shape) for t in checkpoint.values()] == [
         ("a.weight", "F32", (2, 4)),
         ("b.weight", "BF16", (4, 4)),
     ]
-    found = Checkpoint({t.name: t for t in tensors}).read_floats("a.weight")
-    np.testing.assert_array_equal(found, np.frombuffer(DATA[:32], np.float32))
+    np.testing.assert_array_equal(checkpoint.read_floats("a.weight"), np.frombuffer(DATA[:32], np.float32))
 
 
 ENTRY = '"a": {"dtype": "F32", "shape": [16], "data_offsets": [0, 64]}'
@@ -146,5 +145,6 @@ ENTRY = '"a": {"dtype": "F32", "shape": [16], "data_offsets": [0, 64]}'
     ],
 )  # fmt: skip
 def test_a_damaged_header_is_named(tmp_path, raw):
+    write(tmp_path / "model.safetensors", raw.encode())
     with pytest.raises(GlmqError, match=r"model\.safetensors is not a safetensors file or is damaged"):
-        read_header(write(tmp_path / "model.safetensors", raw.encode()))
+        open_checkpoint(tmp_path, 1)
