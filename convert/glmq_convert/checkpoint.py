@@ -40,6 +40,8 @@ ITEM_BYTES = {
 
 MAX_HEADER = 100_000_000
 INDEX_NAME = "model.safetensors.index.json"
+MTP_FILES = "*mtp*.safetensors"
+"""Names of files of the multi-token-prediction layer, which an index of the model need not tell of."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,8 @@ def open_checkpoint(
     """The checkpoint in a folder. Raises GlmqError for files that are missing, cut short or damaged.
 
     n_layers: of the model itself. mtp: whether layers behind these are wanted; if not, files that by the
-    index hold nothing else need not be there. store: what reads tensors, where that is not the disk.
+    index hold nothing else need not be there; if so, a file of them may lie beside the index's own. store:
+    what reads tensors, where that is not the disk.
     """
     store = store or FilesOnDisk()
     tensors: dict[str, StoredTensor] = {}
@@ -153,7 +156,9 @@ def open_checkpoint(
     if not mtp:
         weight_map = {name: file for name, file in weight_map.items() if layer_of(name) < n_layers}
     _check_present(folder, weight_map, n_layers)
-    paths = sorted({folder / name for name in weight_map.values()} or folder.glob("*.safetensors"))
+    beside = folder.glob(MTP_FILES) if mtp else ()
+    named = {folder / name for name in weight_map.values()}
+    paths = sorted({*named, *beside} if named else folder.glob("*.safetensors"))
     if not paths:
         others = " (its weights are in another format; save them as safetensors)" if _has_bin(folder) else ""
         raise GlmqError(f"{folder} holds no *.safetensors files{others}")

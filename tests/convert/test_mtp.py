@@ -70,6 +70,27 @@ def test_without_it_the_files_of_the_model_are_still_needed(copy, tmp_path):
     assert LEAVE_OUT not in str(found.value)
 
 
+@pytest.mark.parametrize("has_index", (True, False))
+def test_its_file_need_not_be_in_the_index(copy, tmp_path, has_index):
+    path = copy / "model.safetensors.index.json"
+    (copy / "model-mtp.safetensors").rename(copy / "mtp.safetensors")
+    index = json.loads(path.read_text())
+    index["weight_map"] = {k: v for k, v in index["weight_map"].items() if "mtp" not in v}
+    path.unlink()
+    if has_index:
+        path.write_text(json.dumps(index))
+    assert blocks(copy, tmp_path, mtp=True) == 4
+    assert blocks(copy, tmp_path, mtp=False) == 3
+
+
+def test_it_need_not_have_an_embedding_and_a_head_of_its_own(copy, tmp_path):
+    drop(copy, "3.embed_tokens.weight", "3.shared_head.head.weight")
+    assert blocks(copy, tmp_path, mtp=True) == 4
+    with open_gguf(tmp_path / "model.gguf") as file:
+        nextn = {name.removeprefix("blk.3.nextn.") for name in file.tensors if "nextn" in name}
+    assert nextn == {"eh_proj.weight", "enorm.weight", "hnorm.weight", "shared_head_norm.weight"}
+
+
 def prune_layers(folder, n_layers):
     """Take layers off the end of the model, but leave the layer for multi-token prediction."""
     checkpoints.change_config(folder, num_hidden_layers=n_layers)
