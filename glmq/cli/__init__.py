@@ -21,6 +21,7 @@ COMMANDS = (
     "convert",
     "quantize",
     "imatrix",
+    "verify",
     "inspect",
     "tokenize",
     "compile",

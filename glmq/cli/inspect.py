@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
+from glmq_kernels.errors import GlmqError
 
+from .inspect_diff import show_differences
 from .model_argument import model_argument
 from .options import Status, model_path
 
@@ -31,13 +33,23 @@ class Table:
 @click.command(short_help="Show what a GGUF file holds.")
 @model_argument(required=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with every value in full.")
-def inspect(model: str, as_json: bool) -> None:
-    """Show the metadata and the tensors of MODEL, a GGUF file or the name of a demo model."""
+@click.option("--diff", "earlier", metavar="OTHER", help="Show only where MODEL differs from OTHER.")
+@click.option("--values", is_flag=True, help="With --diff, compare the values of all weights too.")
+def inspect(model: str, as_json: bool, earlier: str | None, values: bool) -> None:
+    """Show the metadata and the tensors of MODEL, a GGUF file or the name of a demo model.
+
+    `--diff A B` shows what A has (-) and B has instead (+).
+    """
     from ..gguf import open_gguf
 
+    if values and earlier is None:
+        raise GlmqError("--values compares two files; name the other one with --diff")
     status = Status()
     try:
         path = model_path(model, status)
+        if earlier is not None:
+            show_differences(model_path(earlier, status), path, values, as_json, status)
+            return
     finally:
         status.clear()
     with open_gguf(path) as file:

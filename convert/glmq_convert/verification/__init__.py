@@ -1,24 +1,27 @@
 """Whether a GGUF file holds what it was made from.
 
-    checking          the whole: names, shapes, metadata, and the values of all tensors
-    type_errors       how large the error of each tensor type may be
-    value_errors      how far the values of tensors are from those of a source
-    metadata_values   metadata as plain values, and where two differ
+    checking                a file against its source: names, shapes, metadata, values of all tensors
+    model_differences       where two GGUF files differ
+    type_errors             how large the error of each tensor type may be
+    value_errors            how far the values of tensors are from those of a source
+    metadata_differences    metadata as plain values, and where two differ
+
+Both read all weights once, by rows, and keep none.
 """
 
 from __future__ import annotations
 
 from .checking import TensorCheck, Verification, verify
-from .metadata_values import metadata_differences, plain_metadata
-from .value_errors import RowErrors, TensorError, tensor_errors
+from .metadata_differences import MetadataDifference
+from .model_differences import ModelDifferences, StoredTensor, TensorDifference, model_differences
 
 __all__ = [
-    "RowErrors",
+    "MetadataDifference",
+    "ModelDifferences",
+    "StoredTensor",
     "TensorCheck",
-    "TensorError",
+    "TensorDifference",
     "Verification",
-    "metadata_differences",
-    "plain_metadata",
-    "tensor_errors",
+    "model_differences",
     "verify",
 ]

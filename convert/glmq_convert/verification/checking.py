@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from ..gguf_source import GGUFModel, GGUFWeights
 from ..model_source import ModelSource
 from ..plan import PlannedTensor
-from .metadata_values import metadata_differences, plain_metadata, planned_metadata, says_how_it_is_written
+from .metadata_differences import (
+    metadata_differences,
+    plain_metadata,
+    planned_metadata,
+    says_how_it_is_written,
+)
 from .type_errors import ErrorBounds, error_bounds
 from .value_errors import Progress, TensorError, tensor_errors
 

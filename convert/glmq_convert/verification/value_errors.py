@@ -127,9 +127,7 @@ def _compared(portion: _Portion, expected: Weights, found: Weights) -> RowErrors
     if n_not_finite:
         weights = np.where(finite, weights, np.float32(0))
     difference = values - weights if not n_spoilt else np.where(spoilt, 0, values - weights)
-    return RowErrors(
-        portion.row, _squares(difference), _squares(weights), n_not_finite, n_spoilt
-    )
+    return RowErrors(portion.row, _squares(difference), _squares(weights), n_not_finite, n_spoilt)
 
 
 def _squares(rows: np.ndarray) -> np.ndarray:
@@ -152,7 +150,10 @@ def _floats(weights: Weights, name: str, first_row: int, n_rows: int, columns: i
 
 
 def _on_all_cores(
-    work: Callable[[_Portion], None], portions: Iterator[_Portion], threads: int | None, tell: Callable[[], None]
+    work: Callable[[_Portion], None],
+    portions: Iterator[_Portion],
+    threads: int | None,
+    tell: Callable[[], None],
 ) -> None:
     """Do the work for each portion, in threads that take them as they get free. Raises the first error."""
     lock, failed = threading.Lock(), []
