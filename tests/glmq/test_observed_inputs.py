@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,11 @@ from .disk_models import load_from_disk
 from .small_models import N_EXPERTS, N_LAYERS, TOP_K, write_deepseek2, write_glm4moe, write_llama
 
 CHUNK = 40
+GOLDEN = Path(__file__).parents[1] / "golden" / "imatrix.npz"
+"""What llama.cpp's matrices meet (`make_imatrix_golden.py`)."""
+
+GOLDEN_BLOCK = "blk.2."
+"""The block that is kept there, the last."""
 
 
 def observe(path, chunks, **options):
@@ -131,6 +137,20 @@ def test_sums_are_those_of_transformers(tmp_path, kind, switches):
         np.testing.assert_allclose(
             sums.sums, expected.sums[name].reshape(shape), rtol=2e-4, atol=1e-6 * scale, err_msg=name
         )
+
+
+@pytest.mark.parametrize(("kind", "write"), [("glm4moe", write_glm4moe), ("deepseek2", write_deepseek2)])
+def test_sums_are_those_of_llama_cpp(tmp_path, kind, write):
+    found = observe(write(tmp_path / "model.gguf"), [some_tokens(64)])
+    golden = np.load(GOLDEN)
+    names = {key.split()[1] for key in golden.files if key.startswith(f"{kind} ")}
+    assert names == {name for name in found if name.startswith(GOLDEN_BLOCK)}
+    for name in names:
+        sums, counts = (golden[f"{kind} {name} {what}"] for what in ("sums", "counts"))
+        if name.endswith(("attn_k_b.weight", "attn_v_b.weight")):
+            sums, counts = sums.reshape(1, -1), counts[:1]
+        assert found[name].counts.tolist() == counts.tolist(), name
+        np.testing.assert_allclose(found[name].sums, sums, 1e-3, 1e-5 * sums.max(), err_msg=name)
 
 
 def assert_same(found, expected, rtol=0.0):
