@@ -13,7 +13,7 @@ from ..gguf import GET_IT_AGAIN, GGUFFile
 from ..model import Model
 from ..session import trained_context
 
-OUTPUT = "output.weight"
+BLOCKS, OUTPUT = "blk.", "output.weight"
 TEXTS_AT_ONCE = 2048
 """Tokens of a batch that memory is planned for. The more, the fewer times all experts are read."""
 
@@ -21,7 +21,8 @@ TEXTS_AT_ONCE = 2048
 class ObservedModel(Model):
     """A model that reads chunks of text, each by itself, and knows what its matrices met.
 
-    process_output: whether the head's input counts too. n_at_once: chunks in a batch.
+    process_output: whether the head's input counts too. observes: whether any does; without, it only reads.
+    n_at_once: chunks in a batch.
     """
 
     def __init__(
@@ -30,17 +31,18 @@ class ObservedModel(Model):
         chunk_size: int,
         *,
         process_output: bool = False,
+        observes: bool = True,
         n_threads: int | None = None,
         cache_type: str = "F16",
         activations: str = "auto",
         ram: int | None = None,
         progress: Progress | None = None,
     ) -> None:
+        wanted = () if not observes else (BLOCKS, OUTPUT) if process_output else (BLOCKS,)
         super().__init__(
             file, n_ctx=max(chunk_size, min(trained_context(file, TEXTS_AT_ONCE), TEXTS_AT_ONCE)),
-            n_threads=n_threads,
-            cache_type=cache_type, activations=activations, ram=ram, progress=progress,
-            observes=lambda name: name.startswith("blk.") or (process_output and name == OUTPUT),
+            n_threads=n_threads, cache_type=cache_type, activations=activations, ram=ram, progress=progress,
+            observes=lambda name: name.startswith(wanted),
         )  # fmt: skip
         self._process_output = process_output
         pool = self._engine.prefix_tree.pool

@@ -1,0 +1,69 @@
+"""What it costs to add up the inputs of all matrices while a model reads texts, beside only reading them.
+
+python bench/importance_cost.py FILE [--chunks 4] [--rounds 5] [--threads 2]
+
+The same chunks of random tokens go through the model with and without, in turn; prints one JSON object:
+tokens per second of both, and the share of time that comes on top (medians of the rounds).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+
+import numpy as np
+
+from glmq.gguf import open_gguf
+from glmq.importance.observed_model import ObservedModel
+from glmq.model_file import model_file
+
+CHUNK = 512
+
+
+def seconds(model: ObservedModel, chunks: list[np.ndarray]) -> float:
+    """How long the chunks take."""
+    began = time.perf_counter()
+    for first in range(0, len(chunks), model.n_at_once):
+        model.read(chunks[first : first + model.n_at_once])
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file")
+    parser.add_argument("--chunks", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    given = parser.parse_args()
+    path = model_file(given.file)
+    models = [
+        ObservedModel(open_gguf(path), CHUNK, observes=observes, n_threads=given.threads)
+        for observes in (False, True)
+    ]
+    rng = np.random.default_rng(0)
+    taken: list[list[float]] = [[], []]
+    for _ in range(given.rounds + 1):
+        chunks = [rng.integers(0, models[0].tokenizer.n_vocab, CHUNK) for _ in range(given.chunks)]
+        for model, times in zip(models, taken, strict=True):
+            times.append(seconds(model, chunks))
+    plain, observed = (statistics.median(times[1:]) for times in taken)
+    n_tokens = given.chunks * CHUNK
+    print(
+        json.dumps(
+            {
+                "chunks_at_once": models[1].n_at_once,
+                "plain_tokens_per_second": round(n_tokens / plain, 1),
+                "observed_tokens_per_second": round(n_tokens / observed, 1),
+                "cost": round(observed / plain - 1, 4),
+            }
+        )
+    )
+    for model in models:
+        model.close()
+
+
+if __name__ == "__main__":
+    main()
