@@ -46,7 +46,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     taken: list[list[float]] = [[], []]
     for _ in range(given.rounds + 1):
-        chunks = [rng.integers(0, models[0].tokenizer.n_vocab, CHUNK) for _ in range(given.chunks)]
+        chunks = [rng.integers(0, models[0].n_vocab, CHUNK) for _ in range(given.chunks)]
         for model, times in zip(models, taken, strict=True):
             times.append(seconds(model, chunks))
     plain, observed = (statistics.median(times[1:]) for times in taken)
