@@ -35,7 +35,7 @@ class Table:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with every value in full.")
 @click.option("--diff", "earlier", metavar="OTHER", help="Show only where MODEL differs from OTHER.")
 @click.option("--values", is_flag=True, help="With --diff, compare the values of all weights too.")
-def inspect(model: str, as_json: bool, earlier: str | None, values: bool) -> None:
+def inspect(model: str, as_json: bool, earlier: str | None = None, values: bool = False) -> None:
     """Show the metadata and the tensors of MODEL, a GGUF file or the name of a demo model.
 
     `--diff A B` shows what A has (-) and B has instead (+).

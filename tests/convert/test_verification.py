@@ -186,7 +186,13 @@ def test_every_type_has_bounds(type_name):
     assert 0 < bounds.tensor <= bounds.row
 
 
-@pytest.mark.parametrize("type_name", sorted(set(TARGET_TYPES) - NEEDS_IMPORTANCE))
+FAST = ("Q8_0", "Q4_0")
+OTHERS = sorted(set(TARGET_TYPES) - NEEDS_IMPORTANCE - set(FAST))
+
+
+@pytest.mark.parametrize(
+    "type_name", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
+)
 def test_weights_with_long_tails_stay_within_the_bounds_of_their_type(type_name):
     weights = (0.02 * np.random.default_rng(0).standard_t(4, (16, 1024))).astype(np.float32)
     found = dequantize_rows(quantize_rows(weights, type_name), type_name)
