@@ -40,7 +40,7 @@ class Weights:
         observes: Callable[[str], bool] = lambda name: False,
     ) -> None:
         self._file, self._disk = file, disk
-        self._observes = observes
+        self.observes = observes
         self.rewritten = {} if rewritten is None else rewritten
         self._used: set[str] = set()
 
@@ -100,7 +100,7 @@ class Weights:
         return matrix_of(data, rows, columns, type_name, self._observed_as(name))
 
     def _observed_as(self, name: str) -> str:
-        return name if self._observes(name) else ""
+        return name if self.observes(name) else ""
 
     def rewrite(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
         """What `make` gives, float32 or float16 (..., columns), made once and kept under a name."""

@@ -89,9 +89,11 @@ class Decoder:
         self.n_layers, self.n_vocab = n_layers, vocabulary_size(file)
         self.hidden_size = file.integer(f"{prefix}.embedding_length", least=1)
         shape.check_weights(weights, self.hidden_size)
+        # Expanded rows pass by the matrices of heads, so those would not see what they meet.
+        expansion = None if weights.observes("blk.0.attn_k_b.weight") else shape.expansion
         self.tape = Tape(max_tokens, n_threads, activations)
         planner = ops.attention_planner(
-            self.tape, shape.cache(n_layers, cache_type), shape.n_heads, shape.expansion
+            self.tape, shape.cache(n_layers, cache_type), shape.n_heads, expansion
         )
         self.program = Program(self.tape, planner, rotary, self.n_vocab)
         self.x = ops.float_rows(self.tape, self.hidden_size)

@@ -125,7 +125,7 @@ class LatentAttention:
     def _attend(self, prefix: str, layer: int) -> None:
         """values of the tokens that are expanded, attended of the others."""
         decoder, shape, planner = self._decoder, self._shape, self._decoder.program.planner
-        if shape.expansion:
+        if planner.latent:
             keys, values = (
                 matrices(decoder.weights, prefix, shape) for matrices in (key_matrices, value_matrices)
             )
