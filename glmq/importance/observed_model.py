@@ -76,7 +76,7 @@ class ObservedModel(Model):
 
     def _by_name(self) -> Iterator[tuple[str, TensorSums]]:
         for each, sums, counts in zip(self._found, self._sums, self._counts, strict=True):
-            rounded = sums.astype(np.float32)
+            rounded = (sums / each.scale**2).astype(np.float32)
             # Matrices of heads are one tensor with one count.
             found = (
                 TensorSums(rounded, counts.copy())

@@ -18,6 +18,7 @@ form: keys and values as written above, worked out for each cached row. They sta
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from glmq_kernels.ops import operations as ops
@@ -117,7 +118,8 @@ class LatentAttention:
             tape, self._head_queries, self._nope, n_heads=shape.n_heads,
             source_columns=shape.head_dim, rest=(self._queries, shape.row_dim), part=ABSORBED,
         )  # fmt: skip
-        matrices = key_matrices(self._decoder.weights, prefix, shape)
+        scale = 1 / math.sqrt(shape.head_dim)  # by `_rotate_and_store`
+        matrices = replace(key_matrices(self._decoder.weights, prefix, shape), input_scale=scale)
         ops.multiply_heads(
             tape, self._nope, matrices, self._queries, out_columns=shape.row_dim, part=ABSORBED
         )

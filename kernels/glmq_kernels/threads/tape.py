@@ -110,13 +110,15 @@ class InputSums:
     """Of the rows that met some matrices in products: what their squares add up to, and how many there were.
 
     names: of the tensors that have these inputs. sums: float32 (n_matrices, columns). counts: int64
-    (n_matrices,). by_expert: whether the matrices are experts that tokens are routed to.
+    (n_matrices,). by_expert: whether the matrices are experts that tokens are routed to. scale: by what the
+    rows were multiplied beforehand, and so the sums by its square.
     """
 
     names: tuple[str, ...]
     sums: np.ndarray
     counts: np.ndarray
     by_expert: bool
+    scale: float = 1.0
 
 
 @dataclass

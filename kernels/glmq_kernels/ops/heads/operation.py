@@ -19,11 +19,15 @@ from .arguments import GatherHeads, MultiplyHeads
 
 @dataclass(frozen=True)
 class HeadMatrices:
-    """A matrix (rows, columns) for each head. first: that of head 0. head_bytes: from one to the next."""
+    """A matrix (rows, columns) for each head. first: that of head 0. head_bytes: from one to the next.
+
+    input_scale: by what its inputs are multiplied beforehand.
+    """
 
     first: Matrix
     n_heads: int
     head_bytes: int
+    input_scale: float = 1.0
 
 
 def new_heads(tape: Tape, n_heads: int, columns: int) -> Activation:
@@ -83,7 +87,7 @@ def multiply_heads(
     be a multiple of 32.
     """
     matrix, products = matrices.first, kernels_of(matrices.first, heads)
-    sum_inputs(tape, (matrix,), heads, part, n_heads=matrices.n_heads)
+    sum_inputs(tape, (matrix,), heads, part, n_heads=matrices.n_heads, scale=matrices.input_scale)
     prepared = isinstance(out, Activation)
     assert not prepared or (out_columns == matrix.rows and matrix.rows % 32 == 0)
     heads.serve(matrix.type)

@@ -18,6 +18,7 @@ def sum_inputs(
     part: BatchPart,
     *,
     n_heads: int = 1,
+    scale: float = 1.0,
     routing: Routing | None = None,
     by_place: bool = False,
     after: Routing | None = None,
@@ -25,8 +26,9 @@ def sum_inputs(
     """Before a product: add the squares of its inputs to sums of their own, which `tape.input_sums` then has.
 
     Only for matrices that are observed; nothing is done where none is. n_heads: matrices that each have a
-    head of every token. routing, by_place: whose inputs are the rows of a token, or of a token and choice.
-    after: of a dense network's product, the routing of the experts in whose groups it is run.
+    head of every token. scale: by what the rows are multiplied already. routing, by_place: whose inputs are
+    the rows of a token, or of a token and choice. after: of a dense network's product, the routing of the
+    experts in whose groups it is run.
     """
     names = tuple(dict.fromkeys(matrix.observed_as for matrix in matrices if matrix.observed_as))
     if not names:
@@ -37,6 +39,7 @@ def sum_inputs(
         sums=zeros((n_matrices, source.columns), "float32"),
         counts=zeros(n_matrices, "int64"),
         by_expert=routing is not None,
+        scale=scale,
     )
     tape.input_sums.append(found)
     # Whoever wants the sums keeps totals of them in float64.
