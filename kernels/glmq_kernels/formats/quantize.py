@@ -19,7 +19,7 @@ NEEDS_IMPORTANCE = frozenset(name for name, known in QUANTIZERS.items() if known
 
 LARGEST_HALF = 65504.0
 LEAST_IMPORTANCE = np.float32(2.0**-24)
-"""Of a column, where the largest of all is about 1."""
+"""What takes the place of zeros, where the largest importance of a column is about 1."""
 FLOATS_AT_ONCE = 32
 """Weights that kernels of float types take at once."""
 
@@ -97,15 +97,15 @@ def _usable_importance(importance: np.ndarray | None, type_name: str, columns: i
 def _in_proportion(importance: np.ndarray) -> np.ndarray:
     """The same, the largest between 1/4 and 1, so that nothing becomes too small or large for a float.
 
-    Zeros count as very little instead, for nothing would be known of a block that meets only zeros. Where
-    there is nothing else, all columns count the same.
+    Zeros become very little instead: weights of zero would leave the scale of a block open. Where there is
+    nothing else, all columns count the same.
     """
     if not importance.any():
         return np.ones_like(importance)
     exponent = np.frexp(importance.max())[1]
     scaled = np.ldexp(importance, -(exponent + exponent % 2))  # even, so that roots keep their bits too
-    raised: np.ndarray = np.maximum(scaled, LEAST_IMPORTANCE, dtype=np.float32)
-    return raised
+    positive: np.ndarray = np.where(scaled > 0, scaled, LEAST_IMPORTANCE)
+    return positive
 
 
 def _run(
