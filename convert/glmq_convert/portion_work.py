@@ -139,7 +139,13 @@ class PortionWork:
                 self._ended.notify()
 
     def _write(self, portion: Portion, source: np.ndarray, target: np.ndarray, file: FileIO) -> None:
-        rows = self._weights.read(portion.source, portion.first_row, portion.n_rows, source)
+        try:
+            rows = self._weights.read(portion.source, portion.first_row, portion.n_rows, source)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise GlmqError(
+                f"tensor {portion.source} cannot be read: {where}{error.strerror or error}"
+            ) from None
         converted = target[: portion.n_bytes]
         if rows.dtype == np.uint8:
             converted[:] = rows.reshape(-1)

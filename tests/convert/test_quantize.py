@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from glmq_convert import portion_work
 from glmq_convert.conversion import gguf_model_source, planned_types, quantize
 from glmq_convert.importance import Importance, TensorSums, importance_target, write_importance
@@ -15,6 +16,7 @@ from glmq_convert.splits import SplitSizes
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.formats.quantize import quantize_rows
 
+from glmq.cli import main
 from glmq.gguf import open_gguf
 from tests.glmq.small_models import write_glm4moe
 from tests.glmq.test_command_line import run
@@ -256,11 +258,16 @@ def test_the_command(source, model, tmp_path):
         assert made.metadata["general.name"] == "A=B"
 
 
+def in_process(*arguments):
+    """A command's result, without a process of its own."""
+    return CliRunner().invoke(main, [str(each) for each in arguments])
+
+
 def test_a_dry_run_writes_nothing(source, tmp_path):
-    code, out, err = run("quantize", source, tmp_path / "out.gguf", "--type", "q8_0", "--dry-run")
-    assert (code, err) == (0, "")
-    assert re.search(r"ffn_down_exps +[\d.]+ GB +8\.50 bits  Q8_0\n", out)
-    assert re.search(r"\nall +[\d.]+ GB", out)
+    done = in_process("quantize", source, tmp_path / "out.gguf", "--type", "q8_0", "--dry-run")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert re.search(r"ffn_down_exps +[\d.]+ GB +8\.50 bits  Q8_0\n", done.stdout)
+    assert re.search(r"\nall +[\d.]+ GB", done.stdout)
     assert not list(tmp_path.iterdir())
 
 
@@ -276,7 +283,7 @@ def test_a_dry_run_writes_nothing(source, tmp_path):
     ],
 )
 def test_what_cannot_be_is_told_in_a_line(source, tmp_path, arguments, told):
-    code, out, err = run("quantize", source, tmp_path / "out.gguf", *arguments)
-    assert (code, out) == (2, "")
-    assert err.startswith(f"glmq: error: {told}")
-    assert err.count("\n") == 1
+    done = in_process("quantize", source, tmp_path / "out.gguf", *arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"glmq: error: {told}")
+    assert done.stderr.count("\n") == 1
