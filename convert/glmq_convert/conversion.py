@@ -205,6 +205,11 @@ def _typed(
     source: ModelSource, choice: TypeChoice, importance: Importance | None
 ) -> tuple[list[PlannedTensor], list[str]]:
     """The tensors with their types and importance, and remarks."""
+    if importance is None and choice.mix.needs_importance:
+        raise GlmqError(
+            f"{choice.mix.name} needs an importance matrix; give one, or choose a larger type",
+            setting="importance",
+        )
     chosen = choose_types(source.tensors, choice, importance is not None)
     tensors, remarks = with_importance(chosen, importance)
     check_writable(tensors)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 
+import numpy as np
 import pytest
-from glmq_convert.mixes import TypeChoice, choose_types
+from glmq_convert.mixes import TypeChoice, choose_types, with_importance
 from glmq_convert.mixes.mix_names import CLASSIC, PRESETS
 from glmq_convert.mixes.tensor_kinds import kind_of, stays_f32
 from glmq_kernels.errors import GlmqError
@@ -27,14 +28,14 @@ TABLE = ROOT.parent / "shared" / "spec" / "quant-mix-table.txt"
 
 def lines_of(path):
     """(name, sizes of the model, whether with an importance matrix, what is said) of each line of a table."""
-    with_importance, sizes = True, AIR
+    has_importance, sizes = True, AIR
     for line in path.read_text().splitlines():
         if line.startswith("==="):
-            with_importance = "without" not in line
+            has_importance = "without" not in line
         elif line.startswith("##"):
             [sizes] = [found for model, found in MODELS.items() if line[3:].startswith(model)]
         elif found := re.match(r"(\w+) +([\d.]+) GB ([\d.]+) bpw \| (.*)", line):
-            yield found[1], sizes, with_importance, found
+            yield found[1], sizes, has_importance, found
 
 
 def types_by_kind(text):
@@ -49,8 +50,8 @@ def types_by_kind(text):
 
 def check(path):
     n = 0
-    for name, sizes, with_importance, told in lines_of(path):
-        tensors = choose_types(tensors_of(sizes), TypeChoice(name, classic=True), with_importance)
+    for name, sizes, has_importance, told in lines_of(path):
+        tensors = choose_types(tensors_of(sizes), TypeChoice(name, classic=True), has_importance)
         chosen = defaultdict(Counter)
         for tensor in tensors:
             if not stays_f32(tensor):
@@ -59,7 +60,7 @@ def check(path):
         assert chosen.keys() == expected.keys()
         for kind, types in chosen.items():
             wanted = {each: int(count or types.total()) for each, count in expected[kind].items()}
-            assert types == wanted, (name, with_importance, sizes, kind)
+            assert types == wanted, (name, has_importance, sizes, kind)
         n_bytes = sum(tensor.n_bytes for tensor in tensors)
         assert n_bytes / 1e9 == pytest.approx(float(told[2]), abs=0.02)
         n += 1
@@ -158,6 +159,37 @@ def test_what_cannot_be_is_told_in_a_line(arguments, told):
 def test_an_expression_that_finds_nothing_that_could_be_quantized(expression):
     with pytest.raises(GlmqError, match=f"no tensor that could be quantized .*'{expression}'"):
         types(AIR, TypeChoice(overrides=((expression, "Q4_K"),)))
+
+
+class Known:
+    """Importance of the trunk, as a matrix has it: nothing of the embedding and of multi-token prediction."""
+
+    file = "known.gguf"
+
+    def __init__(self, but: str = "blk.46.") -> None:
+        self._but = but
+
+    def of(self, name, n_matrices, columns):
+        if name == "token_embd.weight" or name.startswith(self._but):
+            return None
+        return np.broadcast_to(np.float32(1), (n_matrices, columns))
+
+
+def test_what_an_importance_matrix_does_not_tell_of_gets_a_type_that_needs_none():
+    choice = TypeChoice("IQ2_XXS", token_embedding="IQ2_XS")
+    tensors, [remark] = with_importance(choose_types(tensors_of(AIR_WITH_MTP), choice, True), Known())
+    found = {each.name: each for each in tensors}
+    assert found["blk.46.ffn_up_exps.weight"].type == found["token_embd.weight"].type == "Q2_K"
+    assert found["blk.45.ffn_up_exps.weight"].type == "IQ2_XXS"
+    assert found["blk.45.ffn_up_exps.weight"].importance.shape == (128, 4096)
+    assert found["blk.45.attn_norm.weight"].importance is None
+    assert "such as token_embd.weight, are Q2_K and not IQ2_XS" in remark
+
+
+def test_a_tensor_of_the_trunk_of_which_nothing_is_known_is_refused():
+    tensors = choose_types(tensors_of(AIR_WITH_MTP), TypeChoice("IQ2_XXS"), True)
+    with pytest.raises(GlmqError, match=r"blk\.7\..* would be IQ2_XXS, .* known\.gguf tells nothing of it"):
+        with_importance(tensors, Known("blk.7."))
 
 
 def test_numbers_of_file_types_are_those_of_the_gguf_package():

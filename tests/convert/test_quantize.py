@@ -195,10 +195,17 @@ def test_types_that_need_importance(model, tmp_path):
     with pytest.raises(GlmqError) as found:
         planned_types(gguf_model_source(model), TypeChoice("Q8_0", overrides=(("down_exps", "IQ2_XXS"),)))
     assert re.fullmatch(
-        r"tensor blk\.\d\.ffn_down_exps\.weight would be IQ2_XXS, which (needs an importance matrix; give one"
-        r", or choose a larger type|cannot be written; there are .*)",
+        r"tensor blk\.\d\.ffn_down_exps\.weight would be IQ2_XXS, which needs an importance matrix; give one"
+        r", or choose a larger type",
         str(found.value),
     )
+    assert found.value.setting == "importance"
+
+
+@pytest.mark.parametrize("name", ["IQ3_XXS", "Q2_K_S", "MOE_IQ2_S", "IQ1_M"])
+def test_mixes_that_need_importance(model, name):
+    with pytest.raises(GlmqError, match=f"^{name} needs an importance matrix; give one, or choose a larger"):
+        planned_types(gguf_model_source(model), TypeChoice(name))
 
 
 def test_sizes_by_kinds(model):
