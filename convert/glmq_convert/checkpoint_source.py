@@ -47,7 +47,9 @@ def checkpoint_source(folder: Path, mtp: bool = True, store: ShardStore | None =
         tensors=described.tensors,
         header=header,
         weights=lambda tensors: described.weights,
-        identity=store.identity if store else identity_of(sorted(set(files.values()))),
+        identity=store.identity
+        if store
+        else identity_of([folder / "config.json", *sorted(set(files.values()))]),
         shards=shards_of(files, store) if store else WHOLE,
         remarks=remarks,
     )

@@ -20,7 +20,7 @@ from .gguf_source import GGUFModel, GGUFWeights, copied_header, plan_copies
 from .gguf_writer import Progress, WriteSettings, write_gguf
 from .importance import Importance, read_importance
 from .metadata_values import Value, set_metadata
-from .mixes import TypeChoice, check_writable, choose_types, with_importance
+from .mixes import TypeChoice, check_not_poor, check_writable, choose_types, with_importance
 from .model_source import ModelSource, identity_of
 from .plan import PlannedTensor
 from .shards import ShardStore
@@ -205,12 +205,9 @@ def _typed(
     source: ModelSource, choice: TypeChoice, importance: Importance | None
 ) -> tuple[list[PlannedTensor], list[str]]:
     """The tensors with their types and importance, and remarks."""
-    if importance is None and choice.mix.needs_importance:
-        raise GlmqError(
-            f"{choice.mix.name} needs an importance matrix; give one, or choose a larger type",
-            setting="importance",
-        )
     chosen = choose_types(source.tensors, choice, importance is not None)
+    if importance is None:
+        check_not_poor(chosen, choice)
     tensors, remarks = with_importance(chosen, importance)
     check_writable(tensors)
     return tensors, [*remarks, *(importance.remarks() if importance else ())]

@@ -286,7 +286,7 @@ def test_a_dry_run_writes_nothing(source, tmp_path):
         (["--type", "q8_0", "--tensor-type", "fnn=q8_0"], "no tensor that could be quantized"),
         (["--type", "q8_0", "--imatrix", "nowhere"], "nowhere cannot be read: No such file"),
         (["--type", "q8_0", "--metadata", "=x"], "'=x' is not KEY=VALUE (--metadata)"),
-        ([], "missing option '--type'"),
+        ([], "say which types the file is to have (--type)"),
     ],
 )
 def test_what_cannot_be_is_told_in_a_line(source, tmp_path, arguments, told):

@@ -22,15 +22,6 @@ class Mix:
     file_type: int
     experts_down: str | None = None
 
-    @property
-    def needs_importance(self) -> bool:
-        """Whether llama-quantize refuses it, or would, without an importance matrix: the result is poor."""
-        by_type = {self.base, self.experts_down} & {*POOR_WITHOUT_IMPORTANCE}
-        return bool(by_type) or self.name in ("IQ3_XS", "Q2_K_S")
-
-
-POOR_WITHOUT_IMPORTANCE = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS")
-"""Types in which a matrix that is quantized without importance loses too much."""
 
 CLASSIC = {
     name: Mix(name, base, number)

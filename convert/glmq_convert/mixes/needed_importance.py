@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,9 +14,30 @@ from ..importance import Importance
 from ..plan import PlannedTensor
 from .choosing import fitting
 from .tensor_kinds import kind_of, layer_of
+from .type_choice import TypeChoice
 
 INSTEAD = {"IQ3_XXS": "Q3_K"}
 """What takes the place of types that need importance; of those that are not here, Q2_K."""
+
+
+POOR_WITHOUT = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS")
+"""Types in which a matrix loses too much without importance."""
+
+
+def check_not_poor(tensors: Sequence[PlannedTensor], choice: TypeChoice) -> None:
+    """Raise GlmqError for a mix that llama-quantize refuses without an importance matrix.
+
+    Types that the user gives to single tensors are as wanted.
+    """
+    poor = (*POOR_WITHOUT, "Q2_K") if choice.mix.name == "Q2_K_S" else POOR_WITHOUT
+    for tensor in tensors:
+        if layer_of(tensor.name) < 0 or tensor.type not in poor:
+            continue
+        if not any(re.search(expression, tensor.name) for expression, _ in choice.overrides):
+            raise GlmqError(
+                f"{choice.mix.name} needs an importance matrix; give one, or choose a larger type",
+                setting="importance",
+            )
 
 
 def with_importance(
