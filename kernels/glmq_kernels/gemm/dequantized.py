@@ -51,7 +51,7 @@ def _make_row(kind: Any) -> Any:
             store(total + 64, fma(block[1], load_f32x16(x + 64), load_f32x16(total + 64)))
 
     @inline
-    def add_row(row, columns, tokens, n_tokens, sums, spare):
+    def add_row(row, end, columns, tokens, n_tokens, sums, spare):
         p, at = row, 0
         for _ in range(columns // 256):
             ask_ahead(p)

@@ -64,9 +64,9 @@ def dot_rows(format_name: str) -> Any:
 def rows_kernel(token: Any, add_row: Any, finish: Any) -> Any:
     """The kernel `dot_rows` of three functions.
 
-    token(activation, i): address of row i in the form that is multiplied. add_row(row, columns, tokens, n,
-    sums, spare): adds a row's products to the sums of n tokens, whose addresses are at `tokens`.
-    finish(sums, row, columns, token): a token's result.
+    token(activation, i): address of row i in the form that is multiplied. add_row(row, end, columns, tokens,
+    n, sums, spare): adds a row's products to the sums of n tokens, whose addresses are at `tokens`; up to
+    `end` memory holds further rows. finish(sums, row, columns, token): a token's result.
     """
 
     def kernel(rows, stride, count, activation, tokens, n_tokens, out, scratch):
@@ -79,7 +79,7 @@ def rows_kernel(token: Any, add_row: Any, finish: Any) -> Any:
             for t in range(n_tokens):
                 store(scratch + SUMS_BYTES * t, zero_f32x16())
                 store(scratch + SUMS_BYTES * t + 64, zero_f32x16())
-            add_row(row, columns, places, n_tokens, scratch, spare)
+            add_row(row, rows + count * stride, columns, places, n_tokens, scratch, spare)
             for t in range(n_tokens):
                 found = finish(scratch + SUMS_BYTES * t, row, columns, load_i64(places + 8 * t))
                 store_f32(out + 4 * (ROWS * t + i), found)
@@ -154,9 +154,9 @@ def _make_integer_row(kind: Any) -> Any:
             store(sums + 64, fma(minima, load_sums(record + sums_at), load_sums(sums + 64)))
 
     @inline
-    def add_row(row, columns, tokens, n_tokens, sums, spare):
-        if in_blocks and columns < UNIT:
-            # As many blocks as `unpack` reads; those that are missing count nothing.
+    def add_row(row, end, columns, tokens, n_tokens, sums, spare):
+        if in_blocks and columns < UNIT and row + size > end:
+            # As many blocks as `unpack` reads. What it reads behind a row counts nothing.
             zero_bytes(spare, size)
             copy_bytes(spare, row, columns // 32 * (size // 8))
             row = spare
@@ -220,7 +220,7 @@ def make_float_row(kind: Any) -> Any:
         return load_16(p), load_16(p + 16 * width), load_16(p + 32 * width), load_16(p + 48 * width)
 
     @inline
-    def add_row(row, columns, tokens, n_tokens, sums, spare):
+    def add_row(row, end, columns, tokens, n_tokens, sums, spare):
         if n_tokens == 1:
             # The sums of a single token need not go through memory, for which it would have to wait.
             a, b, x = zero_f32x16(), zero_f32x16(), load_i64(tokens)
