@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from glmq_convert.conversion import convert
+from glmq_convert.mixes import TypeChoice
 
 from glmq.demo import TOOLS_MODEL
 
@@ -22,7 +23,7 @@ NAME = "Tiny-GLM-MoE-23M"
 
 
 def make(checkpoint: Path, out: Path) -> Path:
-    """Convert the checkpoint to Q4_0 with the name and the temperature above."""
+    """Convert the checkpoint to Q4_0, all of it, with the name and the temperature above."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / NAME
         folder.mkdir()
@@ -31,7 +32,7 @@ def make(checkpoint: Path, out: Path) -> Path:
         settings = json.loads((checkpoint / "generation_config.json").read_text())
         (folder / "generation_config.json").unlink()
         (folder / "generation_config.json").write_text(json.dumps(settings | {"temperature": TEMPERATURE}))
-        return convert(folder, out, "q4_0", force=True)
+        return convert(folder, out, TypeChoice("q4_0", pure=True, classic=True), force=True)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,15 @@ ATTENTIONS = ((64, 64, "apart"), (128, 128, "apart"), (576, 512, "in_keys"))
 """Sizes of keys and of values in `every_kernel`, and where values are: of GLM-4.5 to 4.7, GLM-4.7-Flash and
 most Llamas."""
 
-OF_LATENT_ATTENTION = ("ops.heads.kernel.gather_heads", "ops.heads.kernel.multiply_heads")
+FLASH_HEADS = "512:192:64:256"
+"""Sizes of GLM-4.7-Flash's latent attention in `every_kernel`: kv_rank, nope_dim, rope_dim, value_dim."""
+
+OF_LATENT_ATTENTION = (
+    "ops.heads.kernel.gather_heads",
+    "ops.heads.kernel.multiply_heads",
+    "ops.expanded_attention.kernel.attend_expanded:",
+    "formats.dequantize.rows:",
+)
 """Kernels that only GLM-4.7-Flash has."""
 
 ALWAYS = (STRINGS_KERNEL, *POOL_KERNELS, *READER_KERNELS)
@@ -72,6 +80,9 @@ def _variants(name: str) -> Iterator[str]:
         for rows in isa.current().attention_rows:
             for keys, values, place in ATTENTIONS:
                 yield from (f"{kind}:{rows}:{keys}:{values}:{cache}:{place}" for cache in CACHE_TYPES)
+    elif kind.endswith(".attend_expanded"):
+        rows = max(isa.current().attention_rows)
+        yield from (f"{kind}:{rows}:{FLASH_HEADS}:{cache}" for cache in CACHE_TYPES)
     elif parameters and parameters[0] in CACHE_TYPES and kind.endswith(".rotate_and_store"):
         places = {place for *_, place in ATTENTIONS}
         yield from (f"{kind}:{cache}:{place}" for cache in CACHE_TYPES for place in places)

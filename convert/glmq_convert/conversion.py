@@ -229,8 +229,7 @@ def _make(
     if size:
         remarks.append("types were chosen by the errors of each tensor's types; the model was not run for it")
     header = source.header
-    header.add_file_type(choice.mix.file_type)
-    header.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    _tell_of_types(header, choice)
     if importance:
         _tell_of_importance(header, importance)
     set_metadata(header, metadata or {})
@@ -252,6 +251,15 @@ def _digest(importance: Importance | None) -> str:
         digest.update(np.ascontiguousarray(found.sums).data)
         digest.update(np.ascontiguousarray(found.counts).data)
     return digest.hexdigest()
+
+
+def _tell_of_types(header: gguf.GGUFWriter, choice: TypeChoice) -> None:
+    """Write the keys of the file's types, before the tokenizer's long ones, as llama.cpp has them."""
+    [keys] = header.kv_data
+    of_tokenizer = {name: keys.pop(name) for name in [*keys] if name.startswith("tokenizer.")}
+    header.add_file_type(choice.mix.file_type)
+    header.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    keys.update(of_tokenizer)
 
 
 def _tell_of_importance(header: gguf.GGUFWriter, importance: Importance) -> None:

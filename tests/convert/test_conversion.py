@@ -388,7 +388,7 @@ class TestDamage:
     @pytest.mark.parametrize(
         ("key", "value", "named"),
         [
-            ("model_type", "llama", "llama"),
+            ("model_type", "mamba", "mamba"),
             ("model_type", "glm4v_moe", "images"),
             ("hidden_size", -4, "hidden_size"),
             ("hidden_size", "96", "hidden_size"),

@@ -93,7 +93,8 @@ def test_all_kernels_are_those_of_every_tensor_type():
 
 
 def test_all_kernels_are_also_those_of_latent_attention(monkeypatch, tmp_path):
-    for name, size in (("KV_RANK", 512), ("LATENT_ROPE", 64)):
+    flash = {"KV_RANK": 512, "LATENT_NOPE": 192, "LATENT_ROPE": 64, "LATENT_VALUE": 256}
+    for name, size in flash.items():
         monkeypatch.setattr(small_models, name, size)
     with open_gguf(small_models.write_deepseek2(tmp_path / "model.gguf", "Q8_0", old_layout=True)) as file:
         assert kernels_of(file) <= every_kernel()

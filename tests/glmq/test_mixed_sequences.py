@@ -2,7 +2,8 @@
 
 Decoded tokens (and checked drafts) get the same bits, because they always take the row form of products. What
 a prompt is cut into, and what of it others have evaluated before, changes the form of some tokens, and so
-the rounding: the logits of a small random Q8_0 model differ by less than 1% of their range.
+the rounding: the logits of a small random Q8_0 model differ by less than 1% of their range, but for tokens
+of which rounding decides what experts they go to.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from .test_closing import join, run_aside
 
 ROUNDING = 0.01
 """Of the range of logits, how much the form of prompts may change them."""
+
+OTHER_EXPERTS = 0.1
+"""And how much a token's, of whose experts one is another. Another sequence's rows make it as large as 1."""
 
 N_PAGES = 12
 """Pages of the pool, few enough that prefixes are evicted."""
@@ -81,7 +85,8 @@ class Mixed(RuleBasedStateMachine):
         if self.same_bits:
             np.testing.assert_array_equal(logits, expected)
         else:
-            np.testing.assert_allclose(logits, expected, atol=ROUNDING * np.ptp(expected))
+            off = np.abs(logits - expected).max(axis=1) / np.ptp(expected)
+            assert off.max() < OTHER_EXPERTS and (len(off) == 1 or np.median(off) < ROUNDING), off
 
     @rule(lengths=st.lists(st.integers(0, 130), min_size=1, max_size=4), text=st.integers(0, 1))
     def read_prompts(self, lengths, text):

@@ -158,7 +158,7 @@ def test_speeds_that_cannot_be_measured_are_left_out(models, fixed_speeds, monke
 
 
 def test_the_report_is_read_by_programs_too(models):
-    code, out, _ = invoke(models["glm4moe"], "--json", "--ctx", 128, "--ram", "1G")
+    code, out, _ = invoke(models["glm4moe"], "--json", "--ctx", 128, "--ram", "4G")
     report = json.loads(out)
     assert (code, report["runs"], report["n_ctx"], report["cache_type"]) == (0, True, 128, "f16")
     memory = report["memory"]
