@@ -33,10 +33,14 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python bench/few_tokens.py
 	$(BIN)/python bench/serving.py
 	$(BIN)/python bench/forecast.py
+	$(BIN)/python bench/flash.py near far
+	$(BIN)/python bench/latent_attention.py
+	$(BIN)/python bench/quantizing.py
 
 bench-disk: $(VENV)/installed-bench
 	$(BIN)/python bench/larger_than_memory.py
 	$(BIN)/python bench/expert_cache.py --plot docs/expert-cache.svg
+	$(BIN)/python bench/flash.py whole
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -8,7 +8,7 @@ whole   47 layers and the whole vocabulary as Q4_K_M (18 GB) where 8 GB of memor
 
 llama.cpp is that of the wheel `xllamacpp`: as pip installs it, for AVX2. Both engines are loaded in one
 process and run in turn. What lies before is not evaluated: in glmq it is one page's rows again and again, in
-llama.cpp short sequences that are joined. A page of the folder's disk has room for 18 GB.
+llama.cpp short sequences that are joined. The folder's disk needs room for 25 GB.
 """
 
 from __future__ import annotations

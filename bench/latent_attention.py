@@ -33,6 +33,7 @@ from glmq_kernels.threads.thread_pool import ThreadPool
 
 FLASH = LatentSizes(n_heads=20, kv_rank=512, nope_dim=192, rope_dim=64, value_dim=256)
 REPETITIONS = 3
+CASES = ["64@0", "128@0", "512@0", "256@4096", "512@4096", "1024@4096", "2048@4096"]
 
 
 class Layer:
@@ -102,7 +103,7 @@ def _matrices(tape: Tape, rows: int, columns: int, type_name: str) -> ops.HeadMa
 def main() -> None:
     """Print a line for each case."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("cases", nargs="*", default=["128@0", "512@0", "256@4096", "512@4096", "2048@4096"])
+    parser.add_argument("cases", nargs="*", default=CASES)
     parser.add_argument("--cache-type", choices=CACHE_TYPES, default="F16")
     parser.add_argument("--weights", default="Q8_0")
     options = parser.parse_args()
