@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from gguf.quants import MXFP4
 
-from ...simd.addresses import argument, inline, store_i64, store_u8
+from ...simd.addresses import inline, store_u8
 from ...simd.comparisons import greater, select
 from ...simd.conversions import narrow_to_i8
 from ...simd.vectors import i32x16, make_constant, splat_f32x16, splat_i32x16, store, zero_f32x16, zero_i32x16
-from .arguments import QuantizeRows
+from .blocks_of_32 import make_quantize_32
 from .lanes import magnitude
-from .source import float_of_bits, larger, largest_lane, load_16, magnitude_bits
+from .source import float_of_bits
 
 BLOCK_BYTES = 17
 MAGNITUDES = [int(value) for value in MXFP4.kvalues[:8]]
@@ -49,16 +49,4 @@ def _write(low, high, largest, out):
 
 def quantize(type_name: str) -> Any:
     """Kernel: weights to blocks of 32."""
-
-    def kernel(args, thread, threads):
-        source, kind = argument(args, QuantizeRows.SOURCE), argument(args, QuantizeRows.SOURCE_KIND)
-        count, out = argument(args, QuantizeRows.N_WEIGHTS) // 32, argument(args, QuantizeRows.OUT)
-        worst = zero_i32x16()
-        for i in range(count):
-            low, high = load_16(source, kind, 32 * i), load_16(source, kind, 32 * i + 16)
-            largest = larger(magnitude_bits(low), magnitude_bits(high))
-            worst = larger(worst, largest)
-            _write(low, high, largest_lane(largest), out + BLOCK_BYTES * i)
-        store_i64(argument(args, QuantizeRows.LARGEST), largest_lane(worst))
-
-    return kernel
+    return make_quantize_32(_write, BLOCK_BYTES)
