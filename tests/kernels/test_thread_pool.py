@@ -84,11 +84,11 @@ class Steps:
         self._function = KERNEL(self._step)  # kept, as ctypes wants it
         address = ctypes.cast(self._function, ctypes.c_void_p).value
         self._taken = np.zeros(1, np.int64)
-        self._records = [arguments(0, address_of(self._taken), i) for i in range(n)]
+        self._records = [arguments(0, address_of(self._taken), 1, i) for i in range(n)]
         self.operations = np.array([(address, address_of(record), 1) for record in self._records], np.int64)
 
     def _step(self, args, thread, threads):
-        i = (ctypes.c_int64 * 3).from_address(args)[2]
+        i = (ctypes.c_int64 * 4).from_address(args)[3]
         with self._lock:
             if i > 0 and self.ended[i - 1] < self.n_threads:
                 self.early.append((i, thread))

@@ -4,8 +4,9 @@ An operation declares its record as a class, and its builder fills it by names, 
 `Tape.add`. Its kernel reads the same names, as `argument(args, RmsNorm.SOURCE)`.
 
     0   address of the state of the tape's run (`ops/batch_state.py`)
-    1   address of the counter of chunks of work that threads have taken in this run (`work_units.py`)
-    2.. the members of the class, in their order
+    1   address of the counters of chunks of work that threads have taken in this run (`work_units.py`)
+    2   how many nodes of memory the threads are on, each of which has a counter
+    3.. the members of the class, in their order
     then, where the operation has several of something, a part for each, with names of its own from 0 on
 """
 
@@ -19,7 +20,11 @@ from ..jit.call_record import CallRecord, in_order
 
 STATE = 0
 TAKEN = 1
-FIRST = 2
+N_NODES = 2
+FIRST = 3
+
+COUNTER_BYTES = 64
+"""From a counter to the next: a cache line, for which threads fight as a whole."""
 
 UNLESS_ONE = 2
 """What an operation says of the barrier after it: 0 none, 1 one, and from here on: one unless that entry of
@@ -48,7 +53,7 @@ def with_parts(
     fields: Mapping[str, object],
     parts: tuple[type[ArgumentPart], Sequence[Mapping[str, object]]] | None,
 ) -> list[object]:
-    """A record's values behind `TAKEN`, and those of its parts."""
+    """A record's values behind `N_NODES`, and those of its parts."""
     values = in_order(record, fields)
     if parts is not None:
         kind, each_fields = parts

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..simd.addresses import argument, atomic_load, atomic_store, call_kernel, inline, load_i64
 from . import sleeping
-from .argument_record import STATE, TAKEN, UNLESS_ONE
+from .argument_record import COUNTER_BYTES, N_NODES, STATE, TAKEN, UNLESS_ONE
 from .arguments import PoolCall
 from .barrier import await_counter, barrier, raise_counter
 from .shared_state import N_OPERATIONS, N_POSTED, OPERATIONS, STOPPED
@@ -21,7 +21,9 @@ def _reset_taken(shared):
     """Nobody has taken units of any operation yet."""
     operation = load_i64(shared + OPERATIONS)
     for _ in range(load_i64(shared + N_OPERATIONS)):
-        atomic_store(argument(load_i64(operation + 8), TAKEN), 0)
+        args = load_i64(operation + 8)
+        for node in range(argument(args, N_NODES)):
+            atomic_store(argument(args, TAKEN) + COUNTER_BYTES * node, 0)
         operation += OPERATION_BYTES
 
 

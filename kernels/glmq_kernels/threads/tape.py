@@ -10,16 +10,13 @@ import numpy as np
 
 from ..arrays import address_of, aligned_zeros, copy_of, zeros
 from ..jit.store import Kernel, arguments, kernels
-from .argument_record import UNLESS_ONE, ArgumentPart, ArgumentRecord, with_parts
+from .argument_record import COUNTER_BYTES, UNLESS_ONE, ArgumentPart, ArgumentRecord, with_parts
 from .thread_pool import ThreadPool
 
 ActivationType = Literal["int8", "f32"]
 ACTIVATION_TYPES = get_args(ActivationType)
 BytesOf = Callable[[int], int]
 """Bytes of memory for a number of tokens."""
-CACHE_LINE = 64
-"""Bytes that threads fight for at once: counters of different operations are so far from each other."""
-
 
 STATE_SLOTS = 32
 """Entries of the record of a run; what they mean is the operations' matter."""
@@ -128,11 +125,13 @@ class Tape:
     `activations`: what tokens are in products with quantized matrices (float matrices always meet floats).
     `state` is the record that every operation reads (`ops/batch_state.py`). A tape works on memory of its
     own, so one tape is run by one caller at a time. `input_sums` grow with every run, where there are any.
+    `n_nodes`: of memory among which matrices are shared out by rows (`glmq_kernels/threads/work_units.py`).
     """
 
     max_tokens: int
     n_threads: int
     activations: ActivationType = "int8"
+    n_nodes: int = 1
     state: np.ndarray = field(default_factory=lambda: zeros(STATE_SLOTS, np.int64))
     work: Work = field(default_factory=Work)
     input_sums: list[InputSums] = field(default_factory=list)
@@ -200,11 +199,11 @@ class Tape:
         scratch = aligned_zeros(self._scratch_bytes * self.n_threads)
         self._scratch = scratch
         operations = zeros((len(self._steps), 3), np.int64)
-        taken = zeros((len(self._steps), CACHE_LINE // 8), np.int64)
+        taken = zeros((len(self._steps), self.n_nodes * COUNTER_BYTES // 8), np.int64)
         self.keep(taken)
         for i, (name, values, barrier) in enumerate(self._steps):
             resolved = [self._resolve(value, scratch, loaded) for value in values]
-            packed = arguments(address_of(self.state), address_of(taken[i]), *resolved)
+            packed = arguments(address_of(self.state), address_of(taken[i]), self.n_nodes, *resolved)
             self.keep(packed)
             operations[i] = loaded[name].address, address_of(packed), barrier
         self.keep(loaded)

@@ -10,11 +10,16 @@ import numpy as np
 
 from ..arrays import address_of, aligned_zeros
 from ..jit.store import Kernel, kernels, packed
+from ..machine.cores import processor_count
 from .arguments import PoolCall
 from .shared_state import N_OPERATIONS, OPERATIONS, SHARED_BYTES, SPINS, STOPPED, YIELDS
 
-SPINS_BEFORE_YIELD = 2000
-YIELDS_BEFORE_SLEEP = 300
+PATIENCE = 2000, 300
+"""How often a waiting thread spins, and then yields its core, before it sleeps."""
+
+PATIENCE_IN_A_CROWD = 0, 4
+"""The same where there are more threads than processors: whoever waits is in the way of whoever works."""
+
 KERNELS = (
     "threads.pool_kernel.initialize",
     "threads.pool_kernel.lead",
@@ -30,10 +35,10 @@ class ThreadPool:
     anything.
     """
 
-    def __init__(
-        self, n_threads: int, patience: tuple[int, int] = (SPINS_BEFORE_YIELD, YIELDS_BEFORE_SLEEP)
-    ) -> None:
-        """patience: how often a waiting thread spins, and then yields its core, before it sleeps."""
+    def __init__(self, n_threads: int, patience: tuple[int, int] | None = None) -> None:
+        """patience: instead of `PATIENCE`, or of `PATIENCE_IN_A_CROWD`."""
+        if patience is None:
+            patience = PATIENCE if n_threads <= processor_count() else PATIENCE_IN_A_CROWD
         self.n_threads = n_threads
         self._process = os.getpid()
         self._lock = threading.Lock()

@@ -2,12 +2,21 @@
 
 A thread on a slow core, or on one that it shares with another program, then holds nobody up for longer than
 its last chunk takes.
+
+Where the machine's memory is in several nodes, each near to some of the threads, every node has an equal
+share of a matrix's rows, and the threads near it take those first, then what is left of the others'.
 """
 
 from __future__ import annotations
 
 from ..simd.addresses import argument, atomic_add, inline
-from .argument_record import TAKEN
+from .argument_record import COUNTER_BYTES, N_NODES, TAKEN
+
+UNITS_PER_THREAD = 8
+"""Where there would be fewer, units are made smaller, so that all threads end at about the same time."""
+
+LEAST_ROWS = 2
+"""Of a unit of a matrix."""
 
 
 @inline
@@ -40,7 +49,40 @@ def take(args, n_units, threads):
                 ...
             first, last = take(args, n_units, threads)
     """
-    return chunk_borders(atomic_add(argument(args, TAKEN), 1), n_units, threads)
+    return take_of_node(args, 0, n_units, threads)
+
+
+@inline
+def take_of_node(args, node, n_units, threads):
+    """The same of a node's units."""
+    counter = argument(args, TAKEN) + COUNTER_BYTES * node
+    threads_near = max(1, threads // argument(args, N_NODES))
+    return chunk_borders(atomic_add(counter, 1), n_units, threads_near)
+
+
+@inline
+def node_in_turn(args, turn, thread, threads):
+    """Which node's units a thread takes in its turns from 0 on: those of the node near it come first."""
+    nodes = argument(args, N_NODES)
+    return (thread * nodes // threads + turn) % nodes
+
+
+@inline
+def share_begin(args, node, n_units):
+    """Where a node's share of a matrix's units begins; it ends where the next node's does."""
+    return n_units * node // argument(args, N_NODES)
+
+
+@inline
+def rows_of_unit(most, n_rows, threads):
+    """Rows of a unit of a product whose rows may be shared out in any way: `most`, or fewer for many threads.
+
+    most: a power of two.
+    """
+    rows = most
+    while threads > 1 and rows > LEAST_ROWS and n_rows < UNITS_PER_THREAD * threads * rows:
+        rows //= 2
+    return rows
 
 
 @inline

@@ -16,8 +16,8 @@ from ...gemm.sizes import ROW_NUMBERS, ROW_TOKENS, ROWS, few
 from ...simd.addresses import argument, inline, load_f32, store_f32, store_i64
 from ...simd.mathematics import silu
 from ...simd.vectors import fma, load_f32x16, splat_f32x16, store
-from ...threads.argument_record import STATE, record_size
-from ...threads.work_units import take
+from ...threads.argument_record import N_NODES, STATE, record_size
+from ...threads.work_units import node_in_turn, rows_of_unit, share_begin, take_of_node
 from ..routing.places import assignment_at, entry, has_turn, n_entries, token_at
 from ..routing.record import ROUTING_TOP_K, ROUTING_WEIGHTS
 from .arguments import Down, DownNetwork, GateUp, NetworkMatrix
@@ -117,9 +117,9 @@ def _gate_up_unit(args, expert, r, n, first, count, in_row_form, tile, scratch):
 
 
 @inline
-def _gate_up_share(args, n, in_row_form, begin, end, scratch):
-    """The units whose work begins at `begin` up to `end` of all experts' work."""
-    routing, per_expert = argument(args, GateUp.ROUTING), (argument(args, GateUp.ROWS) + ROWS - 1) // ROWS
+def _gate_up_share(args, n, in_row_form, first_unit, per_expert, begin, end, scratch):
+    """The units whose work begins at `begin` up to `end` of the work on `per_expert` units of each expert."""
+    routing = argument(args, GateUp.ROUTING)
     done = 0
     for i in range(n_entries(routing, n)):
         expert, first, count, in_rows, tile = entry(routing, i, n, in_row_form)
@@ -127,7 +127,7 @@ def _gate_up_share(args, n, in_row_form, begin, end, scratch):
         if work:
             from_unit = max(0, (begin - done + work - 1) // work)
             to_unit = min(per_expert, (end - done + work - 1) // work)
-            for unit in range(from_unit, to_unit):
+            for unit in range(first_unit + from_unit, first_unit + to_unit):
                 _gate_up_unit(args, expert, unit * ROWS, n, first, count, in_rows, tile, scratch)
             done += per_expert * work
 
@@ -138,16 +138,22 @@ def gate_up(args, thread, threads):
     n = argument(state, argument(args, GateUp.COUNT_SLOT))
     in_row_form = row_form_count(state, n, argument(args, GateUp.ROW_FORM_SLOT), FEW)
     scratch = argument(args, GateUp.SCRATCH) + thread * argument(args, GateUp.SCRATCH_BYTES)
-    per_expert = (argument(args, GateUp.ROWS) + ROWS - 1) // ROWS
-    work, units = 0, 0
+    of_matrix = (argument(args, GateUp.ROWS) + ROWS - 1) // ROWS
+    work, n_met = 0, 0
     for i in range(n_entries(routing, n) if n > 0 else 0):
         _, _, count, in_rows, _ = entry(routing, i, n, in_row_form)
-        work += per_expert * _work_of(count, in_rows)
-        units += per_expert if count else 0
-    begin, end = take(args, units, threads)
-    while begin < end:
-        _gate_up_share(args, n, in_row_form, work * begin // units, work * end // units, scratch)
-        begin, end = take(args, units, threads)
+        work += _work_of(count, in_rows)
+        n_met += 1 if count else 0
+    for turn in range(argument(args, N_NODES)):
+        node = node_in_turn(args, turn, thread, threads)
+        first = share_begin(args, node, of_matrix)
+        here = share_begin(args, node + 1, of_matrix) - first
+        units, whole = here * n_met, here * work
+        begin, end = take_of_node(args, node, units, threads)
+        while begin < end:
+            from_work, to_work = whole * begin // units, whole * end // units
+            _gate_up_share(args, n, in_row_form, first, here, from_work, to_work, scratch)
+            begin, end = take_of_node(args, node, units, threads)
 
 
 @inline
@@ -174,9 +180,9 @@ def _add_to_token(args, network, found, second, place, n, r, left):
 
 
 @inline
-def _down_unit(args, network, expert, r, n, first, count, in_row_form, tile, scratch):
-    """32 rows of one expert for all its tokens."""
-    hidden, left = argument(network, DownNetwork.HIDDEN), min(ROWS, argument(args, Down.ROWS) - r)
+def _down_unit(args, network, expert, r, most, n, first, count, in_row_form, tile, scratch):
+    """Up to `most` rows of one expert, from row r on, for all its tokens."""
+    hidden, left = argument(network, DownNetwork.HIDDEN), min(most, argument(args, Down.ROWS) - r)
     stride = argument(network, DownNetwork.ROW_BYTES)
     rows = argument(argument(network, DownNetwork.TABLE), 3 * expert + 2) + r * stride
     for group in range(first, first + in_row_form, ROW_TOKENS):
@@ -200,6 +206,16 @@ def _down_unit(args, network, expert, r, n, first, count, in_row_form, tile, scr
             _add_to_token(args, network, found, found + SECOND_16, first + i, n, r, left)
 
 
+@inline
+def _down_rows(args, network, begin, end, size, n, in_row_form, scratch):
+    """Some units of all experts of a network."""
+    routing = argument(network, DownNetwork.ROUTING)
+    for i in range(n_entries(routing, n) if has_turn(argument(network, DownNetwork.AFTER)) else 0):
+        expert, first, count, in_rows, tile = entry(routing, i, n, in_row_form)
+        for unit in range(begin, end if count else begin):
+            _down_unit(args, network, expert, unit * size, size, n, first, count, in_rows, tile, scratch)
+
+
 def down(args, thread, threads):
     """Kernel: out += weight of the choice * down hidden, over all choices of some networks.
 
@@ -210,14 +226,15 @@ def down(args, thread, threads):
     n = argument(state, argument(args, Down.COUNT_SLOT))
     in_row_form = row_form_count(state, n, argument(args, Down.ROW_FORM_SLOT), FEW)
     scratch = argument(args, Down.SCRATCH) + thread * argument(args, Down.SCRATCH_BYTES)
-    units = (argument(args, Down.ROWS) + ROWS - 1) // ROWS if n > 0 else 0
-    begin, end = take(args, units, threads)
-    while begin < end:
-        for j in range(argument(args, Down.N_NETWORKS)):
-            network = args + NETWORKS + NETWORK * j
-            routing = argument(network, DownNetwork.ROUTING)
-            for i in range(n_entries(routing, n) if has_turn(argument(network, DownNetwork.AFTER)) else 0):
-                expert, first, count, in_rows, tile = entry(routing, i, n, in_row_form)
-                for unit in range(begin, end if count else begin):
-                    _down_unit(args, network, expert, unit * ROWS, n, first, count, in_rows, tile, scratch)
-        begin, end = take(args, units, threads)
+    size = rows_of_unit(ROWS, argument(args, Down.ROWS), threads) if n == in_row_form else ROWS
+    units = (argument(args, Down.ROWS) + size - 1) // size if n > 0 else 0
+    for turn in range(argument(args, N_NODES)):
+        node = node_in_turn(args, turn, thread, threads)
+        first = share_begin(args, node, units)
+        here = share_begin(args, node + 1, units) - first
+        begin, end = take_of_node(args, node, here, threads)
+        while begin < end:
+            for j in range(argument(args, Down.N_NETWORKS)):
+                network = args + NETWORKS + NETWORK * j
+                _down_rows(args, network, first + begin, first + end, size, n, in_row_form, scratch)
+            begin, end = take_of_node(args, node, here, threads)

@@ -1,6 +1,7 @@
 """Matrix products: every row of one or more weight matrices with every token.
 
 32 rows at a time meet the tokens of the row form, then those of the panel form, so that memory is read once.
+Where all take the row form and the threads are many, fewer rows do.
 What depends on the tensor type is called by address: `gemv.dot_rows` and `gemm.multiply`.
 """
 
@@ -11,8 +12,8 @@ from ...gemm.row_form import dot_rows, row_form_count
 from ...gemm.sizes import ROW_NUMBERS, ROW_TOKENS, ROWS, few
 from ...simd.addresses import argument, inline, load_f32, store_f32, store_i64
 from ...simd.vectors import load_f32x16, store
-from ...threads.argument_record import STATE, record_size
-from ...threads.work_units import take
+from ...threads.argument_record import N_NODES, STATE, record_size
+from ...threads.work_units import node_in_turn, rows_of_unit, share_begin, take_of_node
 from ..batch_state import LOGITS
 from .arguments import Matmul, MatmulMatrix
 
@@ -43,8 +44,8 @@ def _put_16(sums, out, bias, accumulate, count):
 
 
 @inline
-def _unit(args, matrix, n, in_row_form, first, scratch):
-    """32 rows of a matrix."""
+def _unit(args, matrix, n, in_row_form, first, most, scratch):
+    """Up to `most` rows of a matrix from `first` on."""
     state, activation, accumulate = (
         argument(args, STATE),
         argument(args, Matmul.ACTIVATION),
@@ -53,7 +54,7 @@ def _unit(args, matrix, n, in_row_form, first, scratch):
     n_rows, bias = argument(matrix, MatmulMatrix.ROWS), argument(matrix, MatmulMatrix.BIAS)
     out = argument(matrix, MatmulMatrix.OUT)
     out = (out if out else argument(state, LOGITS)) + 4 * first
-    stride, count = argument(matrix, MatmulMatrix.ROW_BYTES), min(ROWS, n_rows - first)
+    stride, count = argument(matrix, MatmulMatrix.ROW_BYTES), min(most, n_rows - first)
     rows = argument(matrix, MatmulMatrix.WEIGHT) + first * stride
     bias_0 = bias + 4 * first if bias else 0
     bias_1 = bias_0 + 64 if bias else 0
@@ -76,23 +77,37 @@ def _unit(args, matrix, n, in_row_form, first, scratch):
             _put_16(found + SECOND_16, target + 64, bias_1, accumulate, count - 16)
 
 
+@inline
+def _units_of(matrix, size):
+    return (argument(matrix, MatmulMatrix.ROWS) + size - 1) // size
+
+
 def matmul(args, thread, threads):
     """Kernel: out = weight x activation (+ bias), or out += weight x activation, for some matrices."""
     state = argument(args, STATE)
     n = argument(state, argument(args, Matmul.COUNT_SLOT))
     in_row_form = row_form_count(state, n, argument(args, Matmul.ROW_FORM_SLOT), FEW)
     scratch = argument(args, Matmul.SCRATCH) + thread * argument(args, Matmul.SCRATCH_BYTES)
-    n_matrices = argument(args, Matmul.N_MATRICES)
-    units = 0
-    for m in range(n_matrices if n > 0 else 0):
-        units += (argument(args + MATRICES + MATRIX * m, MatmulMatrix.ROWS) + ROWS - 1) // ROWS
-    first, last = take(args, units, threads)
-    while first < last:
-        done = 0
+    n_matrices = argument(args, Matmul.N_MATRICES) if n > 0 else 0
+    n_rows, size = 0, ROWS
+    for m in range(n_matrices):
+        n_rows += argument(args + MATRICES + MATRIX * m, MatmulMatrix.ROWS)
+    if n == in_row_form:
+        size = rows_of_unit(ROWS, n_rows, threads)
+    for turn in range(argument(args, N_NODES)):
+        node = node_in_turn(args, turn, thread, threads)
+        units = 0
         for m in range(n_matrices):
-            matrix = args + MATRICES + MATRIX * m
-            here = (argument(matrix, MatmulMatrix.ROWS) + ROWS - 1) // ROWS
-            for unit in range(max(first - done, 0), min(last - done, here)):
-                _unit(args, matrix, n, in_row_form, unit * ROWS, scratch)
-            done += here
-        first, last = take(args, units, threads)
+            of_matrix = _units_of(args + MATRICES + MATRIX * m, size)
+            units += share_begin(args, node + 1, of_matrix) - share_begin(args, node, of_matrix)
+        first, last = take_of_node(args, node, units, threads)
+        while first < last:
+            done = 0
+            for m in range(n_matrices):
+                matrix = args + MATRICES + MATRIX * m
+                begin = share_begin(args, node, _units_of(matrix, size))
+                here = share_begin(args, node + 1, _units_of(matrix, size)) - begin
+                for unit in range(begin + max(first - done, 0), begin + min(last - done, here)):
+                    _unit(args, matrix, n, in_row_form, unit * size, size, scratch)
+                done += here
+            first, last = take_of_node(args, node, units, threads)
