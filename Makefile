@@ -28,6 +28,7 @@ layers: $(VENV)/installed-test
 	$(BIN)/lint-imports
 
 bench: $(VENV)/installed-bench
+	$(BIN)/python bench/peers.py
 	$(BIN)/python bench/compare.py
 	$(BIN)/python bench/many_sequences.py
 	$(BIN)/python bench/few_tokens.py

@@ -1,6 +1,6 @@
 """Decode speed while another program keeps some cores busy, in proportion to the speed on a quiet machine.
 
-python bench/busy_core.py glmq|llama.cpp FILE [--threads 2] [--busy 1] [--decode 24] [--rounds 5]
+python bench/busy_core.py glmq|llama.cpp|PEER FILE [--threads 2] [--busy 1] [--decode 24] [--rounds 5]
 
 The other program is one process a core that does nothing but run, pinned to the last cores (Linux). Both
 speeds are measured in turn; prints one JSON object.
@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from measure import Engine, start_glmq, start_llama_cpp
+from measure import STARTS, Engine
 
 WARM_UP_SECONDS = 0.3
 """For which the other program runs before anything is measured."""
@@ -54,7 +54,7 @@ def decode_speed(engine: Engine, n_tokens: int) -> float:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("engine", choices=("glmq", "llama.cpp"))
+    parser.add_argument("engine", choices=STARTS)
     parser.add_argument("file")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--busy", type=int, default=1, help="cores that the other program keeps busy")
@@ -62,8 +62,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.set_defaults(ram=None, without=None, mapped=False)
     args = parser.parse_args()
-    start = start_glmq if args.engine == "glmq" else start_llama_cpp
-    engine = start(args, args.decode + 16)
+    engine = STARTS[args.engine](args, args.decode + 16)
     engine.evaluate([0])
     decode_speed(engine, args.decode)
     quiet, busy = [], []

@@ -1,9 +1,12 @@
-"""Measure what docs/numbers.md publishes, glmq and llama.cpp in turn, and write it there.
+"""Measure glmq beside llama.cpp, in turn, and write the tables into docs/numbers.md.
 
-python bench/compare.py [--pairs 3] [--folder FOLDER] [--types Q4_0,Q4_K]
+python bench/compare.py [types] [peers] [other] [starting] [converting] [--pairs 5] [--types Q4_0,Q4_K]
+                        [--isa avx2] [--folder FOLDER]
 
-The folder (default: bench/ in glmq's cache folder) holds one synthetic model at a time, of up to 11 GB, and
-keeps a checkpoint of 3 GB. Half an hour and more.
+types: every tensor type, beside llama.cpp built for the same instructions. peers: Q4_0 and Q4_K_M beside what
+pip and npm install without a compiler, also with one thread and with a busy core. The folder (default: bench/
+in glmq's cache folder) holds one synthetic model at a time, of up to 11 GB, and keeps a checkpoint of 3 GB.
+All of it takes some hours. `python bench/peers.py` makes the builds of llama.cpp before.
 """
 
 from __future__ import annotations
@@ -11,123 +14,190 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from glmq_convert.conversion import convert
 from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 from glmq_kernels.jit import isa
 from glmq_kernels.jit.cache_folder import cache_folder
-from glmq_kernels.ops.machine_peak.operation import dot_peak, read_bandwidth
-from glmq_kernels.threads.thread_pool import ThreadPool
+from numbers_page import machine, write_part
+from pairs import HERE, Compared, compare, with_range
+from peers import for_level, version
 from synthetic import write_air, write_checkpoint
 
 from glmq.model_file import model_file
 
-HERE = Path(__file__).parent
-NUMBERS = HERE.parent / "docs" / "numbers.md"
-THREADS = 2
-MEASURED_BYTES = 2_000_000_000
 TYPES = [name for name in KERNEL_TYPES if name != "F32"] + ["F32"]
 CONVERTED = ("bf16", "q8_0", "q4_0")
+INSTALLED = ("xllamacpp", "node-llama-cpp")
+"""What a user can have without a compiler."""
 
 
-@dataclass
-class Compared:
-    """Of one file: both engines' results pair by pair, and what the machine could do beside each pair."""
-
-    glmq: list[dict[str, Any]] = field(default_factory=list)
-    llama_cpp: list[dict[str, Any]] = field(default_factory=list)
-    bandwidth: list[float] = field(default_factory=list)
-    dot_peak: list[float] = field(default_factory=list)
-
-    def ratios(self, work: str) -> list[float]:
-        """glmq's speed in llama.cpp's, pair by pair."""
-        pairs = zip(self.glmq, self.llama_cpp, strict=True)
-        return [max(ours[work]) / max(theirs[work]) for ours, theirs in pairs]
-
-    def cells(self, work: str) -> str:
-        """glmq, llama.cpp and the ratio with its range, as cells of a table."""
-        ours, theirs = (
-            statistics.median(max(each[work]) for each in side) for side in (self.glmq, self.llama_cpp)
-        )
-        ratios = self.ratios(work)
-        low, high = min(ratios), max(ratios)
-        return f"{ours:.0f} | {theirs:.0f} | {statistics.median(ratios):.2f} ({low:.2f} to {high:.2f})"
-
-    def share(self, work: str) -> float:
-        """glmq's share of the read bandwidth (decode) or of the dot product's peak (prompt)."""
-        name, limits = (
-            ("weight_bytes", self.bandwidth) if work == "decode" else ("multiply_adds", self.dot_peak)
-        )
-        # The limit is the best of all measurements: other work on the machine only makes them lower.
-        return statistics.median(max(each[work]) * each[name] for each in self.glmq) / max(limits)
+def air_file(folder: Path, type_name: str) -> Path:
+    """A file of the shape of Air: three layers, or two where three would be too large for small machines."""
+    path = folder / f"air-{type_name}.gguf"
+    return write_air(path, type_name, n_layers=2 if type_name in ("F16", "BF16", "F32") else 3)
 
 
-def measure(engine: str, path: Path, *options: str, isa_name: str = "") -> dict[str, Any]:
-    """Prompt and decode speeds of one engine, in a process of its own."""
-    command = [sys.executable, str(HERE / "measure.py"), engine, str(path), "--threads", str(THREADS)]
-    environment = os.environ | ({"GLMQ_ISA": isa_name} if isa_name else {})
-    done = subprocess.run(
-        [*command, *options], check=True, stdout=subprocess.PIPE, text=True, env=environment
+def write_types(args: argparse.Namespace) -> None:
+    """Files of all types, each written, measured and removed."""
+    rows, all_of_them = [], []
+    for name in args.types:
+        path = air_file(args.folder, name)
+        os.sync()  # writing back would take memory's bandwidth
+        found = compare(path, args.pairs, level=args.isa)
+        path.unlink()
+        cells = [
+            f"{found.cells('llama.cpp', work)} | {found.share(work):.0%}" for work in ("prompt", "decode")
+        ]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+        all_of_them.append(found)
+        print(rows[-1], flush=True)
+    peak = max(each for found in all_of_them for each in found.dot_peak)
+    bandwidth = max(each for found in all_of_them for each in found.bandwidth)
+    write_part(
+        "Every tensor type",
+        machine(args.isa),
+        f"""`python bench/compare.py types`, {args.pairs} pairs a type; llama.cpp of
+{version(for_level(args.isa))}, built for {args.isa}. Two threads multiply {peak / 1e9:.0f} G int8 per second
+and read {bandwidth / 1e9:.1f} GB/s.
+
+| type | prompt of 512 | llama.cpp | ratio | of the peak | decode | llama.cpp | ratio | of reading |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
+"""
+        + "\n".join(rows),
     )
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
 
 
-def compare(path: Path, n_pairs: int, *options: str, isa_name: str = "") -> Compared:
-    """Both engines in turn, the order changing from pair to pair; the best run of a process counts."""
-    found = Compared()
-    thread_pool = ThreadPool(THREADS)
-    data = np.memmap(path, np.uint8, "r")[:MEASURED_BYTES]
-    options = options or ("--repeat", "2", "--decode", "48")
-    measure("glmq", path, "--prompt", "8", "--decode", "1", "--repeat", "1", isa_name=isa_name)  # compiles
-    for i in range(n_pairs):
-        found.bandwidth.append(read_bandwidth(thread_pool, data))
-        found.dot_peak.append(dot_peak(thread_pool))
-        for engine in ("glmq", "llama.cpp")[:: 1 if i % 2 else -1]:
-            if engine == "glmq":
-                found.glmq.append(measure(engine, path, *options, isa_name=isa_name))
-            else:
-                found.llama_cpp.append(measure(engine, path, *options))
-    thread_pool.close()
+def write_peers(args: argparse.Namespace) -> None:
+    """The engines that pip and npm install, with two threads, with one, and beside a busy core."""
+    rows = []
+    for name in ("Q4_0", "Q4_K_M"):
+        path = air_file(args.folder, name)
+        two = compare(path, args.pairs, level=args.isa, others=INSTALLED)
+        one = compare(path, args.pairs, level=args.isa, others=INSTALLED, threads=1)
+        for work, threads, found in (("prompt", 2, two), ("decode", 2, two), ("decode", 1, one)):
+            rows.append(_peer_row(f"{name}: {work}, {threads} threads", work, found))
+        busy = {engine: _busy(engine, path, args.pairs) for engine in ("glmq", *INSTALLED)}
+        cells = " | ".join(
+            f"{busy[engine]['busy']:.1f} | {busy['glmq']['busy'] / busy[engine]['busy']:.1f}"
+            for engine in INSTALLED
+        )
+        rows.append(f"| {name}: decode, 2 threads, one core busy | {busy['glmq']['busy']:.1f} | {cells} |")
+        path.unlink()
+    write_part(
+        "Beside what pip and npm install",
+        machine(args.isa),
+        f"""`python bench/compare.py peers`, {args.pairs} rounds.
+
+| work | glmq | xllamacpp | ratio | node-llama-cpp | ratio |
+| --- | --- | --- | --- | --- | --- |
+"""
+        + "\n".join(rows),
+    )
+
+
+def _peer_row(what: str, work: str, found: Compared) -> str:
+    cells = (f"{found.speed(engine, work):.1f} | {found.ratio(engine, work)}" for engine in INSTALLED)
+    return f"| {what} | {found.speed('glmq', work):.1f} | {' | '.join(cells)} |"
+
+
+def _busy(engine: str, path: Path, n_rounds: int) -> dict[str, float]:
+    """Decode speeds of an engine, alone and beside another program (`busy_core.py`)."""
+    command = [sys.executable, str(HERE / "busy_core.py"), engine, str(path), "--rounds", str(n_rounds)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def write_other(args: argparse.Namespace) -> None:
+    """The demo model, and decoding at depth."""
+    small = compare(model_file("demo"), args.pairs, level=args.isa)
+    air = air_file(args.folder, "Q4_0")
+    deep = compare(
+        air,
+        args.pairs,
+        "--depth",
+        "16384",
+        "--prompt",
+        "0",
+        "--decode",
+        "32",
+        "--repeat",
+        "1",
+        level=args.isa,
+    )
+    air.unlink()
+    write_part(
+        "Other work",
+        machine(args.isa),
+        f"""`python bench/compare.py other`, {args.pairs} pairs.
+
+| work | glmq | llama.cpp | ratio |
+| --- | --- | --- | --- |
+| demo model with int8 activations: prompt of 512 | {small.cells("llama.cpp", "prompt")} |
+| the same: decode | {small.cells("llama.cpp", "decode")} |
+| Q4_0: decode after 16384 tokens, float16 cache | {deep.cells("llama.cpp", "decode")} |""",
+    )
 
 
 def first_token_seconds(cache: Path | None = None) -> float:
     """From starting `glmq generate demo` to its end after one token; `cache`: another cache folder."""
     environment = os.environ | ({"GLMQ_CACHE": str(cache)} if cache else {})
-    command = [
-        sys.executable,
-        "-m",
-        "glmq",
-        "generate",
-        str(model_file("demo")),
-        "-p",
-        "Hello",
-        "-n",
-        "1",
-    ]
+    command = [sys.executable, "-m", "glmq", "generate", str(model_file("demo"))]
     began = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True, env=environment)
+    subprocess.run([*command, "-p", "Hello", "-n", "1"], check=True, capture_output=True, env=environment)
     return time.perf_counter() - began
+
+
+def mixed_start_seconds(folder: Path) -> tuple[float, float]:
+    """To load a Q4_K_M file and read eight tokens: with an empty cache folder, and again."""
+    path = air_file(folder, "Q4_K_M")
+    seconds = []
+    with tempfile.TemporaryDirectory() as empty:
+        command = [sys.executable, str(HERE / "measure.py"), "glmq", str(path)]
+        command += ["--prompt", "8", "--decode", "1", "--repeat", "1"]
+        for _ in range(2):
+            began = time.perf_counter()
+            environment = os.environ | {"GLMQ_CACHE": empty}
+            subprocess.run(command, check=True, capture_output=True, env=environment)
+            seconds.append(time.perf_counter() - began)
+    path.unlink()
+    return seconds[0], seconds[1]
+
+
+def write_starting(args: argparse.Namespace) -> None:
+    """From the command to the first token, with and without compiled kernels."""
+    warm = statistics.median(first_token_seconds() for _ in range(5))
+    with tempfile.TemporaryDirectory() as empty:
+        cold = first_token_seconds(Path(empty))
+    cold_mix, warm_mix = mixed_start_seconds(args.folder)
+    write_part(
+        "Starting",
+        machine(args.isa),
+        f"""`python bench/compare.py starting`
+
+| | seconds |
+| --- | --- |
+| `glmq generate` on the demo model to the end after one token, warm (median of 5) | {warm:.2f} |
+| the same with an empty cache folder: kernels are compiled, once | {cold:.1f} |
+| loading an Air-shaped Q4_K_M file and reading eight tokens, warm | {warm_mix:.2f} |
+| the same with an empty cache folder | {cold_mix:.1f} |""",
+    )
 
 
 def conversion_speeds(checkpoint: Path, folder: Path, n_pairs: int) -> dict[str, list[float]]:
     """Bytes of the checkpoint per second, of `cp` and of `glmq convert`, in turn, all in the page cache."""
     source = checkpoint / "model.safetensors"
     for what in CONVERTED:  # kernels are compiled here
-        convert(checkpoint, folder / "out", what)
+        convert(checkpoint, folder / "out", what, force=True)
     found: dict[str, list[float]] = {}
     for _ in range(n_pairs):
         for what in ("cp", *CONVERTED):
@@ -145,156 +215,63 @@ def conversion_speeds(checkpoint: Path, folder: Path, n_pairs: int) -> dict[str,
     return found
 
 
-def machine() -> str:
-    """The machine in one line."""
-    model = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), model)
-    return f"{model}, {os.cpu_count()} cores, {isa.current().name}, {platform.system()}"
-
-
-def compare_types(folder: Path, types: Sequence[str], n_pairs: int) -> dict[str, Compared]:
-    """Files of all types, each written, measured and removed."""
-    found = {}
-    for name in types:
-        path = folder / f"air-{name}.gguf"
-        write_air(path, name, n_layers=layers_of(name))
-        os.sync()  # writing back would take memory's bandwidth
-        found[name] = compare(path, n_pairs)
-        path.unlink()
-        print(
-            f"{name}: prompt {found[name].cells('prompt')}, decode {found[name].cells('decode')}", flush=True
-        )
-    return found
-
-
-def layers_of(type_name: str) -> int:
-    """Three, or two where three would be too large for the memory of small machines."""
-    return 2 if type_name in ("F16", "BF16", "F32") else 3
-
-
-def type_table(found: dict[str, Compared]) -> str:
-    """A row for each type."""
-    rows = []
-    for name, compared in found.items():
-        cells = [f"{compared.cells(work)} | {compared.share(work):.0%}" for work in ("prompt", "decode")]
-        rows.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(rows)
-
-
-def report(folder: Path, n_pairs: int, types: Sequence[str]) -> str:
-    """The whole of docs/numbers.md."""
-    import llama_cpp
-
-    by_type = compare_types(folder, types, n_pairs)
-    demo_path = model_file("demo")
-    small = compare(demo_path, n_pairs)
-    air = write_air(folder / "air-Q4_0.gguf", "Q4_0")
-    deep = compare(air, 1, "--depth", "16384", "--prompt", "0", "--decode", "32", "--repeat", "3")
-    narrow = compare(air, n_pairs, isa_name="avx2") if "avx2" in isa.levels() else None
-    air.unlink()
-    bandwidth = statistics.median(each for c in by_type.values() for each in c.bandwidth)
-    peak = statistics.median(each for c in by_type.values() for each in c.dot_peak)
-    warm = statistics.median(first_token_seconds() for _ in range(5))
-    with tempfile.TemporaryDirectory() as empty:
-        cold = first_token_seconds(Path(empty))
-    cold_mix, warm_mix = mixed_start_seconds(folder)
-    checkpoint = write_checkpoint(folder / "checkpoint")
-    checkpoint_bytes = (checkpoint / "model.safetensors").stat().st_size
-    speeds = conversion_speeds(checkpoint, folder, n_pairs)
+def write_converting(args: argparse.Namespace) -> None:
+    """Conversion beside `cp`."""
+    checkpoint = write_checkpoint(args.folder / "checkpoint")
+    speeds = conversion_speeds(checkpoint, args.folder, args.pairs)
     by_cp = speeds.pop("cp")
-    copied = statistics.median(by_cp)
-    conversions = [
+    rows = [
         f"| {name} | {statistics.median(each) / 1e9:.2f}"
-        f" | {statistics.median(ours / cp for ours, cp in zip(each, by_cp, strict=True)):.2f} |"
+        f" | {with_range([ours / cp for ours, cp in zip(each, by_cp, strict=True)])} |"
         for name, each in speeds.items()
     ]
-    others = [
-        f"| demo model with int8 activations: prompt of 512 | {small.cells('prompt')} |",
-        f"| the same: decode | {small.cells('decode')} |",
-        f"| Q4_0: decode after 16384 tokens, float16 cache | {deep.cells('decode')} |",
-    ]
-    if narrow:
-        others += [
-            f"| Q4_0 with `GLMQ_ISA=avx2`, llama.cpp as it is: prompt of 512 | {narrow.cells('prompt')} |",
-            f"| the same: decode | {narrow.cells('decode')} |",
-        ]
-    return f"""# Numbers
-
-Made by `make bench` on {machine()}; {THREADS} threads; Python {platform.python_version()};
-llama.cpp as in llama-cpp-python {llama_cpp.__version__}, built on this machine, flash attention on.
-Both engines run in turn, each time in a new process; medians of {n_pairs} pairs, ratios with their range.
-
-## Every tensor type
-
-Files with the widths, heads and experts of GLM-4.5-Air, three layers (F16, BF16 and F32: two), random weights
-and 32768 tokens. Where a row does not divide into blocks of 256, as in Air's down matrices, the file holds
-the type that llama.cpp's quantizer chooses instead. Tokens per second.
-
-Shares: of the {peak / 1e9:.0f} G int8 multiply-adds per second that two threads do with everything in
-registers, and of the {bandwidth / 1e9:.1f} GB/s at which they read the mapped file.
-
-| type | prompt of 512 | llama.cpp | ratio | of the peak | decode | llama.cpp | ratio | of reading |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |
-{type_table(by_type)}
-
-## Other work
-
-| work | glmq | llama.cpp | ratio |
-| --- | --- | --- | --- |
-{chr(10).join(others)}
-
-## Starting
-
-| | seconds |
-| --- | --- |
-| `glmq generate` on the demo model to the end after one token, warm (median of 5) | {warm:.2f} |
-| the same with an empty cache folder: kernels are compiled, once | {cold:.1f} |
-| loading an Air-shaped Q4_K_M file and reading eight tokens, warm | {warm_mix:.2f} |
-| the same with an empty cache folder | {cold_mix:.1f} |
-
-## Converting
-
-A bfloat16 checkpoint of {checkpoint_bytes / 1e9:.1f} GB in the page cache, in turn with `cp` of the same
-file ({copied / 1e9:.2f} GB/s); medians of {n_pairs}.
+    n_bytes = (checkpoint / "model.safetensors").stat().st_size
+    write_part(
+        "Converting",
+        machine(args.isa),
+        f"""`python bench/compare.py converting`: a bfloat16 checkpoint of {n_bytes / 1e9:.1f} GB in the page
+cache, in turn with `cp` of the same file ({statistics.median(by_cp) / 1e9:.2f} GB/s); {args.pairs} rounds.
 
 | to | GB/s of the checkpoint | in speeds of cp |
 | --- | --- | --- |
-{chr(10).join(conversions)}
 """
+        + "\n".join(rows),
+    )
 
 
-def mixed_start_seconds(folder: Path) -> tuple[float, float]:
-    """To load a Q4_K_M file and read eight tokens: with an empty cache folder, and again."""
-    path = write_air(folder / "air-Q4_K_M.gguf", "Q4_K_M")
-    seconds = []
-    with tempfile.TemporaryDirectory() as empty:
-        command = [sys.executable, str(HERE / "measure.py"), "glmq", str(path)]
-        command += ["--prompt", "8", "--decode", "1", "--repeat", "1"]
-        for _ in range(2):
-            began = time.perf_counter()
-            environment = os.environ | {"GLMQ_CACHE": empty}
-            subprocess.run(command, check=True, capture_output=True, env=environment)
-            seconds.append(time.perf_counter() - began)
-    path.unlink()
-    return seconds[0], seconds[1]
+SECTIONS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "types": write_types,
+    "peers": write_peers,
+    "other": write_other,
+    "starting": write_starting,
+    "converting": write_converting,
+}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=3)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sections", nargs="*", choices=(*SECTIONS, []), metavar="SECTION")
+    parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=cache_folder() / "bench")
     parser.add_argument("--types", default=",".join(TYPES), help="tensor types, with commas between them")
-    args = parser.parse_args()
+    parser.add_argument(
+        "--isa", choices=isa.levels(), help="instructions to use (default: the best, and for types AVX2 too)"
+    )
+    args = parser.parse_args(arguments)
+    args.types = args.types.split(",")
     args.folder.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(args.folder).free < 20e9:
         raise SystemExit(f"{args.folder} needs 20 GB of free space")
-    text = report(args.folder, args.pairs, args.types.split(","))
-    NUMBERS.parent.mkdir(exist_ok=True)
-    NUMBERS.write_text(text)
-    print(text)
+    sections, best = args.sections or list(SECTIONS), args.isa or isa.current().name
+    runs = [(name, best) for name in sections]
+    if not args.isa and best != "avx2" and "avx2" in isa.levels() and "types" in sections:
+        runs.append(("types", "avx2"))
+    for name, level in runs:
+        args.isa = os.environ["GLMQ_ISA"] = level
+        SECTIONS[name](args)
 
 
 if __name__ == "__main__":

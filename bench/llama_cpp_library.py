@@ -1,7 +1,7 @@
-"""llama.cpp by the functions of its C interface (llama.h), from the wheel `xllamacpp`.
+"""llama.cpp by the functions of its C interface (llama.h), of any of the builds in `peers.py`.
 
-That is llama.cpp for AVX2 as pip installs it, without a compiler. Records that are passed by value are opaque
-here; what is set in them lies where the defaults show it, which is checked.
+Records that are passed by value are opaque here, since they differ from version to version; what is set in
+them lies where the defaults show it, which is checked.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from peers import PEERS, libraries
 
 CONTEXT_DEFAULTS = {0: 512, 4: 2048, 8: 512, 12: 1, 28: 4, 32: 4, 52: -1}
 """int32 at these bytes of the context's parameters."""
 N_CTX, N_BATCH, N_UBATCH, N_THREADS, N_THREADS_BATCH, FLASH_ATTENTION = 0, 4, 8, 28, 32, 52
-CONTEXT_FLAGS, KV_UNIFIED = (137, 138, 139, 140), 141
-"""Booleans of the context's parameters: which are set by default; and one that is not."""
+CONTEXT_FLAGS_FROM, N_CONTEXT_FLAGS = 120, 4
+"""Booleans of the context's parameters: behind that, so many in a row are set by default. The one behind
+them, which is not, has all sequences share the cache."""
 N_SEQ_MAX = 12
 MODEL_FLAGS_FROM = 32
 """Of the model's parameters: behind it only `use_extra_bufts` is set by default."""
@@ -33,24 +35,29 @@ class Record(ctypes.Structure):
     _fields_ = (("content", ctypes.c_char * 1024),)
 
 
-def library() -> ctypes.CDLL:
-    """llama.cpp's functions."""
-    import xllamacpp
-
-    [path] = Path(xllamacpp.__file__).parent.glob("xllamacpp*.so")
-    found = ctypes.CDLL(str(path))
-    for name in ("llama_model_default_params", "llama_context_default_params", "llama_batch_get_one"):
-        getattr(found, name).restype = Record
-    for name in (
+def library(name: str = "xllamacpp") -> ctypes.CDLL:
+    """The functions of one of the peers."""
+    paths = libraries(name)
+    loaded = [
+        ctypes.CDLL(str(path), ctypes.RTLD_GLOBAL if len(paths) > 1 else ctypes.DEFAULT_MODE)
+        for path in paths
+    ]
+    found = loaded[-1]
+    for function in ("llama_model_default_params", "llama_context_default_params", "llama_batch_get_one"):
+        getattr(found, function).restype = Record
+    for function in (
         "llama_model_load_from_file",
         "llama_init_from_model",
         "llama_get_memory",
         "llama_model_get_vocab",
     ):
-        getattr(found, name).restype = ctypes.c_void_p
+        getattr(found, function).restype = ctypes.c_void_p
     found.llama_get_logits_ith.restype = ctypes.POINTER(ctypes.c_float)
     found.llama_memory_seq_rm.restype = ctypes.c_bool
+    found.llama_print_system_info.restype = ctypes.c_char_p
     found.llama_log_set(_SILENCE, None)
+    if PEERS[name].chooses:
+        loaded[-2].ggml_backend_load_all_from_path(str(paths[0].parent).encode())
     return found
 
 
@@ -67,6 +74,7 @@ class LlamaCpp:
     """A model with a sequence, and others only to fill it.
 
     mapped: weights stay where they are mapped, none are rearranged. n_sequences: more than one for `fill`.
+    peer: which build.
     """
 
     def __init__(
@@ -78,8 +86,9 @@ class LlamaCpp:
         n_threads: int = 4,
         mapped: bool = False,
         n_sequences: int = 1,
+        peer: str = "xllamacpp",
     ) -> None:
-        self._llama = llama = library()
+        self._llama = llama = library(peer)
         parameters = llama.llama_model_default_params()
         if mapped:
             _clear_extra_buffers(parameters)
@@ -87,13 +96,13 @@ class LlamaCpp:
         if not self._model:
             raise ValueError(f"llama.cpp does not load {path}")
         context = llama.llama_context_default_params()
-        _check_defaults(context)
+        kv_unified = _kv_unified(context)
         for at, value in (
             (N_CTX, n_ctx), (N_BATCH, n_batch), (N_UBATCH, n_batch), (N_THREADS, n_threads),
             (N_THREADS_BATCH, n_threads), (FLASH_ATTENTION, 1), (N_SEQ_MAX, n_sequences),
         ):  # fmt: skip
             ctypes.memmove(ctypes.addressof(context) + at, struct.pack("<i", value), 4)
-        ctypes.memset(ctypes.addressof(context) + KV_UNIFIED, 1, 1)
+        ctypes.memset(ctypes.addressof(context) + kv_unified, 1, 1)
         self._context = ctypes.c_void_p(llama.llama_init_from_model(self._model, context))
         self._memory = ctypes.c_void_p(llama.llama_get_memory(self._context))
         vocab = ctypes.c_void_p(llama.llama_model_get_vocab(self._model))
@@ -146,14 +155,17 @@ class LlamaCpp:
         self._llama.llama_model_free(self._model)
 
 
-def _check_defaults(context: Record) -> None:
+def _kv_unified(context: Record) -> int:
+    """Where this boolean lies in the context's parameters, which are checked to be laid out as expected."""
     content = bytes(ctypes.string_at(ctypes.addressof(context), 160))
     for at, expected in CONTEXT_DEFAULTS.items():
         [found] = struct.unpack_from("<i", content, at)
         if found != expected:
             raise ValueError(f"llama.cpp's context parameters have {found} at byte {at}, not {expected}")
-    if tuple(i for i in range(128, 160) if content[i] == 1) != CONTEXT_FLAGS:
-        raise ValueError("llama.cpp's context parameters have other booleans")
+    flags = [i for i in range(CONTEXT_FLAGS_FROM, 160) if content[i] == 1]
+    if len(flags) != N_CONTEXT_FLAGS or flags[-1] - flags[0] != N_CONTEXT_FLAGS - 1:
+        raise ValueError(f"llama.cpp's context parameters have other booleans, at {flags}")
+    return flags[-1] + 1
 
 
 def _clear_extra_buffers(parameters: Record) -> None:

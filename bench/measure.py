@@ -1,6 +1,6 @@
 """Time one engine on one file, in a process of its own; prints one JSON object.
 
-python bench/measure.py glmq|llama.cpp|xllamacpp FILE [--threads 2] [--prompt 512] [--decode 64] [--depth 0]
+python bench/measure.py glmq|llama.cpp|PEER FILE [--threads 2] [--prompt 512] [--decode 64] [--depth 0]
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+
+from glmq_kernels.jit import isa
+from peers import PEERS, for_level
 
 from glmq.system_memory import peak_memory
 
@@ -56,35 +59,11 @@ def start_glmq(args: argparse.Namespace, n_ctx: int) -> Engine:
 
 
 def start_llama_cpp(args: argparse.Namespace, n_ctx: int) -> Engine:
-    """llama.cpp with flash attention on, as its own programs have it."""
-    import llama_cpp
-
-    if args.mapped:
-        # Not with weights rearranged in memory of its own, in which a large model would not fit.
-        default = llama_cpp.llama_cpp.llama_model_default_params
-
-        def plain() -> llama_cpp.llama_cpp.llama_model_params:
-            parameters = default()
-            parameters.use_extra_bufts = False
-            return parameters
-
-        llama_cpp.llama_cpp.llama_model_default_params = plain
-    model = llama_cpp.Llama(
-        args.file, n_ctx=n_ctx, n_batch=512, n_ubatch=512, n_threads=args.threads,
-        n_threads_batch=args.threads, flash_attn=True, verbose=False,
-    )  # fmt: skip
-
-    def rewind(n: int) -> None:
-        model.n_tokens = n  # what follows is removed from its cache with the next evaluation
-
-    return Engine(model.eval, rewind, model.n_vocab(), {})
-
-
-def start_xllamacpp(args: argparse.Namespace, n_ctx: int) -> Engine:
-    """llama.cpp for AVX2, as pip installs it without a compiler; flash attention on."""
+    """llama.cpp with flash attention on: one of the peers, or the one for the instructions in use."""
     from llama_cpp_library import LlamaCpp
 
-    model = LlamaCpp(args.file, n_ctx=n_ctx, n_threads=args.threads, mapped=args.mapped)
+    peer = for_level(isa.current().name) if args.engine == "llama.cpp" else args.engine
+    model = LlamaCpp(args.file, n_ctx=n_ctx, n_threads=args.threads, mapped=args.mapped, peer=peer)
 
     def evaluate(tokens: Sequence[int]) -> None:
         model.evaluate(tokens)
@@ -92,7 +71,8 @@ def start_xllamacpp(args: argparse.Namespace, n_ctx: int) -> Engine:
     return Engine(evaluate, model.rewind, model.n_vocab, {})
 
 
-STARTS = {"glmq": start_glmq, "llama.cpp": start_llama_cpp, "xllamacpp": start_xllamacpp}
+STARTS = {"glmq": start_glmq} | dict.fromkeys(("llama.cpp", *PEERS), start_llama_cpp)
+"""`llama.cpp`: built for the instructions that glmq uses."""
 
 
 def main() -> None:

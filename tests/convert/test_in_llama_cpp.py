@@ -1,6 +1,6 @@
 """Converted files open in llama.cpp and give transformers' logits there.
 
-Needs llama-cpp-python, which the extra `bench` has.
+Needs xllamacpp, which the extra `bench` has.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from glmq_convert.conversion import convert
 
-llama_cpp = pytest.importorskip("llama_cpp")
+pytest.importorskip("xllamacpp")
 pytest.importorskip("torch")
 
-from tests.glmq.test_against_transformers import SWITCHES, checkpoints, tokens_without_ties  # noqa: E402
+from tests.glmq.test_against_transformers import SWITCHES, checkpoints, tokens_without_ties
+from tests.golden.make_llama_cpp_golden import logits_of
 
 VARIANTS = {
     "as Air": {},
@@ -30,9 +31,6 @@ def test_logits(variant, type_name, tolerance, tmp_path):
     reference = checkpoints.save_checkpoint(tmp_path, **variant)
     tokens, expected = tokens_without_ties(reference)
     path = convert(tmp_path, tmp_path / "model.gguf", type_name)
-    model = llama_cpp.Llama(str(path), n_ctx=128, logits_all=True, n_threads=2, verbose=False)
-    model.eval(tokens.tolist())
-    logits = np.array(model.scores[: len(tokens)], np.float32)
-    model.close()
+    logits = logits_of(path, tokens.tolist())
     # The mean, because rounding to Q8_0 decides a few choices of experts differently.
     assert np.abs(logits - expected).mean() < tolerance * np.ptp(expected)
