@@ -1,10 +1,13 @@
 """What `glmq plan` expects beside what `glmq bench` then measures: rows of docs/numbers.md, as Markdown.
 
-python bench/forecast.py [--folder FOLDER] [--rounds 2] [--only NAME] [--own-time]
+python bench/forecast.py [--folder FOLDER] [--rounds 2] [--only NAME ...] [--prepare] [--own-time]
 
 Each round of a case measures this machine anew, plans, and runs the model, all within a minute, so that what
 else the machine does weighs on both. Files of GLM-4.5-Air's and GLM-4.7-Flash's shapes with random weights
 are made in the folder (default: bench/ in glmq's cache folder), where they stay. Some minutes.
+
+--prepare: before that, run each model once, so that kernels are compiled and it is known which experts are
+used. Without it that must have been done earlier; `--rounds 0` does nothing else.
 
 --own-time: with one thread, in the processor time of the processes, for machines that are busy with other
 work; without limits of memory, as waiting for the disk is no time then.
@@ -50,9 +53,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Round:
-    """Tokens per second of the prompt and the answer, and bytes from disk for a token of the answer."""
+    """Tokens per second of the prompt and the answer, and bytes from disk for a token of the answer.
+
+    low, high: the range that was told.
+    """
 
     expected: tuple[float, float]
+    low: tuple[float, float]
+    high: tuple[float, float]
     measured: tuple[float, float]
     expected_bytes: float
     measured_bytes: float
@@ -90,11 +98,13 @@ def measure(case: Case, own_time: bool) -> Round:
     """Plan, then run."""
     plan = run(own_time, "plan", *case.options, "--ctx", str(PROMPT), "--prompt", str(PROMPT), "--measure")
     rows = run(own_time, "bench", *case.options, "-p", str(PROMPT), "-n", str(ANSWER), "-r", "3")
-    speeds = plan["tokens_per_second"]
+    told = [plan["tokens_per_second"][kind] for kind in ("prompt", "answer")]
     prompt, answer = (statistics.median(row["samples_ts"]) for row in rows)
     experts = rows[1]["experts"]
     return Round(
-        expected=(speeds["prompt"]["likely"], speeds["answer"]["likely"]),
+        expected=(told[0]["likely"], told[1]["likely"]),
+        low=(told[0]["low"], told[1]["low"]),
+        high=(told[0]["high"], told[1]["high"]),
         measured=(prompt, answer),
         expected_bytes=plan["disk_bytes_per_token"]["likely"],
         measured_bytes=experts["bytes_read"] / experts["tokens"] if experts else 0.0,
@@ -105,13 +115,15 @@ def row(case: Case, rounds: Sequence[Round]) -> str:
     """A line of the table: medians, and the ratios' range."""
     cells = [case.name]
     for i in range(2):
-        expected, measured = (
-            statistics.median(getattr(each, side)[i] for each in rounds) for side in ("expected", "measured")
+        expected, low, high, measured = (
+            statistics.median(getattr(each, side)[i] for each in rounds)
+            for side in ("expected", "low", "high", "measured")
         )
         ratios = [each.expected[i] / each.measured[i] for each in rounds]
+        spread = f" ({min(ratios):.2f} to {max(ratios):.2f})" if len(rounds) > 1 else ""
         cells += [
-            f"{expected:.4g}", f"{measured:.4g}",
-            f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
+            f"{expected:.4g} ({low:.4g} to {high:.4g})", f"{measured:.4g}",
+            f"{statistics.median(ratios):.2f}{spread}",
         ]  # fmt: skip
     of_disk = [
         statistics.median(getattr(each, f"{side}_bytes") for each in rounds)
@@ -126,17 +138,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--folder", type=Path, default=cache_folder() / "bench")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--only", help="cases in whose names this is")
+    parser.add_argument("--only", nargs="+", help="cases in whose names one of these is")
+    parser.add_argument("--prepare", action="store_true")
     parser.add_argument("--own-time", action="store_true")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     print("| model | prompt: expected | measured | ratio | answer: expected | measured | ratio | from disk |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for case in cases(args.folder):
-        if (args.only or "") not in case.name or (args.own_time and case.ram):
+        if not any(part in case.name for part in args.only or [""]) or (args.own_time and case.ram):
             continue
-        # Kernels are compiled by this, and which experts are used is known.
-        run(args.own_time, "bench", *case.options, "-p", "8", "-n", str(4 * ANSWER), "-r", "1")
+        if args.prepare:
+            run(args.own_time, "bench", *case.options, "-p", "8", "-n", str(4 * ANSWER), "-r", "1")
+        if not args.rounds:
+            continue
         rounds = [measure(case, args.own_time) for _ in range(args.rounds)]
         print(row(case, rounds), flush=True)
 

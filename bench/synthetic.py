@@ -23,16 +23,7 @@ from glmq_convert.turned_keys import turned
 from glmq_kernels.files.file_writing import check_target
 from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 
-FIELDS: dict[str, list[tuple[int, float]]] = {
-    "Q4_0": [(0, 4.3e-3)], "Q4_1": [(0, 4.3e-3), (2, -3.3e-2)], "Q5_0": [(0, 2.2e-3)],
-    "Q5_1": [(0, 2.2e-3), (2, -3.4e-2)], "Q8_0": [(0, 2.7e-4)], "IQ4_NL": [(0, 2.9e-4)], "MXFP4": [],
-    "Q2_K": [(80, 2.2e-3), (82, 3.3e-3)], "Q3_K": [(108, 4.7e-4)], "Q4_K": [(0, 1.2e-4), (2, 9e-4)],
-    "Q5_K": [(0, 6e-5), (2, 9.3e-4)], "Q6_K": [(208, 1.5e-5)], "IQ4_XS": [(0, 1.6e-5)],
-    "IQ3_S": [(0, 1.5e-4)], "IQ3_XXS": [(0, 1.6e-4)], "IQ2_S": [(0, 4e-4)], "IQ2_XS": [(0, 4e-4)],
-    "IQ2_XXS": [(0, 4e-4)], "IQ1_S": [(0, 3e-3)], "IQ1_M": [], "TQ2_0": [(64, 2.5e-2)],
-    "TQ1_0": [(52, 2.5e-2)],
-}  # fmt: skip
-"""Float16 fields of a block by place, so that weights have a deviation of about 0.02."""
+from glmq.forecast.random_weights import DEVIATION, EMBEDDING_SCALE, random_bytes, set_scales
 
 NARROW = {
     "Q2_K": "Q4_0", "Q3_K": "Q4_0", "Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0", "IQ4_XS": "IQ4_NL",
@@ -40,10 +31,6 @@ NARROW = {
     "IQ1_M": "IQ4_NL", "IQ1_S": "IQ4_NL", "TQ1_0": "Q4_0", "TQ2_0": "Q4_0",
 }  # fmt: skip
 """What llama.cpp's quantizer stores where rows do not divide into blocks of 256: Air's down matrices."""
-
-
-EMBEDDING_SCALE = 250.0
-"""Token embeddings are so much larger than other weights, so that tokens are routed to different experts."""
 
 
 def matrix_type(name: str, columns: int, type_name: str) -> str:
@@ -150,11 +137,7 @@ class RandomWeights:
             self._of_rows |= {turned(name): keys for name in self._shapes if "kv_b_proj" in name}
         self._type = type_name
         rng = np.random.default_rng(0)
-        self._bytes = rng.integers(0, 256, 64 << 20, np.uint8)
-        if type_name == "Q4_0":  # 0 stands for -8, for which there is no 8: without it the mean is 0
-            self._bytes = (
-                rng.integers(1, 16, 64 << 20, np.uint8) | rng.integers(1, 16, 64 << 20, np.uint8) << 4
-            )
+        self._bytes = random_bytes(type_name, 64 << 20, rng)
         self._floats = rng.standard_normal(1 << 20, np.float32)
 
     def __contains__(self, name: object) -> bool:
@@ -184,7 +167,7 @@ class RandomWeights:
             return (norm + 0.05 * np.resize(self._floats, size)).reshape(n_rows, columns).astype(np.float32)
         type_name = matrix_type(name, columns, self._type)
         if KERNEL_TYPES[type_name].is_float:
-            return (0.02 * np.resize(self._floats, n_rows * columns)).reshape(n_rows, columns)
+            return (DEVIATION * np.resize(self._floats, n_rows * columns)).reshape(n_rows, columns)
         return self._blocks(type_name, name, first_row, n_rows, columns)
 
     def _blocks(self, type_name: str, name: str, first_row: int, n_rows: int, columns: int) -> np.ndarray:
@@ -192,14 +175,7 @@ class RandomWeights:
         row_bytes = kind.row_bytes(columns)
         start = crc32(f"{name} {first_row}".encode()) % (len(self._bytes) - n_rows * row_bytes)
         blocks = self._bytes[start : start + n_rows * row_bytes].copy().reshape(-1, kind.block_bytes)
-        scale = EMBEDDING_SCALE if "embed_tokens" in name else 1.0
-        for at, value in FIELDS[type_name]:
-            blocks[:, at : at + 2] = np.array([scale * value], np.float16).view(np.uint8)
-        if type_name == "MXFP4":
-            blocks[:, 0] = 120  # the power of two
-        if type_name == "IQ1_M":  # 2**-8 in four pieces
-            blocks[:, 49::2] &= 15
-            blocks[:, 55] |= 0x10
+        set_scales(type_name, blocks, EMBEDDING_SCALE if "embed_tokens" in name else 1.0)
         return blocks.reshape(n_rows, row_bytes)
 
 

@@ -103,10 +103,15 @@ class Program:
         if self.on_routing is not None:
             self.on_routing(layer, self._table.places(layer.part, self.tape.state))
 
+    @property
+    def layers(self) -> list[str]:
+        """The sections of the tape with which layers begin."""
+        return [name for name in self.tape.sections if re.fullmatch(LAYER, name)]
+
     def _first_of_sections(self, n_sections: int | None) -> list[str]:
         """The layers with which sections of about equal length begin, but for the first."""
         if n_sections == 1:
             return []
-        layers = [name for name in self.tape.sections if re.fullmatch(LAYER, name)]
+        layers = self.layers
         n = len(layers) if n_sections is None else min(n_sections, len(layers))
         return [layers[len(layers) * i // n] for i in range(1, n)]

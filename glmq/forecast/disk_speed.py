@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import statistics
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,9 @@ from .figures import DiskSpeed
 IN_FLIGHT = 24
 """Parts asked for at once: eight experts of three matrices each, as of one token in a layer."""
 
-SECONDS, MOST_BYTES = 0.7, 2_000_000_000
+TRIES, SECONDS, MOST_BYTES = 5, 0.2, 500_000_000
+"""Of each, of which the usual one counts."""
+
 PART_BYTES = 3 << 20
 """Of a file without experts."""
 
@@ -39,7 +43,7 @@ def disk_speed(file: GGUFFile) -> DiskSpeed:
     """Read parts of a file as experts are read. Raises GlmqError when that is not possible."""
     disk = Disk(file.paths)
     try:
-        return DiskSpeed(_read_speed(disk.reader, _parts_at_random(file, disk)))
+        return DiskSpeed(_usual_read_speed(disk.reader, _parts_at_random(file, disk)))
     finally:
         disk.close()
 
@@ -59,7 +63,7 @@ def folder_speed(folder: Path) -> DiskSpeed:
             try:
                 starts = range(0, TRIAL_BYTES - PART_BYTES, PART_BYTES)
                 parts = [Part(disk.files[0], start, PART_BYTES) for start in starts]
-                return DiskSpeed(_read_speed(disk.reader, iter(parts)))
+                return DiskSpeed(_usual_read_speed(disk.reader, iter(parts)))
             finally:
                 disk.close()
     except OSError as error:
@@ -82,29 +86,38 @@ def _parts_at_random(file: GGUFFile, disk: Disk) -> Iterator[Part]:
     return (parts[i] for i in order)
 
 
-def _read_speed(reader: DiskReader, parts: Iterator[Part]) -> float:
+def _usual_read_speed(reader: DiskReader, parts: Iterator[Part]) -> float:
     """Bytes per second with `IN_FLIGHT` parts asked for at any time."""
     first = next(parts)
     room = room_for(2 * first.n_bytes)
     memory = aligned_memory(IN_FLIGHT * room)
     memory[:] = 1  # the system gives memory when it is first written to
     reader.keep(memory)
-    places = deque(address_of(memory) + i * room for i in range(IN_FLIGHT))
+    places = [address_of(memory) + i * room for i in range(IN_FLIGHT)]
+    fitting = chain([first], (part for part in parts if room_for(part.n_bytes) <= room))
+    speeds = []
+    for part in islice(fitting, TRIES):
+        speeds.append(_read_speed(reader, chain([part], fitting), places))
+    return statistics.median(speeds)
+
+
+def _read_speed(reader: DiskReader, parts: Iterator[Part], places: Sequence[int]) -> float:
+    """The same for parts that fit into rooms at some addresses."""
+    free = deque(places)
     asked: deque[tuple[Request, int]] = deque()
     n_bytes, began = 0, time.perf_counter()
-    part: Part | None = first
-    while part is not None or asked:
-        if part is None or not places:
+    while True:
+        goes_on = time.perf_counter() - began < SECONDS and n_bytes < MOST_BYTES
+        part = next(parts, None) if free and goes_on else None
+        if part is not None:
+            place = free.popleft()
+            asked.append((reader.post([(part, place)])[0], place))
+        elif asked:
             request, place = asked.popleft()
             n_bytes += _await(reader, request)
-            places.append(place)
-        elif time.perf_counter() - began > SECONDS or n_bytes > MOST_BYTES:
-            part = None
+            free.append(place)
         else:
-            place = places.popleft()
-            asked.append((reader.post([(part, place)])[0], place))
-            part = next((each for each in parts if room_for(each.n_bytes) <= room), None)
-    return n_bytes / (time.perf_counter() - began)
+            return n_bytes / (time.perf_counter() - began)
 
 
 def _await(reader: DiskReader, request: Request) -> int:

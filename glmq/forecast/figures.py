@@ -6,15 +6,6 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class ProductSpeed:
-    """Seconds of all threads for each weight of a matrix that meets one, `FEW` or `MANY` tokens."""
-
-    one: float
-    few: float
-    many: float
-
-
-@dataclass(frozen=True)
 class AttentionSpeed:
     """Seconds of a layer for each position that a token looks back at: of one token, of each of many."""
 
@@ -24,11 +15,10 @@ class AttentionSpeed:
 
 @dataclass(frozen=True)
 class StepSpeed:
-    """Seconds that are no product: of an operation, of a number that it works on, and of a step."""
+    """Seconds of a model's steps at the beginning of a context: of one token, of a batch."""
 
-    operation: float
-    number: float
-    step: float
+    one: float
+    batch: float
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,13 @@ from .model_source import ModelSource, open_source
 from .next_steps import NextStep, next_steps
 from .routing import HitRates, hit_rates
 from .speeds import Speeds
-from .timing import Range, answer_speed, disk_bytes_per_token, prompt_speed
+from .timing import ModelSpeeds, Range, answer_speed, disk_bytes_per_token, prompt_speed
 
 PROMPT = 512
 """Tokens of the prompt whose speed is told, as of `glmq bench`."""
+
+MOST_MEASURED = 512
+"""Tokens of the largest batch that is measured; larger ones take about as long for a token."""
 
 
 @dataclass(frozen=True)
@@ -169,14 +172,22 @@ def forecast(
 def _times(
     source: ModelSource, memory: MemoryForecast, speeds: Speeds, hits: HitRates, n_prompt: int, n_ctx: int
 ) -> TimeForecast:
+    program = memory.program
     disk: DiskSpeed | None = None
     if memory.placement is not None:
         disk = speeds.disk(source.file) if source.is_here else speeds.disk_of_folder(source.folder)
+    n_measured = min(n_prompt, MOST_MEASURED)
+    found = ModelSpeeds(
+        step=speeds.step(source.file, program.cache_shape.type, program.tape.activations, n_measured),
+        n_prompt=n_measured,
+        attention=speeds.attention(program.planner.n_heads, program.cache_shape),
+        disk=disk,
+    )
     return TimeForecast(
-        prompt=prompt_speed(memory, speeds, disk, n_prompt, 0),
-        answer=answer_speed(memory, speeds, disk, hits, 0),
-        late_prompt=prompt_speed(memory, speeds, disk, n_prompt, n_ctx - n_prompt),
-        late_answer=answer_speed(memory, speeds, disk, hits, n_ctx - 1),
+        prompt=prompt_speed(memory, found, n_prompt, 0),
+        answer=answer_speed(memory, found, hits, 0),
+        late_prompt=prompt_speed(memory, found, n_prompt, n_ctx - n_prompt),
+        late_answer=answer_speed(memory, found, hits, n_ctx - 1),
         memory_bandwidth=speeds.memory().bandwidth,
         disk_bandwidth=disk.bandwidth if disk else None,
     )

@@ -13,6 +13,10 @@ from .memory import MemoryForecast
 ENOUGH_USES = 1000
 """Uses of experts in each layer from which on a profile says something of the next ones."""
 
+NEAR_BEST = 0.9
+"""Beyond an even share, so much of what the most used experts would be found is: those in memory change with
+what is used."""
+
 UNEVEN = 0.6
 """Where some experts are used much more than others, a share s of them has s ** UNEVEN of the uses."""
 
@@ -38,7 +42,7 @@ def hit_rates(file: GGUFFile | None, memory: MemoryForecast) -> HitRates:
         uses = load_profile(profile_path(file.identity), len(layers), layers[0].routing.n_experts)
         if uses.sum(axis=1).min() >= ENOUGH_USES:
             best = _share_of_most_used(uses, even)
-            return HitRates(even, (even + best) / 2, best, True)
+            return HitRates(even, even + NEAR_BEST * (best - even), best, True)
     return HitRates(even, even, uneven, False)
 
 

@@ -19,15 +19,16 @@ from glmq_kernels.files.file_writing import check_target, write_file
 from glmq_kernels.jit import isa
 from glmq_kernels.jit.cache_folder import cache_folder
 from glmq_kernels.jit.compilation import Progress
+from glmq_kernels.jit.source_hash import package_hash
 from glmq_kernels.ops.attention.cache_layout import CacheShape
-from glmq_kernels.threads.tape import ActivationType, Work
+from glmq_kernels.threads.tape import ActivationType
 from glmq_kernels.threads.thread_pool import ThreadPool
 
 from .. import __version__
 from ..gguf import GGUFFile
-from .figures import AttentionSpeed, DiskSpeed, MemorySpeed, ProductSpeed, StepSpeed
+from .figures import AttentionSpeed, DiskSpeed, MemorySpeed, StepSpeed
 
-Figures = TypeVar("Figures", ProductSpeed, AttentionSpeed, StepSpeed, MemorySpeed, DiskSpeed)
+Figures = TypeVar("Figures", AttentionSpeed, StepSpeed, MemorySpeed, DiskSpeed)
 
 
 class Speeds:
@@ -43,18 +44,19 @@ class Speeds:
         self._progress = progress
         self._machine = {
             "cpu": cpu_name(), "instructions": str(isa.current()), "threads": n_threads, "glmq": __version__,
+            "kernels": package_hash(),
         }  # fmt: skip
         self._kept: dict[str, Sequence[float]] = {} if again else _read(self._path(), self._machine)
         self._thread_pool: ThreadPool | None = None
 
-    def product(self, type_name: str, activations: ActivationType) -> ProductSpeed:
-        """Of matrices of a tensor type."""
-        from .measuring import product_speed
+    def step(self, file: GGUFFile, cache_type: str, activations: ActivationType, n_prompt: int) -> StepSpeed:
+        """Of steps of a model: of one token, and of a batch of `n_prompt`."""
+        from .rehearsal import step_speed
 
         return self._of(
-            ProductSpeed,
-            f"{type_name} {activations}",
-            lambda: product_speed(self._pool(), type_name, activations),
+            StepSpeed,
+            f"steps of {_shape(file)} {cache_type} {activations}, {n_prompt} tokens",
+            lambda: step_speed(file, self.n_threads, cache_type, activations, n_prompt, self._progress),
         )
 
     def attention(self, n_heads: int, shape: CacheShape) -> AttentionSpeed:
@@ -66,16 +68,6 @@ class Speeds:
             f"attention {n_heads} {shape.n_kv_heads} {shape.key_dim} {shape.value_dim} {shape.type} {place}"
         )
         return self._of(AttentionSpeed, what, lambda: attention_speed(self._pool(), n_heads, shape))
-
-    def step(self) -> StepSpeed:
-        """Of what is no product."""
-        from .measuring import step_speed
-
-        return self._of(StepSpeed, "step", lambda: step_speed(self._pool(), self._int8_products))
-
-    def _int8_products(self, work: Work) -> float:
-        """Seconds of one token's products with activations of 8 bits."""
-        return sum(each.multiply_adds * self.product(each.type, "int8").one for each in work.products)
 
     def memory(self) -> MemorySpeed:
         """Of reading memory."""
@@ -137,6 +129,14 @@ class Speeds:
             return None
         name = hashlib.sha256(json.dumps(self._machine, sort_keys=True).encode()).hexdigest()[:20]
         return folder / "speeds" / f"{name}.json"
+
+
+def _shape(file: GGUFFile) -> str:
+    """The same for models whose steps are of the same kind: 20 hexadecimal digits."""
+    numbers = [(key, value) for key, value in file.metadata.items() if isinstance(value, int | float)]
+    tensors = [(info.name, info.type, info.shape) for info in file.tensors.values()]
+    told = repr((file.text("general.architecture"), sorted(numbers), sorted(tensors)))
+    return hashlib.sha256(told.encode()).hexdigest()[:20]
 
 
 def cpu_name() -> str:

@@ -1,23 +1,21 @@
-"""From the work on a program's tape and the speeds of a machine to tokens per second."""
+"""From the speeds that were measured to tokens per second."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from glmq_kernels.ops.expanded_attention.work_list import PAIR_COST, expanded_cost, expanded_is_cheaper
-from glmq_kernels.threads.tape import Product, Tape
 
 from ..program import Program
-from .figures import DiskSpeed, ProductSpeed
-from .measuring import FEW, MANY
+from .figures import AttentionSpeed, DiskSpeed, StepSpeed
 from .memory import MemoryForecast
 from .routing import HitRates
-from .speeds import Speeds
 
-NOT_HIDDEN = 0.4
-"""Of reading and computing the shorter one's share that comes on top of the longer one's time."""
+NOT_HIDDEN_OF_PROMPT, NOT_HIDDEN_OF_ANSWER = 0.4, 0.6
+"""See `Cost`. For a prompt a group of experts is read while the one before it is computed; a token waits for
+what its layer has chosen."""
 
-UNCERTAIN = 0.2
+UNCERTAIN = 0.25
 """Either way, of times worked out from measured speeds."""
 
 DISK_UNCERTAIN = 0.3
@@ -35,33 +33,49 @@ class Range:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run of a program takes: seconds of computing, and bytes of experts from disk."""
+    """What a run of a program takes: seconds of computing, and bytes of experts from disk.
+
+    not_hidden: of reading and computing the shorter one's share that comes on top of the longer one's time.
+    """
 
     seconds: float
-    disk_bytes: float = 0.0
+    disk_bytes: float
+    not_hidden: float
 
 
-def answer_speed(
-    memory: MemoryForecast, speeds: Speeds, disk: DiskSpeed | None, hits: HitRates, depth: int
-) -> Range:
+@dataclass(frozen=True)
+class ModelSpeeds:
+    """What was measured of a model on this machine.
+
+    step: its steps with all experts in memory. n_prompt: tokens of the batch among them. disk: None where
+    nothing comes from there.
+    """
+
+    step: StepSpeed
+    n_prompt: int
+    attention: AttentionSpeed
+    disk: DiskSpeed | None
+
+
+def answer_speed(memory: MemoryForecast, speeds: ModelSpeeds, hits: HitRates, depth: int) -> Range:
     """Tokens per second of one answer behind `depth` positions."""
-    seconds = _one_token_seconds(memory.program, speeds, depth)
+    looking_back = _layers(memory.program) * speeds.attention.one * depth
+    seconds = speeds.step.one + looking_back
     read = disk_bytes_per_token(memory, hits)
-    return _range(1, [Cost(seconds, n_bytes) for n_bytes in (read.high, read.likely, read.low)], disk)
+    costs = [Cost(seconds, n_bytes, NOT_HIDDEN_OF_ANSWER) for n_bytes in (read.high, read.likely, read.low)]
+    return _range(1, costs, speeds.disk)
 
 
-def prompt_speed(
-    memory: MemoryForecast, speeds: Speeds, disk: DiskSpeed | None, n_tokens: int, depth: int
-) -> Range:
+def prompt_speed(memory: MemoryForecast, speeds: ModelSpeeds, n_tokens: int, depth: int) -> Range:
     """Tokens per second of a prompt of `n_tokens` behind `depth` positions, read in batches."""
     assert memory.plan is not None, "it runs"
     seconds = disk_bytes = 0.0
     for start in range(0, n_tokens, memory.plan.batch):
         n = min(memory.plan.batch, n_tokens - start)
         seconds += _batch_seconds(memory.program, speeds, n, depth + start)
-        if disk:
+        if speeds.disk:
             disk_bytes += _bytes_of_batch(memory, n)
-    return _range(n_tokens, [Cost(seconds, disk_bytes)] * 3, disk)
+    return _range(n_tokens, [Cost(seconds, disk_bytes, NOT_HIDDEN_OF_PROMPT)] * 3, speeds.disk)
 
 
 def _range(n_tokens: int, costs: list[Cost], disk: DiskSpeed | None) -> Range:
@@ -78,7 +92,7 @@ def _range(n_tokens: int, costs: list[Cost], disk: DiskSpeed | None) -> Range:
 def _seconds(cost: Cost, factor: float, bandwidth: float) -> float:
     """Computing and reading, of which most happens at the same time."""
     computing, reading = factor * cost.seconds, cost.disk_bytes / bandwidth
-    return max(computing, reading) + NOT_HIDDEN * min(computing, reading)
+    return max(computing, reading) + cost.not_hidden * min(computing, reading)
 
 
 def disk_bytes_per_token(memory: MemoryForecast, hits: HitRates) -> Range:
@@ -103,59 +117,31 @@ def _share_met(chosen: float, n_tokens: int) -> float:
     return 1 - (1 - chosen) ** n_tokens
 
 
-def _one_token_seconds(program: Program, speeds: Speeds, depth: int) -> float:
-    tape = program.tape
-    products = sum(
-        each.multiply_adds * speeds.product(each.type, tape.activations).one for each in tape.work.products
-    )
-    looking_back = (
-        _layers(program) * speeds.attention(program.planner.n_heads, program.cache_shape).one * depth
-    )
-    return products + looking_back + _other_seconds(tape, speeds, 1)
+def _batch_seconds(program: Program, speeds: ModelSpeeds, n_tokens: int, depth: int) -> float:
+    """A batch's time, from that of one of another size at the context's beginning.
 
-
-def _batch_seconds(program: Program, speeds: Speeds, n_tokens: int, depth: int) -> float:
-    tape, latent = program.tape, program.planner.latent
-    expanded = latent is not None and expanded_is_cheaper(latent, n_tokens, depth)
-    products = sum(
-        _product_seconds(each, tape, speeds, n_tokens)
-        for each in tape.work.products
-        if not (expanded and each.absorbed_only)
-    )
-    attention = speeds.attention(program.planner.n_heads, program.cache_shape).many
-    pairs = n_tokens * depth + n_tokens * (n_tokens + 1) // 2
-    if latent is not None and expanded:
-        absorbed = PAIR_COST * (latent.row_dim + latent.kv_rank)
-        attention *= expanded_cost(latent, pairs, depth + n_tokens) / absorbed
+    What is no attention takes as long for every token of large batches; of small ones it lies on a line
+    between those of one token and of the batch that was measured.
+    """
+    n = speeds.n_prompt
+    of_measured = max(0.0, speeds.step.batch - _attention_seconds(program, speeds.attention, n, 0))
+    if n_tokens >= n:
+        others = of_measured * n_tokens / n
     else:
-        attention *= pairs
-    return products + _layers(program) * attention + _other_seconds(tape, speeds, n_tokens)
+        others = speeds.step.one + (of_measured - speeds.step.one) * (n_tokens - 1) / (n - 1)
+    return others + _attention_seconds(program, speeds.attention, n_tokens, depth)
+
+
+def _attention_seconds(program: Program, speed: AttentionSpeed, n_tokens: int, depth: int) -> float:
+    """How long a batch's tokens look back, in the form of attention that they have in all layers."""
+    latent = program.planner.latent
+    pairs = n_tokens * depth + n_tokens * (n_tokens + 1) // 2
+    seconds = _layers(program) * speed.many * pairs
+    if latent is not None and expanded_is_cheaper(latent, n_tokens, depth):
+        absorbed = pairs * PAIR_COST * (latent.row_dim + latent.kv_rank)
+        seconds *= expanded_cost(latent, pairs, depth + n_tokens) / absorbed
+    return seconds
 
 
 def _layers(program: Program) -> int:
     return program.cache_shape.n_layers
-
-
-def _other_seconds(tape: Tape, speeds: Speeds, n_tokens: int) -> float:
-    """What is no product: norms, rotations, sums, waiting at barriers, and a step's beginning and end."""
-    step = speeds.step()
-    numbers = sum(each.n_choices * (each.rows + each.columns) for each in tape.work.products)
-    return step.step + tape.n_operations * step.operation + (n_tokens - 1) * numbers * step.number
-
-
-def _product_seconds(product: Product, tape: Tape, speeds: Speeds, n_tokens: int) -> float:
-    """A batch's product: with few matrices that all tokens meet, or many that some tokens meet each."""
-    speed = speeds.product(product.type, tape.activations)
-    weights = product.rows * product.columns
-    if product.outputs_only:  # those of the last token
-        return product.n_choices * weights * speed.one
-    met = product.n_matrices * _share_met(product.n_choices / product.n_matrices, n_tokens)
-    return met * weights * seconds_per_weight(speed, n_tokens * product.n_choices / met)
-
-
-def seconds_per_weight(speed: ProductSpeed, n_tokens: float) -> float:
-    """For a number of tokens that meet a matrix: straight lines through what was measured."""
-    (n_low, low), (n_high, high) = (
-        ((1, speed.one), (FEW, speed.few)) if n_tokens < FEW else ((FEW, speed.few), (MANY, speed.many))
-    )
-    return low + (high - low) * (n_tokens - n_low) / (n_high - n_low)

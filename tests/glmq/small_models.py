@@ -205,13 +205,14 @@ def write_llama(
     type_name: str = "F32",
     *,
     seed: int = 0,
+    n_layers: int = 2,
     change: Callable[[SmallModel], None] = lambda model: None,
 ) -> Path:
     """A dense `llama` model. `change` may add to it before it is written, as in `write_glm4moe`."""
     model = SmallModel(path, "llama", type_name, seed)
-    _add_sizes(model.writer, 2, 512)
+    _add_sizes(model.writer, n_layers, 512)
     model.matrix("token_embd.weight", N_VOCAB, HIDDEN, scale=HIDDEN**0.5)
-    for i in range(2):
+    for i in range(n_layers):
         _add_attention(model, f"blk.{i}.", bias=False, qk_norm=False)
         model.norm(f"blk.{i}.ffn_norm.weight")
         _add_feed_forward(model, f"blk.{i}.", "", DENSE_WIDTH)

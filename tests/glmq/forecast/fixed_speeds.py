@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from glmq.forecast.figures import AttentionSpeed, DiskSpeed, MemorySpeed, ProductSpeed, StepSpeed
+from glmq.forecast.figures import AttentionSpeed, DiskSpeed, MemorySpeed, StepSpeed
 
-WEIGHT, POSITION, OPERATION, STEP = 1e-9, 1e-6, 1e-6, 1e-3
+STEP, BATCH_TOKEN, POSITION = 1e-2, 1e-3, 1e-6
 DISK = 1e8
 
 
 class FixedSpeeds:
-    """In the place of `Speeds`; `seconds` are those of a weight by tensor type. asked: folders of disks."""
+    """In the place of `Speeds`. asked: folders of disks."""
 
-    seconds: dict[str, float] = {}  # noqa: RUF012
     asked: list[Path] = []  # noqa: RUF012
 
     def __init__(self, n_threads, *, again=False, progress=None):
@@ -25,15 +24,11 @@ class FixedSpeeds:
     def __exit__(self, *error):
         pass
 
-    def product(self, type_name, activations):
-        one = self.seconds.get(type_name, WEIGHT)
-        return ProductSpeed(one, 4 * one, 16 * one)
+    def step(self, file, cache_type, activations, n_prompt):
+        return StepSpeed(STEP, n_prompt * BATCH_TOKEN)
 
     def attention(self, n_heads, shape):
         return AttentionSpeed(POSITION, POSITION / 2)
-
-    def step(self):
-        return StepSpeed(OPERATION, 0.0, STEP)
 
     def memory(self):
         return MemorySpeed(1e10)

@@ -1,0 +1,149 @@
+"""How long steps of a model take here: its own program is run, with random weights in the place of its own.
+
+So what a step consists of, products and all else, is measured in the forms and sizes in which it will be.
+Steps of one token are run whole. Of a batch one layer of each kind is run, and the last one with the head;
+layers whose tensors have the same shapes and types are of a kind.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+from glmq_kernels.arrays import zeros
+from glmq_kernels.gemm.sizes import ROW_TOKENS
+from glmq_kernels.jit.compilation import Progress
+from glmq_kernels.threads.tape import ActivationType
+from glmq_kernels.threads.thread_pool import ThreadPool
+
+from ..batch import SequencePart
+from ..engine import Engine
+from ..experts.offloaded_experts import STACKED
+from ..gguf import GGUFFile
+from ..kv_cache.sequence import Sequence as TokenSequence
+from ..models import build_function
+from ..program import Program
+from ..session import Session
+from ..tape_sections import LAYER
+from .figures import StepSpeed
+from .stand_in import StandInWeights
+
+Kind = Hashable
+"""What layers have in common of which each takes as long as the others."""
+
+FIRST_STEPS, STEPS, SECONDS = 2, (3, 48), 1.0
+"""Of one token: those that do not count, the least and most that do, and when there are enough."""
+
+BATCH_SECONDS = 5.0
+"""Once this has gone by, kinds of layers that have not been run are worked out from those that have."""
+
+AGAIN_SECONDS = 0.2
+"""What takes less is run again, and counts as the second time."""
+
+
+def step_speed(
+    file: GGUFFile,
+    n_threads: int,
+    cache_type: str,
+    activations: ActivationType,
+    n_prompt: int,
+    progress: Progress | None = None,
+) -> StepSpeed:
+    """Measure steps of one token, and of a batch of `n_prompt`, at the beginning of a context."""
+    weights = StandInWeights(file)
+    program = build_function(file)(file, weights, n_prompt, n_threads, cache_type, activations)
+    n_ctx = max(n_prompt, FIRST_STEPS + STEPS[1])
+    engine = Engine(program, n_threads, file, program.cache_shape.n_bytes(n_ctx), progress=progress)
+    try:
+        one = _one_token_seconds(Session(engine, file, n_ctx), weights.n_tokens)
+        sequence = TokenSequence(engine.prefix_tree)
+        sequence.reserve(n_prompt)
+        tokens = np.random.default_rng(0).integers(0, weights.n_tokens, n_prompt)
+        part = SequencePart(tokens, 0, sequence.page_table, 1, in_rows=n_prompt <= ROW_TOKENS)
+        thread_pool = ThreadPool(n_threads)
+        try:
+            batch = _batch_seconds(program, thread_pool, part, _kinds_of_layers(file, program))
+        finally:
+            thread_pool.close()
+        sequence.release(publish=False)
+    finally:
+        engine.close(lambda: None)
+    return StepSpeed(one, batch)
+
+
+def _one_token_seconds(session: Session, n_tokens: int) -> float:
+    """The usual time of a token of an answer."""
+    tokens = iter(np.random.default_rng(1).integers(0, n_tokens, FIRST_STEPS + STEPS[1]).tolist())
+    for _ in range(FIRST_STEPS):
+        session.evaluate([next(tokens)])
+    least, most = STEPS
+    seconds: list[float] = []
+    while len(seconds) < least or (sum(seconds) < SECONDS and len(seconds) < most):
+        began = time.perf_counter()
+        session.evaluate([next(tokens)])
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
+
+
+def _kinds_of_layers(file: GGUFFile, program: Program) -> list[tuple[Kind, float]]:
+    """Of each layer its kind, and its part of a token's multiply-adds."""
+    tensors: dict[str, list[tuple[str, str, tuple[int, ...]]]] = defaultdict(list)
+    for name, info in file.tensors.items():
+        if found := re.match(LAYER, name):
+            tensors[found[0]].append((name[found.end() :], info.type, info.shape))
+    routing = program.expert_layers[0].routing if program.expert_layers else None
+    share = routing.top_k / routing.n_experts if routing else 1.0
+    kinds: list[tuple[Kind, float]] = []
+    for layer in program.layers:
+        of_layer = sorted(tensors[layer])
+        weights = sum(
+            math.prod(shape) * (share if STACKED.fullmatch(layer + name) else 1.0)
+            for name, _, shape in of_layer
+        )
+        kinds.append((tuple(of_layer), weights))
+    return kinds
+
+
+def _batch_seconds(
+    program: Program, thread_pool: ThreadPool, part: SequencePart, kinds: Sequence[tuple[Kind, float]]
+) -> float:
+    """A batch's time: of one layer of each kind, as often as it is there, of the last, and of the head."""
+    tape, layers = program.tape, program.layers
+    logits = zeros((1, program.n_vocab), np.float32)
+    # Up to the end of the first layer. What this writes to the tape's state stays for the others.
+    first = _seconds(lambda: program.run(thread_pool, [part], logits, lambda: False, n_sections=None))
+    if len(layers) == 1:
+        return first
+    last = _seconds(lambda: tape.run(thread_pool, layers[-1]))
+    of_kind: dict[Kind, float] = {}
+    for layer, after, (kind, _) in zip(layers[1:-1], layers[2:], kinds[1:-1], strict=True):
+        if kind not in of_kind and sum(of_kind.values()) < BATCH_SECONDS:
+            of_kind[kind] = _seconds(partial(tape.run, thread_pool, layer, after))
+    return first + seconds_of_layers(kinds[1:-1], of_kind) + last
+
+
+def seconds_of_layers(layers: Sequence[tuple[Kind, float]], of_kind: Mapping[Kind, float]) -> float:
+    """Of all layers, each with its kind and its multiply-adds, where some kinds have been measured.
+
+    The others take as long for a multiply-add as these do.
+    """
+    measured = {kind: work for kind, work in layers if kind in of_kind}
+    of_multiply_add = sum(of_kind[kind] for kind in measured) / sum(measured.values()) if measured else 0.0
+    return sum(of_kind.get(kind, of_multiply_add * work) for kind, work in layers)
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    """Of a run; of the second one where it is short."""
+    for _ in range(2):
+        began = time.perf_counter()
+        run()
+        seconds = time.perf_counter() - began
+        if seconds > AGAIN_SECONDS:
+            break
+    return seconds
