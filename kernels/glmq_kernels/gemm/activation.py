@@ -17,6 +17,7 @@ from ..jit import isa
 from ..simd.addresses import argument, inline, load_f32, store_f32, store_i16
 from ..simd.conversions import float_to_bfloat, narrow_to_i8, round_to_int
 from ..simd.vectors import (
+    I16,
     I32,
     I64,
     first_word,
@@ -26,6 +27,7 @@ from ..simd.vectors import (
     load_f32x16,
     load_value,
     make_bitcast,
+    shuffle_value,
     splat_f32x16,
     splat_i8x16,
     store,
@@ -41,11 +43,11 @@ from .activation_record import (
     ACTIVATION_TILES,
 )
 from .row_dot import RECORD_SCALES, RECORD_SUM16, RECORD_SUM32, UNIT
-from .sizes import ROW_RECORD_BYTES, record_bytes
+from .sizes import ROW_RECORD_BYTES
+from .tile_record import HALF_SUMS, IN_SHORT_REGISTERS, RECORD_BYTES, SCALES, SUMS, TILE
 
 bitcast_i32x4 = make_bitcast(i32x4)
-TILE, BIAS = isa.current().tile, isa.current().bias
-RECORD = record_bytes(TILE)
+BIAS = isa.current().bias
 
 
 @intrinsic
@@ -60,6 +62,31 @@ def load_words(typing: Any, address: Any) -> Any:
         return builder.bitcast(words, i8x16.llvm)
 
     return i8x16(types.int64), codegen
+
+
+@intrinsic
+def store_pair_sums(typing: Any, address: Any, a: Any, b: Any) -> Any:
+    """Minus the sums of twice 16 bytes: of `a`, and of both, as `tile_record.py` draws them."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        words, eight = ir.VectorType(I16, 8), ir.Constant(ir.VectorType(I16, 8), [8] * 8)
+
+        def pairs(v: Any) -> Any:
+            v = builder.bitcast(v, words)
+            return builder.add(builder.ashr(builder.shl(v, eight), eight), builder.ashr(v, eight))
+
+        def added(v: Any, w: Any, first: list[int], second: list[int]) -> Any:
+            return builder.add(shuffle_value(builder, v, w, first), shuffle_value(builder, v, w, second))
+
+        first = pairs(args[1])
+        both = builder.add(first, pairs(args[2]))
+        of_four = added(first, both, [0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15])
+        found = added(of_four, of_four, [0, 1, 4, 5], [2, 3, 6, 7])
+        negative = builder.sub(ir.Constant(found.type, [0] * 4), found)
+        builder.store(negative, builder.inttoptr(args[0], found.type.as_pointer())).align = 4
+        return context.get_dummy_value()
+
+    return types.none(types.int64, a, b), codegen
 
 
 @inline
@@ -110,13 +137,16 @@ def _put_in_record(record, place, a, b, scale, sum_a, sum_b):
 @inline
 def _put_in_tile(record, slot, a, b, scale, sum_a, sum_b):
     """Write a quantized block to place `slot` of a tile's record."""
-    bias = splat_i8x16(BIAS)
+    bias, halves = splat_i8x16(BIAS), record + HALF_SUMS + 8 * slot
     store(record + 32 * slot, a ^ bias)
     store(record + 32 * slot + 16, b ^ bias)
-    store_f32(record + 32 * TILE + 4 * slot, scale)
-    store_f32(record + 36 * TILE + 8 * slot, sum_a)
-    store_f32(record + 36 * TILE + 8 * slot + 4, sum_b)
-    store_f32(record + 44 * TILE + 4 * slot, sum_a + sum_b)
+    store_f32(record + SCALES + 4 * slot, scale)
+    store_f32(record + SUMS + 4 * slot, sum_a + sum_b)
+    if IN_SHORT_REGISTERS:
+        store_pair_sums(halves, a, b)
+    else:
+        store_f32(halves, sum_a)
+        store_f32(halves + 4, sum_b)
 
 
 @inline
@@ -128,13 +158,13 @@ def prepare(activation, token, tile, slot, first, last):
     columns = argument(activation, ACTIVATION_COLUMNS)
     rows = argument(activation, ACTIVATION_ROWS) + token * columns * 4
     if argument(activation, ACTIVATION_ROW_RECORDS):
-        tile_record = argument(activation, ACTIVATION_TILES) + tile * (columns // 32) * RECORD
+        tile_record = argument(activation, ACTIVATION_TILES) + tile * (columns // 32) * RECORD_BYTES
         for block in range(first // 32, last // 32):
             a, b, scale, sum_a, sum_b = quantize_block(rows + 128 * block)
             unit, place = _place_in_record(columns, block)
             _put_in_record(_record_of(activation, token, unit), place, a, b, scale, sum_a, sum_b)
             if tile >= 0:
-                _put_in_tile(tile_record + block * RECORD, slot, a, b, scale, sum_a, sum_b)
+                _put_in_tile(tile_record + block * RECORD_BYTES, slot, a, b, scale, sum_a, sum_b)
     if tile >= 0:
         float_tiles(rows, activation, tile, slot, first, last)
 
@@ -144,13 +174,13 @@ def gather(source, target, token, tile, slot):
     """Copy a prepared row of one activation to its place in the tiles of another."""
     columns = argument(source, ACTIVATION_COLUMNS)
     if argument(target, ACTIVATION_TILES):
-        tile_record = argument(target, ACTIVATION_TILES) + tile * (columns // 32) * RECORD
+        tile_record = argument(target, ACTIVATION_TILES) + tile * (columns // 32) * RECORD_BYTES
         for block in range(columns // 32):
             unit, place = _place_in_record(columns, block)
             record = _record_of(source, token, unit)
             at, sums = record + 4 * place, record + RECORD_SUM16 + 8 * place
             _put_in_tile(
-                tile_record + block * RECORD,
+                tile_record + block * RECORD_BYTES,
                 slot,
                 load_words(at),
                 load_words(at + 32),

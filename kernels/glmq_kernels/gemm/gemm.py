@@ -17,11 +17,13 @@ from ..formats.unpack import unpacking_of
 from ..jit import isa
 from ..simd.addresses import argument, copy_bytes, inline, zero_bytes
 from .activation_record import ACTIVATION_COLUMNS, ACTIVATION_TILES
+from .avx2_tile import make_multiply_tile, weight_form
 from .float_gemm import make_float_product
 from .panel import make_unpack_panel
 from .prefetch import next_stretch, prefetch_part
-from .sizes import PANEL_BUFFER_BYTES, PANEL_SCRATCH_BYTES, STRETCH, record_bytes, takes_bfloat
+from .sizes import PANEL_BUFFER_BYTES, PANEL_SCRATCH_BYTES, STRETCH, WORD_STRETCH, record_bytes, takes_bfloat
 from .tile import make_accumulators, make_block_step, make_minimum_step, panel_bytes
+from .tile_record import IN_SHORT_REGISTERS
 
 PART = isa.current().tile // 2
 """Of a last tile that holds no more than so many tokens, only these are multiplied."""
@@ -67,13 +69,16 @@ def _whole_rows(rows, stride, count, spare):
 def _make_integer_product(kind: Any) -> Any:
     level = isa.current()
     panels, tile = level.panels, level.tile
-    full, part = (_make_integer_tile(kind, count) for count in (tile, PART))
-    unpack_panel, size = make_unpack_panel(kind), kind.BYTES // 8
-    one_panel = panel_bytes(kind.GROUP, kind.HAS_MINIMUM)
-    record = record_bytes(tile)
-    stretch = STRETCH // 32
+    in_words = IN_SHORT_REGISTERS and weight_form(kind).step == "words"
+    stretch = (WORD_STRETCH if in_words else STRETCH) // 32
+    one_panel = (
+        weight_form(kind).block_bytes if IN_SHORT_REGISTERS else panel_bytes(kind.GROUP, kind.HAS_MINIMUM)
+    )
     # Panels that are multiplied together lie block by block, others one after the other.
     block_stride, second = panels * one_panel, (1 if panels == 2 else stretch) * one_panel
+    make_tile = make_multiply_tile if IN_SHORT_REGISTERS else _make_integer_tile
+    full, part = (make_tile(kind, count, second) for count in (tile, PART))
+    unpack_panel, size, record = make_unpack_panel(kind), kind.BYTES // 8, record_bytes(tile)
 
     @inline
     def product(rows, rows_0, rows_1, stride, activation, first_tile, n_tokens, scratch, sums):
@@ -92,17 +97,17 @@ def _make_integer_product(kind: Any) -> Any:
                 prefetch_part(ahead, stride, t, n_tiles, stretch * size)
                 x, saved = tiles + (t * blocks + first) * record, sums + t * tile * 128
                 if n_tokens - t * tile > PART:
-                    full(scratch, x, count, first == 0, saved)
+                    full(scratch, x, count, first == 0, saved, buffer)
                 else:
-                    part(scratch, x, count, first == 0, saved)
+                    part(scratch, x, count, first == 0, saved, buffer)
 
     return product
 
 
-def _make_integer_tile(kind: Any, n_tokens: int) -> Any:
-    """`multiply_tile(panels, record, blocks, is_first, sums)`: blocks of both panels times a tile.
+def _make_integer_tile(kind: Any, n_tokens: int, second: int) -> Any:
+    """`multiply_tile(panels, record, blocks, is_first, sums, spare)`: blocks of both panels times a tile.
 
-    n_tokens: of the tile, from its first on.
+    n_tokens: of the tile, from its first on. second: bytes from the first panel to the second.
     """
     level = isa.current()
     panels, tile = level.panels, level.tile
@@ -111,10 +116,10 @@ def _make_integer_tile(kind: Any, n_tokens: int) -> Any:
     has_minimum, add_minima = kind.HAS_MINIMUM, make_minimum_step(panels, tile, n_tokens, kind.GROUP)
     one_panel = panel_bytes(kind.GROUP, kind.HAS_MINIMUM)
     record, block_stride = record_bytes(tile), panels * one_panel
-    passes, second = 2 // panels, STRETCH // 32 * one_panel
+    passes = 2 // panels
 
     @inline
-    def multiply_tile(start, x, blocks, is_first, sums):
+    def multiply_tile(start, x, blocks, is_first, sums, spare):
         for half in range(passes):
             saved, weights = sums + half * tile * 64, start + half * second
             accumulators = zero() if is_first else load(saved)

@@ -30,8 +30,11 @@ from ..simd.vectors import (
     shuffle_value,
     store,
 )
+from .avx2_panel import make_turn_block, make_turn_block_scales
+from .avx2_tile import weight_form
 from .sizes import PANEL_BUFFER_MINIMA, PANEL_BUFFER_SCALES
 from .tile import group_bytes
+from .tile_record import IN_SHORT_REGISTERS
 
 
 def _turned(builder: Any, address: Any, kind: Any, stride: int) -> list[Any]:
@@ -70,7 +73,7 @@ def _store(builder: Any, address: Any, offset: int, vector: Any) -> None:
 
 
 def _make_turn_64(kind: Any) -> Any:
-    """`turn(buffer, panel_0, panel_1)`: 64 columns of the buffer to the panels of two blocks."""
+    """`turn(buffer, panel, block_stride)`: 64 columns of the buffer to the panels of two blocks."""
     group, size = kind.GROUP, group_bytes(kind.HAS_MINIMUM)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -79,7 +82,8 @@ def _make_turn_64(kind: Any) -> Any:
             builder.sub(builder.bitcast(v, i8x64.llvm), center)
             for v in _turned(builder, args[0], i32x16, 256)
         ]
-        for panel, vectors in ((args[1], columns[:8]), (args[2], columns[8:])):
+        second = builder.add(args[1], args[2])
+        for panel, vectors in ((args[1], columns[:8]), (second, columns[8:])):
             for j, vector in enumerate(vectors):
                 _store(builder, panel, 64 * j, vector)
             for g in range(32 // group):
@@ -89,7 +93,7 @@ def _make_turn_64(kind: Any) -> Any:
         return context.get_dummy_value()
 
     @intrinsic
-    def turn(typing: Any, buffer: Any, panel_0: Any, panel_1: Any) -> Any:
+    def turn(typing: Any, buffer: Any, panel: Any, block_stride: Any) -> Any:
         return types.none(types.int64, types.int64, types.int64), codegen
 
     return turn
@@ -134,12 +138,19 @@ def make_unpack_panel(kind: Any) -> Any:
     unpack, unpack_block, size = kind.unpack, kind.unpack_block, kind.BYTES
     in_blocks, has_minimum = unpack_block is not None, kind.HAS_MINIMUM
     minima_at = PANEL_BUFFER_MINIMA if kind.GROUP == 16 else PANEL_BUFFER_SCALES + 32
-    turn_64, turn_scales = _make_turn_64(kind), _make_turn_scales(kind)
-    # Minima belong to u; panels hold u - CENTER.
-    lanes = 256 // kind.GROUP
-
-    centers = make_constant(Vector("f32", lanes), [float(kind.CENTER - kind.OFFSET)] * lanes)
-    center = float(kind.CENTER - kind.OFFSET)
+    if IN_SHORT_REGISTERS:
+        form = weight_form(kind)
+        center, at_once, turn, turn_scales = (
+            form.center,
+            1,
+            make_turn_block(form),
+            make_turn_block_scales(form),
+        )
+    else:
+        center, at_once, turn, turn_scales = kind.CENTER, 2, _make_turn_64(kind), _make_turn_scales(kind)
+    # Minima belong to u; what is multiplied is u - center.
+    lanes, center = 256 // kind.GROUP, float(center - kind.OFFSET)
+    centers = make_constant(Vector("f32", lanes), [center] * lanes)
 
     @inline
     def unpack_rows(rows, stride, buffer, skipped):
@@ -179,9 +190,8 @@ def make_unpack_panel(kind: Any) -> Any:
                 unpack_blocks(at, stride, blocks, buffer)
         else:
             unpack_rows(at, stride, buffer, 0)
-        for b in range(0, blocks, 2):
-            columns = buffer + 32 * (skipped + b)
-            turn_64(columns, panel + b * block_stride, panel + (b + 1) * block_stride)
+        for b in range(0, blocks, at_once):
+            turn(buffer + 32 * (skipped + b), panel + b * block_stride, block_stride)
         turn_scales(buffer, panel, block_stride)
 
     return unpack_panel

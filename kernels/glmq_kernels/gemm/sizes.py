@@ -7,6 +7,9 @@ from ..jit import isa
 STRETCH = 512
 """Columns of a panel that are unpacked at a time."""
 
+WORD_STRETCH = 256
+"""The same where weights become 16-bit words (`gemm/avx2_tile.py`)."""
+
 FLOAT_STRETCH_BYTES = 1024
 """Bytes of the columns of a float matrix that are brought near at a time."""
 
@@ -43,7 +46,7 @@ def few() -> int:
 
 
 def record_bytes(tile: int) -> int:
-    """Bytes of a tile's record for one block of 32 columns (drawn in `gemm/tile.py`)."""
+    """Bytes of a tile's record for one block of 32 columns (drawn in `gemm/tile_record.py`)."""
     return 48 * tile
 
 

@@ -9,14 +9,9 @@ block of 32 columns an integer panel has
     64 bytes       start, int32 per row: minus the sum of the group's weights times the level's bias
     64 bytes       minimum, float32 per row (formats with a minimum only)
 
-A *tile* holds `tile` tokens. Its record for a block of 32 columns is
-
-    tile x 32      bytes: the activation plus the level's bias (128, or 0 where factors are signed)
-    tile x 4       float32 scale of the block
-    tile x 8       float32 scale times sum, of each half block
-    tile x 4       float32 scale times sum, of the block
-
-so that  sum_k (x_k + bias) w_k + start  is the exact integer product of x and w.
+A *tile* holds `tile` tokens, with a record for each block (`tile_record.py`), so that
+sum_k (x_k + bias) w_k + start  is the exact integer product of x and w. AVX2 and AVX-VNNI have another form
+(`avx2_tile.py`).
 """
 
 from __future__ import annotations
@@ -32,6 +27,7 @@ from ..jit import isa
 from ..simd.addresses import opaque
 from ..simd.dot import Factors, sums_of_dots
 from ..simd.vectors import I64, call_llvm, f32x16, i8x64, i32x16, load_value, splat_value
+from .tile_record import HALF_SUMS, SCALES, SUMS
 
 
 def group_bytes(has_minimum: bool) -> int:
@@ -132,12 +128,12 @@ def make_block_step(panels: int, tile: int, n_tokens: int, form: Any) -> Any:
                 return from_panel(panel(t), p, at + 64, i32x16)
 
             def add(t: int, p: int, total: Any, at: int = at, panel: Any = panel_of_token) -> None:
-                x_scale = _broadcast(builder, args[2], 32 * tile + 4 * t, f32x16)
+                x_scale = _broadcast(builder, args[2], SCALES + 4 * t, f32x16)
                 factor = builder.fmul(from_panel(panel(t), p, at, f32x16), x_scale)
                 i = p * n_tokens + t
                 sums[i] = _fma(builder, builder.sitofp(total, f32x16.llvm), factor, sums[i])
 
-            factors = Factors(n_tokens, panels, group // 4, form.LARGEST, token, weights, start)
+            factors = Factors(n_tokens, panels, group // 4, token, weights, start)
             sums_of_dots(builder, factors, add)
         return pack(builder, sums)
 
@@ -152,7 +148,7 @@ def make_minimum_step(panels: int, tile: int, n_tokens: int, group: int) -> Any:
     """`step(accumulators, panel, record)`: adds the minima of one block of 32 columns."""
     kind = _accumulator_type(panels, n_tokens)
     size = panel_bytes(group, has_minimum=True)
-    sums_at = 44 * tile if group == 32 else 36 * tile
+    sums_at = SUMS if group == 32 else HALF_SUMS
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         sums = unpack(builder, args[0], panels * n_tokens)

@@ -22,7 +22,7 @@ class Isa:
     dot             the int8 dot product: `vnni`, `maddubs`, `sdot` or `generic`
     dot_lanes       most 32-bit lanes that its instruction takes at once
     shuffle         the byte shuffle: `avx512`, `avx2`, `neon` or `` for none
-    bias            added to the bytes of activations in tiles, for a dot product that wants them unsigned
+    bias            added to the bytes of activations in tiles, where they are the unsigned factor
     half            whether the CPU converts float16 by itself
     bfloat          whether the CPU multiplies bfloat16 (AVX-512)
     bit_shuffle     whether the CPU has AVX-512's shuffles of bits (VBMI)
@@ -104,10 +104,10 @@ def levels_of(cpu: str, have: Mapping[str, bool], machine: str) -> dict[str, Isa
             )
         if _has(have, AVXVNNI_NEEDS):
             features = _features(have, AVXVNNI_NEEDS)
-            found["avxvnni"] = Isa("avxvnni", "x86-64-v3", features, "vnni", 8, "avx2", 128, True, 1, 4)
+            found["avxvnni"] = Isa("avxvnni", "x86-64-v3", features, "vnni", 8, "avx2", 0, True, 1, 4)
         if _has(have, AVX2_NEEDS):
             features = _features(have, AVX2_NEEDS)
-            found["avx2"] = Isa("avx2", "x86-64-v3", features, "maddubs", 8, "avx2", 128, True, 1, 4)
+            found["avx2"] = Isa("avx2", "x86-64-v3", features, "maddubs", 8, "avx2", 0, True, 1, 4)
         found["generic"] = Isa("generic", "x86-64", "", "generic", 16, "", 0, False, 1, 4)
     elif machine in ARM:
         if _has(have, NEON_NEEDS):

@@ -122,14 +122,13 @@ def _even_odd(builder: Any, sums: Any, u: Any, s: Any, wide: bool) -> Any:
 class Factors:
     """What is multiplied for a group of columns: functions that emit a vector when it is needed.
 
-    token(t, j): bytes of token t plus the level's bias. weights(p, j): signed bytes of panel p, of
-    magnitudes up to `largest`. start(t, p): what the sums begin with. j counts to `count`.
+    token(t, j): bytes of token t plus the level's bias. weights(p, j): signed bytes of panel p. start(t, p):
+    what the sums begin with. j counts to `count`.
     """
 
     n_tokens: int
     n_panels: int
     count: int
-    largest: int
     token: Callable[[int, int], Any]
     weights: Callable[[int, int], Any]
     start: Callable[[int, int], Any]
@@ -139,12 +138,10 @@ def sums_of_dots(builder: Any, factors: Factors, done: Callable[[int, int, Any],
     """Sums over j of token(t, j) . weights(p, j); done(t, p, sum) is called with each.
 
     With many registers a token meets all weights, which stay in them, before the next; with few all tokens
-    meet the weights of one j.
+    meet the weights of one j, both factors signed. (AVX2 and AVX-VNNI: `gemm/avx2_tile.py`.)
     """
     level = isa.current()
-    if level.dot == "maddubs":
-        _sums_of_maddubs(builder, factors, done)
-    elif level.dot_lanes == 16 and level.dot == "vnni":
+    if level.dot == "vnni":
         _token_by_token(builder, factors, done)
     else:
         _column_by_column(builder, factors, done)
@@ -164,23 +161,20 @@ def _token_by_token(builder: Any, factors: Factors, done: Callable[[int, int, An
 
 
 def _column_by_column(builder: Any, factors: Factors, done: Callable[[int, int, Any], None]) -> None:
-    level = isa.current()
+    lanes = isa.current().dot_lanes
     places = [(t, p) for t in range(factors.n_tokens) for p in range(factors.n_panels)]
     totals = {place: factors.start(*place) for place in places}
     for j in range(factors.count):
         weights = [factors.weights(p, j) for p in range(factors.n_panels)]
         for t, p in places:
             x = factors.token(t, j)
-            if level.bias:
-                totals[t, p] = dot_value(builder, totals[t, p], x, weights[p], wide=True)
-            else:
-                totals[t, p] = in_parts(builder, level.dot_lanes, _signed, totals[t, p], x, weights[p])
+            totals[t, p] = in_parts(builder, lanes, _signed, totals[t, p], x, weights[p])
     for t, p in places:
         done(t, p, totals[t, p])
 
 
 def _signed(builder: Any, sums: Any, a: Any, b: Any) -> Any:
-    """Both factors signed, for levels without a bias."""
+    """Both factors signed."""
     if isa.current().dot == "sdot":
         return call_llvm(builder, "llvm.aarch64.neon.sdot.v4i32.v16i8", sums.type, [sums, a, b])
     lanes = sums.type.count
@@ -190,43 +184,6 @@ def _signed(builder: Any, sums: Any, a: Any, b: Any) -> Any:
         quarter = shuffle_value(builder, products, products, range(first, 4 * lanes, 4))
         sums = builder.add(sums, builder.sext(quarter, sums.type))
     return sums
-
-
-def _sums_of_maddubs(builder: Any, factors: Factors, done: Callable[[int, int, Any], None]) -> None:
-    """On AVX2: products are added in 16 bits as long as they fit. Large weights meet nibbles of tokens."""
-    split = 2 * 255 * factors.largest > 32767
-    depth = 32767 // (2 * (15 if split else 255) * factors.largest)
-    together = 1 if depth < 4 else 2  # tokens; with more the sixteen registers do not suffice
-    for p in range(factors.n_panels):
-        for first in range(0, factors.n_tokens, together):
-            tokens = range(first, min(first + together, factors.n_tokens))
-            for t, total in _sums_of_tokens(builder, factors, p, tokens, depth, split).items():
-                done(t, p, total)
-
-
-def _sums_of_tokens(
-    builder: Any, factors: Factors, p: int, tokens: range, depth: int, split: bool
-) -> dict[int, Any]:
-    def half_of(v: Any, half: int) -> Any:
-        n = v.type.count // 2
-        return shuffle_value(builder, v, v, range(half * n, half * n + n))
-
-    sums = {(t, half): half_of(factors.start(t, p), half) for t in tokens for half in range(2)}
-    pairs: dict[tuple[int, int, int], Any] = {}
-    for j in range(factors.count):
-        w = factors.weights(p, j)
-        for t in tokens:
-            x = half_of(factors.token(t, j), 0)
-            for part, bytes_of_x in enumerate(halves_of_bytes(builder, x) if split else (x,)):
-                for half in range(2):
-                    found = multiply_pairs(builder, bytes_of_x, half_of(w, half))
-                    place = (t, half, part)
-                    pairs[place] = builder.add(pairs[place], found) if place in pairs else found
-        if (j + 1) % depth == 0 or j == factors.count - 1:
-            for (t, half, part), value in pairs.items():
-                sums[t, half] = add_pairs(builder, sums[t, half], value, 16 if part else 1)
-            pairs = {}
-    return {t: shuffle_value(builder, sums[t, 0], sums[t, 1], range(16)) for t in tokens}
 
 
 def sum_of_weights(builder: Any, weights: list[Any]) -> Any:
