@@ -33,7 +33,7 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python bench/many_sequences.py
 	$(BIN)/python bench/few_tokens.py
 	$(BIN)/python bench/serving.py
-	$(BIN)/python bench/forecast.py
+	$(BIN)/python bench/forecast.py --prepare
 	$(BIN)/python bench/flash.py near far
 	$(BIN)/python bench/latent_attention.py
 	$(BIN)/python bench/quantizing.py

@@ -80,14 +80,12 @@ def plan(
 
 def _report(found: Forecast, n_prompt: int) -> Iterator[str]:
     """All of it for people to read."""
-    from ..memory_plan import show_size
-
     here = "" if found.is_here else ", not downloaded"
     parameters = f"{found.n_parameters / 1e9:.2f} billion parameters"
-    yield f"{found.model}: {parameters}, {show_size(found.file_bytes)}{here}"
+    yield f"{found.model}: {parameters}, {_size(found.file_bytes)}{here}"
     yield _verdict(found)
     yield ""
-    yield f"Memory, of {show_size(found.memory.budget)}:"
+    yield f"Memory, of {_size(found.memory.budget)}:"
     yield from _memory_lines(found)
     if found.time is not None:
         yield ""
@@ -119,8 +117,6 @@ def _verdict(found: Forecast) -> str:
 
 
 def _memory_lines(found: Forecast) -> Iterator[str]:
-    from ..memory_plan import show_size
-
     memory = found.memory
     rows = [("dense weights", memory.dense, "")]
     if memory.n_experts:
@@ -135,12 +131,10 @@ def _memory_lines(found: Forecast) -> Iterator[str]:
         ("in sum", memory.total, ""),
     ]
     for name, n_bytes, remark in rows:
-        yield f"{INDENT}{name:<16}{show_size(n_bytes):>10}  {remark}".rstrip()
+        yield f"{INDENT}{name:<16}{_size(n_bytes):>10}  {remark}".rstrip()
 
 
 def _speed_lines(found: Forecast, n_prompt: int) -> Iterator[str]:
-    from ..memory_plan import show_size
-
     time = found.time
     assert time is not None, "it is known"
     n_prompt = min(n_prompt, found.n_ctx)
@@ -155,9 +149,14 @@ def _speed_lines(found: Forecast, n_prompt: int) -> Iterator[str]:
     if found.memory.placement is not None:
         disk = found.disk_bytes
         yield (
-            f"{INDENT}{'read from disk':<{width}}{show_size(disk.likely)} for each token of an answer"
-            f" ({show_size(disk.low)} to {show_size(disk.high)})"
+            f"{INDENT}{'read from disk':<{width}}{_size(disk.likely)} for each token of an answer"
+            f" ({_size(disk.low)} to {_size(disk.high)})"
         )
+
+
+def _size(n_bytes: float) -> str:
+    """An amount, exact enough to be added up."""
+    return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
 
 
 def _range_text(speed: Range) -> str:

@@ -11,6 +11,9 @@ from ..memory_plan import Needs, show_size
 from ..system_memory import available_memory
 from .memory import MemoryForecast, plan_again
 
+LEAST_BITS = 2.0
+"""Of a weight, of quantizations that are offered: below that models lose much of what they know."""
+
 
 @dataclass(frozen=True)
 class OtherFile:
@@ -38,15 +41,17 @@ def next_steps(
     """
     if memory.refusal is None and memory.placement is None:
         return []
-    return [
-        *_more_memory(memory),
+    known = others()
+    steps = [
         *_smaller_cache(file, memory, ram),
-        *_smaller_file(file, memory, ram, others()),
+        *(_smaller_file(file, memory, ram, known) if known else _size_that_fits(file, memory)),
     ]
+    more_memory = _more_memory(memory)
+    return [*steps, more_memory] if more_memory.setting is None else [more_memory, *steps]
 
 
-def _more_memory(memory: MemoryForecast) -> Iterator[NextStep]:
-    """As much as keeps a token's experts, or all of the model."""
+def _more_memory(memory: MemoryForecast) -> NextStep:
+    """As much as keeps a token's experts, or all of the model. A setting only where it is free."""
     if memory.placement is None:
         needed = memory.needs.dense + memory.needs.kv_cache + memory.needs.least_work + memory.process
         what = "lets it run"
@@ -54,8 +59,9 @@ def _more_memory(memory: MemoryForecast) -> Iterator[NextStep]:
         needed, what = memory.placement.next_budget, memory.placement.next_budget_holds
         what = f"holds {what}"
     free = available_memory()
-    here = "" if free is None or needed <= free else f", more than the {show_size(free)} that are free here"
-    yield NextStep(f"{show_budget(needed)} of memory {what}{here}", "ram", show_budget(needed))
+    if free is not None and needed > free:
+        return NextStep(f"{show_size(needed)} of memory, of which {show_size(free)} are free here: it {what}")
+    return NextStep(f"{show_budget(needed)} of memory {what}", "ram", show_budget(needed))
 
 
 def _smaller_cache(file: GGUFFile, memory: MemoryForecast, ram: int | None) -> Iterator[NextStep]:
@@ -92,13 +98,31 @@ def _gain(file: GGUFFile, memory: MemoryForecast, needs: Needs, ram: int | None)
 def _smaller_file(
     file: GGUFFile, memory: MemoryForecast, ram: int | None, others: Sequence[OtherFile]
 ) -> Iterator[NextStep]:
-    """The largest of the smaller quantizations that is in memory, or that runs."""
+    """The largest of the smaller quantizations that is in memory, else what the smallest would do."""
     needs = memory.needs
     smaller = [other for other in others if other.n_bytes < 0.98 * needs.weights]
     for other in sorted(smaller, key=lambda other: other.n_bytes, reverse=True):
         share = other.n_bytes / needs.weights
         scaled = replace(needs, weights=other.n_bytes, experts=int(share * needs.experts))
         instead = plan_again(file, memory.program, scaled, ram)
+        name = f"{other.name} ({show_size(other.n_bytes)})"
         if instead.refusal is None and instead.placement is None:
-            yield NextStep(f"{other.name} ({show_size(other.n_bytes)}) would be in memory as a whole")
+            yield NextStep(f"{name} would be in memory as a whole")
             return
+    if smaller and memory.refusal is None:
+        kept = min(memory.n_experts, int(memory.n_kept / share))
+        yield NextStep(f"{name}, of which {kept} of {memory.n_experts} experts would stay")
+    elif smaller and instead.refusal is None:
+        yield NextStep(f"{name} would run, with experts on disk")
+
+
+def _size_that_fits(file: GGUFFile, memory: MemoryForecast) -> Iterator[NextStep]:
+    """How large a quantization may be that is in memory, if that leaves it enough bits."""
+    needs = memory.needs
+    n_bytes = memory.budget - needs.kv_cache - needs.least_work - memory.process
+    bits = 8 * n_bytes / sum(info.n_elements for info in file.tensors.values())
+    if bits >= LEAST_BITS:
+        of_weight = f"{bits:.1f} bits a weight"
+        yield NextStep(
+            f"a quantization of at most {show_size(n_bytes)} ({of_weight}) would be in memory as a whole"
+        )

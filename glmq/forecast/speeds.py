@@ -31,6 +31,15 @@ from .figures import AttentionSpeed, DiskSpeed, MemorySpeed, StepSpeed
 Figures = TypeVar("Figures", AttentionSpeed, StepSpeed, MemorySpeed, DiskSpeed)
 
 
+TOLD: dict[type, str] = {
+    StepSpeed: "steps of the model",
+    AttentionSpeed: "attention far back",
+    MemorySpeed: "memory",
+    DiskSpeed: "the disk",
+}
+"""What is being measured, for people to read."""
+
+
 class Speeds:
     """The speeds of this machine with a number of threads. Close it, or use it in a `with` statement.
 
@@ -111,7 +120,7 @@ class Speeds:
         kept = self._kept.get(what)
         if kept is None or len(kept) != len(kind.__dataclass_fields__):
             if self._progress:
-                self._progress("measuring this machine", 0.0)
+                self._progress(f"measuring this machine: {TOLD[kind]}", 0.0)
             kept = self._kept[what] = astuple(measure())
             self.measured = True
         return kind(*kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -138,6 +139,29 @@ def test_what_does_not_fit_is_told_with_what_would_help(models):
     assert any("lets it run (--ram " in line for line in lines)
 
 
+def test_more_memory_than_is_free_is_told_last_and_as_no_option(models, monkeypatch):
+    path = models["llama"]
+    monkeypatch.setattr("glmq.forecast.next_steps.available_memory", lambda: 10**6)
+    found = forecast(path, n_ctx=512, ram=10**6)
+    assert not found.runs
+    last = found.next_steps[-1]
+    assert last.setting is None and last.text.endswith(
+        "of memory, of which 1 MB are free here: it lets it run"
+    )
+    monkeypatch.setattr("glmq.forecast.next_steps.available_memory", lambda: 10**12)
+    first = forecast(path, n_ctx=512, ram=10**6).next_steps[0]
+    assert first.setting == "ram" and first.text.endswith("of memory lets it run")
+
+
+def test_where_no_other_file_is_known_the_size_of_one_that_fits_is_told(disk_budget, models):
+    path = models["glm4moe"]
+    needs = forecast(path, n_ctx=128).memory.needs
+    found = forecast(path, n_ctx=128, ram=disk_budget(path, needs, TOP_K, 8))
+    [step] = [step.text for step in found.next_steps if "a quantization of at most" in step.text]
+    size, bits = re.match(r".* at most (\d+) MB \((\d+\.\d) bits a weight\)", step).groups()
+    assert int(size) * 8e6 / found.n_parameters == pytest.approx(float(bits), rel=0.1)
+
+
 def test_a_smaller_cache_or_context_is_offered_where_it_lets_the_model_run(models):
     path = models["llama"]
     needs = forecast(path, n_ctx=512).memory.needs
@@ -177,7 +201,7 @@ def test_the_report_is_read_by_people():
     lines = out.splitlines()
     assert lines[0] == "demo-tools: 0.02 billion parameters, 13 MB"
     assert lines[1] == "It runs here, all of it in memory."
-    assert "Memory, of 1.0 GB:" in lines
+    assert "Memory, of 1.00 GB:" in lines
     assert any(line.split()[:3] == ["KV", "cache", "2"] for line in lines)
     assert any(line.startswith("  answer ") for line in lines)
 

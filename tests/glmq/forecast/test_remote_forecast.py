@@ -10,7 +10,7 @@ from glmq.forecast.forecast import forecast
 from glmq.forecast.model_source import open_source
 from glmq.gguf import GGUFError, described_file, open_described, open_gguf
 
-from ..small_models import write_deepseek2, write_glm4moe
+from ..small_models import TOP_K, write_deepseek2, write_glm4moe
 
 REPO = "tiny/Air-GGUF"
 
@@ -87,6 +87,20 @@ def test_a_remote_model_has_the_forecast_of_the_same_file_here(hub, tmp_path, te
     assert not remote.is_here and local.is_here
     assert 0 < bytes_asked_for(hub) < sum(map(len, files.values()))
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.usefixtures("fixed_speeds")
+def test_of_the_smallest_quantization_it_is_told_what_would_stay_where_none_fits(hub, tmp_path, disk_budget):
+    large = write_glm4moe(tmp_path / "air.gguf", "F32")
+    smaller = write_glm4moe(tmp_path / "small.gguf", "Q8_0").read_bytes()
+    hub.repos[REPO] = {"air-F32.gguf": large.read_bytes(), "air-Q8_0.gguf": smaller}
+    needs = forecast(large, n_ctx=256).memory.needs
+    found = forecast(f"{REPO}:F32", n_ctx=256, ram=disk_budget(large, needs, TOP_K, 2))
+    assert found.memory.n_kept == 2
+    assert any(
+        step.text.startswith("Q8_0 (") and step.text.endswith(" of 16 experts would stay")
+        for step in found.next_steps
+    )
 
 
 @pytest.mark.usefixtures("fixed_speeds")
