@@ -1,7 +1,8 @@
 """Random weights in the place of a file's, so that its program can be run without reading them.
 
 Weights of a type lie in a ring of memory, one matrix after the other, and from its start again once it is
-full. It is as large as all of them, or so large that no cache keeps what is met until it is met again.
+full. It is as large as all of them, or so large that no cache keeps what is met until it is met again, and
+that few of the experts that a token meets lie at the same place.
 
     ring of Q4_K   | blk.0.attn_q | blk.0.attn_k | blk.0.ffn_gate | ...   | blk.3.ffn_up of expert 12 |
                    | of expert 13 | ...
@@ -21,10 +22,13 @@ from glmq_kernels.ops.operands import Matrix, matrix_of
 
 from ..experts.offloaded_experts import STACKED
 from ..gguf import GGUFFile
+from ..system_memory import available_memory
 from ..weights import Weights
 from .random_weights import EMBEDDING_SCALE, random_weights
 
-RING_BYTES = 192 << 20
+RING_BYTES, SHARE_OF_FREE = 768 << 20, 1 / 8
+"""Of the rings of all types together, and of the memory that is free, at most."""
+
 PATTERN_WEIGHTS = 8 << 20
 """So many weights are made, and repeated in other memory."""
 
@@ -40,6 +44,9 @@ class StandInWeights(Weights):
     def __init__(self, file: GGUFFile) -> None:
         super().__init__(file)
         self._rings: dict[str, _Ring] = {}
+        free = available_memory()
+        room = RING_BYTES if free is None else min(RING_BYTES, SHARE_OF_FREE * free)
+        self._share = min(1.0, room / file.n_bytes)
         rows = file.tensor(EMBEDDING).shape[0]
         self.n_tokens = min(rows, EMBEDDED_TOKENS) if "output.weight" in file.tensors else rows
 
@@ -83,7 +90,7 @@ class StandInWeights(Weights):
                 if info.type == type_name and name != EMBEDDING
             ]
             of_all, largest = sum(size for size, _ in sizes), max(each for _, each in sizes)
-            self._rings[type_name] = _Ring(type_name, max(min(RING_BYTES, of_all), largest))
+            self._rings[type_name] = _Ring(type_name, max(int(self._share * of_all), largest))
         return self._rings[type_name].take(KERNEL_TYPES[type_name].row_bytes(n))
 
 
