@@ -117,6 +117,7 @@ class Plan:
     activations: str = "auto"
     ram: int | None = None
     load: str = "mmap"
+    numa: bool = False
 
     def cases(self) -> list[Case]:
         """The rows for a number of threads, in order."""
@@ -145,6 +146,7 @@ def run(path: Path, plan: Plan, tell: Callable[[Result], None], status: Callable
             activations=plan.activations,
             ram=plan.ram,
             load=plan.load,
+            numa=plan.numa,
             progress=status,
         ) as model:
             status("measuring the machine", 0.0)

@@ -10,6 +10,7 @@ import numpy as np
 from glmq_kernels.arrays import zeros
 from glmq_kernels.jit.compilation import Progress
 from glmq_kernels.jit.store import kernels
+from glmq_kernels.machine.numa import MemoryNode
 from glmq_kernels.threads.tape import InputSums
 from glmq_kernels.threads.thread_pool import KERNELS as POOL_KERNELS
 from glmq_kernels.threads.thread_pool import ThreadPool
@@ -32,7 +33,8 @@ class Engine:
     """Runs steps of tokens of any number of sequences, whichever threads these come from.
 
     cache_bytes: memory of the KV cache, at most. deterministic: whether every token takes the row form of
-    products, so that results depend on a sequence's tokens alone.
+    products, so that results depend on a sequence's tokens alone. nodes: of memory, among which weights and
+    threads are shared out.
 
     scheduler: takes what is to be evaluated. prefix_tree: of the KV cache. n_vocab: entries of the logits.
     work: of the matrix products of one token. n_operations: of a step. path: of the model's file.
@@ -46,6 +48,7 @@ class Engine:
         cache_bytes: int,
         *,
         deterministic: bool = False,
+        nodes: Sequence[MemoryNode] = (),
         progress: Progress | None = None,
     ) -> None:
         self.path = file.path
@@ -60,8 +63,9 @@ class Engine:
         self._program: Program | None = program
         self._logits = zeros((0, self.n_vocab), np.float32)
         kernels([*program.tape.kernel_names(), *POOL_KERNELS], progress)
+        program.tape.n_nodes = max(1, len(nodes))
         program.tape.finish()
-        self._thread_pool = ThreadPool(n_threads)
+        self._thread_pool = ThreadPool(n_threads, nodes=nodes)
         self.scheduler = Scheduler(program.tape.max_tokens, deterministic=deterministic)
 
     @property

@@ -28,6 +28,7 @@ def load(
     ram: int | str | None = None,
     load: str = "mmap",
     deterministic: bool = False,
+    numa: bool = False,
     kernels: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Model:
@@ -41,6 +42,8 @@ def load(
     into memory as they are used, or "read", which reads all of it first, so that the file is not needed
     afterwards; deterministic: results depend on a text's tokens alone, whatever was cached or shared or is
     answered at the same time, so that greedy answers repeat; prompts are then read more slowly;
+    numa: where the machine's memory is in several nodes, read all weights first, each matrix shared out among
+    the nodes by rows, and keep an equal number of threads near each node (Linux);
     kernels: a folder made by `glmq compile`, from which kernels are taken for the rest of the process;
     progress(text, fraction): called while the file is read and while kernels compile, which
     happens once. Raises GlmqError with one line for what cannot be used.
@@ -52,6 +55,7 @@ def load(
     check_text("activations", activations)
     check_memory("ram", ram)
     check_switch("deterministic", deterministic)
+    check_switch("numa", numa)
     check_call("progress", progress)
     if n_threads is not None and not 1 <= n_threads <= 1024:
         raise GlmqError(f"{n_threads} threads are not possible; choose 1 to {core_count()}")
@@ -65,7 +69,7 @@ def load(
     try:
         return Model(
             file, n_ctx=n_ctx, n_threads=n_threads, cache_type=cache_type, activations=activations,
-            ram=budget, load=load, deterministic=deterministic, progress=progress,
+            ram=budget, load=load, deterministic=deterministic, numa=numa, progress=progress,
         )  # fmt: skip
     except MemoryError:
         file.close()

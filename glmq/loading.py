@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.jit.compilation import Progress
+from glmq_kernels.machine.numa import MemoryNode, memory_nodes
 from glmq_kernels.ops.attention.cache_layout import CACHE_TYPES
 from glmq_kernels.threads.tape import ACTIVATION_TYPES, ActivationType
 
@@ -24,6 +25,9 @@ DEFAULT_CONTEXT = 16384
 """Positions of a context unless the caller says otherwise or the model has fewer."""
 
 LOAD_MODES = ("mmap", "read")
+
+NO_NODES = "this machine's memory is one node (NUMA), or there is one thread; nothing is shared out"
+"""What is told where weights were to be shared out among nodes."""
 
 SMALL_MODELS = range(10_000_000, 500_000_000)
 """Parameters of language models that react to the rounding of activations to 8 bits. Their activations are
@@ -51,6 +55,12 @@ def context_size(file: GGUFFile, wanted: int | None) -> int:
     return wanted
 
 
+def nodes_to_share(numa: bool, n_threads: int) -> list[MemoryNode]:
+    """The nodes of memory among which weights and threads are shared out; none where there is one."""
+    nodes = memory_nodes()[:n_threads] if numa else []
+    return nodes if len(nodes) > 1 else []
+
+
 def activation_type(wanted: str, file: GGUFFile) -> ActivationType:
     """What tokens are in products, "auto" decided. Raises GlmqError."""
     if wanted in ACTIVATION_TYPES:
@@ -74,10 +84,12 @@ def prepare_program(
     load: str,
     progress: Progress | None,
     observes: Callable[[str], bool] = lambda name: False,
+    nodes: Sequence[MemoryNode] = (),
 ) -> tuple[Program, OffloadedExperts | None, MemoryPlan]:
     """The model's program, what keeps experts on disk where not all weights fit, and the plan of memory.
 
-    observes: of which tensors the program adds up the inputs. The other arguments are those of `glmq.load`.
+    observes: of which tensors the program adds up the inputs. nodes: of memory, among which weights are
+    shared out as they are read; none where they are not. The other arguments are those of `glmq.load`.
     Raises GlmqError for what cannot be.
     """
     if load not in LOAD_MODES:
@@ -89,10 +101,10 @@ def prepare_program(
     counted = counting_program(file, weights, n_threads, cache_type, activations)
     needs = needs_of(file, counted, n_ctx)
     plan = plan_memory(needs, ram)
-    if load == "read":
+    if load == "read" or nodes:
         if not plan.in_memory:
             raise cannot_read_all(needs, plan.budget)
-        hold_in_memory(file, progress)
+        hold_in_memory(file, progress, nodes)
     elif plan.in_memory and plan.batch == counted.tape.max_tokens:
         return counted, None, plan
     experts = None if plan.in_memory else OffloadedExperts(file, plan, needs)

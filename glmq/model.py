@@ -28,7 +28,7 @@ from .engine import Engine
 from .errors import ModelClosed
 from .experts.trace import RoutingTrace
 from .gguf import GGUFFile
-from .loading import activation_type, context_size, prepare_program
+from .loading import NO_NODES, activation_type, context_size, nodes_to_share, prepare_program
 from .session import Evaluated, Session
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class Model:
         ram: int | None = None,
         load: str = "mmap",
         deterministic: bool = False,
+        numa: bool = False,
         progress: Progress | None = None,
         observes: Callable[[str], bool] = lambda name: False,
     ) -> None:
@@ -75,13 +76,25 @@ class Model:
         self.n_threads = n_threads or core_count()
         self.n_ctx = context_size(file, n_ctx)
         self.activations = activation_type(activations, file)
+        self.nodes = nodes_to_share(numa, self.n_threads)
         self._program, self.experts, self._memory_plan = prepare_program(
-            file, self.n_ctx, self.n_threads, cache_type, self.activations, ram, load, progress, observes
+            file,
+            self.n_ctx,
+            self.n_threads,
+            cache_type,
+            self.activations,
+            ram,
+            load,
+            progress,
+            observes,
+            self.nodes,
         )
+        if numa and not self.nodes:
+            self._program.remarks.append(NO_NODES)
         try:
             self._engine = Engine(
                 self._program, self.n_threads, self.file, self._memory_plan.kv_cache,
-                deterministic=deterministic, progress=progress,
+                deterministic=deterministic, nodes=self.nodes, progress=progress,
             )  # fmt: skip
             if self.experts is not None:
                 self._program.offload = self.experts.place(self._program.expert_layers)

@@ -10,7 +10,7 @@ import click
 from glmq_kernels.ops.attention.cache_layout import CACHE_TYPES
 
 from .model_argument import model_argument
-from .options import Status, activations_option, load_option, model_path, ram_option
+from .options import Status, activations_option, load_option, model_path, numa_option, ram_option
 
 if TYPE_CHECKING:
     from ..benchmark import Result
@@ -76,6 +76,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
 @activations_option
 @ram_option
 @load_option
+@numa_option
 @click.option("--json", "as_json", is_flag=True, help="A JSON list of rows, with llama-bench's names.")
 def bench(
     model: str | None,
@@ -89,6 +90,7 @@ def bench(
     activations: str,
     ram: int | None,
     load: str,
+    numa: bool,
     as_json: bool,
 ) -> None:
     """Measure the speed of MODEL, a GGUF file or a demo model's name, by default `demo`.
@@ -114,6 +116,7 @@ def bench(
         activations=activations,
         ram=ram,
         load=load,
+        numa=numa,
     )
     status = Status()
     results: list[Result] = []

@@ -40,6 +40,7 @@ class ModelOptions:
     ram: int | None
     load: str
     deterministic: bool
+    numa: bool
     record_routing: Target | None
     force: bool
 
@@ -58,6 +59,15 @@ def load_option(command: Command) -> Command:
     return click.option(
         "--load", type=click.Choice(["mmap", "read"]), default="mmap", show_default=True,
         help="Map the file and take weights from it as they are used, or read all of it into memory first.",
+    )(command)  # fmt: skip
+
+
+def numa_option(command: Command) -> Command:
+    """Whether weights and threads are shared out among nodes of memory."""
+    return click.option(
+        "--numa", is_flag=True,
+        help="On machines with several nodes of memory: read all weights first, each matrix shared out among"
+        " the nodes by rows, and keep threads near their rows.",
     )(command)  # fmt: skip
 
 
@@ -100,12 +110,15 @@ def _model_options(command: Command, context_help: str) -> Command:
         ram: int | None,
         load: str,
         deterministic: bool,
+        numa: bool,
         record_routing: Path | None,
         force: bool,
         **others: Any,
     ) -> Any:
         trace = None if record_routing is None else _trace_target(record_routing, force)
-        chosen = ModelOptions(ctx, threads, cache_type, activations, ram, load, deterministic, trace, force)
+        chosen = ModelOptions(
+            ctx, threads, cache_type, activations, ram, load, deterministic, numa, trace, force
+        )
         return command(*args, options=chosen, **others)
 
     options = (
@@ -120,6 +133,7 @@ def _model_options(command: Command, context_help: str) -> Command:
         click.option("--deterministic", is_flag=True,
                      help="Let a greedy answer depend on its text alone, not on what is kept of earlier ones;"
                      " prompts are read more slowly."),
+        numa_option,
         click.option("--record-routing", callback=file_option, metavar="FILE",
                      help="Keep which experts each token used, as a NumPy file (tokens, layers, experts)."),
         click.option("--force", is_flag=True,
@@ -197,6 +211,7 @@ def open_model(name: str | None, options: ModelOptions, status: Status) -> Itera
             ram=options.ram,
             load=options.load,
             deterministic=options.deterministic,
+            numa=options.numa,
             progress=status.show,
         )
     finally:

@@ -67,6 +67,14 @@ class Disk:
             told(end - start)
         return memory[:n_bytes]
 
+    def read_pieces(self, index: int, pieces: Sequence[tuple[int, int]], memory: np.ndarray) -> None:
+        """Read bytes of a file, from multiples of ALIGNMENT on, to their places in memory for all of it.
+
+        Raises GlmqError when they cannot be read.
+        """
+        self.reader.keep(memory)
+        self._read_chunks(index, [chunk for piece in pieces for chunk in _chunks(*piece)], address_of(memory))
+
     def _read(self, info: TensorInfo) -> np.ndarray:
         memory, start = self._room(info.n_bytes), info.offset // ALIGNMENT * ALIGNMENT
         self._read_range(info.file_index, start, info.offset + info.n_bytes, address_of(memory))
@@ -81,9 +89,12 @@ class Disk:
 
     def _read_range(self, index: int, start: int, end: int, room: int) -> None:
         """Read bytes of a file to an address; both begin at multiples of ALIGNMENT."""
+        self._read_chunks(index, _chunks(start, end), room - start)
+
+    def _read_chunks(self, index: int, chunks: Sequence[tuple[int, int]], file_at: int) -> None:
+        """Read chunks of a file. file_at: address of its first byte, were all of it in memory."""
         file = self.files[index]
-        chunks = [(at, min(at + CHUNK, end)) for at in range(start, end, CHUNK)]
-        read_now(self.reader, [(Part(file, a, b - a), room + a - start) for a, b in chunks])
+        read_now(self.reader, [(Part(file, a, b - a), file_at + a) for a, b in chunks])
 
     def map_rows(self, info: TensorInfo) -> np.ndarray:
         """A tensor's bytes of which few are used: uint8 (n_bytes,), coming into memory by single pages.
@@ -114,3 +125,7 @@ class Disk:
         self.reader.close()
         for file in self.files:
             file.close()
+
+
+def _chunks(start: int, end: int) -> list[tuple[int, int]]:
+    return [(at, min(at + CHUNK, end)) for at in range(start, end, CHUNK)]

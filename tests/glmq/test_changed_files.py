@@ -232,7 +232,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(path, monkeypatch):
 def test_an_interrupt_while_it_is_read_leaves_nothing_behind(path, monkeypatch):
     import threading
 
-    def interrupted(file, progress):
+    def interrupted(file, progress, nodes):
         def stop(text, fraction):
             if fraction:
                 raise KeyboardInterrupt

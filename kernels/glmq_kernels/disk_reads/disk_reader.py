@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from ..arrays import address_of, aligned_zeros, zeros
 from ..jit.store import Kernel, kernels, packed
+from ..machine.numa import stay_on
 from .arguments import Post, ReaderCall, Wait
 from .reader_state import (
     DROPPED,
@@ -89,14 +90,14 @@ def _open_direct(path: Path) -> int | None:
     return descriptor
 
 
-def aligned_memory(n_bytes: int) -> np.ndarray:
+def aligned_memory(n_bytes: int, *, large_pages: bool = True) -> np.ndarray:
     """Zeroed uint8 memory for direct reads, in large pages where the system has them."""
     size = max(n_bytes, ALIGNMENT)
     if sys.platform == "win32":
         memory = mmap.mmap(-1, size)
     else:
         memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
+    if large_pages and hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):
             memory.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(memory, np.uint8)
@@ -131,8 +132,12 @@ class DiskReader:
     In a copy of the process that fork has made the threads do not exist; `close` then waits for nothing.
     """
 
-    def __init__(self, n_threads: int = N_THREADS, read: int = 0) -> None:
-        """`read`: address of a function to use instead of the kernel `read`, for tests."""
+    def __init__(self, n_threads: int = N_THREADS, read: int = 0, processors: Collection[int] = ()) -> None:
+        """`read`: address of a function to use instead of the kernel `read`, for tests.
+
+        processors: logical ones on which the threads stay, so that what they read first into fresh memory is
+        in the node of memory near these.
+        """
         self._process = os.getpid()
         self._shared = aligned_zeros(READER_BYTES)
         self._slots = self._shared.view(np.int64)
@@ -149,7 +154,9 @@ class DiskReader:
         self._targets: list[np.ndarray] = []
         memory = (self._shared, self._requests, self._call, self._targets)
         self._threads = [
-            threading.Thread(target=_serve, args=(serve, memory), name=f"glmq-read-{i}", daemon=True)
+            threading.Thread(
+                target=_serve, args=(serve, memory, processors), name=f"glmq-read-{i}", daemon=True
+            )
             for i in range(n_threads)
         ]
         for thread in self._threads:
@@ -247,7 +254,9 @@ Memory = tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]
 """The shared state, the requests, the argument array that holds the former's address, and where parts go."""
 
 
-def _serve(serve: Kernel, memory: Memory) -> None:
+def _serve(serve: Kernel, memory: Memory, processors: Collection[int]) -> None:
+    if processors:
+        stay_on(processors)
     serve(address_of(memory[2]))
 
 

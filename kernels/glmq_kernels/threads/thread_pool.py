@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from ..arrays import address_of, aligned_zeros
 from ..jit.store import Kernel, kernels, packed
 from ..machine.cores import processor_count
+from ..machine.numa import MemoryNode, stay_on
 from .arguments import PoolCall
 from .shared_state import N_OPERATIONS, OPERATIONS, SHARED_BYTES, SPINS, STOPPED, YIELDS
 
@@ -35,11 +37,21 @@ class ThreadPool:
     anything.
     """
 
-    def __init__(self, n_threads: int, patience: tuple[int, int] | None = None) -> None:
-        """patience: instead of `PATIENCE`, or of `PATIENCE_IN_A_CROWD`."""
+    def __init__(
+        self,
+        n_threads: int,
+        patience: tuple[int, int] | None = None,
+        nodes: Sequence[MemoryNode] = (),
+    ) -> None:
+        """patience: instead of `PATIENCE`, or of `PATIENCE_IN_A_CROWD`.
+
+        nodes: of memory, near to which equal shares of the threads stay, in order, while they run a tape; the
+        caller's thread too. By default they stay nowhere.
+        """
         if patience is None:
             patience = PATIENCE if n_threads <= processor_count() else PATIENCE_IN_A_CROWD
         self.n_threads = n_threads
+        self._callers_processors = _processors_near(nodes, 0, n_threads)
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._shared = aligned_zeros(SHARED_BYTES)
@@ -52,7 +64,10 @@ class ThreadPool:
         memory = (self._shared, self._arguments)
         helpers = [
             threading.Thread(
-                target=_help, args=(serve, memory, thread, n_threads), name=f"glmq-{thread}", daemon=True
+                target=_help,
+                args=(serve, memory, thread, n_threads, _processors_near(nodes, thread, n_threads)),
+                name=f"glmq-{thread}",
+                daemon=True,
             )
             for thread in range(1, n_threads)
         ]
@@ -69,6 +84,8 @@ class ThreadPool:
                 raise RuntimeError("the thread pool is closed")
             self._slots[OPERATIONS // 8] = address_of(operations)
             self._slots[N_OPERATIONS // 8] = len(operations)
+            if self._callers_processors:
+                stay_on(self._callers_processors)
             self._lead(address_of(self._arguments), 0, self.n_threads)
 
     def close(self) -> None:
@@ -82,8 +99,15 @@ Memory = tuple[np.ndarray, np.ndarray]
 """The shared state and the argument array that holds its address."""
 
 
-def _help(serve: Kernel, memory: Memory, thread: int, n_threads: int) -> None:
+def _processors_near(nodes: Sequence[MemoryNode], thread: int, n_threads: int) -> Collection[int]:
+    """Where a thread stays: by the same rule by which it takes units (`work_units.py`)."""
+    return nodes[thread * len(nodes) // n_threads].processors if nodes else ()
+
+
+def _help(serve: Kernel, memory: Memory, thread: int, n_threads: int, processors: Collection[int]) -> None:
     """The life of a helper thread. It holds the memory it works on, not the pool, which can thus end."""
+    if processors:
+        stay_on(processors)
     serve(address_of(memory[1]), thread, n_threads)
 
 
