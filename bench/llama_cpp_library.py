@@ -52,7 +52,8 @@ def library(name: str = "xllamacpp") -> ctypes.CDLL:
         "llama_model_get_vocab",
     ):
         getattr(found, function).restype = ctypes.c_void_p
-    found.llama_get_logits_ith.restype = ctypes.POINTER(ctypes.c_float)
+    for function in ("llama_get_logits", "llama_get_logits_ith"):
+        getattr(found, function).restype = ctypes.POINTER(ctypes.c_float)
     found.llama_memory_seq_rm.restype = ctypes.c_bool
     found.llama_print_system_info.restype = ctypes.c_char_p
     found.llama_log_set(_SILENCE, None)
@@ -105,9 +106,18 @@ class LlamaCpp:
         ctypes.memset(ctypes.addressof(context) + kv_unified, 1, 1)
         self._context = ctypes.c_void_p(llama.llama_init_from_model(self._model, context))
         self._memory = ctypes.c_void_p(llama.llama_get_memory(self._context))
-        vocab = ctypes.c_void_p(llama.llama_model_get_vocab(self._model))
-        self.n_vocab = int(llama.llama_vocab_n_tokens(vocab))
+        self._vocab = ctypes.c_void_p(llama.llama_model_get_vocab(self._model))
+        self.n_vocab = int(llama.llama_vocab_n_tokens(self._vocab))
         self._n_batch = n_batch
+
+    def tokenize(self, text: str) -> list[int]:
+        """A text's tokens without any before them; names of special tokens in it are text."""
+        raw = text.encode()
+        found = np.zeros(2 * len(raw) + 16, np.int32)
+        n = self._llama.llama_tokenize(
+            self._vocab, raw, len(raw), ctypes.c_void_p(found.ctypes.data), len(found), False, False
+        )
+        return found[:n].tolist()
 
     def evaluate(self, tokens: Sequence[int]) -> np.ndarray:
         """Evaluate tokens behind those before; gives the logits after the last, float32 (n_vocab,)."""
@@ -118,6 +128,18 @@ class LlamaCpp:
                 raise ValueError("llama.cpp cannot evaluate the tokens")
         logits = self._llama.llama_get_logits_ith(self._context, -1)
         return np.ctypeslib.as_array(logits, (self.n_vocab,)).copy()
+
+    def evaluate_alone(self, tokens: Sequence[int], n_last: int) -> np.ndarray:
+        """Evaluate tokens, a batch at most, without any before them; gives the logits after each of the last.
+
+        float32 (n_last, n_vocab).
+        """
+        self._llama.llama_memory_clear(self._memory, True)
+        wanted = np.zeros(len(tokens), np.int8)
+        wanted[-n_last:] = 1
+        self._decode(np.array(tokens, np.int32), 0, 0, wanted)
+        logits = self._llama.llama_get_logits(self._context)
+        return np.ctypeslib.as_array(logits, (n_last, self.n_vocab)).copy()
 
     def fill(self, n_tokens: int) -> None:
         """Have so many tokens in the sequence, which see only the ones next to them.
@@ -134,8 +156,13 @@ class LlamaCpp:
     def _evaluate_at(self, sequence: int, first: int, n: int) -> None:
         """Evaluate random tokens of a sequence, from a position on."""
         tokens = np.random.default_rng(first).integers(0, self.n_vocab, n).astype(np.int32)
+        self._decode(tokens, first, sequence, np.zeros(n, np.int8))
+
+    def _decode(self, tokens: np.ndarray, first: int, sequence: int, wanted: np.ndarray) -> None:
+        """Evaluate a batch of one sequence, from a position on; wanted: int8, 1 where logits are."""
+        n = len(tokens)
         positions, counts = np.arange(first, first + n, dtype=np.int32), np.ones(n, np.int32)
-        number, wanted = np.array([sequence], np.int32), np.zeros(n, np.int8)
+        number = np.array([sequence], np.int32)
         numbers = np.full(n, number.ctypes.data, np.uint64)
         arrays = (tokens, None, positions, counts, numbers, wanted)
         batch = Batch(n, *(None if each is None else each.ctypes.data for each in arrays))
