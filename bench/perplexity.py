@@ -68,7 +68,7 @@ def _files(model: str, mixes: list[str], calibration: Path | None, folder: Path)
     """The model's file, or one after the other of each mix, of which only the last is kept."""
     name = Path(model).stem
     if Path(model).is_dir():
-        original = convert(model, folder / f"{name}-BF16.gguf", "bf16", force=True)
+        original = convert(model, folder / f"{name}-original.gguf", "bf16", force=True)
     else:
         original = model_file(model)
     if not mixes:

@@ -213,22 +213,43 @@ def _write(
     total = sum(tensor.n_bytes for tensor in tensors)
     show = settings.progress or (lambda n_bytes, n_all: None)
     not_finite: Counter[str] = Counter()
-    first = written = 0
-    for shard in settings.shards:
-        sizes = [portion.n_bytes for portion in _portions(files, weights, shard)]
-        n_skipped = min(max(0, n_done - first), len(sizes))
-        written += sum(sizes[:n_skipped])
-        if n_skipped < len(sizes):
-            shard.fetch()
-            left = islice(_portions(files, weights, shard), n_skipped, None)
-            work = PortionWork(unfinished, left, first + n_skipped, tensors, weights, settings.allow_nan)
+    steps = list(_steps(files, weights, settings.shards, n_done))
+    written = sum(step.n_bytes_done for step in steps)
+    for i, step in enumerate(steps):
+        if step.n_bytes_left:
+            step.shard.fetch()
+            if following := next((each for each in steps[i + 1 :] if each.n_bytes_left), None):
+                following.shard.fetch_ahead(total - written)
+            left = islice(_portions(files, weights, step.shard), step.n_done, None)
+            work = PortionWork(
+                unfinished, left, step.first + step.n_done, tensors, weights, settings.allow_nan
+            )
             work.run(settings.threads, partial(_show_with, show, written, total), record.note)
             written += work.bytes_done
             not_finite += work.not_finite
-        shard.release()
-        first += len(sizes)
+        step.shard.release()
     show(total, total)
     return list(not_finite.items())
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A shard's portions: the number of its first, how many are written already, and bytes of both kinds."""
+
+    shard: Shard
+    first: int
+    n_done: int
+    n_bytes_done: int
+    n_bytes_left: int
+
+
+def _steps(files: Sequence[_File], weights: Weights, shards: Sequence[Shard], n_done: int) -> Iterator[_Step]:
+    first = 0
+    for shard in shards:
+        sizes = [portion.n_bytes for portion in _portions(files, weights, shard)]
+        n = min(max(0, n_done - first), len(sizes))
+        yield _Step(shard, first, n, sum(sizes[:n]), sum(sizes[n:]))
+        first += len(sizes)
 
 
 def _show_with(show: Progress, before: int, total: int, n_bytes: int) -> None:

@@ -1,7 +1,8 @@
 """Checkpoints whose files are elsewhere, and come one at a time.
 
 A `ShardStore` gives the bytes of safetensors files (shards). Files on the disk are there; another store may
-have to fetch a file before much of it is read, and let it go when all that is made of it is written.
+have to fetch a file before much of it is read, may do so while the one before it is converted, and lets it go
+when all that is made of it is written.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import Protocol
@@ -31,6 +33,9 @@ class ShardStore(Protocol):
 
     def fetch(self, path: Path) -> None:
         """Have a file at hand."""
+
+    def fetch_ahead(self, path: Path, n_bytes: int) -> None:
+        """Begin to fetch a file, if the disk has room for it beside `n_bytes` that are yet to be written."""
 
     def release(self, path: Path) -> None:
         """Let go of a file that was fetched."""
@@ -59,11 +64,14 @@ class FilesOnDisk:
     def fetch(self, path: Path) -> None:
         """Nothing has to be done."""
 
+    def fetch_ahead(self, path: Path, n_bytes: int) -> None:
+        """Nothing has to be done."""
+
     def release(self, path: Path) -> None:
         """Nothing has to be done."""
 
 
-def _nothing() -> None:
+def _nothing(*arguments: object) -> None:
     pass
 
 
@@ -71,11 +79,13 @@ def _nothing() -> None:
 class Shard:
     """A part of a source that is converted at one go.
 
-    holds(source): whether rows of that name, as a plan's pieces have it, are read of it.
+    holds(source): whether rows of that name, as a plan's pieces have it, are read of it. The others are
+    those of `ShardStore`.
     """
 
     holds: Callable[[str], bool] = lambda source: True
     fetch: Callable[[], None] = _nothing
+    fetch_ahead: Callable[[int], None] = _nothing
     release: Callable[[], None] = _nothing
 
 
@@ -94,6 +104,7 @@ def shards_of(files: Mapping[str, Path], store: ShardStore) -> tuple[Shard, ...]
         def holds(source: str) -> bool:
             return files.get(source.partition(" (")[0], first) == path  # the rest says how rows are read
 
-        return Shard(holds, lambda: store.fetch(path), lambda: store.release(path))
+        fetch, release = partial(store.fetch, path), partial(store.release, path)
+        return Shard(holds, fetch, partial(store.fetch_ahead, path), release)
 
     return tuple(shard(path) for path in (first, *others))

@@ -3,13 +3,15 @@
 Small files are downloaded as always. A folder holds links to them and, in the place of each shard, its
 header: enough to plan with. What is read of a shard that is not here, such as a scale that lies in another
 than its weight, is asked for by range. A shard is downloaded, checked and resumed like any file of the Hub,
-used, and removed, unless it was there before.
+used, and removed, unless it was there before. The next one comes while a shard is converted, where the disk
+has room for both.
 """
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from io import FileIO
 from pathlib import Path
@@ -17,16 +19,19 @@ from types import TracebackType
 
 from glmq_kernels.errors import GlmqError
 
-from .cache import blob_path, content_path, is_cached, is_shown, repo_folder
+from .cache import blob_path, content_path, hub_cache, is_cached, is_shown, repo_folder
 from .download import CONNECTIONS
 from .names import HubName
-from .pull import Progress, Transfer, plan_checkpoint
-from .remote_file import RemoteFile
+from .pull import ROOM_LEFT, Progress, Pull, Transfer, plan_checkpoint
+from .remote_file import RemoteFile, Stopped
 
 HEADER_GUESS = 1 << 16
 """Bytes asked for first: the headers of many shards are as short."""
 
 LONGEST_HEADER = 100_000_000
+
+SECONDS_BETWEEN_LOOKS = 0.2
+"""At a download that is waited for."""
 
 
 class RemoteCheckpoint:
@@ -42,6 +47,7 @@ class RemoteCheckpoint:
         self._shards = {file.name: file for file in pull.files if file.path.endswith(".safetensors")}
         self._remote = {name: RemoteFile(pull.listing, file) for name, file in self._shards.items()}
         self._here: dict[str, Path] = {}
+        self._ahead: dict[str, _Ahead] = {}
         self._temporary = tempfile.TemporaryDirectory(prefix="glmq-")
         self.identity = "\n".join(f"{name} {file.etag}" for name, file in sorted(self._shards.items()))
         self.n_bytes = sum(file.size for file in self._shards.values())
@@ -69,6 +75,8 @@ class RemoteCheckpoint:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for under_way in self._ahead.values():
+            under_way.stop()
         self._temporary.cleanup()
 
     def _write_header(self, name: str) -> None:
@@ -103,14 +111,27 @@ class RemoteCheckpoint:
         return len(found)
 
     def fetch(self, path: Path) -> None:
-        """Download a shard, unless it is in the cache."""
+        """Have a shard here: wait until it has come, if it is on its way, else download it."""
         names = sorted(self._shards)
         doing = f"shard {names.index(path.name) + 1} of {len(names)}"
 
         def tell(transfer: Transfer) -> None:
-            self._tell(replace(transfer, doing=doing))
+            if self._progress:
+                self._progress(replace(transfer, doing=doing))
 
-        [self._here[path.name]] = replace(self._pull, files=(self._shards[path.name],)).fetch(tell)
+        under_way = self._ahead.pop(path.name, None)
+        pull = self._pull_of(path)
+        [self._here[path.name]] = under_way.finish(tell) if under_way else pull.fetch(tell)
+
+    def fetch_ahead(self, path: Path, n_bytes: int) -> None:
+        """Begin to download a shard, if the disk has room for it beside `n_bytes` of other files."""
+        pull = self._pull_of(path)
+        room = shutil.disk_usage(hub_cache()).free - n_bytes - ROOM_LEFT
+        if 0 < pull.n_bytes_missing <= room:
+            self._ahead[path.name] = _Ahead(pull)
+
+    def _pull_of(self, path: Path) -> Pull:
+        return replace(self._pull, files=(self._shards[path.name],))
 
     def release(self, path: Path) -> None:
         """Remove a shard, unless it is in the cache under its name."""
@@ -119,6 +140,35 @@ class RemoteCheckpoint:
             self._here.pop(path.name, None)
             blob.unlink()
 
-    def _tell(self, transfer: Transfer) -> None:
-        if self._progress:
-            self._progress(transfer)
+
+class _Ahead:
+    """A download under way on a thread of its own."""
+
+    def __init__(self, pull: Pull) -> None:
+        self._stopped = False
+        self._latest = Transfer("", 0, pull.n_bytes, 0)
+        pool = ThreadPoolExecutor(1, thread_name_prefix="shard")
+        self._paths: Future[list[Path]] = pool.submit(pull.fetch, self._note)
+        pool.shutdown(wait=False)
+
+    def _note(self, transfer: Transfer) -> None:
+        if self._stopped:
+            raise Stopped
+        self._latest = transfer
+
+    def finish(self, progress: Progress) -> list[Path]:
+        """Wait for the end, telling how far it is; gives where the files are. Raises as `Pull.fetch` does."""
+        try:
+            while not self._paths.done():
+                progress(self._latest)
+                wait([self._paths], SECONDS_BETWEEN_LOOKS)
+        except BaseException:
+            self.stop()
+            raise
+        paths = self._paths.result()
+        progress(self._latest)
+        return paths
+
+    def stop(self) -> None:
+        """Ask for no more; what has come is kept."""
+        self._stopped = True

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from concurrent.futures import wait as wait_for
+
 import pytest
 
 pytest.importorskip("torch")
@@ -11,10 +14,11 @@ import torch
 from glmq_convert.conversion import checkpoint_types, convert
 from glmq_kernels.errors import GlmqError
 
-from glmq.hub import download
+from glmq.hub import download, remote_checkpoint
 from glmq.hub.cached_models import cached_models
 from glmq.hub.names import hub_name
 from glmq.hub.remote_checkpoint import HEADER_GUESS, RemoteCheckpoint
+from glmq.hub.remote_file import Stopped
 
 from ... import glm4_moe_checkpoints as checkpoints
 from .test_hub_commands import invoke
@@ -73,18 +77,50 @@ def blobs(cache):
     return [path for path in cache.glob("*/blobs/*") if len(path.name) >= 64]
 
 
-def test_the_file_is_that_of_the_folder_and_one_shard_is_on_the_disk_at_a_time(tmp_path, expected, cache):
-    seen = set()
+@pytest.mark.parametrize("room", [100_000_000_000, 0], ids=["two shards", "one shard"])
+def test_the_file_is_that_of_the_folder_with_as_many_shards_on_the_disk_as_there_is_room_for(
+    room, tmp_path, expected, cache, monkeypatch
+):
+    """The next shard comes while one is converted, unless the disk would lack room for the result."""
+    real = shutil.disk_usage
+    spare = remote_checkpoint.ROOM_LEFT + room  # beside what is yet to be written
 
-    def look(*progress):
-        seen.add(len(blobs(cache)))
+    class Watched(RemoteCheckpoint):
+        def fetch_ahead(self, path, n_bytes):
+            free = real(tmp_path)._replace(free=n_bytes + spare)
+            with monkeypatch.context() as patch:
+                patch.setattr(shutil, "disk_usage", lambda folder: free)
+                super().fetch_ahead(path, n_bytes)
+            wait_for([each._paths for each in self._ahead.values()])
+            seen.append(len(blobs(cache)))
 
-    with RemoteCheckpoint(NAME, look) as remote:
-        path = convert(remote.folder, tmp_path / "small.gguf", "q8_0", store=remote, progress=look)
+    seen = []
+    with Watched(NAME) as remote:
+        path = convert(remote.folder, tmp_path / "small.gguf", "q8_0", store=remote)
     assert path.read_bytes() == expected
-    assert max(seen) == 1
+    assert seen == ([2, 2, 2] if room else [1, 1, 1])
     assert blobs(cache) == []
     assert list(tmp_path.glob(".*")) == []
+
+
+def test_a_shard_that_fails_ahead_is_told_when_it_is_wanted(tmp_path, hub):
+    with RemoteCheckpoint(NAME) as remote:
+        hub.wrong.add(SHARDS[1])
+        remote.fetch_ahead(remote.folder / SHARDS[1], 0)
+        wait_for([each._paths for each in remote._ahead.values()])
+        remote.fetch(remote.folder / SHARDS[0])
+        with pytest.raises(GlmqError, match="wrong checksum"):
+            remote.fetch(remote.folder / SHARDS[1])
+
+
+def test_the_end_of_a_conversion_stops_what_comes_ahead(hub, cache):
+    with RemoteCheckpoint(NAME) as remote:
+        hub.seconds = 0.2
+        remote.fetch_ahead(remote.folder / SHARDS[1], 0)
+        [under_way] = remote._ahead.values()
+    with pytest.raises(Stopped):
+        under_way._paths.result()
+    assert [path.suffix for path in blobs(cache)] == [".incomplete"]
 
 
 def test_sizes_are_told_without_the_weights(hub, folder):
