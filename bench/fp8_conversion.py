@@ -1,10 +1,11 @@
-"""Converting one layer of GLM-4.5's geometry (355B) from FP8: peak memory, and speed without a disk.
+"""Converting one layer of GLM-4.5's geometry (355B) from FP8: peak memory, and speed.
 
-python bench/fp8_conversion.py [--type q8_0] [--stacked] [--block] [--mtp]
+python bench/fp8_conversion.py [--type q8_0] [--stacked] [--block] [--mtp] [--filled] [--folder FOLDER]
 
 The checkpoint is made up: sparse files, which take no disk and are read as zeros, so that what is measured
-is the converter and the writing of its file, which goes beside them (some GB; removed in the end). With --mtp
-the layer is of multi-token prediction, behind one of the model.
+is the converter and the writing of its file, which goes beside them (some GB; removed in the end). With
+--filled they hold bytes and are read from the disk, and copying them, to the disk as well, is measured too.
+With --mtp the layer is of multi-token prediction, behind one of the model.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import resource
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
+import numpy as np
 from glmq_convert.conversion import convert
 
 from tests.glm4_moe_checkpoints import save_tokenizer
@@ -29,6 +34,7 @@ CONFIG = {
     "moe_intermediate_size": WIDTH, "routed_scaling_factor": 2.5, "num_nextn_predict_layers": 1,
 }  # fmt: skip
 BYTES = {"F8_E4M3": 1, "BF16": 2, "F32": 4}
+PIECE = 8 << 20
 Tensors = dict[str, tuple[str, tuple[int, ...]]]
 
 
@@ -68,8 +74,8 @@ def layer(i: int, stacked: bool, block: bool) -> Tensors:
     return tensors
 
 
-def write_sparse(path: Path, tensors: Tensors) -> int:
-    """A safetensors file of zeros; gives its size."""
+def write_file(path: Path, tensors: Tensors, filled: bool) -> int:
+    """A safetensors file of zeros, or of finite weights of any kind; gives its size."""
     header, end = {}, 0
     for name, (dtype, shape) in tensors.items():
         size = math.prod(shape) * BYTES[dtype]
@@ -78,18 +84,48 @@ def write_sparse(path: Path, tensors: Tensors) -> int:
     raw = json.dumps(header).encode()
     path.write_bytes(len(raw).to_bytes(8, "little") + raw)
     with path.open("r+b") as file:
+        file.seek(0, os.SEEK_END)
+        # Bytes that are no NaN as E4M3, and as halves of BF16 numbers are small.
+        content = np.random.default_rng(0).integers(0x20, 0x40, PIECE, np.uint8).tobytes() if filled else b""
+        for first in range(0, end, PIECE) if filled else ():
+            file.write(content[: min(PIECE, end - first)])
         file.truncate(8 + len(raw) + end)
+        forget(file)
     return 8 + len(raw) + end
+
+
+def forget(file: BinaryIO) -> None:
+    """Have a file on the disk only."""
+    file.flush()
+    os.fsync(file.fileno())
+    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def copying_seconds(files: Sequence[Path]) -> float:
+    """How long it takes to read files from the disk and write them to it."""
+    for path in files:
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    began = time.perf_counter()
+    for path in files:
+        with path.open("rb") as source, path.with_suffix(".copy").open("wb") as copy:
+            while piece := source.read(PIECE):
+                copy.write(piece)
+            copy.flush()
+            os.fsync(copy.fileno())
+        path.with_suffix(".copy").unlink()
+    return time.perf_counter() - began
 
 
 def main() -> None:
     """Make the checkpoint, convert it, and print what that took."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--type", default="q8_0")
-    for name in ("stacked", "block", "mtp"):
+    for name in ("stacked", "block", "mtp", "filled"):
         parser.add_argument(f"--{name}", action="store_true")
+    parser.add_argument("--folder", default=".")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=".") as name:
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         (folder / "config.json").write_text(json.dumps(CONFIG))
         save_tokenizer(folder)
@@ -98,9 +134,10 @@ def main() -> None:
             "model.norm.weight": ("BF16", (HIDDEN,)),
             "lm_head.weight": ("BF16", (VOCAB, HIDDEN)),
         }
-        size = write_sparse(folder / "model.safetensors", ends | layer(0, options.stacked, options.block))
+        files = {"model.safetensors": ends | layer(0, options.stacked, options.block)}
         if options.mtp:
-            size += write_sparse(folder / "mtp.safetensors", layer(1, options.stacked, options.block))
+            files["mtp.safetensors"] = layer(1, options.stacked, options.block)
+        size = sum(write_file(folder / name, tensors, options.filled) for name, tensors in files.items())
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         began, cpu_began = time.perf_counter(), time.process_time()
         out = convert(folder, folder / "out.gguf", options.type, mtp=options.mtp)
@@ -112,6 +149,10 @@ def main() -> None:
             f" peak memory {peak / 1e6:.2f} GB"
             f" ({before / 1e6:.2f} GB before)"
         )
+        if options.filled:
+            out.unlink()
+            seconds = copying_seconds([folder / name for name in files])
+            print(f"copying the checkpoint: {seconds:.1f} s, {size / 1e6 / seconds:.0f} MB/s")
 
 
 if __name__ == "__main__":

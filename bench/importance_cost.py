@@ -1,6 +1,8 @@
 """What it costs to add up the inputs of all matrices while a model reads texts, beside only reading them.
 
-python bench/importance_cost.py FILE [--chunks 4] [--rounds 5] [--threads 2]
+python bench/importance_cost.py FILE [--chunks 4] [--rounds 5] [--threads 2] [--ram 1.5G]
+
+With --ram experts are read from the disk.
 
 The same chunks of random tokens go through the model with and without, in turn; prints one JSON object:
 tokens per second of both, and the share of time that comes on top (medians of the rounds).
@@ -17,6 +19,7 @@ import numpy as np
 
 from glmq.gguf import open_gguf
 from glmq.importance.observed_model import ObservedModel
+from glmq.memory_plan import parse_size
 from glmq.model_file import model_file
 
 CHUNK = 512
@@ -37,10 +40,12 @@ def main() -> None:
     parser.add_argument("--chunks", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--ram")
     given = parser.parse_args()
     path = model_file(given.file)
+    ram = None if given.ram is None else parse_size(given.ram)
     models = [
-        ObservedModel(open_gguf(path), CHUNK, observes=observes, n_threads=given.threads)
+        ObservedModel(open_gguf(path), CHUNK, observes=observes, n_threads=given.threads, ram=ram)
         for observes in (False, True)
     ]
     rng = np.random.default_rng(0)
