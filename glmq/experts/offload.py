@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 from glmq_kernels.ops.batch_state import N_TOKENS
+from glmq_kernels.ops.operands import Routing
 from glmq_kernels.threads.tape import Tape
 from glmq_kernels.threads.thread_pool import ThreadPool
 
@@ -147,9 +148,8 @@ class ExpertOffload:
         }
         if layer.prefetch_routing is not None and not self._all_fit and self._prefetch_score.worth_it():
             tape.run_section(thread_pool, sections.prefetch)
-            self._prefetch(
-                self._layers[layer.index + 1], layer.prefetch_routing.chosen[0].tolist(), PREFETCHED
-            )
+            likeliest = _likeliest_first(layer.prefetch_routing)
+            self._prefetch(self._layers[layer.index + 1], likeliest, PREFETCHED)
         if not arriving:
             return sections.shared_gate_up
         routing.select_choices([wanted.index(expert) for expert in present])
@@ -269,6 +269,13 @@ class ExpertOffload:
             if not residents or self.cache.uses(residents[0]) >= self.cache.uses(expert):
                 return
             self._fetching.keep_instead(residents.pop(0), expert)
+
+
+def _likeliest_first(routing: Routing) -> list[int]:
+    """The experts of a single token, those with the greatest weights first."""
+    order = np.argsort(-routing.weights[0], kind="stable")
+    chosen: list[int] = routing.chosen[0][order].tolist()
+    return chosen
 
 
 def _groups(missing: Sequence[Expert], size: int, n_experts: int) -> Iterator[tuple[range, Sequence[Expert]]]:
