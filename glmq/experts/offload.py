@@ -148,7 +148,7 @@ class ExpertOffload:
         }
         if layer.prefetch_routing is not None and not self._all_fit and self._prefetch_score.worth_it():
             tape.run_section(thread_pool, sections.prefetch)
-            likeliest = _likeliest_first(layer.prefetch_routing)
+            likeliest = likeliest_first(layer.prefetch_routing)
             self._prefetch(self._layers[layer.index + 1], likeliest, PREFETCHED)
         if not arriving:
             return sections.shared_gate_up
@@ -271,7 +271,7 @@ class ExpertOffload:
             self._fetching.keep_instead(residents.pop(0), expert)
 
 
-def _likeliest_first(routing: Routing) -> list[int]:
+def likeliest_first(routing: Routing) -> list[int]:
     """The experts of a single token, those with the greatest weights first."""
     order = np.argsort(-routing.weights[0], kind="stable")
     chosen: list[int] = routing.chosen[0][order].tolist()

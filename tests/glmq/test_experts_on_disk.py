@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from glmq_kernels.disk_reads.disk_reader import DiskReader
+from glmq_kernels.ops.operands import Routing
 
 import glmq
 from bench.control_group import memory_limit
@@ -23,7 +24,7 @@ from glmq.experts import disk as disk_module
 from glmq.experts import placement
 from glmq.experts.disk import Disk
 from glmq.experts.fetching import TRIES
-from glmq.experts.offload import PrefetchScore
+from glmq.experts.offload import PrefetchScore, likeliest_first
 from glmq.experts.profile import load_profile
 from glmq.experts.trace import NOT_CHOSEN
 from glmq.gguf.tensors import TensorInfo
@@ -160,6 +161,12 @@ def test_weights_count_where_the_system_does_not_tell_what_is_taken(monkeypatch,
     monkeypatch.setattr("glmq.loading.plan_memory", plan_with_experts_on_disk)
     with glmq.load(small_path, n_ctx=128, ram=placed.budget) as model:
         assert model.experts.placement.n_slots == 12 - -(-dense // placed.slot_bytes)
+
+
+def test_the_likeliest_experts_are_prefetched_first():
+    routing = Routing(max_tokens=1, n_experts=8, top_k=4)
+    routing.chosen[0], routing.weights[0] = (1, 3, 4, 6), (0.1, 0.4, 0.2, 0.3)
+    assert likeliest_first(routing) == [3, 6, 4, 1]
 
 
 def test_prefetching_pauses_where_it_is_mostly_wrong():
