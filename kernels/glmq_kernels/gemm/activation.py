@@ -2,7 +2,7 @@
 
 Integer products take a token as int8 with one float32 scale per 32 columns, and the scale times the
 sum of each 16 and 32 of them, which formats with an offset or a minimum need. The same numbers are
-laid out by token, for the row form (`row_dot.py`), and in tiles (`tile.py`), for panels.
+laid out by token, for the row form (`row_record.py`), and in tiles (`tile.py`), for panels.
 """
 
 from __future__ import annotations
@@ -18,20 +18,13 @@ from ..simd.addresses import argument, inline, load_f32, store_f32, store_i16
 from ..simd.conversions import float_to_bfloat, narrow_to_i8, round_to_int
 from ..simd.vectors import (
     I16,
-    I32,
-    I64,
     first_word,
-    i8x16,
-    i32x4,
     largest_magnitude,
     load_f32x16,
-    load_value,
-    make_bitcast,
     shuffle_value,
     splat_f32x16,
     splat_i8x16,
     store,
-    store_lanes,
     sum_lanes,
 )
 from .activation_record import (
@@ -42,26 +35,11 @@ from .activation_record import (
     ACTIVATION_ROWS,
     ACTIVATION_TILES,
 )
-from .row_dot import RECORD_SCALES, RECORD_SUM16, RECORD_SUM32, UNIT
+from .row_record import UNIT, put_block, take_block
 from .sizes import ROW_RECORD_BYTES
 from .tile_record import HALF_SUMS, IN_SHORT_REGISTERS, RECORD_BYTES, SCALES, SUMS, TILE
 
-bitcast_i32x4 = make_bitcast(i32x4)
 BIAS = isa.current().bias
-
-
-@intrinsic
-def load_words(typing: Any, address: Any) -> Any:
-    """Four int32, as far apart as a record's vectors, as 16 bytes."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        words = ir.Constant(ir.VectorType(I32, 4), ir.Undefined)
-        for j in range(4):
-            word = load_value(builder, builder.add(args[0], I64(64 * j)), I32)
-            words = builder.insert_element(words, word, I32(j))
-        return builder.bitcast(words, i8x16.llvm)
-
-    return i8x16(types.int64), codegen
 
 
 @intrinsic
@@ -91,16 +69,16 @@ def store_pair_sums(typing: Any, address: Any, a: Any, b: Any) -> Any:
 
 @inline
 def quantize_block(source):
-    """32 floats as int8 (nearest, largest magnitude 127), twice 16, their scale, and scale times sums.
+    """32 floats as int8 (nearest, largest magnitude 127), twice 16, their scale, and sums of the integers.
 
-    Where one is NaN or infinite, so are scale and sums, and with them every product.
+    Where one is NaN or infinite, so is the scale, and with it every product.
     """
     a, b = load_f32x16(source), load_f32x16(source + 64)
     largest = largest_magnitude(a, b)
     scale = largest / 127
     inverse = splat_f32x16(127 / largest if largest > 0 else largest)
     a, b = round_to_int(a * inverse), round_to_int(b * inverse)
-    return narrow_to_i8(a), narrow_to_i8(b), scale, scale * sum_lanes(a), scale * sum_lanes(b)
+    return narrow_to_i8(a), narrow_to_i8(b), scale, sum_lanes(a), sum_lanes(b)
 
 
 @inline
@@ -121,17 +99,6 @@ def _place_in_record(columns, block):
 def _record_of(activation, token, unit):
     units = (argument(activation, ACTIVATION_COLUMNS) + UNIT - 1) // UNIT
     return argument(activation, ACTIVATION_ROW_RECORDS) + (token * units + unit) * ROW_RECORD_BYTES
-
-
-@inline
-def _put_in_record(record, place, a, b, scale, sum_a, sum_b):
-    """Write a quantized block to its place in a token's record."""
-    store_lanes(record + 4 * place, bitcast_i32x4(a), 64)
-    store_lanes(record + 4 * place + 32, bitcast_i32x4(b), 64)
-    store_f32(record + RECORD_SCALES + 4 * place, scale)
-    store_f32(record + RECORD_SUM32 + 4 * place, sum_a + sum_b)
-    store_f32(record + RECORD_SUM16 + 8 * place, sum_a)
-    store_f32(record + RECORD_SUM16 + 8 * place + 4, sum_b)
 
 
 @inline
@@ -162,9 +129,10 @@ def prepare(activation, token, tile, slot, first, last):
         for block in range(first // 32, last // 32):
             a, b, scale, sum_a, sum_b = quantize_block(rows + 128 * block)
             unit, place = _place_in_record(columns, block)
-            _put_in_record(_record_of(activation, token, unit), place, a, b, scale, sum_a, sum_b)
+            put_block(_record_of(activation, token, unit), place, a, b, scale, sum_a, sum_b)
             if tile >= 0:
-                _put_in_tile(tile_record + block * RECORD_BYTES, slot, a, b, scale, sum_a, sum_b)
+                at = tile_record + block * RECORD_BYTES
+                _put_in_tile(at, slot, a, b, scale, scale * sum_a, scale * sum_b)
     if tile >= 0:
         float_tiles(rows, activation, tile, slot, first, last)
 
@@ -177,17 +145,8 @@ def gather(source, target, token, tile, slot):
         tile_record = argument(target, ACTIVATION_TILES) + tile * (columns // 32) * RECORD_BYTES
         for block in range(columns // 32):
             unit, place = _place_in_record(columns, block)
-            record = _record_of(source, token, unit)
-            at, sums = record + 4 * place, record + RECORD_SUM16 + 8 * place
-            _put_in_tile(
-                tile_record + block * RECORD_BYTES,
-                slot,
-                load_words(at),
-                load_words(at + 32),
-                load_f32(record + RECORD_SCALES + 4 * place),
-                load_f32(sums),
-                load_f32(sums + 4),
-            )
+            a, b, scale, sum_a, sum_b = take_block(_record_of(source, token, unit), place)
+            _put_in_tile(tile_record + block * RECORD_BYTES, slot, a, b, scale, sum_a, sum_b)
     row = argument(source, ACTIVATION_ROWS) + token * columns * 4
     float_tiles(row, target, tile, slot, 0, columns)
 

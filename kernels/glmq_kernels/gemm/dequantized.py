@@ -15,7 +15,8 @@ from ..simd.addresses import inline, load_i64
 from ..simd.vectors import fma, load_f32x16, store, sum_lanes
 from .float_gemm import make_float_product
 from .gemm import product_kernel
-from .gemv import SUMS_BYTES, add_64, float_token, make_prefetch, rows_kernel
+from .gemv import add_64, float_token, rows_kernel
+from .row_units import SUMS_BYTES, make_prefetch
 
 
 def dot_rows(format_name: str) -> Any:

@@ -9,7 +9,7 @@ same bits, whatever tokens stand beside it. For integer formats (u, scales and m
 
     sum over groups  scale * x scale * (u . q)  +  minimum * x scale * sum(q)
 
-is added up in lanes, q being the token as int8 with a scale for every 32 (`activation.py`, `row_dot.py`).
+is added up in lanes, q being the token as int8 with a scale for every 32 (`activation.py`, `row_record.py`).
 """
 
 from __future__ import annotations
@@ -17,36 +17,13 @@ from __future__ import annotations
 from typing import Any
 
 from ..formats.unpack import unpacking_of
-from ..formats.unpack.turned import SPREAD_SCALES, turn_weights
-from ..simd.addresses import (
-    argument,
-    copy_bytes,
-    inline,
-    load_f32,
-    load_i64,
-    prefetch,
-    store_f32,
-    store_i64,
-    zero_bytes,
-)
-from ..simd.conversions import to_float
-from ..simd.vectors import fma, load_f32x8, load_f32x16, splat_i8x64, store, sum_lanes, zero_f32x16
+from ..simd.addresses import argument, inline, load_f32, load_i64, prefetch, store_f32, store_i64
+from ..simd.vectors import fma, load_f32x16, store, sum_lanes, zero_f32x16
+from . import paired_row, turned_row
 from .activation_record import ACTIVATION_COLUMNS, ACTIVATION_ROW_RECORDS, ACTIVATION_ROWS
-from .row_dot import (
-    RECORD_SCALES,
-    RECORD_SUM16,
-    RECORD_SUM32,
-    UNIT,
-    make_dots,
-    takes_signed,
-)
+from .row_record import IN_PAIRS, UNIT
+from .row_units import PREFETCH_BYTES, SUMS_BYTES
 from .sizes import ROW_RECORD_BYTES, ROW_TOKENS, ROWS
-
-PREFETCH_BYTES = 3072
-"""How far ahead weights are asked for: without it a core reads at a third of the memory's speed."""
-
-SUMS_BYTES = 128
-"""Of one token's sums: two vectors of 16 float32."""
 
 
 def dot_rows(format_name: str) -> Any:
@@ -58,7 +35,8 @@ def dot_rows(format_name: str) -> Any:
     kind = unpacking_of(format_name)
     if kind.FLOAT:
         return rows_kernel(float_token, make_float_row(kind), make_float_finish(kind))
-    return rows_kernel(_integer_token, _make_integer_row(kind), _make_integer_finish(kind))
+    form = paired_row if IN_PAIRS else turned_row
+    return rows_kernel(_integer_token, form.make_row(kind), form.make_finish(kind))
 
 
 def rows_kernel(token: Any, add_row: Any, finish: Any) -> Any:
@@ -87,105 +65,10 @@ def rows_kernel(token: Any, add_row: Any, finish: Any) -> Any:
     return kernel
 
 
-def make_prefetch(kind: Any) -> Any:
-    """`ask_ahead(p)`: ask memory for what comes some blocks behind the 256 weights at p."""
-    n_lines = (kind.BYTES + 63) // 64
-
-    @inline
-    def ask_ahead(p):
-        for line in range(n_lines):
-            prefetch(p + PREFETCH_BYTES + 64 * line)
-
-    return ask_ahead
-
-
 @inline
 def _integer_token(activation, i):
     units = (argument(activation, ACTIVATION_COLUMNS) + UNIT - 1) // UNIT
     return argument(activation, ACTIVATION_ROW_RECORDS) + units * ROW_RECORD_BYTES * i
-
-
-def _largest(kind: Any) -> int:
-    return int(kind.CENTER + kind.LARGEST)
-
-
-def _make_unpack(kind: Any) -> Any:
-    """`unpack(p)`: 256 weights turned, scales and minima."""
-    unpack, turned = kind.unpack, getattr(kind, "unpack_turned", None)
-    signed, offset = takes_signed(_largest(kind)), kind.OFFSET
-
-    @inline
-    def unpack_and_turn(p):
-        weights, scales, minima = unpack(p)
-        return turn_weights(weights), scales, minima
-
-    unpack_turned = turned or unpack_and_turn
-    if not signed:
-        return unpack_turned
-
-    @inline
-    def unpack_signed(p):
-        weights, scales, minima = unpack_turned(p)
-        middle = splat_i8x64(offset)
-        w = weights[0] - middle, weights[1] - middle, weights[2] - middle, weights[3] - middle
-        return w, scales, minima
-
-    return getattr(kind, "unpack_turned_signed", unpack_signed)
-
-
-def _make_integer_row(kind: Any) -> Any:
-    ask_ahead, unpack, size = make_prefetch(kind), _make_unpack(kind), kind.BYTES
-    in_blocks, signed = kind.unpack_block is not None, takes_signed(_largest(kind))
-    spread, dots = SPREAD_SCALES[kind.GROUP], make_dots(_largest(kind))
-    spread_32 = SPREAD_SCALES[32]
-    by_16 = kind.GROUP == 16
-    load_sums, sums_at = (load_f32x16, RECORD_SUM16) if by_16 else (load_f32x8, RECORD_SUM32)
-
-    @inline
-    def add_256(weights, scales, minima, record, sums):
-        x_scales, found = load_f32x8(record + RECORD_SCALES), to_float(dots(weights, record))
-        if by_16:
-            factors = spread(scales, scales) * spread_32(x_scales, x_scales)
-        else:
-            products = scales * x_scales
-            factors = spread(products, products)
-        store(sums, fma(found, factors, load_f32x16(sums)))
-        if not signed:
-            store(sums + 64, fma(minima, load_sums(record + sums_at), load_sums(sums + 64)))
-
-    @inline
-    def add_row(row, end, columns, tokens, n_tokens, sums, spare):
-        if in_blocks and columns < UNIT and row + size > end:
-            # As many blocks as `unpack` reads. What it reads behind a row counts nothing.
-            zero_bytes(spare, size)
-            copy_bytes(spare, row, columns // 32 * (size // 8))
-            row = spare
-        for unit in range((columns + UNIT - 1) // UNIT):
-            # The last unit begins 256 columns before the end, also where it meets the one before it; the
-            # token's scales are 0 there.
-            p = row + (max(0, min(8 * unit, columns // 32 - 8)) * (size // 8) if in_blocks else unit * size)
-            ask_ahead(p)
-            weights, scales, minima = unpack(p)
-            for t in range(n_tokens):
-                record = load_i64(tokens + 8 * t) + unit * ROW_RECORD_BYTES
-                add_256(weights, scales, minima, record, sums + SUMS_BYTES * t)
-
-    return add_row
-
-
-def _make_integer_finish(kind: Any) -> Any:
-    load_sums = load_f32x16 if kind.GROUP == 16 else load_f32x8
-    factor_of_common = 1.0 if kind.HAS_MINIMUM else -float(kind.OFFSET)
-    signed = takes_signed(_largest(kind))
-
-    @inline
-    def finish(sums, row, columns, token):
-        result = sum_lanes(load_f32x16(sums))
-        if not signed:
-            result += factor_of_common * sum_lanes(load_sums(sums + 64))
-        return result
-
-    return finish
 
 
 @inline

@@ -28,7 +28,7 @@ ROW_SCRATCH_BYTES = ROW_TOKENS * (128 + 8) + 8 * 34
 """Room for the sums and addresses of these, and for 256 weights (`gemm/gemv.py`)."""
 
 ROW_RECORD_BYTES = 384
-"""Of a token's record for 256 columns in the row form (drawn in `gemm/row_dot.py`)."""
+"""Of a token's record for 256 columns in the row form (drawn in `gemm/row_record.py`)."""
 
 PANEL_BUFFER_SCALES = 16 * 256
 PANEL_BUFFER_MINIMA = PANEL_BUFFER_SCALES + 16 * 64
@@ -51,7 +51,7 @@ def record_bytes(tile: int) -> int:
 
 
 def row_records_bytes(columns: int) -> int:
-    """Bytes of a token's records in the row form (drawn in `gemm/row_dot.py`)."""
+    """Bytes of a token's records in the row form (drawn in `gemm/row_record.py`)."""
     return -(-columns // 256) * ROW_RECORD_BYTES
 
 

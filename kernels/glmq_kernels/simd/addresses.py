@@ -12,7 +12,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from .conversions import bfloat_to_float, half_to_float
-from .vectors import I32, I64, call_llvm, first_lane, load_i16x1, load_value, splat_i16x1
+from .vectors import I16, I32, I64, call_llvm, first_lane, load_i16x1, load_value, splat_i16x1
 
 inline = njit(forceinline=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 """For functions called from kernels: always merged into the caller's machine code.
@@ -48,14 +48,15 @@ def _make_store(numba_type: types.Type, llvm_type: Any) -> Any:
 
 load_u8 = _make_load(types.uint8, ir.IntType(8))
 load_i8 = _make_load(types.int8, ir.IntType(8))
-load_u16 = _make_load(types.int64, ir.IntType(16), extend=True)
+load_u16 = _make_load(types.int64, I16, extend=True)
+load_i16 = _make_load(types.int16, I16)
 load_u32 = _make_load(types.int64, I32, extend=True)
 load_i32 = _make_load(types.int32, I32)
 load_i64 = _make_load(types.int64, I64)
 load_f32 = _make_load(types.float32, ir.FloatType())
 load_f64 = _make_load(types.float64, ir.DoubleType())
 store_u8 = _make_store(types.uint8, ir.IntType(8))
-store_i16 = _make_store(types.int16, ir.IntType(16))
+store_i16 = _make_store(types.int16, I16)
 store_i32 = _make_store(types.int32, I32)
 store_i64 = _make_store(types.int64, I64)
 store_f32 = _make_store(types.float32, ir.FloatType())

@@ -74,6 +74,16 @@ def bytes_to_words(typing: Any, v: Any) -> Any:
 
 
 @intrinsic
+def bytes_to_signed_words(typing: Any, v: Any) -> Any:
+    """Signed int8 lanes to int16."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.sext(args[0], sig.return_type.llvm)
+
+    return Vector("i16", v.lanes)(v), codegen
+
+
+@intrinsic
 def half_to_float(typing: Any, v: Any) -> Any:
     """Float16 bits in int16 lanes to float32, exact."""
 

@@ -13,7 +13,8 @@ from ...simd.addresses import inline, load_half, load_u16, load_u32
 from ...simd.conversions import to_float
 from ...simd.vectors import i32x8, make_constant, splat_f32x8, splat_i32x8
 from .blocks_of_32 import nibbles_of_two
-from .iq4_nl import values
+from .iq4_nl import paired_values, values
+from .paired import Paired, itself, make_nibble_pairs
 
 FLOAT = False
 GROUP = 32
@@ -41,3 +42,4 @@ def unpack(p):
 
 
 unpack_block = None
+paired = Paired(itself, make_nibble_pairs(16, 8, paired_values))

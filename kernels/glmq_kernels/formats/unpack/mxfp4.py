@@ -20,6 +20,7 @@ from ...simd.addresses import inline
 from ...simd.lookup import make_byte_lookup
 from ...simd.vectors import I8, I32, I64, f32x8, first_lane, load_value
 from .blocks_of_32 import nibbles, nibbles_of_two
+from .paired import Paired, itself, make_nibble_pairs
 
 FLOAT = False
 GROUP = 32
@@ -77,3 +78,6 @@ def unpack(p):
 def unpack_block(p):
     scale = first_lane(_load_powers(p, 0))
     return values(nibbles(p + 1)), scale, scale
+
+
+paired = Paired(itself, make_nibble_pairs(SIZE, 1, values))

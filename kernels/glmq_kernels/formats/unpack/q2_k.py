@@ -10,8 +10,9 @@ Each half of the bits (32 bytes) holds four runs of 32 weights, two bits higher 
 from __future__ import annotations
 
 from ...simd.addresses import inline, load_half, load_i64
-from ...simd.conversions import to_float
-from ...simd.vectors import splat_f32x16
+from ...simd.conversions import bytes_to_words, to_float
+from ...simd.vectors import i16x16, load_i8x16, make_constant, splat_f32x16, splat_i16x16
+from .paired import Paired, make_load_runs, make_two_bit_pairs
 from .q4_k import widen_bytes
 from .runs_of_32 import load_twice, make_bits
 
@@ -37,3 +38,14 @@ def unpack(p):
 
 
 unpack_block = None
+
+four_bits = make_constant(i16x16, [4] * 16)
+
+
+@inline
+def _words(p):
+    both = bytes_to_words(load_i8x16(p))
+    return both & splat_i16x16(15), both >> four_bits(), load_half(p + 80), -load_half(p + 82)
+
+
+paired = Paired(make_load_runs(16), make_two_bit_pairs(), words=_words)

@@ -12,9 +12,14 @@ every four.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...simd.addresses import inline, load_half, load_i64, load_u32
-from ...simd.conversions import to_float
-from ...simd.vectors import splat_f32x16
+from ...simd.conversions import bytes_to_words, to_float
+from ...simd.vectors import make_shuffle, splat_f32x16, splat_i16x16
+from ...simd.words import word_as_bytes
+from .paired import Paired, four_of, load_bit_of_each_block, make_load_runs, make_two_bit_pairs
+from .paired import make_bits as bits_of_pair
 from .q4_k import widen_bytes
 from .runs_of_32 import load_twice, make_bits
 
@@ -29,10 +34,17 @@ third_0, third_1, third_2, third_3 = (make_bits(2 * i - 2, 2 * i - 1, 4) for i i
 
 
 @inline
-def unpack(p):
+def _scale_bytes(p):
+    """A of 16 groups, as bytes of two int64."""
     low, high = load_i64(p + 96), load_u32(p + 104)
     a = (low & 0x0F0F0F0F0F0F0F0F) | ((high & 0x03030303) << 4) | ((high & 0x0C0C0C0C) << 34)
     b = ((low >> 4) & 0x0F0F0F0F0F0F0F0F) | (high & 0x30303030) | ((high & 0xC0C0C0C0) << 30)
+    return a, b
+
+
+@inline
+def unpack(p):
+    a, b = _scale_bytes(p)
     scales = (to_float(widen_bytes(a, b)) - splat_f32x16(32)) * splat_f32x16(load_half(p + 108))
     third, low_0, low_1 = load_twice(p), load_twice(p + 32), load_twice(p + 64)
     weights = (
@@ -45,3 +57,34 @@ def unpack(p):
 
 
 unpack_block = None
+
+load_low, two_bit_pairs = make_load_runs(32), make_two_bit_pairs()
+join_i8x8 = make_shuffle(range(16))
+
+
+@inline
+def _load(p):
+    return load_low(p), load_bit_of_each_block(p)
+
+
+def _make_pair(k: int) -> Any:
+    low_pair, third = two_bit_pairs[k], bits_of_pair(k - 2, 4)
+
+    @inline
+    def pair(held):
+        low, (third_0, third_1) = held
+        a, b = low_pair(low)
+        return a | third(third_0), b | third(third_1)
+
+    return pair
+
+
+@inline
+def _words(p):
+    a, b = _scale_bytes(p)
+    scales = bytes_to_words(join_i8x8(word_as_bytes(a), word_as_bytes(b))) - splat_i16x16(32)
+    scale = load_half(p + 108)
+    return scales, scales, scale, scale
+
+
+paired = Paired(_load, four_of(_make_pair), words=_words)

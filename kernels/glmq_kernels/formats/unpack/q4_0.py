@@ -19,6 +19,7 @@ from .blocks_of_32 import (
     nibbles_of_two,
     shifts_512,
 )
+from .paired import Paired, itself, make_block_scales, make_nibble_pairs
 from .turned import make_turned_nibbles
 
 FLOAT = False
@@ -67,3 +68,4 @@ def _unpack_512(p):
 unpack = _unpack_512 if isa.current().shuffle == "avx512" else make_unpack(SIZE, _weights_of_two, 0)
 unpack_block = make_unpack_block(_weights, 0)
 unpack_turned = make_unpack_turned(SIZE, make_turned_nibbles(SIZE, 2), 0)
+paired = Paired(itself, make_nibble_pairs(SIZE, 2), make_block_scales(SIZE))

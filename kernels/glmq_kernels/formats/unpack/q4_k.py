@@ -22,6 +22,7 @@ from numba.extending import intrinsic
 from ...simd.addresses import inline, load_half, load_i64, load_u32
 from ...simd.conversions import to_float
 from ...simd.vectors import I32, I64, i32x16, make_shuffle, splat_f32x8
+from .paired import Paired, itself, make_nibble_run_pairs
 from .runs_of_32 import load_twice, make_bits
 
 FLOAT = False
@@ -75,3 +76,4 @@ def unpack(p):
 
 
 unpack_block = None
+paired = Paired(itself, make_nibble_run_pairs(16))

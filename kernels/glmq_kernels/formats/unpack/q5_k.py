@@ -9,7 +9,11 @@ Bit i of a byte of fifth bits belongs to the i-th run of 32 weights.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...simd.addresses import inline
+from .paired import Paired, four_of, load_bit_of_each_block, make_nibble_run_pairs
+from .paired import make_bits as bits_of_pair
 from .q4_k import nibbles, unpack_scales
 from .runs_of_32 import load_twice, make_bits
 
@@ -37,3 +41,23 @@ def unpack(p):
 
 
 unpack_block = None
+
+
+@inline
+def _load(p):
+    return p, load_bit_of_each_block(p + 16)
+
+
+def _make_pair(k: int) -> Any:
+    nibble_pair, fifth = make_nibble_run_pairs(48)[k], bits_of_pair(k - 4, 16)
+
+    @inline
+    def pair(held):
+        p, (high_0, high_1) = held
+        a, b = nibble_pair(p)
+        return a | fifth(high_0), b | fifth(high_1)
+
+    return pair
+
+
+paired = Paired(_load, four_of(_make_pair))

@@ -11,9 +11,13 @@ high bytes on top.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...simd.addresses import inline, load_half
-from ...simd.conversions import to_float, widen_to_i32
+from ...simd.conversions import bytes_to_signed_words, to_float, widen_to_i32
 from ...simd.vectors import load_i8x16, load_i8x64, splat_f32x16
+from .paired import Paired, four_of, load_two, make_load_runs
+from .paired import make_bits as bits_of_pair
 from .runs_of_32 import load_twice, make_bits
 
 FLOAT = False
@@ -41,3 +45,35 @@ def unpack(p):
 
 
 unpack_block = None
+
+load_high = make_load_runs(128)
+
+
+@inline
+def _load(p):
+    return (
+        (load_two(p, p + 64), load_two(p + 16, p + 80)),
+        (load_two(p + 32, p + 96), load_two(p + 48, p + 112)),
+        load_high(p),
+    )
+
+
+def _make_pair(k: int) -> Any:
+    run, low, top = k % 2, bits_of_pair(4 * (k // 2), 15), bits_of_pair(2 * k - 4, 0x30)
+
+    @inline
+    def pair(held):
+        a, b = held[run]
+        high_a, high_b = held[2]
+        return low(a) | top(high_a), low(b) | top(high_b)
+
+    return pair
+
+
+@inline
+def _words(p):
+    scales, scale = bytes_to_signed_words(load_i8x16(p + 192)), load_half(p + 208)
+    return scales, scales, scale, scale
+
+
+paired = Paired(_load, four_of(_make_pair), words=_words)

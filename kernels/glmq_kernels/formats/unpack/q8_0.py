@@ -8,8 +8,10 @@
 from __future__ import annotations
 
 from ...simd.addresses import inline
+from ...simd.pair_products import takes_signed
 from ...simd.vectors import join_i8x32, load_i8x32, splat_i8x32, splat_i8x64
 from .blocks_of_32 import make_unpack, make_unpack_block, make_unpack_turned
+from .paired import Paired, itself, make_block_scales, make_byte_pairs
 from .turned import make_turned_bytes
 
 FLOAT = False
@@ -33,7 +35,6 @@ def _weights_of_two(p, q):
 unpack = make_unpack(SIZE, _weights_of_two, 0)
 unpack_block = make_unpack_block(_weights, 0)
 
-
 signed_bytes = make_turned_bytes(SIZE, 2)
 
 
@@ -45,4 +46,6 @@ def _unsigned_bytes(p):
 
 
 unpack_turned = make_unpack_turned(SIZE, _unsigned_bytes, 0)
-unpack_turned_signed = make_unpack_turned(SIZE, signed_bytes, 0)
+
+sign_bit = 0 if takes_signed(CENTER + LARGEST) else 128
+paired = Paired(itself, make_byte_pairs(SIZE, 2, sign_bit), make_block_scales(SIZE))

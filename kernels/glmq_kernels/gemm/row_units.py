@@ -1,0 +1,62 @@
+"""Where the units of 256 weights of a row are, which a product in the row form takes one after the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..simd.addresses import copy_bytes, inline, prefetch, zero_bytes
+from .row_record import UNIT
+
+PREFETCH_BYTES = 3072
+"""How far ahead weights are asked for: without it a core reads at a third of the memory's speed."""
+
+SUMS_BYTES = 128
+"""Of one token's sums: two vectors of 16 float32."""
+
+
+def make_prefetch(kind: Any) -> Any:
+    """`ask_ahead(p)`: ask memory for what comes some blocks behind the 256 weights at p."""
+    n_lines = (kind.BYTES + 63) // 64
+
+    @inline
+    def ask_ahead(p):
+        for line in range(n_lines):
+            prefetch(p + PREFETCH_BYTES + 64 * line)
+
+    return ask_ahead
+
+
+def make_whole_units(kind: Any) -> Any:
+    """`whole_units(row, end, columns, spare)`: where a row can be read in units of 256 weights.
+
+    A row of fewer may have no memory behind it up to `end`, and is copied to `spare` then.
+    """
+    size, in_blocks = kind.BYTES, kind.unpack_block is not None
+
+    @inline
+    def whole_units(row, end, columns, spare):
+        if in_blocks and columns < UNIT and row + size > end:
+            # As many blocks as `unpack` reads. What it reads behind a row counts nothing.
+            zero_bytes(spare, size)
+            copy_bytes(spare, row, columns // 32 * (size // 8))
+            return spare
+        return row
+
+    return whole_units
+
+
+def make_unit_place(kind: Any) -> Any:
+    """`unit_place(row, columns, unit)`: address of a unit of 256 weights.
+
+    A row's last one begins 256 columns before the end, also where it meets the one before it; the token's
+    scales are 0 there.
+    """
+    size, in_blocks = kind.BYTES, kind.unpack_block is not None
+
+    @inline
+    def unit_place(row, columns, unit):
+        if in_blocks:
+            return row + max(0, min(8 * unit, columns // 32 - 8)) * (size // 8)
+        return row + unit * size
+
+    return unit_place

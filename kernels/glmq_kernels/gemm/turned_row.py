@@ -1,0 +1,108 @@
+"""The inner step of the row form: 256 turned weights of a row times one token, in integers.
+
+Weights and tokens are turned (`formats/unpack/turned.py`), so that four dot products leave the sum of 16
+columns in each of 16 lanes, to be scaled at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from ..formats.unpack.turned import SPREAD_SCALES, turn_weights
+from ..simd.addresses import inline, load_i64
+from ..simd.conversions import to_float
+from ..simd.dot import dot_value
+from ..simd.vectors import (
+    I64,
+    fma,
+    i8x64,
+    i32x16,
+    load_f32x8,
+    load_f32x16,
+    load_value,
+    store,
+    sum_lanes,
+)
+from .row_record import RECORD_SCALES, RECORD_SUM16, RECORD_SUM32, UNIT
+from .row_units import SUMS_BYTES, make_prefetch, make_unit_place, make_whole_units
+from .sizes import ROW_RECORD_BYTES
+
+
+def _make_dots(largest: int) -> Any:
+    """`dots(weights, record) -> i32x16`: turned weights, of bytes up to `largest`, times a token's record."""
+
+    @intrinsic
+    def dots(typing: Any, weights: Any, record: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            total = ir.Constant(i32x16.llvm, [0] * 16)
+            for j in range(4):
+                u = builder.extract_value(args[0], j)
+                s = load_value(builder, builder.add(args[1], I64(64 * j)), i8x64.llvm)
+                total = dot_value(builder, total, u, s, wide=largest > 127)
+            return total
+
+        return i32x16(types.UniTuple(i8x64, 4), types.int64), codegen
+
+    return dots
+
+
+def _make_unpack(kind: Any) -> Any:
+    """`unpack(p)`: 256 weights turned, scales and minima."""
+    unpack = kind.unpack
+
+    @inline
+    def unpack_and_turn(p):
+        weights, scales, minima = unpack(p)
+        return turn_weights(weights), scales, minima
+
+    return getattr(kind, "unpack_turned", unpack_and_turn)
+
+
+def make_row(kind: Any) -> Any:
+    """`add_row` of an integer format (`gemv.py`)."""
+    ask_ahead, whole_units, unit_place = make_prefetch(kind), make_whole_units(kind), make_unit_place(kind)
+    unpack, by_16 = _make_unpack(kind), kind.GROUP == 16
+    spread, dots = SPREAD_SCALES[kind.GROUP], _make_dots(kind.CENTER + kind.LARGEST)
+    spread_32 = SPREAD_SCALES[32]
+    load_sums, sums_at = (load_f32x16, RECORD_SUM16) if by_16 else (load_f32x8, RECORD_SUM32)
+
+    @inline
+    def add_256(weights, scales, minima, record, sums):
+        x_scales, found = load_f32x8(record + RECORD_SCALES), to_float(dots(weights, record))
+        if by_16:
+            factors = spread(scales, scales) * spread_32(x_scales, x_scales)
+        else:
+            products = scales * x_scales
+            factors = spread(products, products)
+        store(sums, fma(found, factors, load_f32x16(sums)))
+        store(sums + 64, fma(minima, load_sums(record + sums_at), load_sums(sums + 64)))
+
+    @inline
+    def add_row(row, end, columns, tokens, n_tokens, sums, spare):
+        row = whole_units(row, end, columns, spare)
+        for unit in range((columns + UNIT - 1) // UNIT):
+            p = unit_place(row, columns, unit)
+            ask_ahead(p)
+            weights, scales, minima = unpack(p)
+            for t in range(n_tokens):
+                record = load_i64(tokens + 8 * t) + unit * ROW_RECORD_BYTES
+                add_256(weights, scales, minima, record, sums + SUMS_BYTES * t)
+
+    return add_row
+
+
+def make_finish(kind: Any) -> Any:
+    """`finish` of an integer format (`gemv.py`)."""
+    load_sums = load_f32x16 if kind.GROUP == 16 else load_f32x8
+    factor_of_common = 1.0 if kind.HAS_MINIMUM else -float(kind.OFFSET)
+
+    @inline
+    def finish(sums, row, columns, token):
+        result = sum_lanes(load_f32x16(sums))
+        return result + factor_of_common * sum_lanes(load_sums(sums + 64))
+
+    return finish

@@ -1,0 +1,82 @@
+"""AVX2's products of integers, which add neighbours in pairs: bytes to 16 bits, 16 bits to 32.
+
+    multiply_bytes   u0 s0 + u1 s1 | u2 s2 + u3 s3 | ...    of 32 bytes, u unsigned and s signed
+    multiply_words   a0 b0 + a1 b1 | a2 b2 + a3 b3 | ...    of 16 signed words
+
+What multiply_bytes adds must fit in 16 bits: it saturates.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.extending import intrinsic
+
+from ..jit import isa
+from .dot import multiply_pairs
+from .vectors import I32, Vector, call_llvm, i8x32, i16x16, i32x8
+
+
+def takes_signed(largest: int) -> bool:
+    """Whether weights of bytes up to `largest` are multiplied as signed bytes, without their offset.
+
+    Without the int8 dot product there is no sum of products of larger unsigned ones in 16 bits.
+    """
+    return isa.current().dot == "maddubs" and largest > 127
+
+
+@intrinsic
+def multiply_bytes(typing: Any, u: Any, s: Any) -> Any:
+    """Sums of two neighbouring products of bytes (i16x16)."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return multiply_pairs(builder, *args)
+
+    return i16x16(i8x32, i8x32), codegen
+
+
+@intrinsic
+def multiply_words(typing: Any, a: Any, b: Any) -> Any:
+    """Sums of two neighbouring products of words (i32x8)."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return call_llvm(builder, "llvm.x86.avx2.pmadd.wd", sig.return_type.llvm, args)
+
+    return i32x8(i16x16, i16x16), codegen
+
+
+@intrinsic
+def magnitudes(typing: Any, v: Any) -> Any:
+    """Magnitudes of signed bytes; 128 of -128."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return call_llvm(builder, "llvm.abs.v32i8", v.llvm, [args[0], ir.Constant(ir.IntType(1), 0)])
+
+    return v(i8x32), codegen
+
+
+@intrinsic
+def with_signs_of(typing: Any, v: Any, w: Any) -> Any:
+    """Bytes of v, negated where w is negative, 0 where it is 0."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return call_llvm(builder, "llvm.x86.avx2.psign.b", v.llvm, args)
+
+    return v(i8x32, i8x32), codegen
+
+
+def make_pick(lane: int, element: str, lanes: int) -> Any:
+    """`pick(v)`: one lane of each half of a vector of 32 bytes, in all places of its half."""
+    half = lanes // 2
+    kind = Vector(element, lanes)
+
+    @intrinsic
+    def pick(typing: Any, v: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            places = ir.Constant(ir.VectorType(I32, lanes), [lane] * half + [half + lane] * half)
+            return builder.shuffle_vector(args[0], args[0], places)
+
+        return kind(kind), codegen
+
+    return pick
