@@ -20,7 +20,14 @@ from .gguf_source import GGUFModel, GGUFWeights, copied_header, plan_copies
 from .gguf_writer import Progress, WriteSettings, write_gguf
 from .importance import Importance, read_importance
 from .metadata_values import Value, set_metadata
-from .mixes import TypeChoice, check_not_poor, check_writable, choose_types, with_importance
+from .mixes import (
+    TypeChoice,
+    check_not_poor,
+    check_writable,
+    choose_types,
+    untyped_with_importance,
+    with_importance,
+)
 from .model_source import ModelSource, identity_of
 from .plan import PlannedTensor
 from .shards import ShardStore
@@ -194,11 +201,9 @@ def _sized(
     """The choice with types for all tensors that lose least within the size, where there is one."""
     if size is None:
         return choice
-    as_floats = [replace(tensor, type="F32") for tensor in source.tensors]
-    tensors, _ = with_importance(as_floats, importance)
-    return types_for_size(
-        tensors, source.weights(tensors), size, choice, overhead(source.header, tensors), threads
-    )
+    tensors = untyped_with_importance(source.tensors, importance)
+    as_floats = source.weights([])
+    return types_for_size(tensors, as_floats, size, choice, overhead(source.header, tensors), threads)
 
 
 def _typed(
@@ -227,7 +232,7 @@ def _make(
     choice = _sized(source, choice, size, importance, settings.threads)
     tensors, remarks = _typed(source, choice, importance)
     if size:
-        remarks.append("types were chosen by the errors of each tensor's types; the model was not run for it")
+        remarks.append(size.told)
     header = source.header
     _tell_of_types(header, choice)
     if importance:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -12,10 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 from glmq_kernels.errors import GlmqError
 
-from .named_files import file_option
+from .named_files import file_option, files_option
 
 if TYPE_CHECKING:
     from glmq_convert.gguf_writer import Progress
+    from glmq_convert.importance import Importance
     from glmq_convert.mixes import TypeChoice
     from glmq_convert.plan import PlannedTensor
     from glmq_convert.splits import SplitSizes
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from ..hub.pull import Transfer
+    from .calibration import Calibration
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -33,7 +36,8 @@ class ConversionOptions:
 
     types: TypeChoice
     size: TargetSize | None
-    imatrix: Path | None
+    calibration: Calibration
+    imatrix: Path | Importance | None
     metadata: dict[str, str]
     split: SplitSizes | None
     allow_nan: bool
@@ -41,6 +45,20 @@ class ConversionOptions:
     resume: bool
     force: bool
     threads: int | None
+
+    def calibrated(self, source: AbstractContextManager[Path]) -> ConversionOptions:
+        """With what a run of the model tells, where that is asked for. source: gives a file to run."""
+        if self.size is None or not self.calibration.texts:
+            return self
+        from .calibration import calibrated
+
+        imatrix = self.imatrix if isinstance(self.imatrix, Path) else None
+        size, importance = calibrated(self.size, imatrix, self.calibration, source)
+        return replace(self, size=size, imatrix=importance)
+
+    def telling(self, bar: ProgressBar) -> ConversionOptions:
+        """With a bar that shows how far errors are measured, where there is a size."""
+        return replace(self, size=replace(self.size, progress=bar.show_errors)) if self.size else self
 
     def arguments(self, remarks: list[str]) -> dict[str, Any]:
         """What `conversion.convert` and `conversion.quantize` take of them."""
@@ -61,6 +79,8 @@ def conversion_options(default_type: str | None) -> Callable[[Command], Command]
             type_name: str | None,
             target_size: int | None,
             target_bpw: float | None,
+            calibrate: Sequence[Path],
+            calibrate_with: str | None,
             tensor_type: Sequence[tuple[str, str]],
             output_tensor_type: str | None,
             token_embedding_type: str | None,
@@ -80,7 +100,11 @@ def conversion_options(default_type: str | None) -> Callable[[Command], Command]
             from glmq_convert.mixes import TypeChoice
             from glmq_convert.splits import SplitSizes
 
+            from .calibration import Calibration
+
             size = _target_size(type_name, target_size, target_bpw)
+            calibration = Calibration(tuple(calibrate), calibrate_with, threads)
+            calibration.check(has_size=size is not None)
             types = TypeChoice(
                 type_name or default_type or _any_type(size),
                 tuple(tensor_type),
@@ -91,8 +115,8 @@ def conversion_options(default_type: str | None) -> Callable[[Command], Command]
             )
             split = SplitSizes(split_max_size, split_max_tensors)
             chosen = ConversionOptions(
-                types, size, imatrix, dict(metadata), split if split != SplitSizes() else None, allow_nan,
-                dry_run, resume, force, threads,
+                types, size, calibration, imatrix, dict(metadata), split if split != SplitSizes() else None,
+                allow_nan, dry_run, resume, force, threads,
             )  # fmt: skip
             return command(*args, options=chosen, **others)
 
@@ -113,6 +137,13 @@ def _options(default_type: str | None) -> tuple[Callable[[Any], Any], ...]:
                      " as 40G, by the errors of each tensor's types."),
         click.option("--target-bpw", type=float, metavar="BITS",
                      help="The same with bits per weight, such as 4.5."),
+        click.option("--calibrate", callback=files_option, multiple=True, metavar="FILE",
+                     help="For a size: a text, or conversations (.json, .jsonl), which the model reads first,"
+                     " so that types follow from what errors change in its predictions; and, without"
+                     " --imatrix, from the importance of columns. May be given several times."),
+        click.option("--calibrate-with", metavar="MODEL",
+                     help="A GGUF file of the same model that reads these texts, such as a smaller one."
+                     " [default: IN.gguf, or a Q8_0 file that is made of CHECKPOINT and removed]"),
         click.option("--tensor-type", callback=_pairs, multiple=True, metavar="REGEX=TYPE",
                      help="A type for the tensors in whose names the expression is found; of several"
                      " expressions the first counts."),
@@ -221,7 +252,11 @@ class ProgressBar:
         self._progress.stop()
 
     def _show(self, n_done: int, n_bytes: int) -> None:
-        self._progress.update(self._task, completed=n_done, total=n_bytes)
+        self._progress.update(self._task, completed=n_done, total=n_bytes, description="")
+
+    def show_errors(self, n_done: int, n_tensors: int) -> None:
+        """Show of how many tensors the errors of types are measured."""
+        self._progress.update(self._task, description=f"measuring errors: tensor {n_done} of {n_tensors}")
 
     def show_download(self, transfer: Transfer) -> None:
         """Show how far the download of what comes next is; without a terminal a line when it begins."""

@@ -44,6 +44,7 @@ def convert(
     with telling_of_force(), ExitStack() as stack:
         bar = ProgressBar()
         folder, store = _opened(checkpoint, out, remote, options, bar)
+        options = _calibrated(folder, out, store is not None, options).telling(bar)
         progress = stack.enter_context(bar)
         if store is not None:
             stack.enter_context(store)
@@ -54,6 +55,26 @@ def convert(
             return
         path = run(folder, out, mtp=not no_mtp, progress=progress, store=store, **options.arguments(remarks))
     tell_of_file(path, time.perf_counter() - began, remarks)
+
+
+def _calibrated(
+    folder: Path, out: Path | None, is_remote: bool, options: ConversionOptions
+) -> ConversionOptions:
+    """The options with what a run of the model tells, where that is asked for."""
+    calibration = options.calibration
+    if not calibration.texts:
+        return options
+    if is_remote and not calibration.model:
+        raise GlmqError(
+            "a checkpoint that is not here cannot read a text; name a GGUF file of the model that does"
+            " (--calibrate-with), or download it (leave --remote out)"
+        )
+    from .calibration import runnable_file
+
+    if out is not None and not out.is_dir() and not options.dry_run:  # told before a long run
+        check_target(out, force=options.force or options.split is not None)
+    beside = out if out is not None and out.is_dir() else (out or Path("file")).parent
+    return options.calibrated(runnable_file(folder, beside))
 
 
 def _opened(

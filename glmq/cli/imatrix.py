@@ -10,7 +10,7 @@ import click
 from glmq_kernels.errors import GlmqError
 
 from .model_argument import model_argument
-from .named_files import file_option, named_file, telling_of_force
+from .named_files import file_option, files_option, telling_of_force
 from .options import Status, activations_option, model_path, ram_option
 from .terminal import counted, note
 
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 OUT = "imatrix.gguf"
 
 
-def _files(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> list[Path]:
-    return [named_file(value) for value in values]
-
-
 @click.command(short_help="Find out which weights matter, for quantizing.")
 @model_argument()
 @click.option(
@@ -31,7 +27,7 @@ def _files(context: click.Context, parameter: click.Parameter, values: Sequence[
     "--file",
     "texts",
     multiple=True,
-    callback=_files,
+    callback=files_option,
     metavar="FILE",
     help="A text that MODEL reads, or conversations (.json, .jsonl). May be given several times.",
 )
@@ -46,7 +42,7 @@ def _files(context: click.Context, parameter: click.Parameter, values: Sequence[
     "--in-file",
     "earlier",
     multiple=True,
-    callback=_files,
+    callback=files_option,
     metavar="FILE",
     help="An importance matrix to merge with. May be given several times.",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +27,11 @@ def named_file(name: str) -> Path:
 def file_option(context: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
     """A callback for options and arguments that name a file (see `named_file`)."""
     return None if value is None else named_file(value)
+
+
+def files_option(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> list[Path]:
+    """The same for options that may be given several times."""
+    return [named_file(value) for value in values]
 
 
 def named_path(name: str) -> Path:

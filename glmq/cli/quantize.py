@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
+from glmq_kernels.files.file_writing import check_target
 
 from .conversion_options import ConversionOptions, ProgressBar, conversion_options, show_sizes, tell_of_file
 from .model_argument import complete_model
@@ -31,10 +33,17 @@ def quantize(model: str, out: Path, keep_split: bool, options: ConversionOptions
 
     remarks: list[str] = []
     began = time.perf_counter()
-    with open_gguf(model_path(model, Status())) as file:
-        if options.dry_run:
-            show_sizes(planned_types(gguf_model_source(file), options.types, options.imatrix, options.size))
-            return
-        with telling_of_force(), ProgressBar() as progress:
+    path = model_path(model, Status())
+    with open_gguf(path) as file, telling_of_force():
+        if options.calibration.texts and not options.dry_run and not out.is_dir():  # told before a long run
+            check_target(out, force=options.force or options.split is not None)
+        options = options.calibrated(nullcontext(path))
+        bar = ProgressBar()
+        options = options.telling(bar)
+        with bar as progress:
+            if options.dry_run:
+                source = gguf_model_source(file)
+                show_sizes(planned_types(source, options.types, options.imatrix, options.size))
+                return
             path = run(file, out, keep_split=keep_split, progress=progress, **options.arguments(remarks))
     tell_of_file(path, time.perf_counter() - began, remarks)

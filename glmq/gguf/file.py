@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -69,6 +71,27 @@ class GGUFFile:
         for mapped in self._mapped:
             mapped.close()
         self._mapped, self._bytes = [], list(contents)
+
+    def with_weights(self, weights: Mapping[str, tuple[str, np.ndarray]]) -> GGUFFile:
+        """The same model with other weights in some tensors, while this one is open.
+
+        weights: by tensors' names, the type and the bytes, uint8 (n,). To close what it gives leaves this one
+        open.
+        """
+        other = copy(self)
+        other.tensors = MappingProxyType(
+            dict(self.tensors)
+            | {
+                name: replace(
+                    self.tensor(name), type=type_name, offset=0, n_bytes=len(data), file_index=first
+                )
+                for first, (name, (type_name, data)) in enumerate(weights.items(), len(self._bytes))
+            }
+        )
+        other.n_bytes = sum(info.n_bytes for info in other.tensors.values())
+        other._mapped = []
+        other._bytes = [*self._bytes, *(data for _, data in weights.values())]
+        return other
 
     def check_unchanged(self) -> None:
         """Raise GGUFError when a file that is mapped is not what it was when it was opened."""

@@ -8,16 +8,20 @@ import math
 import gguf
 import numpy as np
 import pytest
-from glmq_convert.conversion import checkpoint_types, convert
-from glmq_convert.mixes import TypeChoice, choose_types
+from glmq_convert.conversion import checkpoint_types, convert, quantize
+from glmq_convert.importance import Importance, TensorSums
+from glmq_convert.mixes import TypeChoice, choose_types, untyped_with_importance
 from glmq_convert.plan import Piece, PlannedTensor
 from glmq_convert.target_size import TargetSize, sampled_errors, types_for_size
 from glmq_convert.target_size.choosing import cheapest_types
+from glmq_convert.target_size.sensitivity import sensitivities
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.formats.quantize import quantize_rows
 from glmq_kernels.ops.embedding.dequantized_rows import dequantize_rows
 from hypothesis import given
 from hypothesis import strategies as st
+
+from glmq.gguf import open_gguf
 
 from ..glm4_moe_checkpoints import save_checkpoint
 
@@ -169,3 +173,63 @@ def test_errors_are_those_of_outputs_by_importance(weights, tensors):
     expected = (by_column * (rounded - rows) ** 2).sum() / (by_column * rows**2).sum()
     assert found["Q4_0"] == pytest.approx(expected, rel=1e-4)
     assert found["Q8_0"] < found["Q4_0"] / 50
+
+
+def test_sensitivities_of_layers_between_those_that_were_measured_lie_between_theirs():
+    names = [f"blk.{i}.attn_q.weight" for i in range(5)]
+    measured = {"blk.1.attn_q.weight": 0.01, "blk.3.attn_q.weight": 0.04}
+    found = sensitivities(names, measured, tied=False)
+    expected = dict(zip(names, (0.01, 0.01, 0.02, 0.04, 0.04), strict=True))
+    assert found == pytest.approx(expected)
+
+
+def test_kinds_that_were_not_measured_are_taken_in_proportion():
+    names = ["blk.0.attn_q.weight", "blk.0.attn_k.weight", "output.weight"]
+    constants = sensitivities(names, None, tied=False)
+    found = sensitivities(names, {"blk.0.attn_q.weight": 3 * constants["blk.0.attn_q.weight"]}, tied=False)
+    assert found == pytest.approx({name: 3 * value for name, value in constants.items()})
+
+
+def test_an_embedding_that_is_the_output_too_matters_as_much():
+    of_both = sensitivities(["token_embd.weight", "output.weight"], None, tied=False)
+    of_one = sensitivities(["token_embd.weight"], None, tied=True)
+    assert of_one["token_embd.weight"] == of_both["output.weight"] > of_both["token_embd.weight"]
+
+
+def test_measured_sensitivities_decide(weights, tensors):
+    gate, down = "blk.0.ffn_gate_exps.weight", "blk.0.ffn_down_exps.weight"
+    for more, less in ((gate, down), (down, gate)):
+        size = TargetSize(36_700, sensitivities={more: 100.0, less: 1e-6})
+        chosen = typed(tensors, types_for_size(tensors, weights, size, TypeChoice()))
+        assert (chosen[more].type, chosen[less].type) == ("Q8_0", "Q4_0")
+
+
+def test_the_measuring_of_errors_tells_how_far_it_is(weights, tensors):
+    told = []
+    size = TargetSize(36_700, progress=lambda n, of: told.append((n, of)))
+    types_for_size(tensors, weights, size, TypeChoice())
+    assert told == [(i, 5) for i in range(1, 6)]
+
+
+def test_an_importance_matrix_opens_the_types_that_need_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(sampled_errors, "CANDIDATES", ("IQ1_S", "Q4_0", "Q8_0"))
+    tensor = PlannedTensor("blk.0.attn_q.weight", (4, 256), (Piece("blk.0.attn_q.weight", 0, 4),))
+    sums = TensorSums(np.ones((1, 256), np.float32), np.ones(1, np.int64))
+    importance = Importance("some.gguf", (), 1, 512, {tensor.name: sums})
+    [without], [weighed] = (untyped_with_importance([tensor], each) for each in (None, importance))
+    assert sampled_errors.candidates_of(without) == ["Q4_0", "Q8_0"]
+    assert sampled_errors.candidates_of(weighed) == ["IQ1_S", "Q4_0", "Q8_0"]
+
+
+@pytest.mark.parametrize("source_type", ("f32", "bf16"))
+def test_a_gguf_file_of_floats_becomes_one_of_the_size(tmp_path, source_type):
+    save_checkpoint(tmp_path / "model")
+    source = convert(tmp_path / "model", tmp_path / "source.gguf", source_type)
+    with open_gguf(source) as file:
+        path = quantize(file, tmp_path / "sized.gguf", "q8_0", size=TargetSize(520_000))
+        by_checkpoint = convert(tmp_path / "model", tmp_path / "other.gguf", size=TargetSize(520_000))
+    types = [
+        {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(each).tensors}
+        for each in (path, by_checkpoint)
+    ]
+    assert types[0] == types[1]

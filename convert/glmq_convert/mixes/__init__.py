@@ -10,8 +10,11 @@ size_table.py    what the file will hold, by kinds of tensors
 """
 
 from .choosing import check_writable, choose_types
-from .needed_importance import check_not_poor, with_importance
+from .needed_importance import check_not_poor, untyped_with_importance, with_importance
 from .size_table import size_table
 from .type_choice import TypeChoice
 
-__all__ = ["TypeChoice", "check_not_poor", "check_writable", "choose_types", "size_table", "with_importance"]
+__all__ = [
+    "TypeChoice", "check_not_poor", "check_writable", "choose_types", "size_table",
+    "untyped_with_importance", "with_importance",
+]  # fmt: skip

@@ -40,6 +40,17 @@ def check_not_poor(tensors: Sequence[PlannedTensor], choice: TypeChoice) -> None
             )
 
 
+def untyped_with_importance(
+    tensors: Sequence[PlannedTensor], importance: Importance | None
+) -> list[PlannedTensor]:
+    """The tensors as F32, to which types are still to be found, with the importance of their columns.
+
+    Raises GlmqError where the importance matrix is of another model.
+    """
+    untyped = [replace(tensor, type="F32") for tensor in tensors]
+    return [_told(tensor, importance) for tensor in untyped] if importance else untyped
+
+
 def with_importance(
     tensors: Sequence[PlannedTensor], importance: Importance | None
 ) -> tuple[list[PlannedTensor], list[str]]:
@@ -78,8 +89,10 @@ def _lacking(tensor: PlannedTensor, importance: Importance | None) -> GlmqError:
 
 
 def _with(tensor: PlannedTensor, importance: Importance) -> PlannedTensor:
-    if KERNEL_TYPES[tensor.type].is_float:
-        return tensor
+    return tensor if KERNEL_TYPES[tensor.type].is_float else _told(tensor, importance)
+
+
+def _told(tensor: PlannedTensor, importance: Importance) -> PlannedTensor:
     n_matrices = tensor.shape[0] if len(tensor.shape) > 2 else 1
     return replace(tensor, importance=importance.of(tensor.name, n_matrices, tensor.columns))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -40,21 +40,35 @@ def candidate_types(columns: int, has_importance: bool) -> list[str]:
     ]
 
 
+def candidates_of(tensor: PlannedTensor) -> list[str]:
+    """The types that a tensor may get."""
+    return candidate_types(tensor.columns, tensor.importance is not None)
+
+
 def sampled_errors(
-    tensors: Sequence[PlannedTensor], weights: Weights, threads: int | None = None
+    tensors: Sequence[PlannedTensor],
+    weights: Weights,
+    threads: int | None = None,
+    types_of: Callable[[PlannedTensor], Sequence[str]] = candidates_of,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Mapping[str, Errors]:
-    """The errors of all types of each tensor, by its name.
+    """The errors of types of each tensor, by its name.
 
     Where a tensor's importance is known, an output's error is Σ x² · (w - rounded w)² with its means of x²;
-    else all columns count alike.
+    else all columns count alike. types_of: the types that are tried, by default all that a tensor may get.
+    progress(tensors done, tensors in all) is called in this thread.
     """
+    found = {}
     with ThreadPoolExecutor(threads or processor_count()) as pool:
-        measured = pool.map(lambda each: _errors(each, weights), tensors)
-        return {tensor.name: errors for tensor, errors in zip(tensors, measured, strict=True)}
+        measured = pool.map(lambda each: _errors(each, weights, types_of(each)), tensors)
+        for tensor, errors in zip(tensors, measured, strict=True):
+            found[tensor.name] = errors
+            if progress:
+                progress(len(found), len(tensors))
+    return found
 
 
-def _errors(tensor: PlannedTensor, weights: Weights) -> Errors:
-    types = candidate_types(tensor.columns, tensor.importance is not None)
+def _errors(tensor: PlannedTensor, weights: Weights, types: Sequence[str]) -> Errors:
     errors, outputs = dict.fromkeys(types, 0.0), 0.0
     for matrix, rows in _sampled_rows(tensor, weights):
         importance = None if tensor.importance is None else tensor.importance[matrix]
@@ -69,14 +83,14 @@ def _errors(tensor: PlannedTensor, weights: Weights) -> Errors:
 def _sampled_rows(tensor: PlannedTensor, weights: Weights) -> Iterator[tuple[int, np.ndarray]]:
     """For some of the matrices, their number and some rows, float32 (n, columns), spread evenly."""
     n_matrices = sum(piece.n_rows for piece in tensor.pieces) // tensor.matrix_rows
-    matrices = _spread(n_matrices, MATRICES)
+    matrices = spread(n_matrices, MATRICES)
     n_rows = max(1, SAMPLE_WEIGHTS // tensor.columns // len(matrices))
     for matrix in matrices:
-        wanted = [matrix * tensor.matrix_rows + row for row in _spread(tensor.matrix_rows, n_rows)]
+        wanted = [matrix * tensor.matrix_rows + row for row in spread(tensor.matrix_rows, n_rows)]
         yield matrix, np.concatenate([_read_row(tensor, weights, row) for row in wanted])
 
 
-def _spread(n: int, most: int) -> list[int]:
+def spread(n: int, most: int) -> list[int]:
     """Up to `most` of the numbers below n, evenly spread."""
     return sorted(set(np.linspace(0, n - 1, min(n, most)).round().astype(int).tolist()))
 

@@ -12,7 +12,13 @@ kind's mean of all layers. Only their ratios matter.
 
 from __future__ import annotations
 
-from ..mixes.tensor_kinds import kind_of
+import math
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from ..mixes.tensor_kinds import kind_of, layer_of
 
 OF_KIND = {
     "output": 0.57,
@@ -35,7 +41,37 @@ OF_OTHERS = 0.05
 """Of kinds that were not measured: the matrices of latent attention and of multi-token prediction."""
 
 
-def sensitivity(name: str, *, tied: bool) -> float:
-    """Of a tensor by its full name. tied: whether the embedding is the output matrix too."""
+def sensitivities(
+    names: Collection[str], measured: Mapping[str, float] | None, *, tied: bool
+) -> dict[str, float]:
+    """Of tensors by their full names.
+
+    measured: those that are known of this model. Others of their kinds follow from the layers beside them; of
+    kinds that were not measured the numbers above are taken in proportion. tied: whether the embedding is the
+    output matrix too.
+    """
+    constants = {name: _constant(name, tied=tied) for name in names}
+    if not measured:
+        return constants
+    logarithms = [math.log(measured[name] / constants[name]) for name in names if name in measured]
+    proportion = math.exp(sum(logarithms) / len(logarithms)) if logarithms else 1.0
+    by_kind: dict[str, dict[int, float]] = defaultdict(dict)
+    for name, value in measured.items():
+        by_kind[kind_of(name)][layer_of(name)] = math.log(value)
+    return {
+        name: _of_layer(by_kind[kind_of(name)], layer_of(name))
+        if kind_of(name) in by_kind
+        else proportion * constant
+        for name, constant in constants.items()
+    }
+
+
+def _of_layer(known: Mapping[int, float], layer: int) -> float:
+    """Between the layers of which logarithms are known; beyond them as in the nearest."""
+    layers = sorted(known)
+    return math.exp(float(np.interp(layer, layers, [known[each] for each in layers])))
+
+
+def _constant(name: str, *, tied: bool) -> float:
     kind = kind_of(name)
     return OF_KIND["output"] if tied and kind == "token_embd" else OF_KIND.get(kind, OF_OTHERS)

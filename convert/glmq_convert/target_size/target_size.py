@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from glmq_kernels.errors import GlmqError
 
@@ -13,10 +13,17 @@ from ..plan import PlannedTensor
 
 @dataclass(frozen=True)
 class TargetSize:
-    """Bytes of a file, at most; or bits for each of its weights, on average. One of the two."""
+    """Bytes of a file, at most; or bits for each of its weights, on average. One of the two.
+
+    sensitivities: what errors cost, by the names of some tensors, measured by running the model
+    (`glmq.quality.sensitivities`). progress(tensors done, tensors in all) is called while errors are
+    measured.
+    """
 
     n_bytes: int | None = None
     bits_per_weight: float | None = None
+    sensitivities: Mapping[str, float] | None = None
+    progress: Callable[[int, int], None] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if (self.n_bytes is None) == (self.bits_per_weight is None):
@@ -31,6 +38,18 @@ class TargetSize:
         if self.n_bytes is None:
             return f"{self.bits_per_weight:g}bpw"
         return f"{self.n_bytes / 1e9:g}GB" if self.n_bytes >= 1e9 else f"{self.n_bytes / 1e6:g}MB"
+
+    @property
+    def told(self) -> str:
+        """How types are chosen for it, in a sentence."""
+        if self.sensitivities:
+            return (
+                "types were chosen by each tensor's errors, and what these change in what the model predicts"
+            )
+        return (
+            "types were chosen by each tensor's errors; the model was not run for it, and what errors cost is"
+            " that of another model"
+        )
 
     def budget(self, tensors: Sequence[PlannedTensor], overhead: int) -> int:
         """Bytes for all tensors. overhead: bytes of the file beside them."""

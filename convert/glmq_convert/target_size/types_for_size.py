@@ -17,7 +17,7 @@ from ..mixes.tensor_kinds import LATENT, kind_of, stays_f32
 from ..plan import PlannedTensor, Weights
 from .choosing import cheapest_types
 from .sampled_errors import candidate_types, sampled_errors
-from .sensitivity import sensitivity
+from .sensitivity import sensitivities
 from .target_size import TargetSize
 
 
@@ -44,11 +44,12 @@ def types_for_size(
     least = sum(min(sizes.values()) for sizes in n_bytes.values())
     if least > budget:
         raise _too_small(target, tensors, taken + least, overhead, has_importance)
-    errors = sampled_errors(free, weights, threads)
+    errors = sampled_errors(free, weights, threads, progress=target.progress)
     tied = not any(kind_of(tensor.name) == "output" for tensor in tensors)
+    known = sensitivities(list(errors), target.sensitivities, tied=tied)
     costs = {
-        name: {type_name: sensitivity(name, tied=tied) * error for type_name, error in known.items()}
-        for name, known in errors.items()
+        name: {type_name: known[name] * error for type_name, error in of_types.items()}
+        for name, of_types in errors.items()
     }
     chosen = cheapest_types(costs, n_bytes, budget) or {}
     return replace(
