@@ -1,9 +1,9 @@
 """Sizes of quantizations beside what they lose: named mixes and target sizes, with and without importance.
 
-Each named mix is made of the original, then a file of at most its size by its tensors' errors
-(`--target-size`). Both read texts that the importance matrix has not seen, and their predictions are compared
-with the original's (mean Kullback-Leibler divergence). A table goes to standard output, in Markdown, and a
-plot to a file.
+Each named mix is made of the original, then a file of at most its size (`--target-size`) by its tensors'
+errors and by what the calibration text shows of their cost (`--calibrate`). Both read texts that are not part
+of the calibration, and their predictions are compared with the original's (mean Kullback-Leibler divergence).
+A table goes to standard output, in Markdown, and a plot to a file.
 
 python bench/quality.py MODEL -f TEXT [-f CONVERSATIONS.json] --calibrate TEXT [--svg FILE]
 
@@ -32,6 +32,7 @@ from glmq.quality.chunks import chunks_of_text
 from glmq.quality.divergence import divergence
 from glmq.quality.logits_file import LogitsFile, check_logits_target, writing_logits
 from glmq.quality.perplexity import perplexity
+from glmq.quality.sensitivities import measure_sensitivities
 
 MIXES = ("Q3_K_M", "IQ4_XS", "Q4_K_S", "Q4_K_M")
 N_CTX = 512
@@ -66,7 +67,8 @@ def main() -> None:
         original = _original(chosen.model, folder)
         bases = [_base(original, text, chosen.chunks, folder) for text in chosen.texts]
         importance = make_importance(original, chosen.calibrate, folder / "imatrix.gguf")
-        rows = list(_rows(original, bases, importance, chosen.mix or MIXES, folder))
+        found = _Found(original, chosen.calibrate, importance)
+        rows = list(_rows(found, bases, chosen.mix or MIXES, folder))
     if chosen.svg:
         _plot(rows, [text.stem for text in chosen.texts], chosen.svg)
 
@@ -89,18 +91,26 @@ def _base(original: Path, text: Path, n_chunks: int | None, folder: Path) -> Log
     return LogitsFile(target.path)
 
 
-def _rows(
-    original: Path, bases: list[LogitsFile], importance: Importance, mixes: Sequence[str], folder: Path
-) -> Iterator[Row]:
+@dataclass(frozen=True)
+class _Found:
+    """The original, the calibration texts and the importance matrix that they give."""
+
+    original: Path
+    calibration: list[Path]
+    importance: Importance
+
+
+def _rows(found: _Found, bases: list[LogitsFile], mixes: Sequence[str], folder: Path) -> Iterator[Row]:
     names = " | ".join(f"{base.path.stem}, named | target | ratio" for base in bases)
     print(f"| mix | importance | MB | {names} |\n| --- | --- | --- |{' --- | --- | --- |' * len(bases)}")
-    with open_gguf(original) as source:
+    with open_gguf(found.original) as source:
         for weighed in (False, True):
+            matrix = found.importance if weighed else None
+            costs = measure_sensitivities(found.original, found.calibration, importance=matrix)
             for mix in mixes:
-                matrix = importance if weighed else None
                 made = quantize(source, folder / "named.gguf", mix, importance=matrix, force=True)
                 n_bytes = made.stat().st_size
-                size = TargetSize(n_bytes)
+                size = TargetSize(n_bytes, sensitivities=costs)
                 sized = quantize(source, folder / "sized.gguf", mix, size=size, importance=matrix, force=True)
                 row = Row(
                     mix, weighed, n_bytes, _divergences(made, bases), sized.stat().st_size,
@@ -126,38 +136,29 @@ def _plot(rows: list[Row], texts: list[str], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "glmq"
+    matplotlib.rcParams |= {"svg.hashsalt": "glmq", "svg.fonttype": "none", "font.size": 9}
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, len(texts), figsize=(5 * len(texts), 4), squeeze=False)
+    figure, axes = pyplot.subplots(1, len(texts), figsize=(5 * len(texts), 4), squeeze=False, sharey=True)
     for i, (text, axis) in enumerate(zip(texts, axes[0], strict=True)):
         for weighed in (False, True):
             some = sorted((row for row in rows if row.weighed == weighed), key=lambda row: row.n_bytes)
             with_it, line = (" with importance", "-") if weighed else ("", "--")
-            axis.plot(
-                [row.n_bytes / 1e6 for row in some],
-                [row.named[i] for row in some],
-                f"C0o{line}",
-                label=f"named mix{with_it}",
+            sizes = [row.n_bytes / 1e6 for row in some]
+            sizes_of_target = [row.n_bytes_of_target / 1e6 for row in some]
+            named, by_target = [row.named[i] for row in some], [row.by_target[i] for row in some]
+            axis.plot(sizes, named, f"C0o{line}", label=f"named mix{with_it}")
+            axis.plot(sizes_of_target, by_target, f"C1s{line}", label=f"target size{with_it}")
+        for row in {row.mix: row for row in rows}.values():
+            highest = max(each.named[i] for each in rows if each.mix == row.mix)
+            axis.annotate(
+                row.mix, (row.n_bytes / 1e6, highest), xytext=(0, 6), textcoords="offset points", ha="center"
             )
-            axis.plot(
-                [row.n_bytes_of_target / 1e6 for row in some],
-                [row.by_target[i] for row in some],
-                f"C1s{line}",
-                label=f"target size{with_it}",
-            )
-            if weighed:
-                for row in some:
-                    axis.annotate(
-                        row.mix,
-                        (row.n_bytes / 1e6, row.named[i]),
-                        xytext=(4, 4),
-                        textcoords="offset points",
-                        fontsize=8,
-                    )
-        axis.set(title=text, xlabel="MB", ylabel="mean KL divergence", yscale="log")
-        axis.grid(alpha=0.3)
-    axes[0][0].legend(fontsize=8)
+        axis.set(title=text.replace("_", " "), xlabel="MB", yscale="log")
+        axis.margins(x=0.1, y=0.15)
+        axis.grid(alpha=0.3, which="both")
+    axes[0][0].set_ylabel("mean KL divergence from the original")
+    axes[0][-1].legend()
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
 
