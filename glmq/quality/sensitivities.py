@@ -183,7 +183,7 @@ def _tried(tensors: Sequence[PlannedTensor], n_layers: int) -> list[PlannedTenso
 
 
 def _tried_layers(n: int, most: int) -> list[int]:
-    """Up to `most` of the numbers below n: the first and the last two, which differ most, and some between."""
+    """Up to `most` of the numbers below n: the first and last two, which differ most, and some between."""
     if n <= most or most < 6:
         return spread(n, most)
     return [0, 1, *(2 + i for i in spread(n - 4, most - 2)[1:-1]), n - 2, n - 1]

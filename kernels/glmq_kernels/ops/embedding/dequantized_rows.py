@@ -37,7 +37,7 @@ def dequantize_rows(rows: np.ndarray, type_name: str, out: np.ndarray | None = N
         "columns": columns,
         "out": address_of(out),
     }
-    nothing_taken = 0
-    record = arguments(address_of(state), nothing_taken, *in_order(Embed, fields))
+    nothing_taken, n_nodes = 0, 1
+    record = arguments(address_of(state), nothing_taken, n_nodes, *in_order(Embed, fields))
     kernel(f"ops.embedding.kernel.rows:{type_name}")(address_of(record))
     return out
