@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import llvmlite.binding as llvm
 import pytest
 from glmq_kernels.jit import isa
@@ -76,9 +78,20 @@ def test_generic_is_what_every_machine_of_its_kind_can_run(machine, cpu):
     assert (level.cpu, level.features, level.shuffle, level.half) == (cpu, "", "", False)
 
 
+ARM_LEVELS = {"neon": ("neon", "lse", "dotprod"), "i8mm": ("neon", "lse", "dotprod", "i8mm", "bf16")}
+
+
 def test_arm_without_dot_products_is_generic():
-    assert list(levels_of("cortex-a72", {"neon": True, "dotprod": False}, "aarch64")) == ["generic"]
-    assert list(levels_of("neoverse-n1", {"neon": True, "dotprod": True}, "aarch64")) == ["neon", "generic"]
+    assert list(levels_of("cortex-a72", {"neon": True, "lse": False}, "aarch64")) == ["generic"]
+
+
+@pytest.mark.parametrize("best", ARM_LEVELS)
+def test_levels_of_arm_are_the_same_on_all_its_processors(best):
+    have = dict.fromkeys(ARM_LEVELS[best], True)
+    found = levels_of("the-newest", have, "arm64")
+    assert next(iter(found)) == best
+    assert found == levels_of("another", have, "aarch64")
+    assert names(found[best])[0] == set(ARM_LEVELS[best])
 
 
 def test_tables_of_one_kind_of_machine_do_not_serve_another():
@@ -98,7 +111,7 @@ define i64 @f(i64 %a, i64 %b) {
 
 
 def assembly(level):
-    machine = isa.target_machine(level, "x86_64-unknown-linux-gnu")
+    machine = isa.target_machine(replace(level, triple="x86_64-unknown-linux-gnu"))
     return machine.emit_assembly(llvm.parse_assembly(SHIFT_AND_COUNT))
 
 

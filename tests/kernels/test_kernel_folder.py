@@ -306,13 +306,6 @@ def test_this_processor_has_what_the_code_generator_says():
     assert processor_features() & names == told & names
 
 
-def test_features_are_told_by_other_names(tmp_path):
-    (tmp_path / "cpuinfo").write_text("flags\t\t: pni sse4_1 abm bmi1 avx512_vnni\nflags : other\n")
-    found = processor_features(tmp_path / "cpuinfo")
-    assert found == {"sse3", "sse4.1", "lzcnt", "bmi", "avx512vnni"}
-    assert processor_features(tmp_path / "none") == frozenset()
-
-
 def test_packages_that_compile_are_looked_for(monkeypatch):
     compiler_presence.can_compile.cache_clear()
     monkeypatch.setattr(compiler_presence, "find_spec", lambda name: None)

@@ -20,6 +20,7 @@ from numba.extending import intrinsic
 from ..formats.dequantize import make_dequantize_64, make_dequantize_block
 from ..jit import isa
 from ..simd.addresses import argument, copy_bytes, inline, store_f32, zero_bytes
+from ..simd.bfloat_dot import bfloat_dot_value
 from ..simd.vectors import I64, Vector, call_llvm, load_i8x64, load_value, shuffle_value, store
 from .activation_record import ACTIVATION_BFLOAT_TILES, ACTIVATION_COLUMNS, ACTIVATION_FLOAT_TILES
 from .prefetch import next_stretch, prefetch_part
@@ -212,9 +213,7 @@ def _make_step(n_tokens: int, vector: Vector, in_bfloat: bool) -> tuple[Any, Any
 def _multiply_add(builder: Any, a: Any, b: Any, c: Any, in_bfloat: bool) -> Any:
     """A * b + c, or in bfloat16 the sums of two neighbouring products added to each lane of c."""
     if in_bfloat:
-        signature = ir.FunctionType(c.type, [c.type, a.type, b.type])
-        code = ir.InlineAsm(signature, "vdpbf16ps $3, $2, $0", "=v,0,v,v", side_effect=False)
-        return builder.call(code, [c, a, b])
+        return bfloat_dot_value(builder, c, a, b)
     name = "fma" if isa.current().half else "fmuladd"
     return call_llvm(builder, f"llvm.{name}.v{c.type.count}f32", c.type, [a, b, c])
 

@@ -123,10 +123,12 @@ class Compiler:
 def compiler_environment(level: Isa) -> dict[str, str]:
     """The environment of a compiler process: nothing of the user's changes the machine code."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+    # Numba works for this machine. For others it gets one with vectors as short, which converts float16.
+    cpu, features = ("x86-64-v3", "+prefer-128-bit") if level.triple else (level.cpu, level.features)
     folders = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     return kept | {
-        "NUMBA_CPU_NAME": level.cpu,
-        "NUMBA_CPU_FEATURES": level.features,
+        "NUMBA_CPU_NAME": cpu,
+        "NUMBA_CPU_FEATURES": features,
         "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), *map(os.path.abspath, folders)]),
         "PYTHONIOENCODING": "utf-8:surrogateescape",
     }

@@ -40,11 +40,22 @@ def compile_module(name: str) -> llvm.ModuleRef:
     compiled = cfunc(types.void(*parameters), error_model="numpy")(function)
     text = compiled.inspect_llvm()
     text = re.sub(rf'@"?{re.escape(compiled.native_name)}"?(?=\()', f"@{ENTRY_POINT}", text)
+    level = isa.current()
+    if level.triple:
+        text = _for_another_machine(text, level)
     module = llvm.parse_assembly(text)
     for function in module.functions:
         if function.name != ENTRY_POINT and not function.is_declaration:
             function.linkage = "internal"
     return module
+
+
+def _for_another_machine(text: str, level: isa.Isa) -> str:
+    """A module's text with the intrinsics and the layout of a level's machine instead of this one's."""
+    layout = isa.target_machine(level).target_data
+    text = text.replace(isa.FOREIGN_PREFIX, "")
+    text = re.sub('target triple = ".*"', f'target triple = "{level.triple}"', text)
+    return re.sub('target datalayout = ".*"', f'target datalayout = "{layout}"', text)
 
 
 def compile_to_file(name: str, path: Path) -> str:

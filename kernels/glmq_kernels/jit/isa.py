@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import GlmqError
+from ..machine.instructions import ARM, X86, processor_features
 from .compiler_presence import can_compile, cannot_compile
 
 
@@ -21,14 +22,15 @@ class Isa:
 
     dot             the int8 dot product: `vnni`, `maddubs`, `sdot` or `generic`
     dot_lanes       most 32-bit lanes that its instruction takes at once
+    matrix          whether the CPU multiplies matrices of 2 x 8 and 8 x 2 bytes (Arm's `smmla`)
     shuffle         the byte shuffle: `avx512`, `avx2`, `neon` or `` for none
     bias            added to the bytes of activations in tiles, where they are the unsigned factor
     half            whether the CPU converts float16 by itself
-    bfloat          whether the CPU multiplies bfloat16 (AVX-512)
+    bfloat          whether the CPU multiplies bfloat16 (AVX-512, Arm)
     bit_shuffle     whether the CPU has AVX-512's shuffles of bits (VBMI)
     panels, tile    a matrix product of many tokens works on `panels` times 16 weight rows and `tile`
                     tokens at once, as many as the registers hold
-    foreign         whether this machine cannot run it, but its code is to be looked at
+    triple          another machine's, by LLVM's name, for which code is made here; empty: this one's
     attention_rows, attention_vectors
                     query rows that attention works on at once (sizes to choose from), and vectors of 16
                     positions, as many as the registers hold
@@ -49,7 +51,18 @@ class Isa:
     attention_vectors: int = 1
     bfloat: bool = False
     bit_shuffle: bool = False
-    foreign: bool = False
+    matrix: bool = False
+    triple: str = ""
+
+    @property
+    def is_x86(self) -> bool:
+        """Whether it is one of x86-64."""
+        return not self.triple and platform.machine().lower() in X86
+
+    @property
+    def is_arm(self) -> bool:
+        """Whether it is one of 64-bit Arm."""
+        return self.triple.startswith("aarch64") or (not self.triple and platform.machine().lower() in ARM)
 
 
 def from_json(text: str) -> Isa:
@@ -65,13 +78,17 @@ AVXVNNI_NEEDS = (*AVX2_NEEDS, "avxvnni")
 AVX512_NEEDS = (
     *_SSE, "avx", "avx2", "f16c", "fma", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni"
 )  # fmt: skip
-NEON_NEEDS = ("neon", "dotprod")
-LEVELS = ("avx512", "avxvnni", "avx2", "neon", "generic")
+NEON_NEEDS = ("neon", "lse", "dotprod")
+I8MM_NEEDS = (*NEON_NEEDS, "i8mm", "bf16")
+LEVELS = ("avx512", "avxvnni", "avx2", "i8mm", "neon", "generic")
 
-X86 = ("x86_64", "amd64")
-ARM = ("arm64", "aarch64")
-NEON = Isa("neon", "generic", "+neon,+dotprod,+fullfp16", "sdot", 4, "neon", 0, True, 1, 4, foreign=True)
-"""64-bit Arm, for any such machine, seen from another."""
+NEON = Isa("neon", "generic", "+dotprod,+lse,+neon", "sdot", 4, "neon", 0, True, 1, 4)
+"""64-bit Arm since Armv8.2: Apple's processors, Neoverse, Cortex-A75 and later."""
+I8MM = replace(NEON, name="i8mm", features="+bf16,+dotprod,+i8mm,+lse,+neon", matrix=True, bfloat=True)
+"""64-bit Arm since Armv8.6: Apple's since the M2, Neoverse V1 and N2, Cortex-A510 and later."""
+
+FOREIGN_PREFIX = "foreign."
+"""Before the names of another machine's intrinsics, to be taken off in the finished module's text."""
 
 
 def _host() -> tuple[str, dict[str, bool]]:
@@ -85,23 +102,25 @@ def _host() -> tuple[str, dict[str, bool]]:
 @functools.cache
 def levels() -> dict[str, Isa]:
     """Every level this machine can run, best first."""
-    return levels_of(*_host(), platform.machine().lower())
+    cpu, have = _host()
+    machine = platform.machine().lower()
+    return levels_of(cpu, dict.fromkeys(processor_features(), True) if machine in ARM else have, machine)
 
 
 def levels_of(cpu: str, have: Mapping[str, bool], machine: str) -> dict[str, Isa]:
     """Every level that a processor can run, best first.
 
     cpu: LLVM's name of it. have: whether it, and the system, have each feature. machine: as
-    `platform.machine` says, in small letters.
+    `platform.machine` says, in small letters. Arm's levels are the same for all its processors.
     """
     found: dict[str, Isa] = {}
     every = _features(have, [name for name, on in have.items() if on])
     if machine in X86:
         if _has(have, AVX512_NEEDS):
-            more = {"bfloat": bool(have.get("avx512bf16")), "bit_shuffle": bool(have.get("avx512vbmi"))}
             found["avx512"] = Isa(
-                "avx512", cpu, every, "vnni", 16, "avx512", 128, True, 2, 6, (4, 8, 12), 2, **more
-            )
+                "avx512", cpu, every, "vnni", 16, "avx512", 128, True, 2, 6, (4, 8, 12), 2,
+                bfloat=bool(have.get("avx512bf16")), bit_shuffle=bool(have.get("avx512vbmi")),
+            )  # fmt: skip
         if _has(have, AVXVNNI_NEEDS):
             features = _features(have, AVXVNNI_NEEDS)
             found["avxvnni"] = Isa("avxvnni", "x86-64-v3", features, "vnni", 8, "avx2", 0, True, 1, 4)
@@ -110,8 +129,10 @@ def levels_of(cpu: str, have: Mapping[str, bool], machine: str) -> dict[str, Isa
             found["avx2"] = Isa("avx2", "x86-64-v3", features, "maddubs", 8, "avx2", 0, True, 1, 4)
         found["generic"] = Isa("generic", "x86-64", "", "generic", 16, "", 0, False, 1, 4)
     elif machine in ARM:
+        if _has(have, I8MM_NEEDS):
+            found["i8mm"] = I8MM
         if _has(have, NEON_NEEDS):
-            found["neon"] = replace(NEON, cpu=cpu, features=every, foreign=False)
+            found["neon"] = NEON
         found["generic"] = Isa("generic", "generic", "", "generic", 16, "", 0, False, 1, 4)
     else:
         found["generic"] = Isa("generic", cpu, every, "generic", 16, "", 0, False, 1, 4)
@@ -175,15 +196,24 @@ def _initialize_code_generator() -> None:
     llvm.initialize_native_asmparser()
 
 
-def target_machine(level: Isa, triple: str | None = None) -> Any:
-    """LLVM's code generator for a level of instructions (an llvmlite TargetMachine).
+@functools.cache
+def _initialize_all_code_generators() -> None:
+    import llvmlite.binding as llvm
 
-    triple: another machine's than this one's; its target must have been initialized.
-    """
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+
+
+def target_machine(level: Isa) -> Any:
+    """LLVM's code generator for a level of instructions (an llvmlite TargetMachine)."""
     import llvmlite.binding as llvm
 
     _initialize_code_generator()
-    target = llvm.Target.from_triple(triple) if triple else llvm.Target.from_default_triple()
+    if level.triple:
+        _initialize_all_code_generators()
+        target = llvm.Target.from_triple(level.triple)
+    else:
+        target = llvm.Target.from_default_triple()
     return target.create_target_machine(
         cpu=level.cpu, features=level.features, opt=3, reloc="pic", codemodel="jitdefault", jit=True
     )

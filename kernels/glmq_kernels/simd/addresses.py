@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from typing import Any
 
@@ -11,6 +10,7 @@ from numba import njit
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from ..jit import isa
 from .conversions import bfloat_to_float, half_to_float
 from .vectors import I16, I32, I64, call_llvm, first_lane, load_i16x1, load_value, splat_i16x1
 
@@ -178,9 +178,9 @@ def spin_pause(typing: Any) -> Any:
     """Tell the core that this thread is waiting in a loop."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        if platform.machine().lower() in ("x86_64", "amd64"):
+        if isa.current().is_x86:
             call_llvm(builder, "llvm.x86.sse2.pause", ir.VoidType(), [])
-        else:
+        elif isa.current().is_arm:
             call_llvm(builder, "llvm.aarch64.hint", ir.VoidType(), [I32(1)])
         return context.get_dummy_value()
 

@@ -22,9 +22,6 @@ from numba.extending import intrinsic, models, register_model, type_callable
 
 from ..jit import isa
 
-FOREIGN_PREFIX = "foreign."
-"""Before the names of another machine's intrinsics, to be taken off in the finished module's text."""
-
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 ELEMENTS = {"i8": I8, "i16": I16, "i32": I32, "i64": I64, "f16": ir.HalfType(), "f32": ir.FloatType()}
 
@@ -72,9 +69,9 @@ def shuffle_value(builder: Any, a: Any, b: Any, lanes: Sequence[int]) -> Any:
 
 def call_llvm(builder: Any, name: str, result: Any, arguments: Sequence[Any], **flags: Any) -> Any:
     """A call of an LLVM intrinsic or an external C function."""
-    if isa.current().foreign and name.startswith("llvm.aarch64."):
+    if isa.current().triple and name.startswith("llvm.aarch64."):
         # Numba makes code for this machine on its way, to which the name must be that of some function.
-        name = FOREIGN_PREFIX + name
+        name = isa.FOREIGN_PREFIX + name
         llvm.add_symbol(name, 1)
     signature = ir.FunctionType(result, [a.type for a in arguments])
     return builder.call(
