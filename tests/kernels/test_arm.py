@@ -30,6 +30,7 @@ NEEDED = {
 
 NEEDED_WITH_MATRICES = {
     "gemm.gemm.multiply:BF16": {"bfdot"},
+    "gemm.gemm.multiply:Q5_K": {"smmla", "fmla"},
 }
 """The same on the level `i8mm`."""
 

@@ -19,6 +19,7 @@ from ..simd.addresses import argument, copy_bytes, inline, zero_bytes
 from .activation_record import ACTIVATION_COLUMNS, ACTIVATION_TILES
 from .avx2_tile import make_multiply_tile, weight_form
 from .float_gemm import make_float_product
+from .matrix_tile import make_matrix_step
 from .panel import make_unpack_panel
 from .prefetch import next_stretch, prefetch_part
 from .sizes import PANEL_BUFFER_BYTES, PANEL_SCRATCH_BYTES, STRETCH, WORD_STRETCH, record_bytes, takes_bfloat
@@ -112,7 +113,7 @@ def _make_integer_tile(kind: Any, n_tokens: int, second: int) -> Any:
     level = isa.current()
     panels, tile = level.panels, level.tile
     zero, load, save = make_accumulators(panels, tile, n_tokens)
-    step = make_block_step(panels, tile, n_tokens, kind)
+    step = (make_matrix_step if level.matrix else make_block_step)(panels, tile, n_tokens, kind)
     has_minimum, add_minima = kind.HAS_MINIMUM, make_minimum_step(panels, tile, n_tokens, kind.GROUP)
     one_panel = panel_bytes(kind.GROUP, kind.HAS_MINIMUM)
     record, block_stride = record_bytes(tile), panels * one_panel

@@ -15,6 +15,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from ..jit import isa
 from ..simd.addresses import inline, store_f32
 from ..simd.dot import sum_of_weights
 from ..simd.vectors import (
@@ -32,6 +33,7 @@ from ..simd.vectors import (
 )
 from .avx2_panel import make_turn_block, make_turn_block_scales
 from .avx2_tile import weight_form
+from .matrix_tile import make_turn_rows
 from .sizes import PANEL_BUFFER_MINIMA, PANEL_BUFFER_SCALES
 from .tile import group_bytes
 from .tile_record import IN_SHORT_REGISTERS
@@ -147,7 +149,8 @@ def make_unpack_panel(kind: Any) -> Any:
             make_turn_block_scales(form),
         )
     else:
-        center, at_once, turn, turn_scales = kind.CENTER, 2, _make_turn_64(kind), _make_turn_scales(kind)
+        turn = make_turn_rows(kind) if isa.current().matrix else _make_turn_64(kind)
+        center, at_once, turn_scales = kind.CENTER, 2, _make_turn_scales(kind)
     # Minima belong to u; what is multiplied is u - center.
     lanes, center = 256 // kind.GROUP, float(center - kind.OFFSET)
     centers = make_constant(Vector("f32", lanes), [center] * lanes)

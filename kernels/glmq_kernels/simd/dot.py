@@ -161,20 +161,23 @@ def _token_by_token(builder: Any, factors: Factors, done: Callable[[int, int, An
 
 
 def _column_by_column(builder: Any, factors: Factors, done: Callable[[int, int, Any], None]) -> None:
-    lanes = isa.current().dot_lanes
     places = [(t, p) for t in range(factors.n_tokens) for p in range(factors.n_panels)]
     totals = {place: factors.start(*place) for place in places}
     for j in range(factors.count):
         weights = [factors.weights(p, j) for p in range(factors.n_panels)]
         for t, p in places:
             x = factors.token(t, j)
-            totals[t, p] = in_parts(builder, lanes, _signed, totals[t, p], x, weights[p])
+            totals[t, p] = signed_dot_value(builder, totals[t, p], x, weights[p])
     for t, p in places:
         done(t, p, totals[t, p])
 
 
+def signed_dot_value(builder: Any, sums: Any, a: Any, b: Any) -> Any:
+    """The dot product where both factors are signed, for levels without a bias."""
+    return in_parts(builder, isa.current().dot_lanes, _signed, sums, a, b)
+
+
 def _signed(builder: Any, sums: Any, a: Any, b: Any) -> Any:
-    """Both factors signed."""
     if isa.current().dot == "sdot":
         return call_llvm(builder, "llvm.aarch64.neon.sdot.v4i32.v16i8", sums.type, [sums, a, b])
     lanes = sums.type.count
