@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: chat test test-full lint types layers bench bench-disk clean
+.PHONY: chat test test-full test-arm test-arm-brief lint types layers bench bench-disk clean
 
 chat: $(VENV)/installed
 	$(BIN)/glmq chat
@@ -16,6 +16,13 @@ test: $(VENV)/installed-test lint types layers
 
 test-full: $(VENV)/installed-test lint types layers
 	$(PYTEST)
+
+# On an emulated 64-bit Arm machine, which is made once in ~/.cache/glmq-arm, or in $$GLMQ_ARM.
+test-arm: $(VENV)/installed-test
+	$(BIN)/python tests/arm/run.py
+
+test-arm-brief: $(VENV)/installed-test
+	$(BIN)/python tests/arm/run.py --brief
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
