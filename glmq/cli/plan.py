@@ -123,11 +123,12 @@ def _memory_lines(found: Forecast) -> Iterator[str]:
         kept = "" if memory.placement is None else f"{memory.n_kept} of {memory.n_experts}"
         rows.append(("experts", memory.experts_kept, kept))
     batch = "" if memory.plan is None else f"batches of {memory.plan.batch} tokens"
+    beside = f"beside these {_size(memory.budget)}" if memory.total > memory.budget else ""
     context = f"a context of {found.n_ctx} tokens in {found.cache_type.lower()}"
     rows += [
         ("KV cache", memory.needs.kv_cache, context),
         ("buffers", memory.work, batch),
-        ("the program", memory.process, ""),
+        ("the program", memory.process, beside),
         ("in sum", memory.total, ""),
     ]
     for name, n_bytes, remark in rows:

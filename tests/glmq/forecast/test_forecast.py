@@ -206,6 +206,14 @@ def test_the_report_is_read_by_people():
     assert any(line.startswith("  answer ") for line in lines)
 
 
+def test_where_all_is_in_memory_the_program_may_go_beyond_the_limit_which_is_told(models):
+    needs = forecast(models["llama"], n_ctx=128).memory.needs
+    code, out, _ = invoke(models["llama"], "--ctx", 128, "--ram", needs.total + 1_000_000)
+    assert code == 0
+    [line] = [line for line in out.splitlines() if line.startswith("  the program ")]
+    assert re.search(r" beside these \d+ MB$", line)
+
+
 def test_what_no_machine_runs_is_refused_in_one_line(tmp_path, models):
     no_gguf, foreign = tmp_path / "no.gguf", tmp_path / "foreign.gguf"
     no_gguf.write_bytes(b"no model")
