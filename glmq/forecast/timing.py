@@ -11,7 +11,7 @@ from .figures import AttentionSpeed, DiskSpeed, StepSpeed
 from .memory import MemoryForecast
 from .routing import HitRates
 
-NOT_HIDDEN_OF_PROMPT, NOT_HIDDEN_OF_ANSWER = 0.4, 0.6
+NOT_HIDDEN_OF_PROMPT, NOT_HIDDEN_OF_ANSWER = 0.2, 0.6
 """See `Cost`. For a prompt a group of experts is read while the one before it is computed; a token waits for
 what its layer has chosen."""
 
