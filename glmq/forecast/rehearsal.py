@@ -1,14 +1,15 @@
 """How long steps of a model take here: its own program is run, with random weights in the place of its own.
 
 So what a step consists of, products and all else, is measured in the forms and sizes in which it will be.
-Steps of one token are run whole. Of a batch one layer of each kind is run, and the last one with the head;
-layers whose tensors have the same shapes and types are of a kind.
+Steps of one token are run whole, and so is a batch that is short. Of a long one some layers of each kind are
+run, and the first and the last; layers whose tensors have the same shapes and types are of a kind.
 """
 
 from __future__ import annotations
 
 import math
 import re
+import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -39,11 +40,11 @@ Kind = Hashable
 FIRST_STEPS, STEPS, SECONDS = 2, (2, 40), 0.7
 """Of one token, each time: those that do not count, the least and most that do, and when there are enough."""
 
-BATCH_SECONDS = 5.0
-"""Once this has gone by, kinds of layers that have not been run are worked out from those that have."""
+WHOLE_SECONDS = 1.5
+"""A batch that takes less than this, judging by its first layer, is run whole."""
 
-AGAIN, AGAIN_SECONDS = 5, 0.3
-"""So often a batch is run through a layer at most, and until when again."""
+KIND_SECONDS, BATCH_SECONDS = 0.3, 5.0
+"""Layers of a kind are run until so much has gone by, and further kinds are."""
 
 
 def step_speed(
@@ -120,19 +121,26 @@ def _kinds_of_layers(file: GGUFFile, program: Program) -> list[tuple[Kind, float
 def _batch_seconds(
     program: Program, thread_pool: ThreadPool, part: SequencePart, kinds: Sequence[tuple[Kind, float]]
 ) -> float:
-    """A batch's time: of one layer of each kind, as often as it is there, of the last, and of the head."""
+    """A batch's time: of all of it, or of layers of each kind, as often as these are there."""
     tape, layers = program.tape, program.layers
     logits = zeros((1, program.n_vocab), np.float32)
+    whole = partial(program.run, thread_pool, [part], logits)
     # Up to the end of the first layer. What this writes to the tape's state stays for the others.
-    first = _seconds(lambda: program.run(thread_pool, [part], logits, lambda: False, n_sections=None))
-    if len(layers) == 1:
-        return first
-    last = _seconds(lambda: tape.run(thread_pool, layers[-1]))
-    of_kind: dict[Kind, float] = {}
+    first = _seconds(partial(whole, lambda: False, n_sections=None))
+    if len(layers) * first < WHOLE_SECONDS:
+        return min(_seconds(whole), _seconds(whole))
+    of_kind: dict[Kind, list[float]] = defaultdict(list)
     for layer, after, (kind, _) in zip(layers[1:-1], layers[2:], kinds[1:-1], strict=True):
-        if kind not in of_kind and sum(of_kind.values()) < BATCH_SECONDS:
-            of_kind[kind] = _seconds(partial(tape.run, thread_pool, layer, after))
-    return first + seconds_of_layers(kinds[1:-1], of_kind) + last
+        seconds = of_kind[kind] if kind in of_kind or _total(of_kind) < BATCH_SECONDS else None
+        if seconds is not None and sum(seconds) < KIND_SECONDS:
+            seconds.append(_seconds(partial(tape.run, thread_pool, layer, after)))
+    usual = {kind: statistics.median(seconds) for kind, seconds in of_kind.items()}
+    last = _seconds(partial(tape.run, thread_pool, layers[-1]))
+    return first + seconds_of_layers(kinds[1:-1], usual) + last
+
+
+def _total(of_kind: Mapping[Kind, list[float]]) -> float:
+    return sum(map(sum, of_kind.values()))
 
 
 def seconds_of_layers(layers: Sequence[tuple[Kind, float]], of_kind: Mapping[Kind, float]) -> float:
@@ -146,10 +154,6 @@ def seconds_of_layers(layers: Sequence[tuple[Kind, float]], of_kind: Mapping[Kin
 
 
 def _seconds(run: Callable[[], object]) -> float:
-    """Of a run, the shortest of some where it is short."""
-    seconds: list[float] = []
-    while not seconds or (sum(seconds) < AGAIN_SECONDS and len(seconds) < AGAIN):
-        began = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - began)
-    return min(seconds)
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began

@@ -21,7 +21,7 @@ from ..small_models import write_deepseek2, write_glm4moe, write_llama
 WRITERS = (write_glm4moe, write_deepseek2, write_llama)
 
 
-@pytest.mark.parametrize("type_name", KERNEL_TYPES)
+@pytest.mark.parametrize("type_name", KERNEL_TYPES, ids=str.lower)  # their kernels are not wanted
 def test_random_weights_lie_about_zero_and_have_the_deviation_of_ordinary_ones(type_name):
     n = 256 * 512
     data = random_weights(type_name, n, np.random.default_rng(0))
