@@ -77,12 +77,7 @@ def step_speed(
         one += _one_token_seconds(session, weights.n_tokens)
     finally:
         engine.close(lambda: None)
-    return StepSpeed(_undisturbed(one), batch)
-
-
-def _undisturbed(seconds: list[float]) -> float:
-    """Of several times that of a run that nothing else has slowed down, roughly: a quarter are less."""
-    return float(np.quantile(seconds, 0.25))
+    return StepSpeed(statistics.median(one), batch)
 
 
 def _one_token_seconds(session: Session, n_tokens: int) -> list[float]:
