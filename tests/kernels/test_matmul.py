@@ -16,7 +16,7 @@ from .blocks import HALF_FIELDS, dequantized, expected_product, quantized_activa
 from .runs import new_tape
 
 FEW = few()
-TOKEN_COUNTS = (1, 4, 9, 20, 33)
+TOKEN_COUNTS = (1, 4, 9, 20, 33)  # up to FEW are multiplied row by row, more in panels
 
 
 def run_matmul(thread_pool, x, weights, type_name, bias=None, start=None, activations="int8", n_row_tokens=0):
@@ -111,7 +111,7 @@ def check_float_activations(thread_pool, type_name):
 
 
 @pytest.mark.parametrize("type_name", KERNEL_TYPES)
-@pytest.mark.parametrize("n_tokens", (1, 5))
+@pytest.mark.parametrize("n_tokens", (1, 5, FEW + 3))
 def test_long_rows_cross_the_stretches(thread_pool, type_name, n_tokens):
     rng = np.random.default_rng(0)
     weights = random_weights(rng, 33, 2304, type_name)
@@ -130,7 +130,7 @@ def test_floats_take_any_number_of_columns(thread_pool, type_name, n_tokens, col
 
 
 @pytest.mark.parametrize("rows", (1, 15, 16, 17, 31, 32, 64))
-@pytest.mark.parametrize("n_tokens", (1, 4))
+@pytest.mark.parametrize("n_tokens", (1, 4, FEW + 1))
 def test_any_number_of_rows(thread_pool, rows, n_tokens):
     rng = np.random.default_rng(rows)
     weights = random_weights(rng, rows, 96, "Q4_0")
@@ -139,8 +139,10 @@ def test_any_number_of_rows(thread_pool, rows, n_tokens):
 
 
 @pytest.mark.parametrize("byte", (0x80, 0x7F, 0xFF, 0x00))
-@pytest.mark.parametrize("type_name", ("Q8_0", "Q4_0", "Q4_1", "Q5_K", "Q6_K", "IQ4_XS", "Q2_K", "TQ2_0"))
-@pytest.mark.parametrize("n_tokens", (1, 6))
+@pytest.mark.parametrize(
+    "type_name", ("Q8_0", "Q4_0", "Q4_1", "Q5_K", "Q6_K", "IQ4_XS", "Q2_K", "TQ2_0", "IQ3_S")
+)
+@pytest.mark.parametrize("n_tokens", (1, 6, FEW + 7))
 def test_extreme_weights_and_activations_do_not_overflow(thread_pool, any_isa, type_name, byte, n_tokens):
     weights = random_weights(np.random.default_rng(0), 32, 256, type_name)
     kind = KERNEL_TYPES[type_name]
@@ -155,7 +157,7 @@ def test_extreme_weights_and_activations_do_not_overflow(thread_pool, any_isa, t
 
 
 @pytest.mark.parametrize("n_blocks", (1, 2, 3, 7, 9, 10, 15))
-@pytest.mark.parametrize("n_tokens", (1, 3, 7))
+@pytest.mark.parametrize("n_tokens", (1, 7, FEW + 6))
 @pytest.mark.parametrize("type_name", ("Q4_0", "Q5_1", "MXFP4"))
 def test_any_number_of_blocks(thread_pool, type_name, n_tokens, n_blocks):
     rng = np.random.default_rng(n_blocks)
@@ -208,7 +210,7 @@ def test_rows_of_the_embedding_are_the_dequantized_weights(thread_pool, any_isa,
     np.testing.assert_allclose(actual, expected, atol=1e-6 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("n_tokens", (1, 7))
+@pytest.mark.parametrize("n_tokens", (1, 7, FEW + 3))
 def test_bias_is_added_and_accumulation_adds_to_what_is_there(thread_pool, n_tokens):
     rng = np.random.default_rng(5)
     weights = random_weights(rng, 70, 64, "Q8_0")
