@@ -1,8 +1,9 @@
 """Time of one layer's attention on one thread, in the thread's own time, at any depth.
 
-python bench/attention.py [--shape air|flash] [--cache-type F16] [1@4096 1@16384 64@4096 ...]
+python bench/attention.py [--shape air|flash] [--cache-type F16] [--rows] [1@4096 1@16384 64@4096 ...]
 
-N@D: N tokens of one sequence behind D positions. The best of several runs.
+N@D: N tokens of one sequence behind D positions, of a prompt where they are several. --rows: as in the row
+form, without panels. The best of several runs.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ LAYERS = 2
 REPETITIONS = 12
 
 
-def measure(pool: ThreadPool, n_heads: int, shape: CacheShape, n: int, depth: int) -> float:
+def measure(pool: ThreadPool, n_heads: int, shape: CacheShape, n: int, depth: int, in_panels: bool) -> float:
     """Seconds of a layer."""
     tape = Tape(n, 1)
     q, out = (
@@ -36,6 +37,7 @@ def measure(pool: ThreadPool, n_heads: int, shape: CacheShape, n: int, depth: in
     )
     q.view(np.float32)[:] = 0.01
     planner = ops.attention_planner(tape, shape, n_heads)
+    planner.in_panels &= in_panels
     for layer in range(LAYERS):
         ops.attend(tape, q, out, planner, layer)
     tape.finish()
@@ -61,13 +63,14 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", default=["1@4096", "1@16384", "64@4096"])
     parser.add_argument("--shape", choices=SHAPES, default="air")
     parser.add_argument("--cache-type", choices=CACHE_TYPES, default="F16")
+    parser.add_argument("--rows", action="store_true")
     options = parser.parse_args()
     n_heads, sizes = SHAPES[options.shape]
     shape = CacheShape(LAYERS, type=options.cache_type, **sizes)  # type: ignore[arg-type]
     pool = ThreadPool(1)
     for case in options.cases:
         n, depth = map(int, case.split("@"))
-        seconds = measure(pool, n_heads, shape, n, depth)
+        seconds = measure(pool, n_heads, shape, n, depth, not options.rows)
         flops = 2 * n_heads * (shape.key_dim + shape.value_dim) * n * (depth + (n + 1) / 2)
         print(f"{case:>10}{1000 * seconds:10.2f} ms{flops / seconds / 1e9:8.1f} GFLOPS", flush=True)
     pool.close()

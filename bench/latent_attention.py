@@ -17,13 +17,13 @@ from glmq_kernels.ops import operations as ops
 from glmq_kernels.ops.attention.cache_layout import CACHE_TYPES, CacheShape
 from glmq_kernels.ops.batch_part import ABSORBED
 from glmq_kernels.ops.batch_state import (
-    EXPANDED_WORK,
-    N_ABSORBED,
+    N_ATTEND_TOKENS,
     N_ATTENTION_WORK,
-    N_EXPANDED_WORK,
+    N_PROMPT_WORK,
     N_TOKENS,
     PAGE_TABLES,
     POSITIONS,
+    PROMPT_WORK,
 )
 from glmq_kernels.ops.expanded_attention.sizes import LatentSizes
 from glmq_kernels.ops.expanded_attention.work_list import expanded_is_cheaper
@@ -81,8 +81,8 @@ class Layer:
     def seconds(self, pool: ThreadPool, *, expanded: bool) -> float:
         """Of one run, in the thread's time."""
         state = self.tape.state
-        state[N_ABSORBED] = 0 if expanded else self._n
-        state[EXPANDED_WORK], state[N_EXPANDED_WORK] = address_of(self._item), int(expanded)
+        state[N_ATTEND_TOKENS] = 0 if expanded else self._n
+        state[PROMPT_WORK], state[N_PROMPT_WORK] = address_of(self._item), int(expanded)
         state[N_ATTENTION_WORK] = 0 if expanded else self._n_items
         began = time.thread_time()
         self.tape.run(pool)

@@ -11,8 +11,8 @@ from glmq_kernels.ops.attention.plan import AttentionPlanner
 from glmq_kernels.ops.batch_part import EVERY_TOKEN, BatchPart
 from glmq_kernels.ops.batch_state import (
     LOGITS,
-    N_ABSORBED,
-    N_ABSORBED_OUTPUTS,
+    N_ATTEND_OUTPUTS,
+    N_ATTEND_TOKENS,
     N_LOGITS,
     N_OUTPUTS,
     N_ROW_OUTPUTS,
@@ -97,4 +97,4 @@ class BatchTable:
         state[N_OUTPUTS], state[N_ROW_OUTPUTS], state[N_LOGITS] = n_outputs, n_row_outputs, len(logits)
         state[OUTPUTS], state[LOGITS] = address_of(self._outputs), address_of(logits)
         self._planner.plan(state, positions, self._page_tables[:n])
-        state[N_ABSORBED_OUTPUTS] = np.searchsorted(self._outputs[:n_outputs], state[N_ABSORBED])
+        state[N_ATTEND_OUTPUTS] = np.searchsorted(self._outputs[:n_outputs], state[N_ATTEND_TOKENS])

@@ -80,6 +80,10 @@ def _variants(name: str) -> Iterator[str]:
         for rows in isa.current().attention_rows:
             for keys, values, place in ATTENTIONS:
                 yield from (f"{kind}:{rows}:{keys}:{values}:{cache}:{place}" for cache in CACHE_TYPES)
+    elif kind.endswith(".attend_panels"):
+        for keys, values, place in ATTENTIONS:
+            if place == "apart":
+                yield from (f"{kind}:{keys}:{values}:{cache}" for cache in CACHE_TYPES if cache != "F32")
     elif kind.endswith(".attend_expanded"):
         rows = max(isa.current().attention_rows)
         yield from (f"{kind}:{rows}:{FLASH_HEADS}:{cache}" for cache in CACHE_TYPES)

@@ -23,7 +23,7 @@ from dataclasses import replace
 import numpy as np
 from glmq_kernels.ops import operations as ops
 from glmq_kernels.ops.batch_part import ABSORBED, ABSORBED_OUTPUTS, BatchPart
-from glmq_kernels.ops.batch_state import N_ABSORBED_OUTPUTS
+from glmq_kernels.ops.batch_state import N_ATTEND_OUTPUTS
 from glmq_kernels.ops.operands import Activation
 
 from .decoder import Decoder
@@ -151,10 +151,10 @@ class LatentAttention:
         attended = ops.float_rows(tape, shape.n_heads * shape.kv_rank)
         values = ops.new_activation(tape, shape.n_heads * shape.value_dim)
         ops.gather_outputs(
-            tape, self._values.rows, values.columns, values, first_slot=N_ABSORBED_OUTPUTS, barrier=False
+            tape, self._values.rows, values.columns, values, first_slot=N_ATTEND_OUTPUTS, barrier=False
         )
         ops.gather_outputs(
-            tape, self._attended, shape.n_heads * shape.kv_rank, attended, last_slot=N_ABSORBED_OUTPUTS
+            tape, self._attended, shape.n_heads * shape.kv_rank, attended, last_slot=N_ATTEND_OUTPUTS
         )
         self._apply_values(prefix, attended, values, ABSORBED_OUTPUTS)
         return values

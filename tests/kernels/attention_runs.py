@@ -8,7 +8,7 @@ import numpy as np
 from glmq_kernels.arrays import address_of, aligned_zeros, copy_of, zeros
 from glmq_kernels.ops import operations
 from glmq_kernels.ops.attention.cache_layout import CacheShape
-from glmq_kernels.ops.batch_state import N_TOKENS, PAGE_TABLES, POSITIONS
+from glmq_kernels.ops.batch_state import N_ROW_TOKENS, N_TOKENS, PAGE_TABLES, POSITIONS
 from glmq_kernels.threads.tape import Tape
 
 from .runs import fill, floats, padded
@@ -136,7 +136,7 @@ class Sequence:
 class Attention:
     """Runs the kernels on any mix of sequences."""
 
-    def __init__(self, thread_pool, case, max_tokens):
+    def __init__(self, thread_pool, case, max_tokens, in_panels=False):
         self.thread_pool, self.case = thread_pool, case
         self.tape = tape = Tape(max_tokens, thread_pool.n_threads)
         self.q, self.k, self.v, self.cosines, self.sines = self.buffers = [
@@ -151,6 +151,7 @@ class Attention:
         ]
         self.out = operations.new_activation(tape, case.n_heads * case.value_dim)
         self.planner = operations.attention_planner(tape, case.shape, case.n_heads)
+        self.planner.in_panels = in_panels
         q_norm, k_norm = (None if weight is None else padded(weight) for weight in case.weights)
         operations.rotate_and_store(
             tape, self.q, self.k, None if case.in_keys else self.v, n_heads=case.n_heads, shape=case.shape,
@@ -163,7 +164,7 @@ class Attention:
         tape.finish()
         self.positions, self.page_tables = (zeros(max_tokens, np.int64) for _ in range(2))
 
-    def __call__(self, *segments):
+    def __call__(self, *segments, n_row_tokens=0):
         """Evaluate the next so many tokens of each sequence; gives the outputs of each."""
         sizes = [count for _, count in segments]
         n, places = sum(sizes), [range(s.length, s.length + count) for s, count in segments]
@@ -180,7 +181,7 @@ class Attention:
         state = self.tape.state
         self.positions[:n] = positions
         self.page_tables[:n] = np.repeat([address_of(s.page_table) for s, _ in segments], sizes)
-        state[N_TOKENS] = n
+        state[N_TOKENS], state[N_ROW_TOKENS] = n, n_row_tokens
         state[POSITIONS], state[PAGE_TABLES] = address_of(self.positions), address_of(self.page_tables)
         self.planner.plan(state, self.positions[:n], self.page_tables[:n])
         self.tape.run(self.thread_pool)

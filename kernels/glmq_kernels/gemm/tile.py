@@ -51,7 +51,7 @@ def unpack(builder: Any, value: Any, count: int) -> list[Any]:
 
 def pack(builder: Any, values: list[Any]) -> Any:
     """A tuple of vectors."""
-    packed = ir.Constant(ir.ArrayType(f32x16.llvm, len(values)), ir.Undefined)
+    packed = ir.Constant(ir.ArrayType(values[0].type, len(values)), ir.Undefined)
     for i, value in enumerate(values):
         packed = builder.insert_value(packed, value, i)
     return packed

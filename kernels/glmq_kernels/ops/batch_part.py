@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .batch_state import (
-    N_ABSORBED,
-    N_ABSORBED_OUTPUTS,
+    N_ATTEND_OUTPUTS,
+    N_ATTEND_TOKENS,
     N_LOGITS,
     N_OUTPUTS,
     N_ROW_OUTPUTS,
@@ -26,5 +26,5 @@ class BatchPart:
 EVERY_TOKEN = BatchPart(N_TOKENS, N_ROW_TOKENS)
 OUTPUTS_ONLY = BatchPart(N_OUTPUTS, N_ROW_OUTPUTS)
 LOGITS_ONLY = BatchPart(N_LOGITS, N_ROW_OUTPUTS)
-ABSORBED = BatchPart(N_ABSORBED, N_ROW_TOKENS)
-ABSORBED_OUTPUTS = BatchPart(N_ABSORBED_OUTPUTS, N_ROW_OUTPUTS)
+ABSORBED = BatchPart(N_ATTEND_TOKENS, N_ROW_TOKENS)
+ABSORBED_OUTPUTS = BatchPart(N_ATTEND_OUTPUTS, N_ROW_OUTPUTS)

@@ -23,9 +23,7 @@ ATTENTION_IS_WHOLE = (
     13  # 1: of one token, without partial results; what is left is done by every thread itself
 )
 ATTENTION_SLOTS = 12  # address of int64 (n_tokens,): first slot of a token's partial results, or -1
-N_ABSORBED = (
-    14  # the first so many tokens meet the cache as it is, the others its rows expanded (latent attention)
-)
-N_ABSORBED_OUTPUTS = 15  # the first so many outputs are theirs
-EXPANDED_WORK = 16  # address of int64 (n_expanded_work, fields): the work list of the others
-N_EXPANDED_WORK = 17  # its items
+N_ATTEND_TOKENS = 14  # the first so many tokens' attention is that of ops/attention
+N_ATTEND_OUTPUTS = 15  # the first so many outputs are theirs
+PROMPT_WORK = 16  # address of int64 (n_prompt_work, fields): the others' work list, in panels or expanded
+N_PROMPT_WORK = 17  # its items

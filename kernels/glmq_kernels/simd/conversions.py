@@ -44,6 +44,28 @@ def narrow_to_i8(typing: Any, v: Any) -> Any:
 
 
 @intrinsic
+def narrow_to_i16(typing: Any, v: Any) -> Any:
+    """Int32 lanes to int16, keeping the low half."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.trunc(args[0], sig.return_type.llvm)
+
+    return Vector("i16", v.lanes)(v), codegen
+
+
+@intrinsic
+def pair_words(typing: Any, low: Any, high: Any) -> Any:
+    """Int32 lanes whose halves are the low halves of those of `low` and `high`."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = sig.return_type.llvm
+        mask, sixteen = (ir.Constant(kind, [n] * low.lanes) for n in (0xFFFF, 16))
+        return builder.or_(builder.and_(args[0], mask), builder.shl(args[1], sixteen))
+
+    return low(low, high), codegen
+
+
+@intrinsic
 def widen_to_i32(typing: Any, v: Any) -> Any:
     """Signed int8 or int16 lanes to int32."""
 

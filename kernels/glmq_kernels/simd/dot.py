@@ -62,6 +62,31 @@ def _vnni(builder: Any, sums: Any, u: Any, s: Any, wide: bool) -> Any:
     return call_llvm(builder, name, sums.type, [sums, u, s])
 
 
+def add_products_of_pairs(builder: Any, sums: Any, a: Any, b: Any) -> Any:
+    """Adds a[2i] * b[2i] + a[2i+1] * b[2i+1] of int16 to int32 lane i. Not both may be -32768."""
+    level = isa.current()
+    steps = {"vnni": _vnni_of_pairs, "maddubs": _madd_of_pairs}
+    return in_parts(builder, level.dot_lanes, steps.get(level.dot, _widened_pairs), sums, a, b)
+
+
+def _vnni_of_pairs(builder: Any, sums: Any, a: Any, b: Any) -> Any:
+    name = f"llvm.x86.avx512.vpdpwssd.{sums.type.count * 32}"
+    words = ir.VectorType(I32, sums.type.count)
+    return call_llvm(builder, name, sums.type, [sums, builder.bitcast(a, words), builder.bitcast(b, words)])
+
+
+def _madd_of_pairs(builder: Any, sums: Any, a: Any, b: Any) -> Any:
+    return builder.add(sums, call_llvm(builder, "llvm.x86.avx2.pmadd.wd", sums.type, [a, b]))
+
+
+def _widened_pairs(builder: Any, sums: Any, a: Any, b: Any) -> Any:
+    sixteen = ir.Constant(sums.type, [16] * sums.type.count)
+    a, b = builder.bitcast(a, sums.type), builder.bitcast(b, sums.type)
+    sums = builder.add(sums, builder.mul(builder.ashr(a, sixteen), builder.ashr(b, sixteen)))
+    low = (builder.ashr(builder.shl(v, sixteen), sixteen) for v in (a, b))
+    return builder.add(sums, builder.mul(*low))
+
+
 def multiply_pairs(builder: Any, u: Any, s: Any) -> Any:
     """AVX2: int16 sums of two neighbouring products of 32 bytes, saturating."""
     return call_llvm(builder, "llvm.x86.avx2.pmadd.ub.sw", ir.VectorType(I16, 16), [u, s])

@@ -288,6 +288,16 @@ def divide(typing: Any, a: Any, b: Any) -> Any:
 
 
 @intrinsic
+def square_root(typing: Any, v: Any) -> Any:
+    """The square root of each lane (float32)."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return call_llvm(builder, f"llvm.sqrt.v{v.lanes}{v.element}", v.llvm, args)
+
+    return v(v), codegen
+
+
+@intrinsic
 def maximum(typing: Any, a: Any, b: Any) -> Any:
     """The larger of each pair of lanes (float32); b where one is NaN."""
 

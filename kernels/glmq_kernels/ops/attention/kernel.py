@@ -25,7 +25,7 @@ from ..batch_state import (
     ATTENTION_IS_WHOLE,
     ATTENTION_SLOTS,
     ATTENTION_WORK,
-    N_ABSORBED,
+    N_ATTEND_TOKENS,
     N_ATTENTION_WORK,
     N_ROW_TOKENS,
     PAGE_TABLES,
@@ -236,7 +236,7 @@ def finish(args, thread, threads):
         argument(args, Finish.VALUE_DIM),
         argument(args, Finish.HEADS_IN_BLOCKS),
     )
-    n = argument(state, N_ABSORBED)
+    n = argument(state, N_ATTEND_TOKENS)
     if argument(state, ATTENTION_IS_WHOLE) == 1:
         thread, threads = 0, 1
     units = (n_heads + per_unit - 1) // per_unit

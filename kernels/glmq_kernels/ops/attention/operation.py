@@ -11,6 +11,7 @@ from ...threads.tape import Scratch, ScratchBytes, Tape, UnlessOne
 from ..batch_state import ATTENTION_IS_WHOLE
 from ..expanded_attention.sizes import LatentSizes
 from ..operands import Activation
+from ..panel_attention.operation import attend_panels
 from .arguments import Attend, Finish
 from .cache_layout import CacheShape
 from .plan import AttentionPlanner
@@ -24,9 +25,11 @@ def attend(
 
     q: float32 (n_tokens, n_heads * key_dim), scaled. out: (n_tokens, n_heads * value_dim), prepared where it
     is an activation. Query head j reads kv head j // (n_heads / n_kv_heads). The tape's state must hold a
-    plan of `planner`.
+    plan of `planner`, by which the last tokens' keys and values may become panels (`ops/panel_attention/`).
     """
     shape, n_heads, rows = planner.shape, planner.n_heads, planner.group_rows
+    if planner.in_panels:
+        attend_panels(tape, q, out, planner, layer)
     group_bytes = 4 * rows * (shape.key_dim + 2 * shape.value_dim + 8)
     turned_bytes = 4 * CHUNK * shape.key_dim if shape.values_in_keys else 0
     tape.reserve_scratch(

@@ -17,14 +17,16 @@ from ..batch_state import (
     ATTENTION_IS_WHOLE,
     ATTENTION_SLOTS,
     ATTENTION_WORK,
-    EXPANDED_WORK,
-    N_ABSORBED,
+    N_ATTEND_TOKENS,
     N_ATTENTION_WORK,
-    N_EXPANDED_WORK,
+    N_PROMPT_WORK,
     N_ROW_TOKENS,
+    PROMPT_WORK,
 )
 from ..expanded_attention.sizes import LatentSizes
-from ..expanded_attention.work_list import ExpandedItem, expanded_work
+from ..expanded_attention.work_list import expanded_work
+from ..panel_attention.work_list import panel_work, panels_pay
+from ..prompt_item import PromptItem
 from .cache_layout import CacheShape
 from .work_list import (
     MOST_PARTS,
@@ -67,6 +69,7 @@ class AttentionPlanner:
     heads: query heads of a kv head. group_rows: query rows that kernels multiply at once. partial: memory of
     partial results, float32 (PARTIAL_SLOTS, n_heads, 2 + value_dim) as bytes, which the system hands out as
     it is first written. latent: sizes of latent attention whose rows can be expanded, where it is that.
+    in_panels: whether prompts' keys and values become panels (`ops/panel_attention/`).
     The last plan is kept, because the tape's state has only its addresses.
     """
 
@@ -79,28 +82,34 @@ class AttentionPlanner:
         self.group_rows = min(
             isa.current().attention_rows, key=lambda size: (-(-self.heads // size) * size, -size)
         )
+        self.in_panels = panels_pay(shape, self.heads)
         self.partial = aligned_zeros(PARTIAL_SLOTS * n_heads * (shape.value_dim + 2) * 4)
         self._work = zeros((0, len(WorkItem)), np.int64)
         self._slots = zeros(0, np.int64)
-        self._expanded = zeros((0, len(ExpandedItem)), np.int64)
+        self._prompts = zeros((0, len(PromptItem)), np.int64)
 
     def plan(self, state: np.ndarray, positions: np.ndarray, page_tables: np.ndarray) -> None:
         """Write the plan of a run into a tape's state.
 
         positions, page_tables: int64 (n_tokens,), as in the state, which says how many take the row form.
         """
-        if self.latent:
-            n_rows = int(state[N_ROW_TOKENS])
-            self._expanded = guarded(
-                expanded_work(self.latent, positions, page_tables, n_rows, self.n_threads)
-            )
-        n_absorbed = min(self._expanded[:, ExpandedItem.FIRST_TOKEN], default=len(positions))
-        state[N_ABSORBED] = n_absorbed
-        state[EXPANDED_WORK], state[N_EXPANDED_WORK] = address_of(self._expanded), len(self._expanded)
-        self._work, self._slots = self.work_list(segments(positions[:n_absorbed], page_tables[:n_absorbed]))
+        self._prompts = guarded(self._prompt_work(positions, page_tables, int(state[N_ROW_TOKENS])))
+        n = min(self._prompts[:, PromptItem.FIRST_TOKEN], default=len(positions))
+        state[N_ATTEND_TOKENS] = n
+        state[PROMPT_WORK], state[N_PROMPT_WORK] = address_of(self._prompts), len(self._prompts)
+        self._work, self._slots = self.work_list(segments(positions[:n], page_tables[:n]))
         state[ATTENTION_WORK], state[N_ATTENTION_WORK] = address_of(self._work), len(self._work)
         state[ATTENTION_SLOTS] = address_of(self._slots)
-        state[ATTENTION_IS_WHOLE] = len(positions) == 1 and self._slots[0] < 0
+        state[ATTENTION_IS_WHOLE] = n == len(positions) == 1 and self._slots[0] < 0
+
+    def _prompt_work(self, positions: np.ndarray, page_tables: np.ndarray, n_rows: int) -> np.ndarray:
+        """Items of the last tokens, which none of the first `n_rows` are; none where there are few."""
+        if self.latent:
+            return expanded_work(self.latent, positions, page_tables, n_rows, self.n_threads)
+        if self.in_panels:
+            n_kv_heads = self.shape.n_kv_heads
+            return panel_work(self.heads, n_kv_heads, positions, page_tables, n_rows, self.n_threads)
+        return zeros((0, len(PromptItem)), np.int64)
 
     def work_list(self, batch: list[Segment]) -> tuple[np.ndarray, np.ndarray]:
         """Items, int64 (n, fields), the longest first, and int64 (n_tokens,): first slots, or -1."""

@@ -25,11 +25,11 @@ from ..attention.outer import make_outer
 from ..attention.rows import make_row_loads
 from ..attention.softmax import add_chunk, begin_part, divided
 from ..attention.work_list import CHUNK
-from ..batch_state import EXPANDED_WORK, N_EXPANDED_WORK, N_ROW_TOKENS, PAGE_TABLES, POSITIONS
+from ..batch_state import N_PROMPT_WORK, N_ROW_TOKENS, PAGE_TABLES, POSITIONS, PROMPT_WORK
+from ..prompt_item import ITEM_BYTES, PromptItem
 from ..row_copy import copy_row
 from .arguments import AttendExpanded
 from .sizes import SEEN_AT, STATE_BYTES, LatentSizes, ScratchLayout
-from .work_list import ITEM_BYTES, ExpandedItem
 
 
 def attend_expanded(
@@ -70,7 +70,7 @@ def attend_expanded(
 
     @inline
     def one_unit(args, item, head, scratch):
-        first, last = argument(item, ExpandedItem.FIRST_TOKEN), argument(item, ExpandedItem.LAST_TOKEN)
+        first, last = argument(item, PromptItem.FIRST_TOKEN), argument(item, PromptItem.LAST_TOKEN)
         state, n = argument(args, STATE), last - first
         table = load_i64(argument(state, PAGE_TABLES) + 8 * first)
         n_positions = load_i64(argument(state, POSITIONS) + 8 * (last - 1)) + 1
@@ -88,9 +88,9 @@ def attend_expanded(
         state, n_heads = argument(args, STATE), argument(args, AttendExpanded.N_HEADS)
         scratch = argument(args, AttendExpanded.SCRATCH)
         scratch += thread * argument(args, AttendExpanded.SCRATCH_BYTES)
-        n_units, unit = argument(state, N_EXPANDED_WORK) * n_heads, take_one(args)
+        n_units, unit = argument(state, N_PROMPT_WORK) * n_heads, take_one(args)
         while unit < n_units:
-            item = argument(state, EXPANDED_WORK) + ITEM_BYTES * (unit // n_heads)
+            item = argument(state, PROMPT_WORK) + ITEM_BYTES * (unit // n_heads)
             one_unit(args, item, unit % n_heads, scratch)
             unit = take_one(args)
 

@@ -13,11 +13,11 @@ Work of a head, in multiply-adds, for T queries of P pairs with the positions th
 
 from __future__ import annotations
 
-from enum import IntEnum
 from itertools import pairwise
 
 import numpy as np
 
+from ..prompt_item import as_items, sequences_backwards
 from .sizes import LatentSizes
 
 LEAST_TOKENS = 64
@@ -27,16 +27,6 @@ PRODUCT_COST = 1.1
 PAIR_COST = 1.25
 """Of a multiply-add of the absorbed form's pairs, whose rows do not fit the nearest cache."""
 MOST_RANGES = 8
-
-
-class ExpandedItem(IntEnum):
-    """Fields of an item, int64: tokens of one sequence whose positions follow each other."""
-
-    FIRST_TOKEN = 0
-    LAST_TOKEN = 1  # exclusive
-
-
-ITEM_BYTES = 8 * len(ExpandedItem)
 
 
 def expanded_is_cheaper(sizes: LatentSizes, n_tokens: int, position: int) -> bool:
@@ -71,19 +61,13 @@ def expanded_work(
 
     Those are whole sequences' tokens, none of the first `n_row_tokens`.
     """
-    n = len(positions)
-    is_first = np.ones(n, bool)
-    is_first[1:] = (page_tables[1:] != page_tables[:-1]) | (positions[1:] != positions[:-1] + 1)
     items: list[tuple[int, int]] = []
-    last = n
-    for first in np.flatnonzero(is_first)[::-1].tolist():
+    for first, last in sequences_backwards(positions, page_tables):
         position = int(positions[first])
         if first < n_row_tokens or not expanded_is_cheaper(sizes, last - first, position):
             break
         items += _ranges(sizes, first, last, position, n_threads)
-        last = first
-    items.sort(key=lambda item: (item[1] - item[0]) * int(positions[item[1] - 1]), reverse=True)
-    return np.array(items, np.int64).reshape(len(items), len(ExpandedItem))
+    return as_items(items, positions)
 
 
 def _ranges(

@@ -1,0 +1,116 @@
+"""Keys, values, queries and weights as int16, for the products of `pair_products.py`.
+
+Every product of attention adds up in int32, so factors are scaled to what cannot overflow:
+
+    queries, keys   each by its own length: |q|, |k| become `MOST_LENGTH`, so a product is at most its square
+    weights         exp(score - the chunk's largest), at most 1, times 2**`WEIGHT_BITS`
+    values          each column by its largest magnitude in the chunk, which becomes `VALUE_MOST`
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...simd.addresses import inline, store_f32
+from ...simd.conversions import narrow_to_i16, pair_words, round_to_int
+from ...simd.mathematics import nan_unless_finite
+from ...simd.vectors import (
+    divide,
+    first_lane,
+    fma,
+    load_f32x16,
+    maximum,
+    splat_f32x16,
+    square_root,
+    store,
+    sum_lanes,
+    zero_f32x16,
+    zero_i32x16,
+)
+from ..attention.rows import make_key_loads, make_row_loads
+from .sizes import CHUNK, QUERY_SCALE_AT, VALUE_MOST
+
+MOST_LENGTH = 32700.0
+"""Of a query or a key; rounding makes it a little longer."""
+assert MOST_LENGTH**2 * 1.001 < 2**31
+
+LOG2_E = 1.4426950408889634
+"""Scores are in powers of two: softmax takes 2**(LOG2_E x) for e**x."""
+LEAST_SQUARE = 1e-30
+"""Added to squares, so that nothing is divided by 0."""
+
+
+@inline
+def query_to_words(source, columns, target, row_state):
+    """A query, float32 (columns,), to int16, and its scale to its state."""
+    squares = zero_f32x16()
+    for d in range(0, columns, 16):
+        x = load_f32x16(source + 4 * d)
+        squares = fma(x, x, squares)
+    length = square_root(splat_f32x16(sum_lanes(squares) + LEAST_SQUARE))
+    inverse = divide(splat_f32x16(MOST_LENGTH), length)
+    for d in range(0, columns, 16):
+        x = load_f32x16(source + 4 * d)
+        store(target + 2 * d, narrow_to_i16(round_to_int(x * inverse)))
+    scale = nan_unless_finite(length) * splat_f32x16(LOG2_E / MOST_LENGTH)
+    store_f32(row_state + QUERY_SCALE_AT, first_lane(scale))
+
+
+def make_key_panel(key_dim: int, block_bytes: int, cache_type: str) -> Any:
+    """`to_panel(keys, count, panel, scales)`: turned keys of a page to [CHUNK / 16][key_dim / 2][16][2]."""
+    scales_of, load = make_key_loads(cache_type, key_dim)
+
+    @inline
+    def to_panel(keys, count, panel, scales):
+        for b in range(0, count, 16):
+            block = keys + b // 16 * block_bytes
+            squares = zero_f32x16()
+            for d in range(0, key_dim, 32):
+                group_scales = scales_of(block, d // 32)
+                for i in range(d, min(d + 32, key_dim)):
+                    x = load(block, i, group_scales)
+                    squares = fma(x, x, squares)
+            length = square_root(squares + splat_f32x16(LEAST_SQUARE))
+            store(scales + 4 * b, length * splat_f32x16(1 / MOST_LENGTH))
+            inverse = divide(splat_f32x16(MOST_LENGTH), length)
+            for d in range(0, key_dim, 32):
+                group_scales = scales_of(block, d // 32)
+                for i in range(d, min(d + 32, key_dim), 2):
+                    first = round_to_int(load(block, i, group_scales) * inverse)
+                    second = round_to_int(load(block, i + 1, group_scales) * inverse)
+                    store(panel + 32 * i + 2 * key_dim * b, pair_words(first, second))
+
+    return to_panel
+
+
+def make_value_panel(value_dim: int, value_bytes: int, cache_type: str) -> Any:
+    """`to_panel(values, count, panel, scales)`: rows of a page to [value_dim / 16][CHUNK / 2][16][2].
+
+    Positions past `count` become 0.
+    """
+    scale_of, load = make_row_loads(cache_type, value_dim)
+
+    @inline
+    def load_at(values, j, d):
+        row = values + j * value_bytes
+        return load(row, d, scale_of(row, d // 32))
+
+    @inline
+    def to_panel(values, count, panel, scales):
+        for d in range(0, value_dim, 16):
+            largest, nothing = zero_f32x16(), zero_f32x16()
+            for j in range(count):
+                x = load_at(values, j, d)
+                largest = maximum(largest, maximum(x, zero_f32x16() - x))
+                nothing = nothing + (x - x)  # NaN where one is not finite
+            inverse = divide(splat_f32x16(VALUE_MOST), largest + splat_f32x16(LEAST_SQUARE))
+            store(scales + 4 * d, fma(largest, splat_f32x16(1 / VALUE_MOST), nothing))
+            for j in range(0, CHUNK, 2):
+                first, second = zero_i32x16(), zero_i32x16()
+                if j < count:
+                    first = round_to_int(load_at(values, j, d) * inverse)
+                if j + 1 < count:
+                    second = round_to_int(load_at(values, j + 1, d) * inverse)
+                store(panel + 32 * j + 2 * CHUNK * d, pair_words(first, second))
+
+    return to_panel
