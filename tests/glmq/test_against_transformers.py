@@ -7,6 +7,10 @@ import pytest
 from glmq_convert.conversion import convert
 
 import glmq
+from glmq.gguf import open_gguf
+from glmq.models.rotary import read_rotary
+from glmq.rotary_angles import AngleTable
+from glmq.weights import Weights
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -109,6 +113,25 @@ def compared(request, tmp_path_factory):
     reference = checkpoints.save_checkpoint(folder, **request.param)
     tokens, expected = tokens_without_ties(reference)
     return convert(folder, folder / "model.gguf", "f32"), tokens.tolist(), expected, np.ptp(expected)
+
+
+STRETCHED = [name for name, switch in SWITCHES.items() if name.startswith("stretched")]
+FAR = np.array([0, 1, 127, 4095, 131_071, 202_751])
+
+
+@pytest.mark.parametrize("name", STRETCHED)
+def test_angles_of_far_positions(tmp_path, name):
+    """Up to the context of GLM-4.7. transformers rounds angles to float32: by 0.016 near 202,752."""
+    reference = checkpoints.save_checkpoint(tmp_path, **SWITCHES[name])
+    with open_gguf(convert(tmp_path, tmp_path / "model.gguf", "f32")) as file:
+        rotary = read_rotary(file, Weights(file), reference.config.head_dim, interleaved=False)
+    found = np.empty((2, len(FAR), len(rotary.frequencies)), np.float32)
+    AngleTable(rotary).look_up(FAR, found[0], found[1])
+    turned = reference.model.rotary_emb(torch.zeros(1), torch.from_numpy(FAR)[None])
+    for ours, theirs in zip(found, turned, strict=True):
+        expected = theirs[0, :, : len(rotary.frequencies)].numpy()
+        np.testing.assert_allclose(ours[:4], expected[:4], atol=1e-3)
+        np.testing.assert_allclose(ours, expected, atol=0.03 * rotary.amplitude)
 
 
 @pytest.mark.parametrize("cache_type", CLOSENESS)
