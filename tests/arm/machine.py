@@ -27,7 +27,7 @@ TESTING = ("pytest", "pytest-timeout", "hypothesis")
 EMULATED = """#!/bin/sh
 # Kernels are compiled by this machine where GLMQ_ARM_COMPILER names its Python: that is ten times as fast.
 if [ "$2" = glmq_kernels.jit.compile ] && [ -n "$GLMQ_ARM_COMPILER" ]; then
-    exec "$GLMQ_ARM_COMPILER" {compiler} "$3"
+    exec "$GLMQ_ARM_COMPILER" "$GLMQ_ARM_PROGRAM" "$3"
 fi
 exec qemu-aarch64 -cpu "${{GLMQ_ARM_CPU:-max,pauth-impdef=on}}" -L {root} -0 "$0" {python} "$@"
 """
@@ -54,7 +54,7 @@ def arm_python() -> Path:
         except subprocess.CalledProcessError as error:
             reason = (error.stderr or error.stdout or "").strip().splitlines()[-1:]
             raise Unavailable(f"{error.cmd[0]} failed: {' '.join(reason)}") from None
-        emulated.write_text(EMULATED.format(compiler=COMPILER, root=root, python=python))
+        emulated.write_text(EMULATED.format(root=root, python=python))
         emulated.chmod(0o755)
     return emulated
 
@@ -68,6 +68,7 @@ def environment(jit: bool = False) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(map(str, folders)),
         "GLMQ_CACHE": str(folder / ("kernels-made-there" if jit else "kernels")),
         "GLMQ_ARM_COMPILER": "" if jit else sys.executable,
+        "GLMQ_ARM_PROGRAM": str(COMPILER),
     }
 
 
