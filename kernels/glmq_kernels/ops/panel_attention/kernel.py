@@ -22,9 +22,18 @@ from ..attention.softmax import begin_part, divided
 from ..batch_state import N_PROMPT_WORK, N_ROW_TOKENS, PAGE_TABLES, POSITIONS, PROMPT_WORK
 from ..prompt_item import ITEM_BYTES, PromptItem
 from .arguments import AttendPanels
-from .pair_products import make_pair_products, rows_at_once, vectors_at_once
+from .pair_products import make_pair_products
 from .panels import make_key_panel, make_value_panel, query_to_words
-from .sizes import CHUNK, QUERY_SCALE_AT, SEEN_AT, STATE_BYTES, WEIGHT_SCALE_AT, PanelScratch
+from .sizes import (
+    CHUNK,
+    QUERY_SCALE_AT,
+    SEEN_AT,
+    STATE_BYTES,
+    WEIGHT_SCALE_AT,
+    PanelScratch,
+    rows_at_once,
+    vectors_at_once,
+)
 from .softmax import hide, weigh_chunk
 
 

@@ -9,8 +9,7 @@ from ...threads.tape import Scratch, ScratchBytes, Tape
 from ..attention.plan import AttentionPlanner
 from ..operands import Activation
 from .arguments import AttendPanels
-from .pair_products import rows_at_once
-from .sizes import PanelScratch
+from .sizes import PanelScratch, rows_at_once
 from .work_list import item_tokens
 
 

@@ -17,21 +17,10 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from ...gemm.tile import pack, unpack
-from ...jit import isa
 from ...simd.addresses import opaque
 from ...simd.dot import add_products_of_pairs
 from ...simd.vectors import I32, I64, f32x16, i16x32, i32x16, load_value, splat_value
 from .sizes import STATE_BYTES
-
-
-def rows_at_once() -> int:
-    """Rows whose sums the registers hold, beside the panel's vectors."""
-    return 12 if isa.current().dot_lanes == 16 else 6
-
-
-def vectors_at_once() -> int:
-    """Vectors of a panel that meet them."""
-    return 2 if isa.current().dot_lanes == 16 else 1
 
 
 def make_pair_products(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...jit import isa
 from ..attention.cache_layout import POSITIONS_PER_PAGE
 
 CHUNK = POSITIONS_PER_PAGE
@@ -22,6 +23,16 @@ SUM_AT = 4  # float32: the sum of the weights so far
 SEEN_AT = 8  # int64: positions that it sees
 QUERY_SCALE_AT = 16  # float32: of its query's int16
 WEIGHT_SCALE_AT = 20  # float32: of the chunk's int16 weights
+
+
+def rows_at_once() -> int:
+    """Rows whose sums the registers hold, beside the panel's vectors."""
+    return 12 if isa.current().dot_lanes == 16 else 6
+
+
+def vectors_at_once() -> int:
+    """Vectors of a panel that meet them."""
+    return 2 if isa.current().dot_lanes == 16 else 1
 
 
 @dataclass(frozen=True)
