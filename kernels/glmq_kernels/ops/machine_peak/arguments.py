@@ -6,6 +6,9 @@ from enum import auto
 
 from ...threads.argument_record import ArgumentRecord
 
+FACTOR_BYTES = 9 * 32
+"""Of what is multiplied: a factor, and what 8 chains begin with."""
+
 
 class ReadMemory(ArgumentRecord):
     """Every byte of a region, once."""
@@ -19,5 +22,5 @@ class MultiplyBytes(ArgumentRecord):
     """Dot products with everything in registers."""
 
     REPETITIONS = auto()
-    FACTORS = auto()  # 64 bytes
+    FACTORS = auto()  # FACTOR_BYTES
     OUT = auto()  # 64 bytes for each thread
