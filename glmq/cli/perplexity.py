@@ -94,14 +94,16 @@ def perplexity(
         if options.ctx not in (None, base.n_ctx):
             raise GlmqError(f"{base.path} has chunks of {base.n_ctx} tokens; leave --ctx out")
         n_ctx = base.n_ctx
+    content = None if file is None else read_text(file)  # before the model is loaded, which takes time
     status = Status()
     with open_model(model, _with_room(options, model, n_ctx, status), status) as loaded:
         if base is not None:
-            if file is not None:
-                base.require_text(_chunks(loaded, file, n_ctx, None).tokens.ravel())
+            if file is not None and content is not None:
+                base.require_text(_chunks(loaded, file, content, n_ctx, None).tokens.ravel())
             _compare(loaded, base, chunks, status, as_json)
         else:
-            _measure(loaded, _chunks(loaded, str(file), n_ctx, chunks), target, status, as_json)
+            found = _chunks(loaded, str(file), str(content), n_ctx, chunks)
+            _measure(loaded, found, target, status, as_json)
 
 
 def _check_text_is_given(file: str | None, base: LogitsFile | None, save_kl_base: Path | None) -> None:
@@ -145,16 +147,13 @@ def _measure(model: Model, chunks: Chunks, target: Target | None, status: Status
     _tell_of_few(found.n_counted)
 
 
-def _chunks(model: Model, file: str, n_ctx: int, max_chunks: int | None) -> Chunks:
+def _chunks(model: Model, file: str, content: str, n_ctx: int, max_chunks: int | None) -> Chunks:
     """Of a file's text; of a file of conversations as the model's chat template writes them."""
-    from ..importance.texts import OF_CONVERSATIONS
-    from ..importance.texts import read_text as read_conversations
+    from ..importance.texts import text_of
     from ..quality.chunks import chunks_of_text
 
-    if Path(file).suffix.lower() in OF_CONVERSATIONS:
-        text = read_conversations(Path(file), model).content
-        return chunks_of_text(model.tokenizer, text, n_ctx, max_chunks, special=True)
-    return chunks_of_text(model.tokenizer, read_text(file), n_ctx, max_chunks)
+    text = text_of(Path(file), content, model)
+    return chunks_of_text(model.tokenizer, text.content, n_ctx, max_chunks, special=text.special)
 
 
 def _compare(model: Model, base: LogitsFile, chunks: int | None, status: Status, as_json: bool) -> None:

@@ -30,7 +30,7 @@ from ..gguf import GGUFFile, open_gguf
 from ..model_file import model_file
 from ..optional_packages import optional_packages
 from .observed_model import ObservedModel
-from .texts import Text, chunks_of, read_text
+from .texts import Text, chunks_of, read_content, text_of
 
 CHUNK_SIZE = 512
 SAVED_EVERY = 10
@@ -87,6 +87,7 @@ def make_importance(
         raise GlmqError("there is no text; name a file")
     tell = progress or (lambda text, fraction: None)
     earlier = [read_importance(path) for path in options.earlier]
+    contents = [read_content(Path(path)) for path in texts]  # before the model is loaded, which takes time
     file = open_gguf(model_file(model, progress))
     try:
         observed = ObservedModel(
@@ -101,7 +102,9 @@ def make_importance(
         for text in [*observed.remarks, *_left_out(file)]:
             if remark:
                 remark(text)
-        found = [read_text(Path(path), observed) for path in texts]
+        found = [
+            text_of(Path(path), content, observed) for path, content in zip(texts, contents, strict=True)
+        ]
         chunks = [chunk for text in found for chunk in chunks_of(text, observed, options.chunk_size)]
         run = _Run(observed, found, chunks[: options.n_chunks], earlier, options, Path(out), force)
         return run.finish(tell)

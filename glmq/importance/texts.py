@@ -40,7 +40,16 @@ def read_text(path: Path, model: Model) -> Text:
 
     Raises GlmqError, with the number of a conversation that is wrong.
     """
-    content = read_text_file(path, or_pipe=True)
+    return text_of(path, read_content(path), model)
+
+
+def read_content(path: Path) -> str:
+    """What a file of text or of conversations holds; a pipe can be read once. Raises GlmqError."""
+    return read_text_file(path, or_pipe=True)
+
+
+def text_of(path: Path, content: str, model: Model) -> Text:
+    """As `read_text`, of a content that has been read."""
     if path.suffix.lower() not in OF_CONVERSATIONS:
         return Text(path.name, content, special=False)
     rendered = [

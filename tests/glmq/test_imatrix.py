@@ -171,6 +171,12 @@ def test_files_that_hold_no_conversations_are_refused(glm_4_7, tmp_path, content
         read_text(path, glm_4_7)
 
 
+def test_texts_are_read_before_the_model_is_loaded(small_path, tmp_path, monkeypatch):
+    monkeypatch.setattr("glmq.importance.making.open_gguf", pytest.fail)
+    with pytest.raises(glmq.GlmqError, match=r"missing\.txt"):
+        make_importance(small_path, [tmp_path / "missing.txt"], tmp_path / "imatrix.gguf")
+
+
 def test_a_text_must_fill_a_chunk(small_path, tmp_path):
     (tmp_path / "short.txt").write_text(words(40))
     options, out = ImportanceOptions(chunk_size=41), tmp_path / "imatrix.gguf"

@@ -55,3 +55,8 @@ def test_conversations_are_read_as_the_chat_template_writes_them(run, tmp_path):
 )
 def test_what_cannot_be_is_told_in_one_line(run, arguments, told):
     assert told in run(*arguments, code=2).splitlines()[-1]
+
+
+def test_the_text_is_read_before_the_model_is_loaded(run, monkeypatch):
+    monkeypatch.setattr("glmq.cli.perplexity.open_model", pytest.fail)
+    assert "none.txt" in run("-f", "@none.txt", code=2)
