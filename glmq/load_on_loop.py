@@ -23,6 +23,7 @@ class LoadSettings(TypedDict, total=False):
     ram: int | str | None
     load: str
     deterministic: bool
+    numa: bool
     kernels: str | os.PathLike[str] | None
     progress: Callable[[str, float], None] | None
 

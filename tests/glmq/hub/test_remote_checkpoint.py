@@ -120,7 +120,7 @@ def test_the_end_of_a_conversion_stops_what_comes_ahead(hub, cache):
         [under_way] = remote._ahead.values()
     with pytest.raises(Stopped):
         under_way._paths.result()
-    assert [path.suffix for path in blobs(cache)] == [".incomplete"]
+    assert all(path.suffix == ".incomplete" for path in blobs(cache))
 
 
 def test_sizes_are_told_without_the_weights(hub, folder):
@@ -159,7 +159,8 @@ def test_a_conversion_that_was_stopped_goes_on_with_the_shards_that_are_left(tmp
     assert not out.exists()
     hub.requests.clear()
     assert remotely(out, resume=True).read_bytes() == expected
-    assert {shard for shard, first, _ in ranges(hub) if first} == set(SHARDS[2:])
+    # The third may have come ahead before the end of the first conversion.
+    assert {SHARDS[3]} <= {shard for shard, first, _ in ranges(hub) if first} <= set(SHARDS[2:])
 
 
 def test_a_shard_with_a_wrong_checksum_ends_the_conversion(tmp_path, hub):

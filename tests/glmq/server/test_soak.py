@@ -164,6 +164,7 @@ def test_nothing_is_left_of_requests_and_greedy_answers_are_as_they_are_alone(re
     questions = QUESTIONS if n_requests > 100 else QUESTIONS[:2]
     kinds = [each for question in questions for each in requests_of(question, tools)]
     work = random.Random(n_requests).choices(kinds, k=n_requests)
+    of_others = n_sessions()
     with RunningServer(repeatable, n_parallel=6, n_queue=100) as server:
         with httpx.Client(base_url=server.url, timeout=300) as client:
             expected = {json.dumps(each): ask(client, *each) for each in map(list, work)}
@@ -175,7 +176,7 @@ def test_nothing_is_left_of_requests_and_greedy_answers_are_as_they_are_alone(re
         assert soak.wrong == []
         assert soak.n_answered + soak.n_left == n_requests
         wait_until(lambda: not more_than(before, held(repeatable, server)))
-        assert n_sessions() == 0
+        assert n_sessions() <= of_others
         grown = resident_memory() - memory
         print(f"{soak.n_answered} answered, {soak.n_left} left; {before}; {grown >> 20} MiB more than before")
         assert before["pages"] == before["slots"] == before["queue"] == 0
