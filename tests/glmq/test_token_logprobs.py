@@ -45,11 +45,13 @@ def test_what_a_guide_forbids_keeps_its_probability(small):
     assert held_logprob == pytest.approx(free_logprob, abs=1e-3)
 
 
-def test_a_prompt_longer_than_a_chunk_has_those_of_its_logits(small):
-    tokens = small.tokenize("abcdefg " * 12)
-    assert len(tokens) > CHUNK
-    found = prompt_logprobs(small.session(), tokens, 0)
-    logits = small.logits(tokens).astype(np.float64)
+def test_a_prompt_longer_than_a_chunk_has_those_of_its_logits(small_path):
+    # A chunk's size decides in which form it is read, and forms round otherwise.
+    with glmq.load(small_path, n_ctx=256, deterministic=True) as small:
+        tokens = small.tokenize("abcdefg " * 12)
+        assert len(tokens) > CHUNK
+        found = prompt_logprobs(small.session(), tokens, 0)
+        logits = small.logits(tokens).astype(np.float64)
     expected = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     assert found[0] is None and len(found) == len(tokens)
     told = [each.logprob for each in found[1:]]
