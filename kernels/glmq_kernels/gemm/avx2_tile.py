@@ -41,6 +41,7 @@ from ..simd.vectors import (
     load_value,
     splat_value,
     store,
+    store_value,
     zero_f32x8,
 )
 from .tile_record import HALF_SUMS, RECORD_BYTES, SCALES, SUMS, TILE
@@ -152,7 +153,7 @@ def make_tokens_to_words(n_tokens: int) -> Any:
             source = load_value(builder, builder.add(args[0], I64(32 * t)), i8x32.llvm)
             for i, words in enumerate(words_of_bytes(builder, source)):
                 at = builder.add(args[1], I64(64 * t + 32 * i))
-                builder.store(words, builder.inttoptr(at, words.type.as_pointer())).align = 1
+                store_value(builder, at, words)
         return context.get_dummy_value()
 
     @intrinsic
@@ -218,7 +219,7 @@ class _Group:
                 if x_sum is not None:
                     total = self._fma(self._of_rows(q, shared + 64, f32x8), x_sum, total)
                 total = self._fma(builder.sitofp(totals[t, q], f32x8.llvm), factor, total)
-                builder.store(total, builder.inttoptr(at, total.type.as_pointer())).align = 1
+                store_value(builder, at, total)
 
     def _totals(self) -> dict[tuple[int, int], Any]:
         """For each token and register of rows, products of integers as int32 lanes."""

@@ -29,7 +29,9 @@ from ..simd.vectors import (
     i8x16,
     load_value,
     shuffle_value,
+    store_value,
 )
+from .panel_turning import make_turn
 from .tile import group_bytes, pack, unpack
 
 i64x2, i32x4 = Vector("i64", 2), Vector("i32", 4)
@@ -43,28 +45,22 @@ def make_turn_rows(kind: Any) -> Any:
     """`turn(buffer, panel, block_stride)`: 64 columns of the buffer (`panel.py`) to two blocks' panels."""
     center = kind.CENTER - 256 if kind.CENTER > 127 else kind.CENTER
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    def emit(builder: Any, buffer: Any, panel: Any, block_stride: Any) -> None:
         def eight_and_eight(row: int, column: int) -> Any:
-            at = builder.add(args[0], I64(256 * row + column))
+            at = builder.add(buffer, I64(256 * row + column))
             weights = builder.sub(load_value(builder, at, i8x16.llvm), constant(i8x16, [center] * 16))
             return builder.bitcast(weights, i64x2.llvm)
 
         for column in range(0, 64, 2 * COLUMNS):
-            panel = builder.add(args[1], builder.mul(args[2], I64(column // 32)))
-            block = column % 32 // COLUMNS
+            block = builder.add(panel, builder.mul(block_stride, I64(column // 32)))
+            eighth = column % 32 // COLUMNS
             for row in range(0, 16, 2):
                 pair = eight_and_eight(row, column), eight_and_eight(row + 1, column)
                 for i in range(2):
-                    out = builder.add(panel, I64(128 * (block + i) + 8 * row))
-                    turned = shuffle_value(builder, *pair, [i, 2 + i])
-                    builder.store(turned, builder.inttoptr(out, turned.type.as_pointer())).align = 1
-        return context.get_dummy_value()
+                    out = builder.add(block, I64(128 * (eighth + i) + 8 * row))
+                    store_value(builder, out, shuffle_value(builder, *pair, [i, 2 + i]))
 
-    @intrinsic
-    def turn(typing: Any, buffer: Any, panel: Any, block_stride: Any) -> Any:
-        return types.none(types.int64, types.int64, types.int64), codegen
-
-    return turn
+    return make_turn(emit)
 
 
 def make_matrix_step(panels: int, tile: int, n_tokens: int, form: Any) -> Any:

@@ -12,8 +12,6 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
 from ..jit import isa
 from ..simd.addresses import inline, store_f32
@@ -26,79 +24,38 @@ from ..simd.vectors import (
     fma,
     i8x64,
     i32x16,
-    load_value,
     make_constant,
-    shuffle_value,
     store,
+    store_value,
 )
 from .avx2_panel import make_turn_block, make_turn_block_scales
 from .avx2_tile import weight_form
 from .matrix_tile import make_turn_rows
+from .panel_turning import make_turn, turned
 from .sizes import PANEL_BUFFER_MINIMA, PANEL_BUFFER_SCALES
 from .tile import group_bytes
 from .tile_record import IN_SHORT_REGISTERS
-
-
-def _turned(builder: Any, address: Any, kind: Any, stride: int) -> list[Any]:
-    """Sixteen rows of 16 lanes in memory, `stride` bytes apart, as a matrix turned over its diagonal.
-
-    Quarters of rows are loaded to where they belong, four columns of rows i, 4 + i, 8 + i and 12 + i side by
-    side, which costs no shuffles; then 4 x 4 lanes are turned within quarters.
-    """
-    quarters = range(0, 16, 4)
-    quarter = ir.VectorType(kind.llvm.element, 4)
-
-    def interleave(a: Any, b: Any, lanes: tuple[int, ...]) -> Any:
-        return shuffle_value(builder, a, b, [q + 16 * (n // 4) + n % 4 for q in quarters for n in lanes])
-
-    def columns_of_rows(column: int, row: int) -> Any:
-        parts = [
-            load_value(builder, builder.add(address, I64(stride * (row + q) + 4 * column)), quarter)
-            for q in quarters
-        ]
-        halves = [shuffle_value(builder, *parts[k : k + 2], range(8)) for k in (0, 2)]
-        return shuffle_value(builder, *halves, range(16))
-
-    out = []
-    for column in quarters:
-        a, b, c, d = (columns_of_rows(column, row) for row in range(4))
-        ab_low, ab_high = interleave(a, b, (0, 4, 1, 5)), interleave(a, b, (2, 6, 3, 7))
-        cd_low, cd_high = interleave(c, d, (0, 4, 1, 5)), interleave(c, d, (2, 6, 3, 7))
-        for ab, cd in ((ab_low, cd_low), (ab_high, cd_high)):
-            out += [interleave(ab, cd, (0, 1, 4, 5)), interleave(ab, cd, (2, 3, 6, 7))]
-    return out
-
-
-def _store(builder: Any, address: Any, offset: int, vector: Any) -> None:
-    at = builder.inttoptr(builder.add(address, I64(offset)), vector.type.as_pointer())
-    builder.store(vector, at).align = 1
 
 
 def _make_turn_64(kind: Any) -> Any:
     """`turn(buffer, panel, block_stride)`: 64 columns of the buffer to the panels of two blocks."""
     group, size = kind.GROUP, group_bytes(kind.HAS_MINIMUM)
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    def emit(builder: Any, buffer: Any, panel: Any, block_stride: Any) -> None:
         center = constant(i8x64, [kind.CENTER - 256 if kind.CENTER > 127 else kind.CENTER] * 64)
         columns = [
-            builder.sub(builder.bitcast(v, i8x64.llvm), center)
-            for v in _turned(builder, args[0], i32x16, 256)
+            builder.sub(builder.bitcast(v, i8x64.llvm), center) for v in turned(builder, buffer, i32x16, 256)
         ]
-        second = builder.add(args[1], args[2])
-        for panel, vectors in ((args[1], columns[:8]), (second, columns[8:])):
+        second = builder.add(panel, block_stride)
+        for block, vectors in ((panel, columns[:8]), (second, columns[8:])):
             for j, vector in enumerate(vectors):
-                _store(builder, panel, 64 * j, vector)
+                store_value(builder, builder.add(block, I64(64 * j)), vector)
             for g in range(32 // group):
                 start = sum_of_weights(builder, vectors[g * group // 4 : (g + 1) * group // 4])
                 start = builder.sub(ir.Constant(start.type, [0] * 16), start)
-                _store(builder, panel, 512 + g * size + 64, start)
-        return context.get_dummy_value()
+                store_value(builder, builder.add(block, I64(512 + g * size + 64)), start)
 
-    @intrinsic
-    def turn(typing: Any, buffer: Any, panel: Any, block_stride: Any) -> Any:
-        return types.none(types.int64, types.int64, types.int64), codegen
-
-    return turn
+    return make_turn(emit)
 
 
 def _make_turn_scales(kind: Any) -> Any:
@@ -106,29 +63,22 @@ def _make_turn_scales(kind: Any) -> Any:
     group, size = kind.GROUP, group_bytes(kind.HAS_MINIMUM)
     per_block = 32 // group
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        buffer, panel, stride = args
-
+    def emit(builder: Any, buffer: Any, panel: Any, block_stride: Any) -> None:
         def put(vectors: list[Any], field: int) -> None:
             for g in range(256 // group):
-                block = builder.add(panel, builder.mul(stride, I64(g // per_block)))
-                _store(builder, block, 512 + g % per_block * size + field, vectors[g])
+                block = builder.add(panel, builder.mul(block_stride, I64(g // per_block)))
+                place = 512 + g % per_block * size + field
+                store_value(builder, builder.add(block, I64(place)), vectors[g])
 
-        scales = _turned(builder, builder.add(buffer, I64(PANEL_BUFFER_SCALES)), f32x16, 64)
+        scales = turned(builder, builder.add(buffer, I64(PANEL_BUFFER_SCALES)), f32x16, 64)
         put(scales, 0)
         if kind.HAS_MINIMUM:
             if group == 16:
-                at = builder.add(buffer, I64(PANEL_BUFFER_MINIMA))
-                put(_turned(builder, at, f32x16, 64), 128)
+                put(turned(builder, builder.add(buffer, I64(PANEL_BUFFER_MINIMA)), f32x16, 64), 128)
             else:
                 put(scales[8:], 128)
-        return context.get_dummy_value()
 
-    @intrinsic
-    def turn(typing: Any, buffer: Any, panel: Any, stride: Any) -> Any:
-        return types.none(types.int64, types.int64, types.int64), codegen
-
-    return turn
+    return make_turn(emit)
 
 
 def make_unpack_panel(kind: Any) -> Any:
@@ -142,15 +92,12 @@ def make_unpack_panel(kind: Any) -> Any:
     minima_at = PANEL_BUFFER_MINIMA if kind.GROUP == 16 else PANEL_BUFFER_SCALES + 32
     if IN_SHORT_REGISTERS:
         form = weight_form(kind)
-        center, at_once, turn, turn_scales = (
-            form.center,
-            1,
-            make_turn_block(form),
-            make_turn_block_scales(form),
-        )
+        center, at_once = form.center, 1
+        turn, turn_scales = make_turn_block(form), make_turn_block_scales(form)
     else:
+        center, at_once = kind.CENTER, 2
         turn = make_turn_rows(kind) if isa.current().matrix else _make_turn_64(kind)
-        center, at_once, turn_scales = kind.CENTER, 2, _make_turn_scales(kind)
+        turn_scales = _make_turn_scales(kind)
     # Minima belong to u; what is multiplied is u - center.
     lanes, center = 256 // kind.GROUP, float(center - kind.OFFSET)
     centers = make_constant(Vector("f32", lanes), [center] * lanes)

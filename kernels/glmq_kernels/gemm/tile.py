@@ -26,7 +26,7 @@ from numba.extending import intrinsic
 from ..jit import isa
 from ..simd.addresses import opaque
 from ..simd.dot import Factors, sums_of_dots
-from ..simd.vectors import I64, call_llvm, f32x16, i8x64, i32x16, load_value, splat_value
+from ..simd.vectors import I64, call_llvm, f32x16, i8x64, i32x16, load_value, splat_value, store_value
 from .tile_record import HALF_SUMS, SCALES, SUMS
 
 
@@ -88,8 +88,7 @@ def make_accumulators(panels: int, tile: int, n_tokens: int) -> tuple[Any, Any, 
     def save(typing: Any, address: Any, accumulators: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             for at, value in zip(places, unpack(builder, args[1], len(places)), strict=True):
-                address = _at(builder, args[0], at)
-                builder.store(value, builder.inttoptr(address, f32x16.llvm.as_pointer())).align = 1
+                store_value(builder, _at(builder, args[0], at), value)
             return context.get_dummy_value()
 
         return types.none(types.int64, kind), codegen

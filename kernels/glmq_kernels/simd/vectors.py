@@ -92,6 +92,11 @@ def load_value(builder: Any, address: Any, llvm_type: Any, align: int = 1) -> An
     return value
 
 
+def store_value(builder: Any, address: Any, value: Any) -> None:
+    """A store to an integer address."""
+    builder.store(value, builder.inttoptr(address, value.type.as_pointer())).align = 1
+
+
 def _binary(op: Any, on_float: str | None, on_int: str) -> None:
     @type_callable(op)
     def typing(context: Any) -> Any:
@@ -247,7 +252,7 @@ def store_lanes(typing: Any, address: Any, v: Any, stride: Any) -> Any:
         for i in range(v.lanes):
             at = builder.add(args[0], builder.mul(args[2], I64(i)))
             lane = builder.extract_element(args[1], I32(i))
-            builder.store(lane, builder.inttoptr(at, lane.type.as_pointer())).align = 1
+            store_value(builder, at, lane)
         return context.get_dummy_value()
 
     return types.none(types.int64, v, types.int64), codegen

@@ -27,6 +27,7 @@ from ...simd.vectors import (
     minimum,
     shuffle_value,
     store,
+    store_value,
     zero_f32x16,
 )
 from .source import bits_of, magnitude_mask
@@ -107,8 +108,7 @@ def _turn_8(typing: Any, source: Any, source_stride: Any, target: Any, target_st
                     rows[i] = shuffle_value(builder, a, b, low)
                     rows[i + distance] = shuffle_value(builder, a, b, high)
         for i, row in enumerate(_in_turned_order(rows)):
-            pointer = builder.inttoptr(place(target, target_stride, i), row.type.as_pointer())
-            builder.store(row, pointer).align = 1
+            store_value(builder, place(target, target_stride, i), row)
         return context.get_dummy_value()
 
     return types.none(*[types.int64] * 4), codegen

@@ -9,7 +9,7 @@ from numba.extending import intrinsic
 
 from ...jit import isa
 from ...simd.addresses import inline
-from ...simd.vectors import I64, f32x8, shuffle_value
+from ...simd.vectors import I64, f32x8, shuffle_value, store_value
 from .outer import make_outer
 from .rows import make_key_loads, make_load_8, make_row_loads
 from .work_list import CHUNK
@@ -132,8 +132,7 @@ def _store_turned(typing: Any, address: Any, vectors: Any) -> Any:
         low, high = [0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]
         columns = [pick(fours[i], fours[i + 4], lanes) for lanes in (low, high) for i in range(4)]
         for i, column in enumerate(columns):
-            target = builder.inttoptr(builder.add(args[0], I64(64 * i)), column.type.as_pointer())
-            builder.store(column, target).align = 1
+            store_value(builder, builder.add(args[0], I64(64 * i)), column)
         return context.get_dummy_value()
 
     return types.none(types.int64, types.UniTuple(f32x8, 8)), codegen

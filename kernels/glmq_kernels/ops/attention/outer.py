@@ -9,7 +9,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from ...gemm.tile import add_outer, pack, unpack
-from ...simd.vectors import I64, f32x16, load_value
+from ...simd.vectors import I64, f32x16, load_value, store_value
 
 
 def make_outer(n_vectors: int, rows: int, scalar_stride: int, row_stride: int) -> tuple[Any, Any, Any, Any]:
@@ -49,8 +49,7 @@ def make_outer(n_vectors: int, rows: int, scalar_stride: int, row_stride: int) -
     def save(typing: Any, address: Any, sums: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             for at, value in zip(places, unpack(builder, args[1], len(places)), strict=True):
-                target = builder.inttoptr(builder.add(args[0], I64(at)), f32x16.llvm.as_pointer())
-                builder.store(value, target).align = 1
+                store_value(builder, builder.add(args[0], I64(at)), value)
             return context.get_dummy_value()
 
         return types.none(types.int64, kind), codegen

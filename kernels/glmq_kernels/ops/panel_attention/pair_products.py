@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 from ...gemm.tile import pack, unpack
 from ...simd.addresses import opaque
 from ...simd.dot import add_products_of_pairs
-from ...simd.vectors import I32, I64, f32x16, i16x32, i32x16, load_value, splat_value
+from ...simd.vectors import I32, I64, f32x16, i16x32, i32x16, load_value, splat_value, store_value
 from .sizes import STATE_BYTES
 
 
@@ -72,12 +72,11 @@ def make_pair_products(
                 for v in vectors:
                     found = builder.sitofp(totals[v * rows + r], f32x16.llvm)
                     at = builder.add(args[3], I64(target_stride * r + 64 * v))
-                    address = builder.inttoptr(at, f32x16.llvm.as_pointer())
                     factor = builder.fmul(columns[v], row)
                     found = builder.fmul(found, factor)
                     if accumulate:
-                        found = builder.fadd(found, builder.load(address, align=1))
-                    builder.store(found, address).align = 1
+                        found = builder.fadd(found, load_value(builder, at, f32x16.llvm))
+                    store_value(builder, at, found)
             return context.get_dummy_value()
 
         return types.none(kind, types.int64, types.int64, types.int64), codegen
