@@ -10,6 +10,9 @@ from numba.extending import intrinsic
 from ..jit import isa
 from .vectors import I32, Vector, constant
 
+ROUNDING = 12582912.0
+"""1.5 * 2**23: what is added to it loses its fraction, and the sum's low bits are an integer."""
+
 
 @intrinsic
 def to_float(typing: Any, v: Any) -> Any:
@@ -26,31 +29,27 @@ def round_to_int(typing: Any, v: Any) -> Any:
     """Float32 lanes to the nearest int32, ties to even. Lanes must be below 2**22 in magnitude."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        magic = constant(v, [12582912.0] * v.lanes)  # 1.5 * 2**23: the fraction falls off the end
+        magic = constant(v, [ROUNDING] * v.lanes)
         bits = builder.bitcast(builder.fadd(args[0], magic), sig.return_type.llvm)
         return builder.sub(bits, builder.bitcast(magic, sig.return_type.llvm))
 
     return Vector("i32", v.lanes)(v), codegen
 
 
-@intrinsic
-def narrow_to_i8(typing: Any, v: Any) -> Any:
-    """Int32 lanes to int8, keeping the low byte."""
+def _make_narrow(element: str) -> Any:
+    @intrinsic
+    def narrow(typing: Any, v: Any) -> Any:
+        """Int32 lanes to shorter integers, keeping the low bits."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.trunc(args[0], sig.return_type.llvm)
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return builder.trunc(args[0], sig.return_type.llvm)
 
-    return Vector("i8", v.lanes)(v), codegen
+        return Vector(element, v.lanes)(v), codegen
+
+    return narrow
 
 
-@intrinsic
-def narrow_to_i16(typing: Any, v: Any) -> Any:
-    """Int32 lanes to int16, keeping the low half."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.trunc(args[0], sig.return_type.llvm)
-
-    return Vector("i16", v.lanes)(v), codegen
+narrow_to_i8, narrow_to_i16 = _make_narrow("i8"), _make_narrow("i16")
 
 
 @intrinsic

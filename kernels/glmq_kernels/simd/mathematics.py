@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from .addresses import inline
-from .conversions import round_to_int, to_float
-from .vectors import bitcast_f32x16, divide, fma, i32x16, make_constant, maximum, minimum, splat_f32x16
+from .conversions import ROUNDING, round_to_int, to_float
+from .vectors import (
+    bitcast_f32x16,
+    bitcast_i32x16,
+    divide,
+    fma,
+    i32x16,
+    make_constant,
+    maximum,
+    minimum,
+    splat_f32x16,
+)
 
 shift_to_exponent = make_constant(i32x16, [23] * 16)
 exponent_bias = make_constant(i32x16, [127] * 16)
@@ -32,6 +42,22 @@ def exp(x):
     y = fma(y, r, splat_f32x16(1.0))
     y = fma(y, r, splat_f32x16(1.0))
     return y * bitcast_f32x16((n + exponent_bias()) << shift_to_exponent())
+
+
+@inline
+def power_of_two(x):
+    """2**x of 16 lanes to 3e-6 of it, for x from -100 to 100; of less 2**-100. NaN stays NaN.
+
+    x = n + r with |r| <= 1/2; of the polynomial of r the largest error, as a part of 2**r, is least.
+    """
+    x = maximum(splat_f32x16(-100.0), x)
+    shifted = x + splat_f32x16(ROUNDING)
+    r = x - (shifted - splat_f32x16(ROUNDING))
+    y = fma(splat_f32x16(0.009560510206472542), r, splat_f32x16(0.05591703917486551))
+    y = fma(y, r, splat_f32x16(0.2402498110953744))
+    y = fma(y, r, splat_f32x16(0.6931219676960614))
+    y = fma(y, r, splat_f32x16(0.9999991908565828))
+    return bitcast_f32x16(bitcast_i32x16(y) + (bitcast_i32x16(shifted) << shift_to_exponent()))
 
 
 @inline

@@ -13,6 +13,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from ...simd.addresses import copy_bytes, inline, opaque
+from ...simd.conversions import ROUNDING
 from ...simd.vectors import (
     I64,
     call_llvm,
@@ -44,7 +45,7 @@ def rounded(typing: Any, v: Any) -> Any:
     """Float32 lanes to the nearest whole number, ties to even. Lanes must be below 2**22 in magnitude."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        magic = constant(v, [12582912.0] * v.lanes)  # 1.5 * 2**23: the fraction falls off the end
+        magic = constant(v, [ROUNDING] * v.lanes)
         return builder.fsub(builder.fadd(args[0], magic), magic)
 
     return v(v), codegen

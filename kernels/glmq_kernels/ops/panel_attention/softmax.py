@@ -7,16 +7,13 @@ own largest score, and what they add up to is taken after rounding, so that an o
 from __future__ import annotations
 
 from ...simd.addresses import inline, load_f32, store_f32
-from ...simd.conversions import narrow_to_i16
+from ...simd.conversions import ROUNDING, narrow_to_i16
+from ...simd.mathematics import power_of_two
 from ...simd.vectors import (
-    bitcast_f32x16,
     bitcast_i32x16,
     first_lane,
-    fma,
-    i32x16,
     keep_lanes,
     load_f32x16,
-    make_constant,
     max_lane,
     maximum,
     splat_f32x16,
@@ -29,25 +26,6 @@ from .sizes import LARGEST_AT, SUM_AT, WEIGHT_BITS, WEIGHT_SCALE_AT
 
 LEAST = -1e30
 """What counts as a chunk's largest score where a row sees none of it."""
-ROUNDING = 12582912.0
-"""1.5 * 2**23: what is added to it loses its fraction, and the sum's low bits are an integer."""
-shift_to_exponent = make_constant(i32x16, [23] * 16)
-
-
-@inline
-def power_of_two(x):
-    """2**x of 16 lanes to 3e-6 of it, for x from -100 to 100; of less 2**-100. NaN stays NaN.
-
-    x = n + r with |r| <= 1/2; of the polynomial of r the largest error, as a part of 2**r, is least.
-    """
-    x = maximum(splat_f32x16(-100.0), x)
-    shifted = x + splat_f32x16(ROUNDING)
-    r = x - (shifted - splat_f32x16(ROUNDING))
-    y = fma(splat_f32x16(0.009560510206472542), r, splat_f32x16(0.05591703917486551))
-    y = fma(y, r, splat_f32x16(0.2402498110953744))
-    y = fma(y, r, splat_f32x16(0.6931219676960614))
-    y = fma(y, r, splat_f32x16(0.9999991908565828))
-    return bitcast_f32x16(bitcast_i32x16(y) + (bitcast_i32x16(shifted) << shift_to_exponent()))
 
 
 @inline
