@@ -166,6 +166,20 @@ def _make_blocks_step(kind: Any, paired: Paired) -> tuple[Any, Any]:
     return prepare, step
 
 
+def _make_add_pairs(make_add: Any) -> Any:
+    """`add_pairs(held, scales, factors, x, found)`: the products of all pairs, each by `make_add(k)`."""
+    add_0, add_1, add_2, add_3 = (make_add(k) for k in PAIRS)
+
+    @inline
+    def add_pairs(held, scales, factors, x, found):
+        found = add_0(held, scales, factors, x, found)
+        found = add_1(held, scales, factors, x + 64, found)
+        found = add_2(held, scales, factors, x + 128, found)
+        return add_3(held, scales, factors, x + 192, found)
+
+    return add_pairs
+
+
 def _make_words_step(kind: Any, paired: Paired) -> tuple[Any, Any]:
     """The step of groups of 16 columns whose scales are integers."""
     word_sums, load, words = _make_word_sums(kind), paired.load, paired.words
@@ -184,7 +198,7 @@ def _make_words_step(kind: Any, paired: Paired) -> tuple[Any, Any]:
 
         return add
 
-    add_0, add_1, add_2, add_3 = (make_add(k) for k in PAIRS)
+    add_pairs = _make_add_pairs(make_add)
 
     @inline
     def prepare(p):
@@ -198,11 +212,7 @@ def _make_words_step(kind: Any, paired: Paired) -> tuple[Any, Any]:
         factors = x_scales * scale
         sums = to_float(multiply_words(minima, load_i16x16(x + RECORD_SUM16)))
         here = sums * (x_scales * minimum)
-        here = add_0(held, scales, factors, x, here)
-        here = add_1(held, scales, factors, x + 64, here)
-        here = add_2(held, scales, factors, x + 128, here)
-        here = add_3(held, scales, factors, x + 192, here)
-        return found + here
+        return found + add_pairs(held, scales, factors, x, here)
 
     return prepare, step
 
@@ -227,7 +237,7 @@ def _make_halves_step(kind: Any, paired: Paired) -> tuple[Any, Any]:
 
         return add
 
-    add_0, add_1, add_2, add_3 = (make_add(k) for k in PAIRS)
+    add_pairs = _make_add_pairs(make_add)
 
     @inline
     def prepare(p):
@@ -238,10 +248,7 @@ def _make_halves_step(kind: Any, paired: Paired) -> tuple[Any, Any]:
         held, (scales, minima) = prepared
         x_scales = load_f32x8(x + RECORD_SCALES)
         even, odd = even_groups(scales, scales) * x_scales, odd_groups(scales, scales) * x_scales
-        here = add_0(held, even, odd, x, zero_f32x8())
-        here = add_1(held, even, odd, x + 64, here)
-        here = add_2(held, even, odd, x + 128, here)
-        here = add_3(held, even, odd, x + 192, here)
+        here = add_pairs(held, even, odd, x, zero_f32x8())
         if has_sums:
             sums = to_float(widen_to_i32(load_i16x16(x + RECORD_SUM16)))
             here = fma(even_groups(sums, sums), even_groups(minima, minima) * x_scales, here)
