@@ -35,6 +35,7 @@ from .arguments import Attend, Finish
 from .cache_layout import POSITIONS_PER_PAGE as PAGE
 from .cache_layout import row_bytes
 from .chunk_products import make_add_values, make_scores, make_turn
+from .query_rows import make_row_number
 from .softmax import add_chunk, begin_part, copy_part, divided, merge_part
 from .work_list import CHUNK, ITEM_BYTES, WorkItem, groups_of_item
 from .work_list import part_positions as count_part_positions
@@ -82,13 +83,7 @@ def attend(row_count: str, key_size: str, value_size: str, cache_type: str, valu
     so_far, seen = 8, 16
     scores_at = n_groups_most * group_bytes
     turned_at = scores_at + 4 * rows * CHUNK
-
-    @inline
-    def row_number(args, kv_head, row):
-        """Number of a kv head's query row among those of all heads."""
-        n_heads = argument(args, Attend.N_HEADS)
-        heads = n_heads // argument(args, Attend.N_KV_HEADS)
-        return row // heads * n_heads + kv_head * heads + row % heads
+    row_number = make_row_number(Attend)
 
     @inline
     def begin_group(args, kv_head, first, last, group):

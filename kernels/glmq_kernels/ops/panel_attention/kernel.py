@@ -18,6 +18,7 @@ from ...threads.argument_record import STATE
 from ...threads.work_units import take_one
 from ..activation.kernel import prepare_row
 from ..attention.cache_layout import row_bytes
+from ..attention.query_rows import make_row_number
 from ..attention.softmax import begin_part, divided
 from ..batch_state import N_PROMPT_WORK, N_ROW_TOKENS, PAGE_TABLES, POSITIONS, PROMPT_WORK
 from ..prompt_item import ITEM_BYTES, PromptItem
@@ -49,14 +50,7 @@ def attend_panels(key_size: str, value_size: str, cache_type: str) -> Any:
     key_scales_at, value_scales_at = layout.key_scales, layout.value_scales
     key_panel = make_key_panel(key_dim, 16 * key_bytes, cache_type)
     value_panel = make_value_panel(value_dim, value_bytes, cache_type)
-    meet = _make_meet(layout)
-
-    @inline
-    def row_number(args, kv_head, row):
-        """Number of a kv head's query row among those of all heads."""
-        n_heads = argument(args, AttendPanels.N_HEADS)
-        heads = n_heads // argument(args, AttendPanels.N_KV_HEADS)
-        return row // heads * n_heads + kv_head * heads + row % heads
+    meet, row_number = _make_meet(layout), make_row_number(AttendPanels)
 
     @inline
     def begin_rows(args, kv_head, first, n, padded, scratch):
