@@ -9,6 +9,8 @@ share of a matrix's rows, and the threads near it take those first, then what is
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..simd.addresses import argument, atomic_add, inline
 from .argument_record import COUNTER_BYTES, N_NODES, TAKEN
 
@@ -49,11 +51,11 @@ def take(args, n_units, threads):
                 ...
             first, last = take(args, n_units, threads)
     """
-    return take_of_node(args, 0, n_units, threads)
+    return _take_of_node(args, 0, n_units, threads)
 
 
 @inline
-def take_of_node(args, node, n_units, threads):
+def _take_of_node(args, node, n_units, threads):
     """The same of a node's units."""
     counter = argument(args, TAKEN) + COUNTER_BYTES * node
     threads_near = max(1, threads // argument(args, N_NODES))
@@ -61,7 +63,7 @@ def take_of_node(args, node, n_units, threads):
 
 
 @inline
-def node_in_turn(args, turn, thread, threads):
+def _node_in_turn(args, turn, thread, threads):
     """Which node's units a thread takes in its turns from 0 on: those of the node near it come first."""
     nodes = argument(args, N_NODES)
     return (thread * nodes // threads + turn) % nodes
@@ -71,6 +73,32 @@ def node_in_turn(args, turn, thread, threads):
 def share_begin(args, node, n_units):
     """Where a node's share of a matrix's units begins; it ends where the next node's does."""
     return n_units * node // argument(args, N_NODES)
+
+
+@inline
+def share_size(args, node, n_units):
+    """How many of a matrix's units a node has."""
+    return share_begin(args, node + 1, n_units) - share_begin(args, node, n_units)
+
+
+def make_take_by_node(units_of_node: Any, run_units: Any) -> Any:
+    """`take_by_node(args, thread, threads, given)`: units of all nodes, those of the thread's own node first.
+
+    units_of_node(args, node, given): how many a node has. run_units(args, node, first, last, given): works on
+    some of them, which are counted from the node's first one. given: what the operation tells both.
+    """
+
+    @inline
+    def take_by_node(args, thread, threads, given):
+        for turn in range(argument(args, N_NODES)):
+            node = _node_in_turn(args, turn, thread, threads)
+            n_units = units_of_node(args, node, given)
+            first, last = _take_of_node(args, node, n_units, threads)
+            while first < last:
+                run_units(args, node, first, last, given)
+                first, last = _take_of_node(args, node, n_units, threads)
+
+    return take_by_node
 
 
 @inline

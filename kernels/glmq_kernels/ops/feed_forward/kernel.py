@@ -16,8 +16,8 @@ from ...gemm.sizes import ROW_NUMBERS, ROW_TOKENS, ROWS, few
 from ...simd.addresses import argument, inline, load_f32, store_f32, store_i64
 from ...simd.mathematics import silu
 from ...simd.vectors import fma, load_f32x16, splat_f32x16, store
-from ...threads.argument_record import N_NODES, STATE, record_size
-from ...threads.work_units import node_in_turn, rows_of_unit, share_begin, take_of_node
+from ...threads.argument_record import STATE, record_size
+from ...threads.work_units import make_take_by_node, rows_of_unit, share_begin, share_size
 from ..routing.places import assignment_at, entry, has_turn, n_entries, token_at
 from ..routing.record import ROUTING_TOP_K, ROUTING_WEIGHTS
 from .arguments import Down, DownNetwork, GateUp, NetworkMatrix
@@ -132,6 +132,26 @@ def _gate_up_share(args, n, in_row_form, first_unit, per_expert, begin, end, scr
             done += per_expert * work
 
 
+@inline
+def _gate_up_units_of_node(args, node, given):
+    """As many units as its rows have with all experts that are met."""
+    of_matrix, _, n_met, _, _, _ = given
+    return share_size(args, node, of_matrix) * n_met
+
+
+@inline
+def _run_gate_up_units(args, node, begin, end, given):
+    """Units of equal work, of which an expert with many tokens has more."""
+    of_matrix, work, n_met, n, in_row_form, scratch = given
+    first, here = share_begin(args, node, of_matrix), share_size(args, node, of_matrix)
+    units, whole = here * n_met, here * work
+    from_work, to_work = whole * begin // units, whole * end // units
+    _gate_up_share(args, n, in_row_form, first, here, from_work, to_work, scratch)
+
+
+_take_gate_up_by_node = make_take_by_node(_gate_up_units_of_node, _run_gate_up_units)
+
+
 def gate_up(args, thread, threads):
     """Kernel: hidden = silu(gate x) * up x, prepared for the down product."""
     state, routing = argument(args, STATE), argument(args, GateUp.ROUTING)
@@ -144,16 +164,7 @@ def gate_up(args, thread, threads):
         _, _, count, in_rows, _ = entry(routing, i, n, in_row_form)
         work += _work_of(count, in_rows)
         n_met += 1 if count else 0
-    for turn in range(argument(args, N_NODES)):
-        node = node_in_turn(args, turn, thread, threads)
-        first = share_begin(args, node, of_matrix)
-        here = share_begin(args, node + 1, of_matrix) - first
-        units, whole = here * n_met, here * work
-        begin, end = take_of_node(args, node, units, threads)
-        while begin < end:
-            from_work, to_work = whole * begin // units, whole * end // units
-            _gate_up_share(args, n, in_row_form, first, here, from_work, to_work, scratch)
-            begin, end = take_of_node(args, node, units, threads)
+    _take_gate_up_by_node(args, thread, threads, (of_matrix, work, n_met, n, in_row_form, scratch))
 
 
 @inline
@@ -216,6 +227,24 @@ def _down_rows(args, network, begin, end, size, n, in_row_form, scratch):
             _down_unit(args, network, expert, unit * size, size, n, first, count, in_rows, tile, scratch)
 
 
+@inline
+def _down_units_of_node(args, node, given):
+    units, _, _, _, _ = given
+    return share_size(args, node, units)
+
+
+@inline
+def _run_down_units(args, node, first, last, given):
+    units, size, n, in_row_form, scratch = given
+    begin = share_begin(args, node, units)
+    for j in range(argument(args, Down.N_NETWORKS)):
+        network = args + NETWORKS + NETWORK * j
+        _down_rows(args, network, begin + first, begin + last, size, n, in_row_form, scratch)
+
+
+_take_down_by_node = make_take_by_node(_down_units_of_node, _run_down_units)
+
+
 def down(args, thread, threads):
     """Kernel: out += weight of the choice * down hidden, over all choices of some networks.
 
@@ -228,13 +257,4 @@ def down(args, thread, threads):
     scratch = argument(args, Down.SCRATCH) + thread * argument(args, Down.SCRATCH_BYTES)
     size = rows_of_unit(ROWS, argument(args, Down.ROWS), threads) if n == in_row_form else ROWS
     units = (argument(args, Down.ROWS) + size - 1) // size if n > 0 else 0
-    for turn in range(argument(args, N_NODES)):
-        node = node_in_turn(args, turn, thread, threads)
-        first = share_begin(args, node, units)
-        here = share_begin(args, node + 1, units) - first
-        begin, end = take_of_node(args, node, here, threads)
-        while begin < end:
-            for j in range(argument(args, Down.N_NETWORKS)):
-                network = args + NETWORKS + NETWORK * j
-                _down_rows(args, network, first + begin, first + end, size, n, in_row_form, scratch)
-            begin, end = take_of_node(args, node, here, threads)
+    _take_down_by_node(args, thread, threads, (units, size, n, in_row_form, scratch))

@@ -15,8 +15,8 @@ from ...gemm.panel_form import SECOND_16, TILE, multiply, sums_of_token
 from ...gemm.row_form import dot_rows, row_form_count
 from ...gemm.sizes import ROW_NUMBERS, ROW_TOKENS, ROWS, few
 from ...simd.addresses import argument, inline, store_i64
-from ...threads.argument_record import N_NODES, STATE
-from ...threads.work_units import node_in_turn, share_begin, take_of_node
+from ...threads.argument_record import STATE
+from ...threads.work_units import make_take_by_node, share_begin, share_size
 from ..activation.kernel import prepare_row
 from ..batch_state import N_TOKENS
 from ..row_copy import copy_row
@@ -109,6 +109,23 @@ def _unit(args, n, in_row_form, head, first, scratch):
     _prepare_columns(args, n, in_row_form, head, first, count)
 
 
+@inline
+def _units_of_node(args, node, given):
+    _, units, _, _, _ = given
+    return share_size(args, node, units)
+
+
+@inline
+def _run_units(args, node, first, last, given):
+    per_head, units, n, in_row_form, scratch = given
+    begin = share_begin(args, node, units)
+    for unit in range(begin + first, begin + last):
+        _unit(args, n, in_row_form, unit // per_head, unit % per_head * ROWS, scratch)
+
+
+_take_by_node = make_take_by_node(_units_of_node, _run_units)
+
+
 def multiply_heads(args, thread, threads):
     """Kernel: out = each head's matrix x that head of every token. Takes `MultiplyHeads`."""
     state = argument(args, STATE)
@@ -117,12 +134,4 @@ def multiply_heads(args, thread, threads):
     scratch = argument(args, MultiplyHeads.SCRATCH) + thread * argument(args, MultiplyHeads.SCRATCH_BYTES)
     per_head = (argument(args, MultiplyHeads.ROWS) + ROWS - 1) // ROWS
     units = per_head * argument(args, MultiplyHeads.N_HEADS) if n > 0 else 0
-    for turn in range(argument(args, N_NODES)):
-        node = node_in_turn(args, turn, thread, threads)
-        begin = share_begin(args, node, units)
-        here = share_begin(args, node + 1, units) - begin
-        first, last = take_of_node(args, node, here, threads)
-        while first < last:
-            for unit in range(begin + first, begin + last):
-                _unit(args, n, in_row_form, unit // per_head, unit % per_head * ROWS, scratch)
-            first, last = take_of_node(args, node, here, threads)
+    _take_by_node(args, thread, threads, (per_head, units, n, in_row_form, scratch))

@@ -12,8 +12,8 @@ from ...gemm.row_form import dot_rows, row_form_count
 from ...gemm.sizes import ROW_NUMBERS, ROW_TOKENS, ROWS, few
 from ...simd.addresses import argument, inline, load_f32, store_f32, store_i64
 from ...simd.vectors import load_f32x16, store
-from ...threads.argument_record import N_NODES, STATE, record_size
-from ...threads.work_units import node_in_turn, rows_of_unit, share_begin, take_of_node
+from ...threads.argument_record import STATE, record_size
+from ...threads.work_units import make_take_by_node, rows_of_unit, share_begin, share_size
 from ..batch_state import LOGITS
 from .arguments import Matmul, MatmulMatrix
 
@@ -82,6 +82,33 @@ def _units_of(matrix, size):
     return (argument(matrix, MatmulMatrix.ROWS) + size - 1) // size
 
 
+@inline
+def _units_of_node(args, node, given):
+    """Of all matrices."""
+    n_matrices, size, _, _, _ = given
+    units = 0
+    for m in range(n_matrices):
+        units += share_size(args, node, _units_of(args + MATRICES + MATRIX * m, size))
+    return units
+
+
+@inline
+def _run_units(args, node, first, last, given):
+    """A node's units are those of the first matrix, then those of the second, and so on."""
+    n_matrices, size, n, in_row_form, scratch = given
+    done = 0
+    for m in range(n_matrices):
+        matrix = args + MATRICES + MATRIX * m
+        units = _units_of(matrix, size)
+        begin, here = share_begin(args, node, units), share_size(args, node, units)
+        for unit in range(begin + max(first - done, 0), begin + min(last - done, here)):
+            _unit(args, matrix, n, in_row_form, unit * size, size, scratch)
+        done += here
+
+
+_take_by_node = make_take_by_node(_units_of_node, _run_units)
+
+
 def matmul(args, thread, threads):
     """Kernel: out = weight x activation (+ bias), or out += weight x activation, for some matrices."""
     state = argument(args, STATE)
@@ -94,20 +121,4 @@ def matmul(args, thread, threads):
         n_rows += argument(args + MATRICES + MATRIX * m, MatmulMatrix.ROWS)
     if n == in_row_form:
         size = rows_of_unit(ROWS, n_rows, threads)
-    for turn in range(argument(args, N_NODES)):
-        node = node_in_turn(args, turn, thread, threads)
-        units = 0
-        for m in range(n_matrices):
-            of_matrix = _units_of(args + MATRICES + MATRIX * m, size)
-            units += share_begin(args, node + 1, of_matrix) - share_begin(args, node, of_matrix)
-        first, last = take_of_node(args, node, units, threads)
-        while first < last:
-            done = 0
-            for m in range(n_matrices):
-                matrix = args + MATRICES + MATRIX * m
-                begin = share_begin(args, node, _units_of(matrix, size))
-                here = share_begin(args, node + 1, _units_of(matrix, size)) - begin
-                for unit in range(begin + max(first - done, 0), begin + min(last - done, here)):
-                    _unit(args, matrix, n, in_row_form, unit * size, size, scratch)
-                done += here
-            first, last = take_of_node(args, node, units, threads)
+    _take_by_node(args, thread, threads, (n_matrices, size, n, in_row_form, scratch))
