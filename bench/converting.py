@@ -1,9 +1,9 @@
 """Memory and cores that converting takes: one layer of the 355B models, with its experts, and both tables.
 
-python bench/converting.py [--type NAME] [--importance] [--folder FOLDER]
+python bench/converting.py [--type NAME] [--target-bpw BITS] [--importance] [--folder FOLDER]
 
-The weights are random bfloat16 and are read from memory; a file of at most 8 GB is written into the folder,
-and removed.
+With --target-bpw types are chosen by the tensors' errors first, which is timed by itself. The weights are
+random bfloat16 and are read from memory; a file of at most 8 GB is written into the folder, and removed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ import numpy as np
 from glmq_convert import glm4_moe
 from glmq_convert.gguf_writer import write_gguf
 from glmq_convert.importance import Importance, TensorSums
-from glmq_convert.mixes import TypeChoice, choose_types, with_importance
+from glmq_convert.mixes import TypeChoice, choose_types, untyped_with_importance, with_importance
+from glmq_convert.target_size import TargetSize, types_for_size
 from glmq_kernels.files.file_writing import check_target
 from synthetic import air_config, shapes
 
@@ -62,6 +63,7 @@ def main() -> None:
     """Write the file, and print what it took."""
     parser = ArgumentParser()
     parser.add_argument("--type", default="Q4_K_M")
+    parser.add_argument("--target-bpw", type=float)
     parser.add_argument("--importance", action="store_true")
     parser.add_argument("--folder", default=None)
     arguments = parser.parse_args()
@@ -75,9 +77,13 @@ def main() -> None:
             n = each.shape[0] if len(each.shape) > 2 else 1
             sums[each.name] = TensorSums(rng.random((n, each.columns), np.float32), np.ones(n, np.int64))
         importance = Importance("random", (), 1, 512, sums)
-    tensors, _ = with_importance(
-        choose_types(planned, TypeChoice(arguments.type), importance is not None), importance
-    )
+    choice = TypeChoice(arguments.type)
+    if arguments.target_bpw:
+        began = time.perf_counter()
+        size = TargetSize(bits_per_weight=arguments.target_bpw)
+        choice = types_for_size(untyped_with_importance(planned, importance), weights, size, choice)
+        print(f"types of {len(planned)} tensors chosen in {time.perf_counter() - began:.1f} s")
+    tensors, _ = with_importance(choose_types(planned, choice, importance is not None), importance)
     header = gguf.GGUFWriter(None, glm4_moe.ARCHITECTURE)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         began, used = time.perf_counter(), os.times()
@@ -87,7 +93,8 @@ def main() -> None:
     n_weights = sum(int(np.prod(each.shape, dtype=np.int64)) for each in tensors)
     n_bytes = sum(each.n_bytes for each in tensors)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"{arguments.type}: {n_weights / 1e9:.2f} billion weights, {n_bytes / 1e9:.2f} GB", end=", ")
+    name = f"{arguments.target_bpw} bits" if arguments.target_bpw else arguments.type
+    print(f"{name}: {n_weights / 1e9:.2f} billion weights, {n_bytes / 1e9:.2f} GB", end=", ")
     print(f"{n_weights / 1e6 / seconds:.0f} million weights/s, {cpu / seconds:.2f} cores busy", end=", ")
     print(f"{memory / 1e6:.2f} GB of memory at most")
 
