@@ -19,14 +19,16 @@ def _free_on_machine() -> int | None:
     for line in _lines("/proc/meminfo"):
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 0.8)
     if sys.platform == "win32":
         return _free_on_windows()
+    if "SC_PHYS_PAGES" in os.sysconf_names:
+        return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 0.8)
     return None
 
 
 def _free_on_windows() -> int | None:
+    if sys.platform != "win32":
+        return None
     import ctypes
 
     class Status(ctypes.Structure):
@@ -36,7 +38,7 @@ def _free_on_windows() -> int | None:
         )  # fmt: skip
 
     status = Status(length=ctypes.sizeof(Status))
-    worked = ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))  # type: ignore[attr-defined]
+    worked = ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
     return int(status.available) if worked else None
 
 
@@ -91,7 +93,7 @@ def resident_memory() -> int | None:
 
 def peak_memory() -> int | None:
     """Most bytes of memory that this process took, files it has mapped included; None where unknown."""
-    if os.name != "posix":
+    if sys.platform == "win32":
         return None
     if peak := _status_of_process("VmHWM"):  # the next figure begins with what the parent process took
         return peak

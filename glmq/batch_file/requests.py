@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from glmq_kernels.errors import GlmqError
 
@@ -137,7 +137,7 @@ def open_batch_file(path: Path | None) -> Iterator[BatchFile]:
         if path is not None and file.seekable():
             yield BatchFile(name, file)
             return
-        with tempfile.TemporaryFile() as copy:
+        with cast("BinaryIO", tempfile.TemporaryFile()) as copy:
             shutil.copyfileobj(file, copy)
             copy.seek(0)
             yield BatchFile(name, copy)

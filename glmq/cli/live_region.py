@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -146,11 +147,11 @@ def interrupted_later() -> Iterator[None]:
 @contextmanager
 def without_echo(stream: TextIO) -> Iterator[None]:
     """Keep what is typed meanwhile from being shown among the lines; it can be read afterwards."""
-    try:
-        import termios
-    except ImportError:  # Windows
+    if sys.platform == "win32":
         yield
         return
+    import termios
+
     try:
         descriptor = stream.fileno()
         attributes = termios.tcgetattr(descriptor)

@@ -135,11 +135,11 @@ def prompt_output() -> Output | None:
 @contextmanager
 def _shown_as_typed() -> Iterator[None]:
     """Let the terminal show what is typed, also while an answer keeps it from that."""
-    try:
-        import termios
-    except ImportError:  # Windows
+    if sys.platform == "win32":
         yield
         return
+    import termios
+
     descriptor = sys.stdin.fileno()
     attributes = termios.tcgetattr(descriptor)
     shown = attributes.copy()
@@ -152,8 +152,8 @@ def _shown_as_typed() -> Iterator[None]:
 
 
 def _forget_typed() -> None:
-    try:
-        import termios
-    except ImportError:  # Windows
+    if sys.platform == "win32":
         return
+    import termios
+
     termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -110,7 +111,7 @@ class Disk:
                 )
         except (OSError, ValueError) as error:
             raise GlmqError(f"{path}: cannot be read: {error}") from None
-        if hasattr(mmap, "MADV_RANDOM"):
+        if sys.platform != "win32":
             # A row would bring what lies around it, and soon all of the tensor would be in memory.
             mapping.madvise(mmap.MADV_RANDOM)
         return np.frombuffer(mapping, np.uint8)[before:]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -123,7 +124,7 @@ def _memory(type_name: str, n_bytes: int, scale: float = 1.0) -> np.ndarray:
         mapping = mmap.mmap(-1, n_bytes + ROW_PADDING)
     except OSError:
         raise MemoryError(f"{n_bytes} bytes") from None
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+    if sys.platform == "linux":
         with suppress(OSError):  # where the system has no huge pages
             mapping.madvise(mmap.MADV_NOHUGEPAGE)
     memory = np.frombuffer(mapping, np.uint8)[:n_bytes]

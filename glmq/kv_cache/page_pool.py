@@ -8,7 +8,7 @@ page of a chunk is used or kept.
 from __future__ import annotations
 
 import mmap
-import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -198,13 +198,13 @@ class PagePool:
 
 def _memory(n_bytes: int) -> np.ndarray:
     """Zeroed uint8 memory of its own, which goes back to the system as soon as it is let go of."""
-    if guards_pages() or os.name != "posix":
+    if guards_pages() or sys.platform == "win32":
         return aligned_zeros(n_bytes)
     try:
         mapping = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except (OSError, OverflowError):
         raise MemoryError(f"{n_bytes} bytes") from None
-    if n_bytes >= HUGE_PAGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
+    if n_bytes >= HUGE_PAGE_BYTES and sys.platform == "linux":
         with suppress(OSError):
             mapping.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(mapping, np.uint8)

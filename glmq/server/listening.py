@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -54,7 +55,7 @@ def _at_address(host: str, port: int) -> socket.socket:
     # With the protocol named, asyncio switches off the delay of small packets (Nagle's algorithm).
     listening = socket.socket(family, kind, socket.IPPROTO_TCP)
     try:
-        if os.name == "posix":  # elsewhere it would let several programs have one port
+        if sys.platform != "win32":  # elsewhere it would let several programs have one port
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Connections inherit it: a client whose machine went away is found out in the end.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -70,7 +71,7 @@ def _at_address(host: str, port: int) -> socket.socket:
 
 def _at_file(path: Path) -> socket.socket:
     """A socket file that only its owner can use. One that nobody listens at any more is replaced."""
-    if not hasattr(socket, "AF_UNIX"):
+    if sys.platform == "win32":
         raise GlmqError("this system has no Unix sockets; leave this out", setting="unix")
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -90,6 +91,8 @@ def _at_file(path: Path) -> socket.socket:
 
 
 def _remove_dead(path: Path) -> None:
+    if sys.platform == "win32":
+        return
     with suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             return

@@ -6,9 +6,9 @@ The protocol: https://modelcontextprotocol.io/specification. The official packag
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -81,7 +81,7 @@ class McpServer:
 
     def __init__(self, command: str, start_limit: float) -> None:
         try:
-            self._words = shlex.split(command, posix=os.name == "posix")
+            self._words = shlex.split(command, posix=sys.platform != "win32")
         except ValueError as error:
             raise GlmqError(f"the command {command} cannot be read: {error}") from None
         if not self._words:

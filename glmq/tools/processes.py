@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
@@ -19,7 +20,7 @@ TAIL = 4000
 
 def end_process(process: subprocess.Popen[bytes]) -> None:
     """Kill a process and what of its group is left, and wait for its end."""
-    if os.name == "posix":
+    if sys.platform != "win32":
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
     elif process.poll() is None:

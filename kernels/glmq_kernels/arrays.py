@@ -60,7 +60,7 @@ def address_of(array: np.ndarray) -> int:
 
 def guards_pages() -> bool:
     """Whether arrays end at unreadable pages."""
-    return os.environ.get("GLMQ_GUARD_PAGES") == "1" and os.name == "posix"
+    return os.environ.get("GLMQ_GUARD_PAGES") == "1" and sys.platform != "win32"
 
 
 def _before_guard_page(n_bytes: int) -> np.ndarray:

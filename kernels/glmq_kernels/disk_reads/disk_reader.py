@@ -76,7 +76,7 @@ class DirectFile:
 
 def _open_direct(path: Path) -> int | None:
     """A descriptor for direct reads, or None where the file system refuses to open or to read so."""
-    if not hasattr(os, "O_DIRECT"):
+    if sys.platform != "linux":
         return None
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT)
@@ -97,7 +97,7 @@ def aligned_memory(n_bytes: int, *, large_pages: bool = True) -> np.ndarray:
         memory = mmap.mmap(-1, size)
     else:
         memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if large_pages and hasattr(mmap, "MADV_HUGEPAGE"):
+    if large_pages and sys.platform == "linux":
         with contextlib.suppress(OSError):
             memory.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(memory, np.uint8)

@@ -42,6 +42,8 @@ def try_lock(file: FileIO) -> bool:
 
 def lock_owner(file: FileIO) -> int | None:
     """The id of the process that has a file locked, where the system tells it (Linux does)."""
+    if sys.platform != "linux":
+        return None
     try:
         table = Path("/proc/locks").read_text()
     except OSError:

@@ -312,12 +312,12 @@ def _take_over(unfinished: Path, file: Path, before: os.stat_result) -> None:
 
     It runs as nobody else, though, as a file does not that is written.
     """
-    if hasattr(os, "chown"):
+    if sys.platform != "win32":
         with suppress(OSError):
             os.chown(unfinished, -1, before.st_gid)
         with suppress(OSError):
             os.chown(unfinished, before.st_uid, -1)
-    if hasattr(os, "listxattr"):
+    if sys.platform == "linux":
         with suppress(OSError):
             for name in os.listxattr(file):
                 if name.startswith("user.") or name == "system.posix_acl_access":

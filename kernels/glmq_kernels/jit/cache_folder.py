@@ -65,6 +65,8 @@ def _make(folder: Path) -> None:
 
 def _take_from_others(folder: Path) -> None:
     """Forbid others to write to a folder of this user, which an easy-going umask has let them."""
+    if sys.platform == "win32":
+        return
     status = folder.stat()
     if others_may_write(status) and status.st_uid == os.getuid():
         folder.chmod(stat.S_IMODE(status.st_mode) & ~GROUP_OR_OTHERS_WRITE)
@@ -76,14 +78,16 @@ def others_may_write(status: os.stat_result) -> bool:
     Always False on Windows, where the folders in question are the user's own. A group of the same number
     as its user is taken for that user's private one.
     """
-    if not hasattr(os, "getuid"):
-        return False
-    return status.st_uid not in (os.getuid(), 0) or lets_others_write(status)
+    return _is_another_users(status) or lets_others_write(status)
+
+
+def _is_another_users(status: os.stat_result) -> bool:
+    return sys.platform != "win32" and status.st_uid not in (os.getuid(), 0)
 
 
 def lets_others_write(status: os.stat_result) -> bool:
     """Whether the owner of a file or folder lets somebody else write to it. Always False on Windows."""
-    if not hasattr(os, "getuid"):
+    if sys.platform == "win32":
         return False
     writers = status.st_mode & GROUP_OR_OTHERS_WRITE
     if status.st_gid == status.st_uid:
@@ -93,8 +97,7 @@ def lets_others_write(status: os.stat_result) -> bool:
 
 def _temporary_folder() -> Path:
     """A folder of this user alone in the system's temporary folder, where others may have been before."""
-    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "cache")
-    folder = Path(tempfile.gettempdir()).absolute() / f"glmq-{user}"
+    folder = Path(tempfile.gettempdir()).absolute() / f"glmq-{_user()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()
@@ -110,14 +113,20 @@ def _temporary_folder() -> Path:
     return folder
 
 
+def _user() -> str:
+    if sys.platform == "win32":
+        return os.environ.get("USERNAME", "cache")
+    return str(os.getuid())
+
+
 def _is_not_private(status: os.stat_result) -> bool:
-    if not hasattr(os, "getuid"):
+    if sys.platform == "win32":
         return False
     return status.st_uid != os.getuid() or bool(status.st_mode & 0o077)
 
 
 def _untrusted(folder: Path, status: os.stat_result) -> GlmqError:
-    why = "belongs to another user" if status.st_uid not in (os.getuid(), 0) else "can be written by others"
+    why = "belongs to another user" if _is_another_users(status) else "can be written by others"
     return GlmqError(
         f"{folder} {why}, so kernels in it may be theirs; take that permission away (chmod go-w)"
         " or set GLMQ_CACHE to a folder of yours"

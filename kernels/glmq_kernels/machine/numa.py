@@ -28,8 +28,10 @@ def memory_nodes(allowed: Collection[int] | None = None, root: Path = ROOT) -> l
 
     allowed: logical processors that this process may use, by default what the system says.
     """
+    if sys.platform != "linux":
+        return []
     if allowed is None:
-        allowed = os.sched_getaffinity(0) if sys.platform == "linux" else ()
+        allowed = os.sched_getaffinity(0)
     folder = root / "sys/devices/system/node"
     with_memory = _numbers(folder / "has_memory")
     nodes = (MemoryNode(n, _numbers(folder / f"node{n}/cpulist") & frozenset(allowed)) for n in with_memory)
