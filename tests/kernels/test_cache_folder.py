@@ -201,6 +201,7 @@ def owned_by_another(monkeypatch, folder):
 
 
 def test_systems_without_owners_are_trusted(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.delattr(os, "getuid")
     monkeypatch.setenv("USERNAME", "ada")
     monkeypatch.delenv("GLMQ_CACHE", raising=False)
