@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from glmq_kernels.disk_reads.disk_reader import KERNELS as READER_KERNELS
 from glmq_kernels.errors import GlmqError
-from glmq_kernels.formats.tensor_types import KERNEL_TYPES
+from glmq_kernels.formats.tensor_types import MATRIX_TYPES, TRANSCODED_TYPES
+from glmq_kernels.formats.transcoding import kernel_name
 from glmq_kernels.jit import isa
 from glmq_kernels.jit.compilation import Progress
 from glmq_kernels.jit.kernel_folder import (
@@ -31,6 +32,7 @@ from glmq_kernels.threads.thread_pool import KERNELS as POOL_KERNELS
 from .demo import TOOLS_MODEL
 from .gguf import GGUFFile, open_gguf
 from .models import build_function
+from .transcoded_tensors import TranscodedTensors
 from .weights import Weights
 
 ATTENTIONS = ((64, 64, "apart"), (128, 128, "apart"), (576, 512, "in_keys"))
@@ -61,8 +63,10 @@ def kernels_of(file: GGUFFile) -> set[str]:
     rewritten: dict[str, np.ndarray] = {}
     for cache_type in CACHE_TYPES:
         for activations in ACTIVATION_TYPES:
-            weights = Weights(file, rewritten=rewritten)
-            found.update(build(file, weights, _BATCH, 1, cache_type, activations).tape.kernel_names())
+            for transcoded in (None, TranscodedTensors()):
+                weights = Weights(file, rewritten=rewritten, transcoded=transcoded)
+                tape = build(file, weights, _BATCH, 1, cache_type, activations).tape
+                found.update(tape.kernel_names(), transcoded.kernel_names() if transcoded else ())
     return found
 
 
@@ -70,7 +74,7 @@ def every_kernel() -> set[str]:
     """Names of the kernels for models of every tensor type with one of `ATTENTIONS`, and for the demos."""
     with open_gguf(TOOLS_MODEL) as mixture_of_experts:
         found = kernels_of(mixture_of_experts) | set(OF_LATENT_ATTENTION)
-    return found.union(*map(_variants, found))
+    return found.union(map(kernel_name, TRANSCODED_TYPES), *map(_variants, found))
 
 
 def _variants(name: str) -> Iterator[str]:
@@ -93,7 +97,7 @@ def _variants(name: str) -> Iterator[str]:
     elif parameters:
         floats = kind.startswith("gemm.dequantized.")
         yield from (
-            f"{kind}:{name}" for name, known in KERNEL_TYPES.items() if not (floats and known.is_float)
+            f"{kind}:{name}" for name, known in MATRIX_TYPES.items() if not (floats and known.is_float)
         )
     else:
         yield name

@@ -19,12 +19,13 @@ from .memory_plan import MemoryPlan, Needs, cannot_read_all, plan_memory
 from .models import build_function
 from .program import Program
 from .session import trained_context
+from .transcoded_tensors import TranscodedTensors
 from .weights import Weights
 
 DEFAULT_CONTEXT = 16384
 """Positions of a context unless the caller says otherwise or the model has fewer."""
 
-LOAD_MODES = ("mmap", "read")
+LOAD_MODES = ("mmap", "read", "transcode")
 
 NO_NODES = "this machine's memory is one node (NUMA), or there is one thread; nothing is shared out"
 """What is told where weights were to be shared out among nodes."""
@@ -92,30 +93,44 @@ def prepare_program(
     shared out as they are read; none where they are not. The other arguments are those of `glmq.load`.
     Raises GlmqError for what cannot be.
     """
-    if load not in LOAD_MODES:
+    transcoded = transcoded_tensors(load)
+    if transcoded is not None and nodes:
         raise GlmqError(
-            f"{load!r} is no way to load a model; choose {' or '.join(LOAD_MODES)}", setting="load"
+            "weights that are transcoded are not shared out among nodes of memory; choose mmap or read, or do"
+            " not share them out",
+            setting="load",
         )
     cache_type = known_cache_type(cache_type)
-    weights = Weights(file, observes=observes)
+    weights = Weights(file, observes=observes, transcoded=transcoded)
     counted = counting_program(file, weights, n_threads, cache_type, activations)
-    needs = needs_of(file, counted, n_ctx)
+    needs = needs_of(file, counted, n_ctx, transcoded)
     plan = plan_memory(needs, ram)
-    if load == "read" or nodes:
-        if not plan.in_memory:
-            raise cannot_read_all(needs, plan.budget)
+    if (load != "mmap" or nodes) and not plan.in_memory:
+        raise cannot_read_all(needs, plan.budget)
+    if transcoded is not None:
+        transcoded.make(file, n_threads, progress)
+    elif load == "read" or nodes:
         hold_in_memory(file, progress, nodes)
     elif plan.in_memory and plan.batch == counted.tape.max_tokens:
         return counted, None, plan
     experts = None if plan.in_memory else OffloadedExperts(file, plan, needs)
-    weights = Weights(file, experts.disk if experts else None, weights.rewritten, observes)
+    weights = Weights(file, experts.disk if experts else None, weights.rewritten, observes, transcoded)
     build = build_function(file)
     try:
-        return build(file, weights, plan.batch, n_threads, cache_type, activations), experts, plan
+        program = build(file, weights, plan.batch, n_threads, cache_type, activations)
+        program.remarks += [transcoded.remark()] if transcoded is not None else []
+        return program, experts, plan
     except BaseException:
         if experts is not None:
             experts.close()
         raise
+
+
+def transcoded_tensors(load: str) -> TranscodedTensors | None:
+    """What is transcoded of a model that is loaded so, None where nothing is. Raises GlmqError."""
+    if load not in LOAD_MODES:
+        raise GlmqError(f"{load!r} is no way to load a model; choose {', '.join(LOAD_MODES)}", setting="load")
+    return TranscodedTensors() if load == "transcode" else None
 
 
 def known_cache_type(name: str) -> str:
@@ -139,12 +154,18 @@ def counting_program(
     return build(file, weights, _batch_sizes(file)[-1], n_threads, cache_type, activations)
 
 
-def needs_of(file: GGUFFile, program: Program, n_ctx: int) -> Needs:
-    """What a model needs to be wholly in memory, counted with a program for its largest batch."""
+def needs_of(
+    file: GGUFFile, program: Program, n_ctx: int, transcoded: TranscodedTensors | None = None
+) -> Needs:
+    """What a model needs to be wholly in memory, counted with a program for its largest batch.
+
+    transcoded: the tensors of which the program has other types than the file.
+    """
+    more, of_experts = (0, 0) if transcoded is None else (transcoded.more_bytes, transcoded.more_expert_bytes)
     return Needs(
         path=file.path,
-        weights=file.n_bytes + program.rewritten_bytes,
-        experts=expert_bytes(file) if program.expert_layers else 0,
+        weights=file.n_bytes + program.rewritten_bytes + more,
+        experts=expert_bytes(file) + of_experts if program.expert_layers else 0,
         kv_cache=program.cache_shape.n_bytes(n_ctx),
         work={batch: program.tape.n_bytes(batch) for batch in _batch_sizes(file)},
         n_ctx=n_ctx,

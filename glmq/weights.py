@@ -13,6 +13,7 @@ from glmq_kernels.ops.operands import Experts, Matrix, matrix_of
 
 from .experts.disk import Disk
 from .gguf import GET_IT_AGAIN, GGUFFile
+from .transcoded_tensors import TranscodedTensors
 
 TABLES = ("rotary_emb.inv_freq", ".attn_rot_embd.weight")
 """Endings of tensors that can be worked out from the metadata, which old conversions kept."""
@@ -30,6 +31,9 @@ class Weights:
     earlier build of the same model are not made again.
 
     observes: of a tensor's name, whether the inputs that its matrices meet are to be added up.
+
+    transcoded: where matrices that can be are not used as they are. Before it has made them they have no
+    addresses.
     """
 
     def __init__(
@@ -38,8 +42,9 @@ class Weights:
         disk: Disk | None = None,
         rewritten: dict[str, np.ndarray] | None = None,
         observes: Callable[[str], bool] = lambda name: False,
+        transcoded: TranscodedTensors | None = None,
     ) -> None:
-        self._file, self._disk = file, disk
+        self._file, self._disk, self._transcoded = file, disk, transcoded
         self.observes = observes
         self.rewritten = {} if rewritten is None else rewritten
         self._used: set[str] = set()
@@ -82,21 +87,53 @@ class Weights:
                 " choose another file of this model"
             )
 
-    def matrix(self, name: str, rows: int, columns: int, *, sparse: bool = False) -> Matrix:
-        """A weight matrix (rows, columns). sparse: of which few rows are used, so that it stays mapped."""
+    def matrix(
+        self, name: str, rows: int, columns: int, *, sparse: bool = False, as_stored: bool = False
+    ) -> Matrix:
+        """A weight matrix (rows, columns).
+
+        sparse: of which few rows are used, so that it stays mapped. as_stored: not transcoded.
+        """
         type_name = self.check(name, (rows, columns))
-        if self._disk is None:
-            data = self._file.data(name)
-        elif sparse:
+        if sparse and self._disk is not None:
             data = self._disk.map_rows(self._file.tensor(name))
-        else:
-            data = self._disk.load(self._file.tensor(name))
-        return matrix_of(data, rows, columns, type_name, self._observed_as(name))
+            return matrix_of(data, rows, columns, type_name, self._observed_as(name))
+        return self._first_matrix(name, rows, columns, as_stored=sparse or as_stored)
 
     def matrix_of_heads(self, name: str, n_heads: int, rows: int, columns: int) -> Matrix:
         """The first of the matrices of a tensor (n_heads, rows, columns), behind which the others lie."""
-        type_name = self.check(name, (n_heads, rows, columns))
-        data = self._file.data(name) if self._disk is None else self._disk.load(self._file.tensor(name))
+        self.check(name, (n_heads, rows, columns))
+        return self._first_matrix(name, rows, columns)
+
+    def _first_matrix(self, name: str, rows: int, columns: int, *, as_stored: bool = False) -> Matrix:
+        """A matrix (rows, columns) at the beginning of a tensor."""
+        type_name = self.type_in_memory(name, as_stored=as_stored)
+        data: np.ndarray | None
+        if type_name != self._file.tensor(name).type:
+            data = self._made(name)
+        elif self._disk is None:
+            data = self._file.data(name)
+        else:
+            data = self._disk.load(self._file.tensor(name))
+        return self._matrix_of(data, rows, columns, type_name, name)
+
+    def type_in_memory(self, name: str, *, as_stored: bool = False) -> str:
+        """The type of a tensor, or what it becomes where it is transcoded."""
+        info = self._file.tensor(name)
+        if as_stored or self._transcoded is None:
+            return info.type
+        return self._transcoded.want(info) or info.type
+
+    def _made(self, name: str) -> np.ndarray | None:
+        """The bytes of a tensor that is transcoded, if it has been."""
+        return None if self._transcoded is None else self._transcoded.made(name)
+
+    def _matrix_of(
+        self, data: np.ndarray | None, rows: int, columns: int, type_name: str, name: str
+    ) -> Matrix:
+        """A matrix over the bytes of a tensor, without an address as long as there are none."""
+        if data is None:
+            return Matrix(0, rows, columns, type_name, observed_as=self._observed_as(name))
         return matrix_of(data, rows, columns, type_name, self._observed_as(name))
 
     def _observed_as(self, name: str) -> str:
@@ -131,12 +168,15 @@ class Weights:
 
     def stacked(self, name: str, count: int, rows: int, columns: int, n_each: int = 1) -> list[Matrix]:
         """The matrices (rows, columns) of a tensor (count, n_each * rows, columns), expert by expert."""
-        type_name = self.check(name, (count, n_each * rows, columns))
-        if self._disk is not None:
-            matrix = Matrix(0, rows, columns, type_name, observed_as=self._observed_as(name))
-            return [matrix] * (count * n_each)
-        data = self._file.data(name).reshape(count * n_each, -1)
-        return [matrix_of(each, rows, columns, type_name, self._observed_as(name)) for each in data]
+        stored, n = self.check(name, (count, n_each * rows, columns)), count * n_each
+        type_name = self.type_in_memory(name)
+        data = None
+        if type_name != stored:
+            data = self._made(name)
+        elif self._disk is None:
+            data = self._file.data(name)
+        each = [None] * n if data is None else data.reshape(n, -1)
+        return [self._matrix_of(one, rows, columns, type_name, name) for one in each]
 
     def parts(self, prefix: str, count: int) -> list[tuple[Part, Part, Part]]:
         """Where the stacked gate, up and down of each of `count` experts lie; none where they are mapped."""

@@ -57,8 +57,9 @@ def ram_option(command: Command) -> Command:
 def load_option(command: Command) -> Command:
     """Where a model's weights are."""
     return click.option(
-        "--load", type=click.Choice(["mmap", "read"]), default="mmap", show_default=True,
-        help="Map the file and take weights from it as they are used, or read all of it into memory first.",
+        "--load", type=click.Choice(["mmap", "read", "transcode"]), default="mmap", show_default=True,
+        help="Map the file and take weights from it as they are used, read all of it into memory first, or"
+        " read weights of up to 3 bits and turn them into nibbles, which are faster and take more memory.",
     )(command)  # fmt: skip
 
 

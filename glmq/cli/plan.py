@@ -9,7 +9,7 @@ import click
 from glmq_kernels.ops.attention.cache_layout import CACHE_TYPES
 
 from .error_line import OPTIONS
-from .options import DEFAULT_MODEL, Status, activations_option, ram_option
+from .options import DEFAULT_MODEL, Status, activations_option, load_option, ram_option
 
 if TYPE_CHECKING:
     from ..forecast.forecast import Forecast
@@ -25,6 +25,7 @@ INDENT = "  "
 @click.command(short_help="Tell whether and how a model would run here.")
 @click.argument("model", required=False)
 @ram_option
+@load_option
 @click.option("--ctx", type=int, metavar="N", help="Tokens of context. [default: the model's, at most 16384]")
 @click.option(
     "--cache-type",
@@ -44,6 +45,7 @@ INDENT = "  "
 def plan(
     model: str | None,
     ram: int | None,
+    load: str,
     ctx: int | None,
     cache_type: str,
     activations: str,
@@ -63,7 +65,7 @@ def plan(
     try:
         found = forecast(
             model or DEFAULT_MODEL, n_ctx=ctx, ram=ram, cache_type=cache_type, activations=activations,
-            n_threads=threads, n_prompt=n_prompt, measure=measure, progress=status.show,
+            load=load, n_threads=threads, n_prompt=n_prompt, measure=measure, progress=status.show,
         )  # fmt: skip
     finally:
         status.clear()

@@ -118,6 +118,7 @@ def forecast(
     ram: int | str | None = None,
     cache_type: str = "F16",
     activations: str = "auto",
+    load: str = "mmap",
     n_threads: int | None = None,
     n_prompt: int = PROMPT,
     measure: bool = False,
@@ -141,13 +142,16 @@ def forecast(
         threads, context = n_threads or core_count(), context_size(source.file, n_ctx)
         budget = parse_size(ram) if isinstance(ram, str) else ram
         kind = activation_type(activations, source.file)
-        memory = forecast_memory(source.file, context, threads, cache_type, kind, budget)
+        memory = forecast_memory(source.file, context, threads, cache_type, kind, budget, load)
         hits = hit_rates(source.file, memory)
         time, why_no_time = None, ""
         if memory.refusal is None:
             try:
                 with Speeds(threads, again=measure, progress=progress) as speeds:
-                    time = _times(source, memory, speeds, hits, min(n_prompt, context), context)
+                    time = _times(
+                        source, memory, speeds, hits, min(n_prompt, context), context,
+                        transcodes=load == "transcode",
+                    )  # fmt: skip
             except (GlmqError, OSError, MemoryError) as error:
                 why_no_time = str(error)
         return Forecast(
@@ -170,7 +174,14 @@ def forecast(
 
 
 def _times(
-    source: ModelSource, memory: MemoryForecast, speeds: Speeds, hits: HitRates, n_prompt: int, n_ctx: int
+    source: ModelSource,
+    memory: MemoryForecast,
+    speeds: Speeds,
+    hits: HitRates,
+    n_prompt: int,
+    n_ctx: int,
+    *,
+    transcodes: bool,
 ) -> TimeForecast:
     program = memory.program
     disk: DiskSpeed | None = None
@@ -178,7 +189,13 @@ def _times(
         disk = speeds.disk(source.file) if source.is_here else speeds.disk_of_folder(source.folder)
     n_measured = min(n_prompt, MOST_MEASURED)
     found = ModelSpeeds(
-        step=speeds.step(source.file, program.cache_shape.type, program.tape.activations, n_measured),
+        step=speeds.step(
+            source.file,
+            program.cache_shape.type,
+            program.tape.activations,
+            n_measured,
+            transcodes=transcodes,
+        ),
         n_prompt=n_measured,
         attention=speeds.attention(program.planner.n_heads, program.cache_shape),
         disk=disk,

@@ -9,8 +9,8 @@ from glmq_kernels.threads.tape import ActivationType
 
 from ..experts.placement import INTERPRETER, RESERVE, Placement, plan_slots
 from ..gguf import GGUFFile
-from ..loading import counting_program, known_cache_type, needs_of
-from ..memory_plan import MemoryPlan, Needs, free_budget, plan_memory
+from ..loading import counting_program, known_cache_type, needs_of, transcoded_tensors
+from ..memory_plan import MemoryPlan, Needs, cannot_read_all, free_budget, plan_memory
 from ..program import Program
 from ..system_memory import resident_memory
 from ..weights import Weights
@@ -23,11 +23,13 @@ KERNELS = 30_000_000
 class MemoryForecast:
     """A model's program, counted and not run, and what its memory would be spent on. Amounts are in bytes.
 
+    load: how it would be loaded, a name of `LOAD_MODES`.
     plan: None where the model does not run, for the reason `refusal`. placement: what of the experts stays in
     memory, None where all weights are mapped. mapped: weights that stay in the mapped file although others do
     not: an embedding, of which few rows are used. process: what the program itself takes, roughly.
     """
 
+    load: str
     program: Program
     needs: Needs
     budget: int
@@ -83,13 +85,17 @@ def forecast_memory(
     cache_type: str,
     activations: ActivationType,
     ram: int | None,
+    load: str,
 ) -> MemoryForecast:
     """Plan as loading would. Raises GlmqError for a model that glmq does not run on any machine."""
-    program = counting_program(file, Weights(file), n_threads, known_cache_type(cache_type), activations)
-    return plan_again(file, program, needs_of(file, program, n_ctx), ram)
+    transcoded = transcoded_tensors(load)
+    weights = Weights(file, transcoded=transcoded)
+    program = counting_program(file, weights, n_threads, known_cache_type(cache_type), activations)
+    needs = needs_of(file, program, n_ctx, transcoded)
+    return plan_again(file, program, needs, ram, load)
 
 
-def plan_again(file: GGUFFile, program: Program, needs: Needs, ram: int | None) -> MemoryForecast:
+def plan_again(file: GGUFFile, program: Program, needs: Needs, ram: int | None, load: str) -> MemoryForecast:
     """Plan for other needs, or another budget, of the same program."""
     mapped = file.tensor("token_embd.weight").n_bytes if "output.weight" in file.tensors else 0
     # Beside the weights loading takes what this process has taken so far to count, and kernels.
@@ -99,8 +105,10 @@ def plan_again(file: GGUFFile, program: Program, needs: Needs, ram: int | None) 
     try:
         plan = plan_memory(needs, ram)
         if not plan.in_memory:
+            if load != "mmap":
+                raise cannot_read_all(needs, plan.budget)
             placement = plan_slots(program.expert_layers, plan, needs, process + needs.dense - mapped)
     except GlmqError as error:
         plan, refusal = None, error
     budget = plan.budget if plan else ram or free_budget(needs)
-    return MemoryForecast(program, needs, budget, plan, placement, refusal, mapped, process + RESERVE)
+    return MemoryForecast(load, program, needs, budget, plan, placement, refusal, mapped, process + RESERVE)

@@ -84,7 +84,7 @@ def _smaller_cache(file: GGUFFile, memory: MemoryForecast, ram: int | None) -> I
 
 def _gain(file: GGUFFile, memory: MemoryForecast, needs: Needs, ram: int | None) -> str:
     """What other needs would change; empty for little."""
-    instead = plan_again(file, memory.program, needs, ram)
+    instead = plan_again(file, memory.program, needs, ram, memory.load)
     if instead.refusal is not None:
         return ""
     if memory.refusal is not None:
@@ -104,7 +104,7 @@ def _smaller_file(
     for other in sorted(smaller, key=lambda other: other.n_bytes, reverse=True):
         share = other.n_bytes / needs.weights
         scaled = replace(needs, weights=other.n_bytes, experts=int(share * needs.experts))
-        instead = plan_again(file, memory.program, scaled, ram)
+        instead = plan_again(file, memory.program, scaled, ram, memory.load)
         name = f"{other.name} ({show_size(other.n_bytes)})"
         if instead.refusal is None and instead.placement is None:
             yield NextStep(f"{name} would be in memory as a whole")

@@ -54,9 +54,11 @@ def step_speed(
     activations: ActivationType,
     n_prompt: int,
     progress: Progress | None = None,
+    *,
+    transcodes: bool = False,
 ) -> StepSpeed:
     """Measure steps of one token, and of a batch of `n_prompt`, at the beginning of a context."""
-    weights = StandInWeights(file)
+    weights = StandInWeights(file, transcodes=transcodes)
     program = build_function(file)(file, weights, n_prompt, n_threads, cache_type, activations)
     n_ctx = max(n_prompt, 2 * (FIRST_STEPS + STEPS[1]))
     engine = Engine(program, n_threads, file, program.cache_shape.n_bytes(2 * n_ctx), progress=progress)

@@ -58,14 +58,25 @@ class Speeds:
         self._kept: dict[str, Sequence[float]] = {} if again else _read(self._path(), self._machine)
         self._thread_pool: ThreadPool | None = None
 
-    def step(self, file: GGUFFile, cache_type: str, activations: ActivationType, n_prompt: int) -> StepSpeed:
+    def step(
+        self,
+        file: GGUFFile,
+        cache_type: str,
+        activations: ActivationType,
+        n_prompt: int,
+        *,
+        transcodes: bool = False,
+    ) -> StepSpeed:
         """Of steps of a model: of one token, and of a batch of `n_prompt`."""
         from .rehearsal import step_speed
 
+        how = f"{cache_type} {activations}{' transcoded' if transcodes else ''}"
         return self._of(
             StepSpeed,
-            f"steps of {_shape(file)} {cache_type} {activations}, {n_prompt} tokens",
-            lambda: step_speed(file, self.n_threads, cache_type, activations, n_prompt, self._progress),
+            f"steps of {_shape(file)} {how}, {n_prompt} tokens",
+            lambda: step_speed(
+                file, self.n_threads, cache_type, activations, n_prompt, self._progress, transcodes=transcodes
+            ),
         )
 
     def attention(self, n_heads: int, shape: CacheShape) -> AttentionSpeed:

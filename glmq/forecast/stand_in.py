@@ -18,12 +18,14 @@ from contextlib import suppress
 
 import numpy as np
 from glmq_kernels.arrays import ALIGNMENT, ROW_PADDING, aligned_zeros, guards_pages
-from glmq_kernels.formats.tensor_types import KERNEL_TYPES
+from glmq_kernels.formats.tensor_types import KERNEL_TYPES, MATRIX_TYPES, TRANSCODED_TYPES
+from glmq_kernels.formats.transcoding import transcode
 from glmq_kernels.ops.operands import Matrix, matrix_of
 
 from ..experts.offloaded_experts import STACKED
 from ..gguf import GGUFFile
 from ..system_memory import available_memory
+from ..transcoded_tensors import TranscodedTensors
 from ..weights import Weights
 from .random_weights import EMBEDDING_SCALE, random_weights
 
@@ -40,10 +42,13 @@ EMBEDDING = "token_embd.weight"
 
 
 class StandInWeights(Weights):
-    """Weights with the shapes and types of a file's. Only tokens below `n_tokens` have an embedding."""
+    """Weights with the shapes and types of a file's. Only tokens below `n_tokens` have an embedding.
 
-    def __init__(self, file: GGUFFile) -> None:
-        super().__init__(file)
+    transcodes: whether types are those that weights are transcoded to.
+    """
+
+    def __init__(self, file: GGUFFile, *, transcodes: bool = False) -> None:
+        super().__init__(file, transcoded=TranscodedTensors() if transcodes else None)
         self._rings: dict[str, _Ring] = {}
         free = available_memory()
         room = RING_BYTES if free is None else min(RING_BYTES, SHARE_OF_FREE * free)
@@ -51,17 +56,21 @@ class StandInWeights(Weights):
         rows = file.tensor(EMBEDDING).shape[0]
         self.n_tokens = min(rows, EMBEDDED_TOKENS) if "output.weight" in file.tensors else rows
 
-    def matrix(self, name: str, rows: int, columns: int, *, sparse: bool = False) -> Matrix:
+    def matrix(
+        self, name: str, rows: int, columns: int, *, sparse: bool = False, as_stored: bool = False
+    ) -> Matrix:
         """A matrix (rows, columns)."""
-        type_name = self.check(name, (rows, columns))
+        self.check(name, (rows, columns))
+        type_name = self.type_in_memory(name, as_stored=sparse or as_stored)
         if name == EMBEDDING:
-            n_bytes = KERNEL_TYPES[type_name].row_bytes(self.n_tokens * columns)
+            n_bytes = MATRIX_TYPES[type_name].row_bytes(self.n_tokens * columns)
             return matrix_of(_memory(type_name, n_bytes, EMBEDDING_SCALE), rows, columns, type_name)
         return self._matrix(type_name, rows, columns)
 
     def matrix_of_heads(self, name: str, n_heads: int, rows: int, columns: int) -> Matrix:
         """The first of matrices (n_heads, rows, columns)."""
-        type_name = self.check(name, (n_heads, rows, columns))
+        self.check(name, (n_heads, rows, columns))
+        type_name = self.type_in_memory(name)
         return matrix_of(self._take(type_name, n_heads * rows * columns), rows, columns, type_name)
 
     def vector(self, name: str, size: int) -> np.ndarray:
@@ -73,7 +82,8 @@ class StandInWeights(Weights):
 
     def stacked(self, name: str, count: int, rows: int, columns: int, n_each: int = 1) -> list[Matrix]:
         """The matrices of a tensor (count, n_each * rows, columns)."""
-        type_name = self.check(name, (count, n_each * rows, columns))
+        self.check(name, (count, n_each * rows, columns))
+        type_name = self.type_in_memory(name)
         return [self._matrix(type_name, rows, columns) for _ in range(count * n_each)]
 
     def rewrite(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
@@ -85,14 +95,14 @@ class StandInWeights(Weights):
 
     def _take(self, type_name: str, n: int) -> np.ndarray:
         if type_name not in self._rings:
-            sizes = [
-                (info.n_bytes, info.n_bytes // (info.shape[0] if STACKED.fullmatch(name) else 1))
-                for name, info in self._file.tensors.items()
-                if info.type == type_name and name != EMBEDDING
-            ]
+            sizes = []
+            for name, info in self._file.tensors.items():
+                if name != EMBEDDING and type_name in (info.type, self.type_in_memory(name)):
+                    n_bytes = MATRIX_TYPES[type_name].row_bytes(info.n_elements)
+                    sizes.append((n_bytes, n_bytes // (info.shape[0] if STACKED.fullmatch(name) else 1)))
             of_all, largest = sum(size for size, _ in sizes), max(each for _, each in sizes)
             self._rings[type_name] = _Ring(type_name, max(int(self._share * of_all), largest))
-        return self._rings[type_name].take(KERNEL_TYPES[type_name].row_bytes(n))
+        return self._rings[type_name].take(MATRIX_TYPES[type_name].row_bytes(n))
 
 
 class _Ring:
@@ -100,7 +110,7 @@ class _Ring:
 
     def __init__(self, type_name: str, n_bytes: int) -> None:
         # A piece begins where a block does, and where a cache line does.
-        self._step = math.lcm(KERNEL_TYPES[type_name].block_bytes, ALIGNMENT)
+        self._step = math.lcm(MATRIX_TYPES[type_name].block_bytes, ALIGNMENT)
         self._memory = _memory(type_name, n_bytes)
         self._next = 0
 
@@ -113,11 +123,22 @@ class _Ring:
         return piece
 
 
+def _pattern(type_name: str, n: int, scale: float) -> np.ndarray:
+    """Random weights of a type, uint8."""
+    random = np.random.default_rng(1)
+    if type_name in KERNEL_TYPES:
+        return random_weights(type_name, n, random, scale)
+    source = next(name for name, kind in TRANSCODED_TYPES.items() if kind.name == type_name)
+    out = aligned_zeros(MATRIX_TYPES[type_name].row_bytes(n))
+    transcode(random_weights(source, n, random, scale), source, out)
+    return out
+
+
 def _memory(type_name: str, n_bytes: int, scale: float = 1.0) -> np.ndarray:
     """Memory of random weights of a type, uint8, in pages of the size that those of a mapped file have."""
-    kind = KERNEL_TYPES[type_name]
+    kind = MATRIX_TYPES[type_name]
     n = min(PATTERN_WEIGHTS, n_bytes // kind.block_bytes * kind.block)
-    pattern = random_weights(type_name, n, np.random.default_rng(1), scale)
+    pattern = _pattern(type_name, n, scale)
     if guards_pages():
         return np.resize(pattern, n_bytes)
     try:

@@ -43,7 +43,7 @@ def value_matrices(weights: Weights, prefix: str, shape: LatentShape) -> HeadMat
 
 def _both(weights: Weights, prefix: str, shape: LatentShape) -> Matrix:
     rows = shape.n_heads * (shape.nope_dim + shape.value_dim)
-    return weights.matrix(f"{prefix}.attn_kv_b.weight", rows, shape.kv_rank)
+    return weights.matrix(f"{prefix}.attn_kv_b.weight", rows, shape.kv_rank, as_stored=True)
 
 
 def _turned(weights: Weights, prefix: str, shape: LatentShape) -> Matrix:

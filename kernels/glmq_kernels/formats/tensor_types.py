@@ -8,10 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .unpack import NIBBLES
+
+IN_MEMORY_ONLY = -1
+"""In the place of the number of a type that no file has."""
+
 
 @dataclass(frozen=True)
 class TensorType:
-    """A tensor type: every `block` weights of a row are stored in `block_bytes` bytes."""
+    """A tensor type: every `block` weights of a row are stored in `block_bytes` bytes.
+
+    number: that stands for it in files, or IN_MEMORY_ONLY.
+    """
 
     number: int
     name: str
@@ -69,6 +77,20 @@ TENSOR_TYPES = {
 
 KERNEL_TYPES = {name: known for name, known in TENSOR_TYPES.items() if known.has_kernels}
 """The types whose matrices can be multiplied, by name."""
+
+TRANSCODED_TYPES = {
+    **{
+        name: TensorType(IN_MEMORY_ONLY, NIBBLES + name, 256, 128 + 256 // group + 4)
+        for name, group in {
+            "IQ3_S": 32, "IQ3_XXS": 32, "IQ2_S": 16, "IQ2_XS": 16, "IQ2_XXS": 32, "IQ1_M": 16, "IQ1_S": 32
+        }.items()
+    },
+}  # fmt: skip
+"""By the names of low-bit types, what their weights can be turned into when they are loaded
+(`formats/unpack/nibbles.py`)."""
+
+MATRIX_TYPES = KERNEL_TYPES | {known.name: known for known in TRANSCODED_TYPES.values()}
+"""The types that matrices in memory can have, by name."""
 
 TYPE_NAMES = {known.number: known.name for known in TENSOR_TYPES.values()}
 """Names of all types, by the numbers that stand for them in files."""

@@ -17,11 +17,12 @@ from __future__ import annotations
 from typing import Any
 
 from ..formats.unpack import unpacking_of
+from ..formats.unpack.paired import IN_PAIRS
 from ..simd.addresses import argument, inline, load_f32, load_i64, prefetch, store_f32, store_i64
 from ..simd.vectors import fma, load_f32x16, store, sum_lanes, zero_f32x16
 from . import paired_row, turned_row
 from .activation_record import ACTIVATION_COLUMNS, ACTIVATION_ROW_RECORDS, ACTIVATION_ROWS
-from .row_record import IN_PAIRS, UNIT
+from .row_record import UNIT
 from .row_units import PREFETCH_BYTES, SUMS_BYTES
 from .sizes import ROW_RECORD_BYTES, ROW_TOKENS, ROWS
 

@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from ..jit import isa
+from ..formats.unpack.paired import IN_PAIRS
 from ..simd.addresses import inline, load_f32, load_i16, store_f32, store_i16
 from ..simd.vectors import (
     I32,
@@ -39,9 +39,6 @@ RECORD_SUM16 = 320
 
 LARGEST_TOKEN = 127
 """Magnitude of a token's int8."""
-
-IN_PAIRS = isa.current().shuffle == "avx2"
-"""Whether weights are paired."""
 
 bitcast_i32x4 = make_bitcast(i32x4)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import address_of, aligned_zeros, copy_of, guarded, zeros
-from ..formats.tensor_types import KERNEL_TYPES
+from ..formats.tensor_types import MATRIX_TYPES
 from ..gemm.activation_record import (
     ACTIVATION_BFLOAT_TILES,
     ACTIVATION_COLUMNS,
@@ -58,7 +58,7 @@ class Matrix:
     @property
     def row_bytes(self) -> int:
         """Bytes from a row to the next."""
-        return KERNEL_TYPES[self.type].row_bytes(self.columns)
+        return MATRIX_TYPES[self.type].row_bytes(self.columns)
 
     @property
     def n_bytes(self) -> int:
@@ -111,7 +111,7 @@ class Activation:
 
     def serve(self, type_name: str) -> None:
         """Have the rows prepared for products with matrices of a tensor type."""
-        if KERNEL_TYPES[type_name].is_float or self.precision == "f32":
+        if MATRIX_TYPES[type_name].is_float or self.precision == "f32":
             bfloat = takes_bfloat(type_name)
             slot = ACTIVATION_BFLOAT_TILES if bfloat else ACTIVATION_FLOAT_TILES
             if not self.slots[slot]:

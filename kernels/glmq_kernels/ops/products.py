@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..formats.tensor_types import KERNEL_TYPES
+from ..formats.tensor_types import MATRIX_TYPES
 from ..gemm.sizes import (
     PANEL_BUFFER_BYTES,
     PANEL_SCRATCH_BYTES,
@@ -38,7 +38,7 @@ def count_work(
 
 def kernels_of(matrix: Matrix, activation: Activation) -> dict[str, Code]:
     """The products of a matrix in the row form and in the panel form."""
-    in_floats = activation.precision == "f32" and not KERNEL_TYPES[matrix.type].is_float
+    in_floats = activation.precision == "f32" and not MATRIX_TYPES[matrix.type].is_float
     few, many = ("dequantized", "dequantized") if in_floats else ("gemv", "gemm")
     return {
         "dot_rows": Code(f"gemm.{few}.dot_rows:{matrix.type}"),

@@ -54,6 +54,23 @@ def _lookup_value(builder: Any, indices: Any, values: list[int]) -> Any:
     return parts[0]
 
 
+def make_rank(values: Sequence[int]) -> Any:
+    """`rank(v)`: which of some ascending values, 0 to 127, each byte is: the last that is not larger."""
+
+    @intrinsic
+    def rank(typing: Any, v: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            found = ir.Constant(v.llvm, [0] * v.lanes)
+            for value in values[1:]:
+                reached = builder.icmp_signed(">=", args[0], ir.Constant(v.llvm, [value] * v.lanes))
+                found = builder.sub(found, builder.sext(reached, v.llvm))
+            return found
+
+        return v(v), codegen
+
+    return rank
+
+
 def _lookup_by_comparing(builder: Any, indices: Any, values: list[int]) -> Any:
     lanes = indices.type.count
     result = ir.Constant(indices.type, [values[0]] * lanes)

@@ -24,7 +24,7 @@ class FixedSpeeds:
     def __exit__(self, *error):
         pass
 
-    def step(self, file, cache_type, activations, n_prompt):
+    def step(self, file, cache_type, activations, n_prompt, *, transcodes):
         return StepSpeed(STEP, n_prompt * BATCH_TOKEN)
 
     def attention(self, n_heads, shape):

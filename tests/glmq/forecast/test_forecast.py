@@ -59,6 +59,18 @@ def test_a_model_in_memory_has_the_plan_that_loading_makes(models, architecture,
     assert found.next_steps == []
 
 
+def test_transcoded_weights_take_what_loading_takes_for_them(tmp_path):
+    path = write_glm4moe(tmp_path / "model.gguf", "IQ3_S")
+    found, mapped = (forecast(path, ram=10**9, n_ctx=128, load=load).memory for load in ("transcode", "mmap"))
+    with glmq.load(path, ram=10**9, n_ctx=128, load="transcode") as model:
+        assert found.plan == model._memory_plan
+        assert found.program.tape.work == model.work
+    more = [each.dense + each.experts_kept for each in (found, mapped)]
+    assert more[0] - more[1] == mapped.plan.kv_cache - found.plan.kv_cache > 0
+    refused = forecast(path, ram=mapped.needs.total + 100_000, n_ctx=128, load="transcode").memory
+    assert "to be read into memory" in str(refused.refusal)
+
+
 @pytest.mark.parametrize("n_kept", [0, 5, 14])
 def test_experts_kept_are_those_that_loading_keeps(disk_budget, models, n_kept):
     path = models["glm4moe"]
@@ -171,7 +183,7 @@ def test_a_smaller_cache_or_context_is_offered_where_it_lets_the_model_run(model
 
 
 def test_speeds_that_cannot_be_measured_are_left_out(models, fixed_speeds, monkeypatch):
-    def broken(self, *arguments):
+    def broken(*arguments, **named):
         raise GlmqError("kernels cannot be compiled here")
 
     monkeypatch.setattr(fixed_speeds, "step", broken)

@@ -109,7 +109,7 @@ def test_steps_attention_and_memory_take_time(small_path, monkeypatch, tmp_path)
     for name, smaller in (("MEMORY_BYTES", 1 << 20), ("DEPTH", 256)):
         monkeypatch.setattr(measuring, name, smaller)
     with open_gguf(small_path) as file:
-        memory = forecast_memory(file, 128, 1, "F16", "int8", None)
+        memory = forecast_memory(file, 128, 1, "F16", "int8", None, "mmap")
     with Speeds(1) as found:
         looking_back = found.attention(memory.program.planner.n_heads, memory.program.cache_shape)
         with open_gguf(small_path) as file:
@@ -127,9 +127,9 @@ def test_ranges_contain_what_is_likely(seconds, n_bytes, rates):
 
 def test_experts_that_were_used_most_here_are_expected_to_be_used_again(disk_budget, small_path):
     with open_gguf(small_path) as file:
-        needs = forecast_memory(file, 128, 1, "F16", "int8", None).needs
+        needs = forecast_memory(file, 128, 1, "F16", "int8", None, "mmap").needs
         budget = disk_budget(small_path, needs, TOP_K, 8)
-        memory = forecast_memory(file, 128, 1, "F16", "int8", budget)
+        memory = forecast_memory(file, 128, 1, "F16", "int8", budget, "mmap")
         assert (memory.n_kept, memory.n_experts) == (8, 16)
         fresh = hit_rates(file, memory)
         assert (fresh.known, fresh.likely) == (False, 0.5)

@@ -23,8 +23,19 @@ from __future__ import annotations
 
 import importlib
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .nibbles import NibbleUnpacking
+
+NIBBLES = "NIBBLES_"
+"""Beginning of the names of types in which weights are nibbles that were of another type."""
 
 
-def unpacking_of(name: str) -> ModuleType:
-    """The module of a tensor type, such as `Q4_0`."""
+def unpacking_of(name: str) -> ModuleType | NibbleUnpacking:
+    """The module of a tensor type, such as `Q4_0`, or what stands for one of weights that became nibbles."""
+    if name.startswith(NIBBLES):
+        from .nibbles import nibbles_of
+
+        return nibbles_of(name.removeprefix(NIBBLES))
     return importlib.import_module(f"{__name__}.{name.lower()}")

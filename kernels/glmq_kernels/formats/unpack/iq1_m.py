@@ -24,10 +24,11 @@ from ...simd.vectors import (
     splat_i32x8,
     splat_i32x16,
 )
+from .few_values import FewValues, make_odd
 from .iq1_s import CENTER as CENTER
 from .iq1_s import LARGEST as LARGEST
 from .iq1_s import OFFSET as OFFSET
-from .iq1_s import weights_of
+from .iq1_s import VALUES, weights_of
 
 FLOAT = False
 GROUP = 16
@@ -40,13 +41,27 @@ each_twice = make_shuffle([lane // 2 for lane in range(32)])
 
 
 @inline
-def _scales(p):
+def _scale(p):
     words = load_i64(p + 48)
     pieces = ((words >> 12) & 0xF) | ((words >> 24) & 0xF0) | ((words >> 36) & 0xF00)
-    scale = half_of_bits(pieces | ((words >> 48) & 0xF000))
+    return half_of_bits(pieces | ((words >> 48) & 0xF000))
+
+
+@inline
+def _steps(p):
+    words = load_i64(p + 48)
     both = join_i32x8(splat_i32x8(words & 0xFFFFFFFF), splat_i32x8((words >> 32) & 0xFFFFFFFF))
-    a = to_float((both >> places()) & splat_i32x16(7))
-    return (a + splat_f32x16(0.5)) * splat_f32x16(0.25 * scale)
+    return (both >> places()) & splat_i32x16(7)
+
+
+@inline
+def _scales(p):
+    return (to_float(_steps(p)) + splat_f32x16(0.5)) * splat_f32x16(0.25 * _scale(p))
+
+
+@inline
+def _factor(p):
+    return 0.125 * _scale(p)
 
 
 @inline
@@ -60,3 +75,4 @@ def unpack(p):
 
 
 unpack_block = None
+few_values = FewValues(VALUES, make_odd(_steps, 16), _factor)

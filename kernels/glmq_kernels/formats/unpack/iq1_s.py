@@ -25,6 +25,7 @@ from ...simd.vectors import (
     splat_i32x8,
 )
 from .code_books import CodeBook, make_weights
+from .few_values import FewValues, make_half_factor, make_odd
 
 FLOAT = False
 GROUP = 32
@@ -32,15 +33,23 @@ OFFSET = CENTER = LARGEST = 9
 HAS_MINIMUM = False
 BYTES = 50
 
+VALUES = tuple(8 * entry + eighth for entry in IQ1_S.grid_map for eighth in (-1, 1))
+"""Of eight times a weight."""
+
 values = make_weights(CodeBook(IQ1_S, 8, OFFSET))
 each_four_times = make_shuffle([lane // 4 for lane in range(32)])
 places = make_constant(i16x32, [0, 3, 6, 9] * 8)
 
 
 @inline
-def _scales(p):
+def _steps(p):
     words = zero_extend(load_i16x8(p + 34))
-    a = to_float((words >> splat_i32x8(12)) & splat_i32x8(7))
+    return (words >> splat_i32x8(12)) & splat_i32x8(7)
+
+
+@inline
+def _scales(p):
+    a = to_float(_steps(p))
     return (a + splat_f32x8(0.5)) * splat_f32x8(0.25 * load_half(p))
 
 
@@ -74,3 +83,4 @@ def unpack(p):
 
 
 unpack_block = None
+few_values = FewValues(VALUES, make_odd(_steps, 8), make_half_factor(0, 0.125))

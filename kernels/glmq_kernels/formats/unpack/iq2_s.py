@@ -14,7 +14,8 @@ from ...simd.conversions import bytes_to_words
 from ...simd.vectors import i16x32, load_i8x8, load_i8x32, make_constant, make_shuffle, splat_i16x32
 from .code_books import OFFSET as OFFSET
 from .code_books import CodeBook, make_weights, with_signs
-from .iq2_xs import scales_from_nibbles
+from .few_values import FewValues, make_half_factor, make_odd, with_negatives
+from .iq2_xs import nibbles_in_turn, scales_from_nibbles
 
 FLOAT = False
 GROUP = 16
@@ -26,6 +27,11 @@ BYTES = 82
 magnitudes = make_weights(CodeBook(IQ2_S))
 each_four_times = make_shuffle([lane // 4 for lane in range(32)])
 places = make_constant(i16x32, [0, 2, 4, 6] * 8)
+
+
+@inline
+def _steps(p):
+    return nibbles_in_turn(load_i64(p + 74))
 
 
 @inline
@@ -44,3 +50,4 @@ def unpack(p):
 
 
 unpack_block = None
+few_values = FewValues(with_negatives(IQ2_S.grid_map), make_odd(_steps, 16), make_half_factor(0, 0.125))

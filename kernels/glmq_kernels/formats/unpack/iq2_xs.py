@@ -14,6 +14,7 @@ from ...simd.conversions import to_float
 from ...simd.vectors import load_i16x32, make_shuffle, splat_f32x16, splat_i16x32
 from .code_books import OFFSET as OFFSET
 from .code_books import CodeBook, complete_signs, load_sevens, make_weights, with_signs
+from .few_values import FewValues, make_half_factor, make_odd, with_negatives
 from .q4_k import widen_bytes
 
 FLOAT = False
@@ -28,11 +29,22 @@ in_turn = make_shuffle([lane // 2 + 8 * (lane % 2) for lane in range(16)])
 
 
 @inline
+def nibbles_in_turn(packed):
+    """The 16 nibbles of an int64 as int32."""
+    low = packed & 0x0F0F0F0F0F0F0F0F
+    a = widen_bytes(low, (packed >> 4) & 0x0F0F0F0F0F0F0F0F)
+    return in_turn(a, a)
+
+
+@inline
 def scales_from_nibbles(packed, factor):
     """(a + 1/2) times a factor, of 16 nibbles."""
-    low = packed & 0x0F0F0F0F0F0F0F0F
-    a = to_float(widen_bytes(low, (packed >> 4) & 0x0F0F0F0F0F0F0F0F))
-    return (in_turn(a, a) + splat_f32x16(0.5)) * splat_f32x16(factor)
+    return (to_float(nibbles_in_turn(packed)) + splat_f32x16(0.5)) * splat_f32x16(factor)
+
+
+@inline
+def _steps(p):
+    return nibbles_in_turn(load_i64(p + 66))
 
 
 @inline
@@ -49,3 +61,4 @@ def unpack(p):
 
 
 unpack_block = None
+few_values = FewValues(with_negatives(IQ2_XS.grid_map), make_odd(_steps, 16), make_half_factor(0, 0.125))

@@ -14,6 +14,7 @@ from ...simd.conversions import bytes_to_words, to_float
 from ...simd.vectors import bitcast_i8x32, load_i32x16, make_shuffle, splat_f32x8, splat_i32x8
 from .code_books import OFFSET as OFFSET
 from .code_books import CodeBook, complete_signs, make_weights, spread_sevens, with_signs
+from .few_values import FewValues, make_half_factor, make_odd, with_negatives
 
 FLOAT = False
 GROUP = 32
@@ -34,9 +35,14 @@ def _signs(p):
 
 
 @inline
-def _scales(p):
+def _steps(p):
     words = load_i32x16(p + 2)
-    a = to_float(odd_lanes(words, words) >> splat_i32x8(28))
+    return odd_lanes(words, words) >> splat_i32x8(28)
+
+
+@inline
+def _scales(p):
+    a = to_float(_steps(p))
     return (a + splat_f32x8(0.5)) * splat_f32x8(0.25 * load_half(p))
 
 
@@ -55,3 +61,4 @@ def unpack(p):
 
 
 unpack_block = None
+few_values = FewValues(with_negatives(IQ2_XXS.grid_map), make_odd(_steps, 8), make_half_factor(0, 0.125))

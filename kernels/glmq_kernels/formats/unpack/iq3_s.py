@@ -15,6 +15,7 @@ from ...simd.lookup import select_bits
 from ...simd.vectors import load_i8x32, splat_f32x8, splat_i16x32, splat_i32x8
 from .code_books import OFFSET as OFFSET
 from .code_books import CodeBook, make_weights, with_signs
+from .few_values import FewValues, make_half_factor, make_odd, with_negatives
 from .iq4_xs import nibble_places
 
 FLOAT = False
@@ -28,8 +29,13 @@ magnitudes = make_weights(CodeBook(IQ3_S))
 
 
 @inline
+def _steps(p):
+    return (splat_i32x8(load_u32(p + 106)) >> nibble_places()) & splat_i32x8(15)
+
+
+@inline
 def _scales(p):
-    a = to_float((splat_i32x8(load_u32(p + 106)) >> nibble_places()) & splat_i32x8(15))
+    a = to_float(_steps(p))
     return (a + splat_f32x8(0.5)) * splat_f32x8(2 * load_half(p))
 
 
@@ -53,3 +59,4 @@ def unpack(p):
 
 
 unpack_block = None
+few_values = FewValues(with_negatives(IQ3_S.grid_map), make_odd(_steps, 8), make_half_factor(0, 1.0))

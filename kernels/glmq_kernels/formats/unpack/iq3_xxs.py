@@ -14,6 +14,7 @@ from ...simd.conversions import bytes_to_words, to_float
 from ...simd.vectors import load_i8x32, load_i32x8, splat_f32x8, splat_i32x8
 from .code_books import OFFSET as OFFSET
 from .code_books import CodeBook, complete_signs, make_weights, spread_sevens, with_signs
+from .few_values import FewValues, make_half_factor, make_odd, with_negatives
 
 FLOAT = False
 GROUP = 32
@@ -31,8 +32,13 @@ def _signs(p):
 
 
 @inline
+def _steps(p):
+    return load_i32x8(p + 66) >> splat_i32x8(28)
+
+
+@inline
 def _scales(p):
-    a = to_float(load_i32x8(p + 66) >> splat_i32x8(28))
+    a = to_float(_steps(p))
     return (a + splat_f32x8(0.5)) * splat_f32x8(0.5 * load_half(p))
 
 
@@ -50,3 +56,4 @@ def unpack(p):
 
 
 unpack_block = None
+few_values = FewValues(with_negatives(IQ3_XXS.grid_map), make_odd(_steps, 8), make_half_factor(0, 0.25))

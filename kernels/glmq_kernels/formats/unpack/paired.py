@@ -19,6 +19,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from ...jit import isa
 from ...simd.addresses import inline
 from ...simd.conversions import half_to_float
 from ...simd.vectors import (
@@ -39,6 +40,9 @@ from ...simd.vectors import (
 )
 
 PAIRS = range(4)
+
+IN_PAIRS = isa.current().shuffle == "avx2"
+"""Whether the row form has weights paired; otherwise they are turned (`turned.py`)."""
 
 
 @dataclass(frozen=True)
@@ -258,7 +262,7 @@ def four_of(make: Callable[[int], Any]) -> tuple[Any, Any, Any, Any]:
 
 def paired_of(kind: Any) -> Paired:
     """How a tensor type's weights are paired; made of its `unpack` where it does not say."""
-    return getattr(kind, "paired", None) or Paired(_make_load(kind), _PAIRS_OF_ALL)
+    return getattr(kind, "paired", None) or Paired(_make_load(kind), pairs_of_weights)
 
 
 def in_registers(paired: Paired) -> Paired:
@@ -304,4 +308,5 @@ def _make_pair_of_all(k: int) -> Any:
     return pair
 
 
-_PAIRS_OF_ALL = four_of(_make_pair_of_all)
+pairs_of_weights = four_of(_make_pair_of_all)
+"""`pairs` of four vectors of 64 weights in the order of the columns."""

@@ -89,6 +89,23 @@ def turn_weights(typing: Any, weights: Any) -> Any:
 
 
 @intrinsic
+def turn_back(typing: Any, turned: Any) -> Any:
+    """The same the other way: the order of the columns again."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        halves = _turn(builder, [builder.extract_value(args[0], i) for i in range(4)])
+
+        def weights(i: int) -> Any:
+            first = 16 * (i // 2)
+            places = [64 * b + 32 * h + first + c for b in range(2) for h in range(2) for c in range(16)]
+            return shuffle_value(builder, halves[2 * (i % 2)], halves[2 * (i % 2) + 1], places)
+
+        return _packed(builder, [weights(i) for i in range(4)])
+
+    return turned(turned), codegen
+
+
+@intrinsic
 def turn_halves(typing: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
     """Four vectors of bytes turned: from quarters that hold 16 bytes of a block each."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...arrays import address_of, zeros
-from ...formats.tensor_types import KERNEL_TYPES
+from ...formats.tensor_types import MATRIX_TYPES
 from ...jit.call_record import in_order
 from ...jit.store import arguments, kernel
 from ..batch_state import N_TOKENS, TOKENS
@@ -19,7 +19,7 @@ def dequantize_rows(rows: np.ndarray, type_name: str, out: np.ndarray | None = N
     C-contiguous. Runs on the calling thread, without the GIL: the kernel of the embedding, for which the rows
     are those of so many tokens. Raises ValueError for arguments that do not fit together.
     """
-    kind = KERNEL_TYPES[type_name]
+    kind = MATRIX_TYPES[type_name]
     n_rows, row_bytes = rows.shape
     columns = row_bytes // kind.block_bytes * kind.block
     if row_bytes % kind.block_bytes or rows.dtype != np.uint8 or not rows.flags.c_contiguous:
