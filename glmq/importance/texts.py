@@ -62,7 +62,7 @@ def text_of(path: Path, content: str, model: Model) -> Text:
 def _conversations(content: str, path: Path) -> Sequence[Any]:
     try:
         if path.suffix.lower() == ".jsonl":
-            return [json.loads(line) for line in content.splitlines() if line.strip()]
+            return [json.loads(line) for line in content.split("\n") if line.strip()]
         found = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise GlmqError(f"{path} is not JSON: {error}") from None

@@ -28,7 +28,7 @@ class Question:
 def read_questions(text: str, name: str) -> list[Question]:
     """The questions of a file's text, one JSON object a line. Raises GlmqError that names the line."""
     found = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
                 found.append(_question(line, number))

@@ -189,6 +189,15 @@ def test_a_model_is_no_importance_matrix(tmp_path):
         read_importance(path)
 
 
+@pytest.mark.parametrize("length", [1 << 20, 1 << 60])
+def test_an_array_that_claims_more_than_the_file_has_is_refused_at_once(tmp_path, length):
+    path = tmp_path / "imatrix.gguf"
+    array = struct.pack("<IIQ", gguf.GGUFValueType.ARRAY, gguf.GGUFValueType.UINT8, length)
+    path.write_bytes(b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"k" + array + bytes(8))
+    with pytest.raises(GlmqError, match="is damaged"):
+        read_importance(path)
+
+
 def test_only_importance_matrices_are_written_over(written, tmp_path):
     write_importance(importance(n_chunks=7), importance_target(written))
     assert read_importance(written).n_chunks == 7

@@ -38,10 +38,10 @@ SUMS, COUNTS = ".in_sum2", ".counts"
 def read_gguf(path: Path) -> Importance:
     """Read a file. Raises GlmqError for one that is damaged or holds something else, OSError."""
     try:
-        reader = gguf.GGUFReader(path)
+        reader = _WholeReader(path)
         metadata = {key: field.contents() for key, field in reader.fields.items() if key in KEYS}
         arrays = {tensor.name: np.asarray(tensor.data) for tensor in reader.tensors}
-    except (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError):
+    except (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError, RecursionError):
         raise _damaged(path, "its header is wrong, or its end is missing") from None
     if metadata.get(Keys.General.TYPE) != TYPE:
         what = metadata.get(Keys.General.ARCHITECTURE, "something else")
@@ -77,6 +77,16 @@ def write_gguf(importance: Importance, file: Path) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+class _WholeReader(gguf.GGUFReader):
+    """Refuses what lies behind the end, where the library's reader goes on for as long as a header claims."""
+
+    def _get(self, offset: int, dtype: Any, count: int = 1, *more: Any, **others: Any) -> np.ndarray:
+        found: np.ndarray = super()._get(offset, dtype, count, *more, **others)
+        if len(found) < count:
+            raise ValueError
+        return found
 
 
 def _datasets(path: Path, value: Any) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from threading import BoundedSemaphore
 
 import numpy as np
 from glmq_kernels.formats.quantize import NEEDS_IMPORTANCE, TARGET_TYPES, quantize_rows
@@ -11,7 +13,7 @@ from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 from glmq_kernels.machine.cores import processor_count
 from glmq_kernels.ops.embedding.dequantized_rows import dequantize_rows
 
-from ..plan import Piece, PlannedTensor, Weights
+from ..plan import PlannedTensor, Weights
 
 CANDIDATES = (
     "IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "Q2_K", "IQ3_XXS", "Q3_K", "IQ3_S", "IQ4_XS", "IQ4_NL",
@@ -24,6 +26,9 @@ SAMPLE_WEIGHTS = 1 << 16
 
 MATRICES = 16
 """Of a tensor's matrices (experts) rows are taken of so many, spread evenly."""
+
+READERS = 16
+"""Threads, more than cores, because each row of a checkpoint on the Hub is an answer that is waited for."""
 
 Errors = dict[str, float]
 """By type, the expected square of what rounding adds to a matrix's outputs, in shares of the outputs' own."""
@@ -59,8 +64,9 @@ def sampled_errors(
     progress(tensors done, tensors in all) is called in this thread.
     """
     found = {}
-    with ThreadPoolExecutor(threads or processor_count()) as pool:
-        measured = pool.map(lambda each: _errors(each, weights, types_of(each)), tensors)
+    turn = BoundedSemaphore(threads or processor_count())
+    with ThreadPoolExecutor(READERS) as pool:
+        measured = pool.map(lambda each: _errors(each, weights, types_of(each), turn), tensors)
         for tensor, errors in zip(tensors, measured, strict=True):
             found[tensor.name] = errors
             if progress:
@@ -68,15 +74,20 @@ def sampled_errors(
     return found
 
 
-def _errors(tensor: PlannedTensor, weights: Weights, types: Sequence[str]) -> Errors:
+def _errors(
+    tensor: PlannedTensor, weights: Weights, types: Sequence[str], turn: AbstractContextManager[object]
+) -> Errors:
+    """The errors of one tensor. turn: held while it computes, by as many as there are to compute at once."""
     errors, outputs = dict.fromkeys(types, 0.0), 0.0
-    for matrix, rows in _sampled_rows(tensor, weights):
-        importance = None if tensor.importance is None else tensor.importance[matrix]
-        by_column = np.ones(tensor.columns, np.float32) if importance is None else importance
-        outputs += float(np.square(rows).sum(axis=0, dtype=np.float64) @ by_column)
-        for name in types:
-            rounded = dequantize_rows(quantize_rows(rows, name, importance=importance), name)
-            errors[name] += float(np.square(rounded - rows).sum(axis=0, dtype=np.float64) @ by_column)
+    sampled = list(_sampled_rows(tensor, weights))
+    with turn:
+        for matrix, rows in sampled:
+            importance = None if tensor.importance is None else tensor.importance[matrix]
+            by_column = np.ones(tensor.columns, np.float32) if importance is None else importance
+            outputs += float(np.square(rows).sum(axis=0, dtype=np.float64) @ by_column)
+            for name in types:
+                rounded = dequantize_rows(quantize_rows(rows, name, importance=importance), name)
+                errors[name] += float(np.square(rounded - rows).sum(axis=0, dtype=np.float64) @ by_column)
     return {name: error / outputs if outputs else 0.0 for name, error in errors.items()}
 
 
@@ -87,7 +98,7 @@ def _sampled_rows(tensor: PlannedTensor, weights: Weights) -> Iterator[tuple[int
     n_rows = max(1, SAMPLE_WEIGHTS // tensor.columns // len(matrices))
     for matrix in matrices:
         wanted = [matrix * tensor.matrix_rows + row for row in spread(tensor.matrix_rows, n_rows)]
-        yield matrix, np.concatenate([_read_row(tensor, weights, row) for row in wanted])
+        yield matrix, np.concatenate(list(_read_rows(tensor, weights, wanted)))
 
 
 def spread(n: int, most: int) -> list[int]:
@@ -95,18 +106,26 @@ def spread(n: int, most: int) -> list[int]:
     return sorted(set(np.linspace(0, n - 1, min(n, most)).round().astype(int).tolist()))
 
 
-def _read_row(tensor: PlannedTensor, weights: Weights, row: int) -> np.ndarray:
-    piece, row = _piece_of(tensor, row)
-    buffer = np.empty(tensor.columns * max(4, weights.item_bytes(piece.source)), np.uint8)
-    read = weights.read(piece.source, piece.first_row + row, 1, buffer)
-    if read.dtype == np.uint16:  # the bits of bfloat16
-        return (read.astype(np.uint32) << 16).view(np.float32)
-    return read.astype(np.float32)
-
-
-def _piece_of(tensor: PlannedTensor, row: int) -> tuple[Piece, int]:
+def _read_rows(tensor: PlannedTensor, weights: Weights, wanted: Sequence[int]) -> Iterator[np.ndarray]:
+    """Rows by their ascending numbers, float32 (n, columns); those that follow each other are read at once."""
+    before = 0
     for piece in tensor.pieces:
-        if row < piece.n_rows:
-            return piece, row
-        row -= piece.n_rows
-    raise IndexError(f"{tensor.name} has no row {row}")
+        of_piece = [row - before for row in wanted if before <= row < before + piece.n_rows]
+        before += piece.n_rows
+        for first, n_rows in _runs(of_piece):
+            buffer = np.empty(n_rows * tensor.columns * max(4, weights.item_bytes(piece.source)), np.uint8)
+            read = weights.read(piece.source, piece.first_row + first, n_rows, buffer)
+            if read.dtype == np.uint16:  # the bits of bfloat16
+                read = (read.astype(np.uint32) << 16).view(np.float32)
+            yield read.astype(np.float32)
+
+
+def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """Ascending numbers as the first and the length of each run without a gap."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and sum(runs[-1]) == number:
+            runs[-1] = runs[-1][0], runs[-1][1] + 1
+        else:
+            runs.append((number, 1))
+    return runs

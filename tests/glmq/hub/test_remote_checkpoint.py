@@ -12,6 +12,7 @@ pytest.importorskip("transformers")
 
 import torch
 from glmq_convert.conversion import checkpoint_types, convert
+from glmq_convert.target_size import TargetSize, sampled_errors
 from glmq_kernels.errors import GlmqError
 
 from glmq.hub import download, remote_checkpoint
@@ -128,6 +129,24 @@ def test_sizes_are_told_without_the_weights(hub, folder):
         planned = checkpoint_types(remote.folder, "q8_0", store=remote)
     assert planned == checkpoint_types(folder, "q8_0")
     assert sorted(ranges(hub)) == [(shard, 0, HEADER_GUESS - 1) for shard in SHARDS]
+
+
+def test_types_for_a_size_follow_from_some_rows_before_any_shard_comes(
+    tmp_path, folder, hub, cache, monkeypatch
+):
+    monkeypatch.setattr(sampled_errors, "CANDIDATES", ("Q4_0", "Q8_0"))
+    monkeypatch.setattr(sampled_errors, "SAMPLE_WEIGHTS", 256)
+    size = TargetSize(bits_per_weight=6.0)
+    in_folder = convert(folder, tmp_path / "folder.gguf", size=size).read_bytes()
+    hub.requests.clear()
+    code, told, _ = invoke("convert", REPO, "--remote", "--target-bpw", "6", "--dry-run")
+    assert code == 0 and "Q4_0" in told and "Q8_0" in told
+    n_read = sum(last - first for _, first, last in ranges(hub) if first)
+    assert n_read < sum(map(len, hub.repos[REPO].values())) / 5
+    assert blobs(cache) == []
+    out = tmp_path / "small.gguf"
+    assert invoke("convert", REPO, str(out), "--remote", "--target-bpw", "6")[0] == 0
+    assert out.read_bytes() == in_folder
 
 
 def test_shards_that_are_in_the_cache_are_used_and_stay(tmp_path, expected, hub, cache):

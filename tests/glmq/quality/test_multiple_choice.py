@@ -38,6 +38,13 @@ def test_data_sets_are_read_in_their_forms(item, choices, answer):
     assert (question.choices, question.answer, question.line) == (choices, answer, 2)
 
 
+def test_only_line_feeds_end_a_question():
+    """JSON may hold other characters that part lines in its texts."""
+    item = BEES | {"question": "What do\u2028bees make?\x85"}
+    [question] = read_questions(json.dumps(item, ensure_ascii=False), "file")
+    assert question.text == item["question"]
+
+
 @pytest.mark.parametrize(
     ("item", "told"),
     (
