@@ -8,7 +8,7 @@ from pathlib import Path
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.jit.compilation import Progress
 from glmq_kernels.jit.kernel_folder import use
-from glmq_kernels.machine.cores import core_count
+from glmq_kernels.machine.cores import check_threads
 from glmq_kernels.strings.string_offsets import prepare
 
 from .argument_checks import check_call, check_count, check_memory, check_path, check_switch, check_text
@@ -59,8 +59,7 @@ def load(
     check_switch("deterministic", deterministic)
     check_switch("numa", numa)
     check_call("progress", progress)
-    if n_threads is not None and not 1 <= n_threads <= 1024:
-        raise GlmqError(f"{n_threads} threads are not possible; choose 1 to {core_count()}")
+    check_threads(n_threads)
     if kernels is not None:
         check_path("kernels", kernels)
         use(Path(kernels))

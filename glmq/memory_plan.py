@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +25,16 @@ named a budget."""
 GIGABYTE = 1e9
 UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 
+LARGEST = 1 << 62
+"""Bytes of which anybody may speak."""
+
 
 def parse_size(text: str) -> int:
     """Bytes of a size such as 12G, 12.5GB, 12GiB or 800M. Raises GlmqError for anything else."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?\s*", text.upper())
     unit = UNITS.get(found[2]) if found else None
-    if found is None or unit is None or float(found[1]) == 0:
-        raise GlmqError(f"{text!r} is not an amount of memory; give one such as 12G or 800M")
+    if found is None or unit is None or not 0 < float(found[1]) * unit < LARGEST:
+        raise GlmqError(f"{reprlib.repr(text)} is not an amount of memory; give one such as 12G or 800M")
     return int(float(found[1]) * unit)
 
 

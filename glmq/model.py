@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from glmq_kernels.jit.compilation import Progress
-from glmq_kernels.machine.cores import core_count
+from glmq_kernels.machine.cores import check_threads, core_count
 from glmq_kernels.threads.tape import Work
 
 from .answer_session import AnswersUnderWay, GivenSession, OwnSession, RecentAnswers
@@ -73,6 +73,7 @@ class Model:
         self.file = file
         self.path: Path = file.path
         self.architecture = file.text("general.architecture")
+        check_threads(n_threads)
         self.n_threads = n_threads or core_count()
         self.n_ctx = context_size(file, n_ctx)
         self.activations = activation_type(activations, file)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import gguf
 import numpy as np
 from glmq_kernels.errors import GlmqError
-from glmq_kernels.files.file_writing import Target, check_target, is_being_written
+from glmq_kernels.files.file_writing import Target, check_is_not_read, check_target, is_being_written
 
 from .checkpoint_source import checkpoint_source
 from .general import checkpoint_name
@@ -78,7 +78,7 @@ def convert(
     target = _target(
         out_path, f"{checkpoint_name(folder)}-{size.label if size else choice.mix.name}", split, force
     )
-    _check_is_not_source(target, [each for each in folder.iterdir() if each.suffix != ".gguf"])
+    check_is_not_read(target, [each for each in folder.iterdir() if each.suffix != ".gguf"])
     source = checkpoint_source(folder, mtp, store)
     settings = WriteSettings(split, threads, progress, allow_nan, resume)
     return _make(source, target, choice, size, _importance(importance), metadata, settings, remark)
@@ -112,7 +112,7 @@ def quantize(
         counts = Counter(tensor.file_index for tensor in model.tensors.values())
         split = SplitSizes(tensors_of_each=tuple(counts[i] for i in range(len(model.paths))))
     target = _target(out_path, f"{source.name}-{size.label if size else choice.mix.name}", split, force)
-    _check_is_not_source(target, model.paths)
+    check_is_not_read(target, model.paths)
     settings = WriteSettings(split, threads, progress, allow_nan, resume)
     return _make(source, target, choice, size, _importance(importance), metadata, settings, remark)
 
@@ -180,11 +180,6 @@ def _target(out_path: str | Path | None, name: str, split: SplitSizes | None, fo
     if is_being_written(target):
         raise GlmqError(f"{path} is being written by another process; wait for it, or name another file")
     return replace(target, force=force)
-
-
-def _check_is_not_source(target: Target, files: Collection[Path]) -> None:
-    if target.before and any(file.resolve() == target.file for file in files):
-        raise GlmqError(f"{target.path} is a file of the source; name another one for the result")
 
 
 def _importance(given: str | Path | Importance | None) -> Importance | None:

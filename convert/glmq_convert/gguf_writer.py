@@ -29,6 +29,7 @@ from glmq_kernels.files.file_writing import (
     replacing_open,
     write_all,
 )
+from glmq_kernels.machine.cores import check_threads
 
 from .plan import PlannedTensor, Weights
 from .portion_work import PortionWork
@@ -59,6 +60,9 @@ class WriteSettings:
     resume: bool = False
     source_identity: str = ""
     shards: Sequence[Shard] = WHOLE
+
+    def __post_init__(self) -> None:
+        check_threads(self.threads)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import gguf
+import numpy as np
 from gguf import GGUFValueType
 from glmq_kernels.errors import GlmqError
+
+from .json_fields import shown
 
 Value = str | int | float | bool
 
@@ -29,6 +33,11 @@ FIXED = ("general.architecture", "general.alignment", "general.file_type", "gene
 FIXED_GROUPS = ("split.", "quantize.imatrix.")
 """Keys, and beginnings of keys, that follow from how the file is written."""
 
+LONGEST_KEY = (1 << 16) - 1
+"""Bytes, as GGUF has it."""
+
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+
 TRUTH = {"true": True, "false": False}
 
 
@@ -39,12 +48,19 @@ def set_metadata(header: gguf.GGUFWriter, values: Mapping[str, Value]) -> None:
     header, and a new key a text. Raises GlmqError for keys that cannot be set, and values of another type.
     """
     for key, value in values.items():
-        if not key or key in FIXED or key.startswith(FIXED_GROUPS):
-            raise _refused(key, "which follows from how the file is written" if key else "which is no key")
+        if not 0 < len(key.encode(errors="replace")) <= LONGEST_KEY or not _is_unicode(key):
+            raise _refused(key, "which is no key")
+        if key in FIXED or key.startswith(FIXED_GROUPS):
+            raise _refused(key, "which follows from how the file is written")
         known = header.kv_data[0].get(key)
         kind, plain = _typed(key, value, known.type if known else None)
         header.kv_data[0].pop(key, None)
         header.add_key_value(key, plain, kind)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it has no half characters, which stand for bytes of a command line that are no UTF-8."""
+    return not any("\ud800" <= each <= "\udfff" for each in text)
 
 
 def _typed(key: str, value: Value, known: GGUFValueType | None) -> tuple[GGUFValueType, Any]:
@@ -70,7 +86,8 @@ def _family(kind: GGUFValueType) -> str:
 def _checked(key: str, text: str, kind: GGUFValueType) -> tuple[GGUFValueType, Any]:
     try:
         if kind == GGUFValueType.STRING:
-            text.encode()
+            if not _is_unicode(text):
+                raise ValueError
             return kind, text
         if kind == GGUFValueType.BOOL:
             return kind, TRUTH[text.lower()]
@@ -79,12 +96,15 @@ def _checked(key: str, text: str, kind: GGUFValueType) -> tuple[GGUFValueType, A
             if not least <= int(text) <= most:
                 raise ValueError
             return kind, int(text)
-        return kind, float(text)
+        number = float(text)
+        if kind == GGUFValueType.FLOAT32 and LARGEST_FLOAT32 < abs(number) < math.inf:
+            raise ValueError
+        return kind, number
     except (KeyError, ValueError):
         raise GlmqError(
-            f"{text!r} is no value for {key}, which is of GGUF's type {kind.name}", setting="metadata"
+            f"{shown(text)} is no value for {key}, which is of GGUF's type {kind.name}", setting="metadata"
         ) from None
 
 
 def _refused(key: str, why: str) -> GlmqError:
-    return GlmqError(f"metadata {key!r} cannot be set, {why}", setting="metadata")
+    return GlmqError(f"metadata {shown(key)} cannot be set, {why}", setting="metadata")

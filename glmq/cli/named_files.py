@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 def named_file(name: str) -> Path:
     """The path that a user means; ~ is the home folder. Raises GlmqError for the name of a folder."""
+    if not name:
+        raise GlmqError("a name of a file is empty")
     path = named_path(name)
     if name.endswith(("/", "/.")) and not path.is_dir():
         raise GlmqError(f"{name} would be a folder; name a file")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 from glmq_kernels.errors import GlmqError
-from glmq_kernels.files.file_writing import Target
+from glmq_kernels.files.file_writing import Target, check_is_not_read
 
 from .model_argument import model_argument
 from .named_files import file_option, overwriting
@@ -102,6 +102,8 @@ def perplexity(
                 base.require_text(_chunks(loaded, file, content, n_ctx, None).tokens.ravel())
             _compare(loaded, base, chunks, status, as_json)
         else:
+            if target is not None:
+                check_is_not_read(target, [*loaded.file.paths, Path(str(file))])
             found = _chunks(loaded, str(file), str(content), n_ctx, chunks)
             _measure(loaded, found, target, status, as_json)
 

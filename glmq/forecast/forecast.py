@@ -8,7 +8,7 @@ from typing import Any
 
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.jit.compilation import Progress
-from glmq_kernels.machine.cores import core_count
+from glmq_kernels.machine.cores import check_threads, core_count
 from glmq_kernels.strings.string_offsets import prepare
 
 from ..argument_checks import check_count, check_memory
@@ -135,6 +135,7 @@ def forecast(
     """
     check_memory("ram", ram)
     check_count("n_threads", n_threads)
+    check_threads(n_threads)
     check_count("n_prompt", n_prompt)
     if progress:
         prepare(progress)

@@ -23,7 +23,7 @@ from glmq_convert.importance import (
     write_importance,
 )
 from glmq_kernels.errors import GlmqError
-from glmq_kernels.files.file_writing import FileExists
+from glmq_kernels.files.file_writing import FileExists, check_is_not_read
 
 from ..argument_checks import check_count
 from ..gguf import GGUFFile, open_gguf
@@ -106,7 +106,7 @@ def make_importance(
             text_of(Path(path), content, observed) for path, content in zip(texts, contents, strict=True)
         ]
         chunks = [chunk for text in found for chunk in chunks_of(text, observed, options.chunk_size)]
-        run = _Run(observed, found, chunks[: options.n_chunks], earlier, options, Path(out), force)
+        run = _Run(observed, found, chunks[: options.n_chunks], earlier, options, texts, Path(out), force)
         return run.finish(tell)
 
 
@@ -133,6 +133,7 @@ class _Run:
         chunks: Sequence[np.ndarray],
         earlier: Sequence[Importance],
         options: ImportanceOptions,
+        sources: Sequence[Path_],
         out: Path,
         force: bool,
     ) -> None:
@@ -145,7 +146,8 @@ class _Run:
         if begun is not None and begun.making is not None:
             self._begun_with, self._n_before = [begun], begun.making.n_done
         self._n_done = self._n_before
-        importance_target(out, force=force or begun is not None)  # refuses at once what cannot be written
+        target = importance_target(out, force=force or begun is not None)  # refuses what cannot be written
+        check_is_not_read(target, [*model.file.paths, *sources])
 
     def finish(self, tell: Told) -> Importance:
         """Read what is left; saved as it goes, and whatever ends it."""

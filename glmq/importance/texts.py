@@ -21,6 +21,8 @@ from ..model import Model
 from ..text_file import read_text_file
 
 OF_CONVERSATIONS = (".json", ".jsonl")
+NO_ARGUMENTS = ("messages", "add_generation_prompt", "continue_final_message")
+"""Fields that are no arguments of a template, or say how an answer begins, which a whole conversation has."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def _conversations(content: str, path: Path) -> Sequence[Any]:
 def _rendered(conversation: Any, where: str, model: Model) -> str:
     if not isinstance(conversation, dict) or "messages" not in conversation:
         raise GlmqError(f"{where} is no object with messages")
-    arguments = {key: value for key, value in conversation.items() if key != "messages"}
+    arguments = {key: value for key, value in conversation.items() if key not in NO_ARGUMENTS}
     try:
         messages = check_messages(conversation["messages"])
         return model.chat_template.render(messages, add_generation_prompt=False, **arguments)

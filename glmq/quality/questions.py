@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -84,4 +85,5 @@ def _answer(given: Any, choices: tuple[str, ...], labels: tuple[str, ...]) -> in
         given = int(given) if given.isdecimal() else given
     if isinstance(given, int) and not isinstance(given, bool) and 0 <= given < len(choices):
         return given
-    raise ValueError(f"the answer {given!r} is none of the choices, by number from 0, letter or text")
+    told = reprlib.repr(given)
+    raise ValueError(f"the answer {told} is none of the choices, by number from 0, letter or text")

@@ -28,7 +28,7 @@ from glmq_convert.plan import PlannedTensor, Weights
 from glmq_convert.portions import Portion, portions
 from glmq_convert.target_size.sampled_errors import sampled_errors, spread
 from glmq_kernels.errors import GlmqError
-from glmq_kernels.formats.quantize import quantize_rows
+from glmq_kernels.formats.quantize import UnfitWeightError, quantize_rows
 from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 from glmq_kernels.machine.cores import processor_count
 
@@ -206,6 +206,9 @@ def _rounded(tensor: PlannedTensor, weights: Weights, type_name: str, n_threads:
         quantize_rows(rows, type_name, out, importance)
 
     with ThreadPoolExecutor(n_threads or processor_count()) as pool:
-        for _ in pool.map(work, portions(0, [typed], weights, 0)):
-            pass
+        try:
+            for _ in pool.map(work, portions(0, [typed], weights, 0)):
+                pass
+        except UnfitWeightError as error:
+            raise GlmqError(f"tensor {tensor.name} {error}; such a model cannot be run") from None
     return rounded

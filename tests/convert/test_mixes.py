@@ -144,6 +144,8 @@ def test_names_are_known_in_small_letters_and_by_other_names(name):
         ({"name": "Q4_KM"}, "type 'Q4_KM' is not known; did you mean Q4_K_M?"),
         ({"overrides": (("x", "Q4_K_M"),)}, "tensor type 'Q4_K_M' is not known; did you mean Q4_K?"),
         ({"overrides": (("(", "Q4_K"),)}, "'(' is no regular expression"),
+        ({"overrides": (("a{9999999999}", "Q4_K"),)}, "'a{9999999999}' is no regular expression"),
+        ({"overrides": (("(" * 2000, "Q4_K"),)}, "'((("),
         ({"output": "Q9"}, "tensor type 'Q9' is not known"),
         ({"token_embedding": ""}, "tensor type '' is not known"),
     ],

@@ -109,6 +109,11 @@ def test_metadata_gets_the_type_that_the_key_has(model, tmp_path):
         ({"glm4moe.context_length": "long"}, "'long' is no value for glm4moe.context_length"),
         ({"glm4moe.context_length": "-1"}, "'-1' is no value for glm4moe.context_length"),
         ({"my.truth": "bool:perhaps"}, "'perhaps' is no value for my.truth"),
+        ({"my.number": "float:1e39"}, "'1e39' is no value for my.number"),
+        ({"my.number": "int:" + "9" * 5000}, "9… is no value for my.number"),
+        ({"my.text": "\udcff"}, "'\\udcff' is no value for my.text"),
+        ({"my.\udcff": "2"}, "which is no key"),
+        ({"my." + "x" * 65533: "2"}, "which is no key"),
     ],
 )
 def test_metadata_that_cannot_be_set(model, tmp_path, values, told):
@@ -286,6 +291,8 @@ def test_a_dry_run_writes_nothing(source, tmp_path):
         (["--type", "q8_0", "--tensor-type", "fnn=q8_0"], "no tensor that could be quantized"),
         (["--type", "q8_0", "--imatrix", "nowhere"], "nowhere cannot be read: No such file"),
         (["--type", "q8_0", "--metadata", "=x"], "'=x' is not KEY=VALUE (--metadata)"),
+        (["--type", "q8_0", "--threads", "100000"], "100000 threads are not possible"),
+        (["--target-bpw", "nan"], "a size of nan is not possible (--target-bpw)"),
         ([], "say which types the file is to have (--type)"),
     ],
 )

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from glmq.gguf import open_gguf
 
-from ..glm4_moe_checkpoints import save_checkpoint
+from ..glm4_moe_checkpoints import load_weights, save_checkpoint, write_weights
 
 SHAPES = {
     "token_embd.weight": (96, 64),
@@ -151,6 +151,17 @@ def test_a_checkpoint_becomes_a_file_of_the_size(tmp_path, n_bytes):
     found = {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(path).tensors}
     assert found == {tensor.name: tensor.type for tensor in planned}
     assert len(set(found.values()) - {"F32"}) == 2 and any("was not run" in text for text in told)
+
+
+def test_a_weight_that_is_no_number_is_told_and_on_request_0(tmp_path):
+    save_checkpoint(tmp_path / "model")
+    weights = load_weights(tmp_path / "model")
+    weights["model.layers.1.self_attn.q_proj.weight"][0, 0] = math.nan
+    write_weights(tmp_path / "model", {"model.safetensors": weights})
+    size, path = TargetSize(520_000), tmp_path / "sized.gguf"
+    with pytest.raises(GlmqError, match="q_proj.weight holds 1 value that is not a finite number"):
+        convert(tmp_path / "model", path, size=size)
+    assert convert(tmp_path / "model", path, size=size, allow_nan=True) == path
 
 
 @pytest.mark.parametrize("wanted", ({}, {"n_bytes": 1, "bits_per_weight": 1.0}, {"n_bytes": 0}))

@@ -119,6 +119,14 @@ def test_another_importance_matrix_is_kept_unless_it_is_forced(small_path, text,
     assert read_importance(out).n_chunks == changes.get("n_chunks", N_CHUNKS)
 
 
+def test_neither_model_nor_text_is_written_over(small_path, text):
+    for source in (small_path, text):
+        before = source.read_bytes()
+        with pytest.raises(glmq.GlmqError, match="is a file of the source"):
+            make_importance(small_path, [text], source, OPTIONS, force=True)
+        assert source.read_bytes() == before
+
+
 def test_several_texts_and_earlier_matrices_are_added(small_path, text, whole, tmp_path):
     other = tmp_path / "other.txt"
     other.write_text(words(CHUNK * 3, seed=1))
@@ -148,7 +156,8 @@ def test_conversations_are_read_as_the_template_writes_them(glm_4_7, tmp_path):
     ]
     path, lines = tmp_path / "talks.json", tmp_path / "talks.jsonl"
     path.write_text(json.dumps(talks))
-    lines.write_text("\n".join(map(json.dumps, talks)) + "\n")
+    requests = [talk | {"add_generation_prompt": True} for talk in talks]
+    lines.write_text("\n".join(map(json.dumps, requests)) + "\n")
     found = read_text(path, glm_4_7)
     assert found.special
     assert found.content == read_text(lines, glm_4_7).content

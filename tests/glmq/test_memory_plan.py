@@ -38,7 +38,7 @@ def test_sizes_are_read(text, size):
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1G", "12 G B", "1e9", "G", "12X"])
+@pytest.mark.parametrize("text", ["", "0", "-1G", "12 G B", "1e9", "G", "12X", "9" * 400])
 def test_what_is_no_size_is_refused(text):
     with pytest.raises(glmq.GlmqError, match="is not an amount of memory"):
         parse_size(text)

@@ -10,6 +10,7 @@ from glmq_kernels.errors import GlmqError
 from glmq_kernels.formats.quantize import TARGET_TYPES
 from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 
+from ..json_fields import shown
 from ..plan import PlannedTensor
 from .classic import classic_types
 from .presets import preset_types
@@ -77,8 +78,8 @@ def _types_by_name(types: dict[str, str], choice: TypeChoice) -> dict[str, str]:
         names = [name for name in types if re.search(expression, name)]
         if not names:
             raise GlmqError(
-                f"no tensor that could be quantized has a name with {expression!r} in it; names are such as"
-                f" {', '.join(list(types)[-3:])}",
+                f"no tensor that could be quantized has a name with {shown(expression)} in it;"
+                f" names are such as {', '.join(list(types)[-3:])}",
                 setting="tensor_type",
             )
         found |= dict.fromkeys(names, type_name)

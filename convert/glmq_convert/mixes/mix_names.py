@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 
+from ..json_fields import shown
+
 
 @dataclass(frozen=True)
 class Mix:
@@ -76,5 +78,6 @@ def tensor_type_named(name: str, setting: str) -> str:
 def _unknown(name: str, what: str, known: list[str], setting: str) -> GlmqError:
     nearest = get_close_matches(name.upper(), known, 1, 0.0)[0]
     return GlmqError(
-        f"{what} {name!r} is not known; did you mean {nearest}? There are {', '.join(known)}", setting=setting
+        f"{what} {shown(name)} is not known; did you mean {nearest}? There are {', '.join(known)}",
+        setting=setting,
     )

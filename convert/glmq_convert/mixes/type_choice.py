@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from glmq_kernels.errors import GlmqError
 
+from ..json_fields import shown
 from .mix_names import Mix, mix_named, tensor_type_named
 
 
@@ -35,9 +36,9 @@ class TypeChoice:
             tensor_type_named(type_name, "tensor_type")
             try:
                 re.compile(expression)
-            except re.error as error:
+            except (re.error, OverflowError, RecursionError) as error:
                 raise GlmqError(
-                    f"{expression!r} is no regular expression: {error}", setting="tensor_type"
+                    f"{shown(expression)} is no regular expression: {error}", setting="tensor_type"
                 ) from None
         if self.output is not None:
             tensor_type_named(self.output, "output_tensor_type")

@@ -8,11 +8,13 @@ from contextlib import AbstractContextManager
 from threading import BoundedSemaphore
 
 import numpy as np
-from glmq_kernels.formats.quantize import NEEDS_IMPORTANCE, TARGET_TYPES, quantize_rows
+from glmq_kernels.errors import GlmqError
+from glmq_kernels.formats.quantize import NEEDS_IMPORTANCE, TARGET_TYPES, UnfitWeightError, quantize_rows
 from glmq_kernels.formats.tensor_types import KERNEL_TYPES
 from glmq_kernels.machine.cores import processor_count
 from glmq_kernels.ops.embedding.dequantized_rows import dequantize_rows
 
+from ..not_finite import without_not_finite
 from ..plan import PlannedTensor, Weights
 
 CANDIDATES = (
@@ -86,9 +88,20 @@ def _errors(
             by_column = np.ones(tensor.columns, np.float32) if importance is None else importance
             outputs += float(np.square(rows).sum(axis=0, dtype=np.float64) @ by_column)
             for name in types:
-                rounded = dequantize_rows(quantize_rows(rows, name, importance=importance), name)
+                rounded = dequantize_rows(_quantized(tensor, rows, name, importance), name)
                 errors[name] += float(np.square(rounded - rows).sum(axis=0, dtype=np.float64) @ by_column)
     return {name: error / outputs if outputs else 0.0 for name, error in errors.items()}
+
+
+def _quantized(
+    tensor: PlannedTensor, rows: np.ndarray, type_name: str, importance: np.ndarray | None
+) -> np.ndarray:
+    try:
+        return quantize_rows(rows, type_name, importance=importance)
+    except UnfitWeightError as error:
+        raise GlmqError(
+            f"tensor {tensor.name} {error}: {type_name}; say which type it is to have", setting="tensor_type"
+        ) from None
 
 
 def _sampled_rows(tensor: PlannedTensor, weights: Weights) -> Iterator[tuple[int, np.ndarray]]:
@@ -107,7 +120,10 @@ def spread(n: int, most: int) -> list[int]:
 
 
 def _read_rows(tensor: PlannedTensor, weights: Weights, wanted: Sequence[int]) -> Iterator[np.ndarray]:
-    """Rows by their ascending numbers, float32 (n, columns); those that follow each other are read at once."""
+    """Rows by their ascending numbers, float32 (n, columns); those that follow each other are read at once.
+
+    What is not finite is 0, as in a file that is made in spite of it.
+    """
     before = 0
     for piece in tensor.pieces:
         of_piece = [row - before for row in wanted if before <= row < before + piece.n_rows]
@@ -117,7 +133,7 @@ def _read_rows(tensor: PlannedTensor, weights: Weights, wanted: Sequence[int]) -
             read = weights.read(piece.source, piece.first_row + first, n_rows, buffer)
             if read.dtype == np.uint16:  # the bits of bfloat16
                 read = (read.astype(np.uint32) << 16).view(np.float32)
-            yield read.astype(np.float32)
+            yield without_not_finite(read.astype(np.float32))
 
 
 def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:

@@ -30,7 +30,8 @@ class TargetSize:
             raise GlmqError("give the size of the file or its bits per weight, one of the two")
         wanted = self.n_bytes if self.bits_per_weight is None else self.bits_per_weight
         if wanted is None or not math.isfinite(wanted) or wanted <= 0:
-            raise GlmqError(f"a size of {wanted} is not possible", setting="target_size")
+            setting = "target_size" if self.bits_per_weight is None else "target_bpw"
+            raise GlmqError(f"a size of {wanted} is not possible", setting=setting)
 
     @property
     def label(self) -> str:

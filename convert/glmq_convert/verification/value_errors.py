@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from glmq_kernels.machine.cores import processor_count
+from glmq_kernels.machine.cores import check_threads, processor_count
 
 from ..plan import PlannedTensor, Weights
 
@@ -95,6 +95,7 @@ def tensor_errors(
     under their own names. absolute: of a tensor, how far off any weight may be. threads: cores to keep busy,
     by default all. progress(weights done, weights in all).
     """
+    check_threads(threads)
     errors = {tensor.name: TensorError(tensor.columns, absolute(tensor)) for tensor in tensors}
     total = sum(sum(piece.n_rows for piece in tensor.pieces) * tensor.columns for tensor in tensors)
     done = 0

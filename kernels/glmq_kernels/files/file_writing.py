@@ -20,7 +20,7 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
@@ -92,6 +92,14 @@ def check_target(path: Path, kind: Kind | None = None, *, force: bool = False) -
     except OSError as error:
         raise cannot_be_written(path, error) from None
     return target
+
+
+def check_is_not_read(target: Target, files: Iterable[Path]) -> None:
+    """Raise GlmqError where the file to be written is one of those that its content is made from."""
+    for file in files:
+        with suppress(OSError):
+            if target.before and os.path.samestat(target.before, os.stat(file)):
+                raise GlmqError(f"{target.path} is a file of the source; name another one for the result")
 
 
 def cannot_be_written(path: Path, error: OSError) -> GlmqError:

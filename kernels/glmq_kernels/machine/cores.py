@@ -15,6 +15,7 @@ from collections.abc import Collection
 from pathlib import Path
 from struct import unpack_from
 
+from ..errors import GlmqError
 from .control_groups import processor_quota
 
 ROOT = Path("/")
@@ -22,6 +23,15 @@ ROOT = Path("/")
 
 PROCESSOR_CORE = 0
 """RelationProcessorCore, for GetLogicalProcessorInformationEx."""
+
+
+MOST_THREADS = 1024
+
+
+def check_threads(n_threads: int | None) -> None:
+    """Raise GlmqError for a number of threads that no machine is helped by. None leaves it open."""
+    if n_threads is not None and not 1 <= n_threads <= MOST_THREADS:
+        raise GlmqError(f"{n_threads} threads are not possible; choose 1 to {core_count()}")
 
 
 def core_count() -> int:

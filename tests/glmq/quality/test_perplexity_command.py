@@ -50,6 +50,8 @@ def test_conversations_are_read_as_the_chat_template_writes_them(run, tmp_path):
         (("-f", "@text.txt", "--ctx", 400), "perplexity needs 800"),
         (("--kl-base", "@text.txt"), "no file of a base model's predictions"),
         (("-f", "@text.txt", "--save-kl-base", "@text.txt"), "is there already"),
+        (("-f", "@text.txt", "--save-kl-base", "@text.txt", "--force"), "text.txt is a file of the source"),
+        (("-f", "@text.txt", "--save-kl-base", ""), "a name of a file is empty"),
         (("--kl-base", "@none.kld"), "cannot be read"),
     ),
 )
