@@ -80,6 +80,8 @@ class Commands(click.Group):
                 error = GlmqError(
                     "not enough memory; close other programs or choose a smaller context", setting="n_ctx"
                 )
+            if isinstance(error, OSError) and error.strerror and isinstance(error.filename, str):
+                error = GlmqError(f"{error.filename} cannot be used: {error.strerror}")
             if isinstance(error, GlmqError):
                 command = self.get_command(ctx, ctx.invoked_subcommand or "")
                 click.echo(f"glmq: error: {error_line(error, command)}", err=True)

@@ -147,7 +147,7 @@ class _Run:
             self._begun_with, self._n_before = [begun], begun.making.n_done
         self._n_done = self._n_before
         target = importance_target(out, force=force or begun is not None)  # refuses what cannot be written
-        check_is_not_read(target, [*model.file.paths, *sources])
+        check_is_not_read(target, [*model.file.paths, *map(Path, sources)])
 
     def finish(self, tell: Told) -> Importance:
         """Read what is left; saved as it goes, and whatever ends it."""

@@ -12,6 +12,7 @@ https://github.com/ggml-org/llama.cpp/tree/master/tools/perplexity
 
 from __future__ import annotations
 
+import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,6 +103,8 @@ class LogitsFile:
     def __init__(self, path: Path) -> None:
         """Raises GlmqError when the file cannot be read, or is none or not whole."""
         try:
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise GlmqError(f"{path} is not a file that could hold predictions; name another")
             with path.open("rb") as file:
                 header, size = file.read(HEADER.size), path.stat().st_size
         except OSError as error:

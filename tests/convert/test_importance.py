@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from contextlib import suppress
 
@@ -196,6 +197,12 @@ def test_an_array_that_claims_more_than_the_file_has_is_refused_at_once(tmp_path
     path.write_bytes(b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"k" + array + bytes(8))
     with pytest.raises(GlmqError, match="is damaged"):
         read_importance(path)
+
+
+def test_a_pipe_is_no_importance_matrix(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(GlmqError, match="is not a file"):
+        read_importance(tmp_path / "pipe")
 
 
 def test_only_importance_matrices_are_written_over(written, tmp_path):

@@ -301,3 +301,11 @@ def test_what_cannot_be_is_told_in_a_line(source, tmp_path, arguments, told):
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith(f"glmq: error: {told}")
     assert done.stderr.count("\n") == 1
+
+
+def test_names_that_no_file_can_have_are_told_in_a_line(source):
+    name = "a" * 300
+    for arguments in (("convert", name), ("verify", source, "--against", name)):
+        done = in_process(*arguments)
+        assert done.exit_code == 2
+        assert done.stderr.splitlines() == [f"glmq: error: {name} cannot be used: File name too long"]

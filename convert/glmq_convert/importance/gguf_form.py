@@ -79,7 +79,7 @@ def write_gguf(importance: Importance, file: Path) -> None:
     writer.close()
 
 
-class _WholeReader(gguf.GGUFReader):
+class _WholeReader(gguf.GGUFReader):  # type: ignore[misc]
     """Refuses what lies behind the end, where the library's reader goes on for as long as a header claims."""
 
     def _get(self, offset: int, dtype: Any, count: int = 1, *more: Any, **others: Any) -> np.ndarray:

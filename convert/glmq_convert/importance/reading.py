@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ def read_importance(path: str | os.PathLike[str]) -> Importance:
     """Read a file in GGUF form, or in the older .dat form. Raises GlmqError in one line."""
     file = Path(path)
     try:
+        if not stat.S_ISREG(os.stat(file).st_mode):
+            raise GlmqError(f"{file} is not a file that could hold an importance matrix; name another")
         with open(file, "rb") as opened:
             start = opened.read(len(MAGIC))
         importance = read_gguf(file) if start == MAGIC else read_dat(file)

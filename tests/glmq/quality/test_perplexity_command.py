@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from click.testing import CliRunner
@@ -57,6 +58,11 @@ def test_conversations_are_read_as_the_chat_template_writes_them(run, tmp_path):
 )
 def test_what_cannot_be_is_told_in_one_line(run, arguments, told):
     assert told in run(*arguments, code=2).splitlines()[-1]
+
+
+def test_predictions_are_read_from_a_file_alone(run, tmp_path):
+    os.mkfifo(tmp_path / "pipe.kld")
+    assert "is not a file that could hold predictions" in run("--kl-base", "@pipe.kld", code=2)
 
 
 def test_the_text_is_read_before_the_model_is_loaded(run, monkeypatch):
