@@ -15,12 +15,13 @@ class Rotary:
     """Rotary embedding: angle of dimension pair i at position p is p * frequencies[i] radians.
 
     `interleaved` pairs neighbours (2i, 2i + 1), otherwise pairs are (i, i + n_rotated / 2). What is rotated
-    is also multiplied by `amplitude`.
+    is also multiplied by `amplitude`. score_factor: what stretching multiplies all scores of attention by.
     """
 
     frequencies: np.ndarray
     interleaved: bool
     amplitude: float = 1.0
+    score_factor: float = 1.0
 
     @property
     def n_rotated(self) -> int:

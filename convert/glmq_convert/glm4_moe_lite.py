@@ -15,7 +15,7 @@ from functools import partial
 import gguf
 
 from .experts import add_expert_metadata
-from .layers import add_sizes, plan_layers
+from .layers import add_rope_scaling, add_sizes, plan_layers
 from .lite_config import Glm4MoeLiteConfig
 from .plan import Piece, PlannedTensor, Weights
 from .tensor_plan import TensorPlan
@@ -38,6 +38,8 @@ def add_metadata(writer: gguf.GGUFWriter, config: Glm4MoeLiteConfig, n_mtp_layer
     writer.add_value_length_mla(c.v_head_dim)
     writer.add_rope_freq_base(c.rope_theta)
     writer.add_rope_dimension_count(c.qk_rope_head_dim)
+    if c.rope_scaling:
+        add_rope_scaling(writer, c.rope_scaling, of_scores=c.rope_scaling.mscale_all_dim)
     writer.add_layer_norm_rms_eps(c.rms_norm_eps)
     add_expert_metadata(writer, c, n_mtp_layers)
 

@@ -25,14 +25,20 @@ def add_sizes(writer: gguf.GGUFWriter, config: ModelConfig, n_mtp_layers: int) -
     writer.add_head_count(config.num_attention_heads)
 
 
-def add_rope_scaling(writer: gguf.GGUFWriter, scaling: RopeScaling) -> None:
-    """Write how positions are stretched, linearly or by YaRN."""
+def add_rope_scaling(writer: gguf.GGUFWriter, scaling: RopeScaling, *, of_scores: float = 0.0) -> None:
+    """Write how positions are stretched, linearly or by YaRN.
+
+    of_scores: the `mscale_all_dim` of models whose attention has it; a file holds a tenth, as llama.cpp's do.
+    """
     writer.add_rope_scaling_type(gguf.RopeScalingType(scaling.type))
     writer.add_rope_scaling_factor(scaling.factor)
     if scaling.type == "yarn":
         writer.add_rope_scaling_orig_ctx_len(scaling.original_context)
-        # A file's attn_factor comes on top of what YaRN itself multiplies by.
-        writer.add_rope_scaling_attn_factors(scaling.attention_factor / yarn_amplitude(scaling.factor))
+        # A file's attn_factor comes on top of what YaRN itself multiplies by: nothing where scores have it.
+        own = 1.0 if of_scores else yarn_amplitude(scaling.factor)
+        writer.add_rope_scaling_attn_factors(scaling.attention_factor / own)
+        if of_scores:
+            writer.add_rope_scaling_yarn_log_mul(0.1 * of_scores)
         writer.add_rope_scaling_yarn_beta_fast(scaling.beta_fast)
         writer.add_rope_scaling_yarn_beta_slow(scaling.beta_slow)
 

@@ -55,8 +55,10 @@ def parse_lite_config(content: Mapping[str, Any]) -> Glm4MoeLiteConfig:
     Source: transformers' Glm4MoeLiteConfig. Raises GlmqError for what GGUF's `deepseek2` cannot say.
     """
     rope = parse_rope(content, whole(content, "max_position_embeddings", 202752), partial_factor=1.0)
-    if rope.scaling is not None or rope.partial_factor != 1:
-        raise GlmqError("GLM-4.7-Flash rotates whole heads and does not stretch positions; this model does")
+    if rope.partial_factor != 1:
+        raise GlmqError("GLM-4.7-Flash rotates whole heads; this model does not")
+    if rope.scaling is not None and rope.scaling.type == "linear" and rope.scaling.mscale_all_dim:
+        raise GlmqError("mscale_all_dim of rope_type linear cannot be converted; GGUF has it for yarn")
     if flag(content, "attention_bias", False):
         raise GlmqError("attention_bias is true, which GGUF files of GLM-4.7-Flash have no place for")
     shared = moe_fields(Glm4MoeLiteConfig, content, rope)

@@ -26,7 +26,8 @@ class RopeScaling:
 
     type: "linear", "yarn" or "llama3". factor: of the context. original_context: tokens before the
     stretching. YaRN has besides attention_factor that cosines and sines are multiplied by, and beta_fast and
-    beta_slow turns; llama3 low_freq_factor and high_freq_factor turns.
+    beta_slow turns; llama3 low_freq_factor and high_freq_factor turns. mscale_all_dim: the weight with which
+    latent attention, and no other, raises all scores.
     """
 
     type: str
@@ -37,6 +38,7 @@ class RopeScaling:
     beta_slow: float = 1.0
     low_freq_factor: float = 1.0
     high_freq_factor: float = 4.0
+    mscale_all_dim: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,9 @@ def _scaling(
     if kind not in kinds:
         raise GlmqError(f"rope_type {shown(kind)} cannot be converted; default, {' and '.join(kinds)} can")
     if kind == "linear":
-        return RopeScaling("linear", _needed(rope, "factor", kind))
+        return RopeScaling(
+            "linear", factor=_needed(rope, "factor", kind), mscale_all_dim=_scale_of(rope, "mscale_all_dim")
+        )
     where = content if content.get("original_max_position_embeddings") is not None else rope
     original = whole(where, "original_max_position_embeddings", max_positions)
     if kind == "llama3":
@@ -112,6 +116,7 @@ def _scaling(
         original,
         _attention_factor(rope, factor),
         *(positive(rope, key, default) if rope.get(key) else default for key, default in _BETAS.items()),
+        mscale_all_dim=_scale_of(rope, "mscale_all_dim"),
     )
 
 
@@ -154,13 +159,17 @@ def _needed(rope: Mapping[str, Any], key: str, kind: str) -> float:
 def _attention_factor(rope: Mapping[str, Any], factor: float) -> float:
     if rope.get("attention_factor") is not None:
         return positive(rope, "attention_factor", 1.0)
-    scales = [number(rope, key, 0.0) if rope.get(key) is not None else 0.0 for key in _SCALES]
+    scales = [_scale_of(rope, key) for key in _SCALES]
     if all(scales):
         return yarn_amplitude(factor, scales[0]) / yarn_amplitude(factor, scales[1])
     return yarn_amplitude(factor)
 
 
 _SCALES = ("mscale", "mscale_all_dim")
+
+
+def _scale_of(rope: Mapping[str, Any], key: str) -> float:
+    return number(rope, key, 0.0) if rope.get(key) is not None else 0.0
 
 
 def yarn_amplitude(factor: float, scale: float = 1.0) -> float:

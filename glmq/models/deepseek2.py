@@ -1,7 +1,7 @@
 """GLM-4.7-Flash (`deepseek2`): multi-head latent attention and sigmoid-routed experts.
 
-Follows Glm4MoeLiteForCausalLM of Hugging Face transformers. What models of DeepSeek themselves have beside
-these, softmax gating and YaRN with a scale of its own, is refused.
+Follows Glm4MoeLiteForCausalLM of Hugging Face transformers. The softmax gating that some models of DeepSeek
+themselves have is refused.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from .trunk import of_prediction, trunk_layers
 
 LATENT = frozenset(
     (
+        "rope.scaling.yarn_log_multiplier",
         "attention.q_lora_rank",
         "attention.kv_lora_rank",
         "attention.key_length_mla",
         "attention.value_length_mla",
     )
 )  # fmt: skip
-"""Keys of latent attention."""
+"""Keys of latent attention, and of YaRN as models with it have it."""
 
 
 def build(
@@ -38,7 +39,6 @@ def build(
     """The forward pass of a `deepseek2` file for batches of up to `max_tokens`."""
     shape = LatentShape.from_gguf(file)
     check_metadata(file, SIZES | ROPE | EXPERTS | LATENT | {"nextn_predict_layers"}, shape.head_dim)
-    _refuse_yarn(file)
     n_layers, sizes = trunk_layers(file), ExpertSizes.from_gguf(file)
     sizes.check(file, n_layers)
     remarks = _check_gating(file)
@@ -52,14 +52,6 @@ def build(
     decoder.program.rewritten_bytes = sum(each.nbytes for each in weights.rewritten.values())
     weights.check_all_used(of_prediction(file))
     return decoder.program
-
-
-def _refuse_yarn(file: GGUFFile) -> None:
-    if file.text("deepseek2.rope.scaling.type", "none") == "yarn":
-        raise GlmqError(
-            f"{file.path} stretches positions by YaRN as DeepSeek's models do, which glmq does not compute;"
-            " of this architecture it runs GLM-4.7-Flash"
-        )
 
 
 def _check_gating(file: GGUFFile) -> list[str]:

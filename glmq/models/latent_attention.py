@@ -36,6 +36,7 @@ class LatentAttention:
 
     def __init__(self, decoder: Decoder, shape: LatentShape) -> None:
         self._decoder, self._shape = decoder, shape
+        self._score_scale = decoder.program.rotary.score_factor / math.sqrt(shape.head_dim)
         tape, n_heads = decoder.tape, shape.n_heads
         if shape.q_rank:
             self._compressed_rows = ops.float_rows(tape, shape.q_rank)
@@ -108,7 +109,7 @@ class LatentAttention:
             k_norm=decoder.weights.vector(f"{prefix}.attn_kv_a_norm.weight", shape.kv_rank),
             n_normed=shape.kv_rank,
             epsilon=decoder.epsilon,
-            scale=1 / math.sqrt(shape.head_dim),
+            scale=self._score_scale,
         )
 
     def _absorb_keys(self, prefix: str) -> None:
@@ -118,8 +119,10 @@ class LatentAttention:
             tape, self._head_queries, self._nope, n_heads=shape.n_heads,
             source_columns=shape.head_dim, rest=(self._queries, shape.row_dim), part=ABSORBED,
         )  # fmt: skip
-        scale = 1 / math.sqrt(shape.head_dim)  # by `_rotate_and_store`
-        matrices = replace(key_matrices(self._decoder.weights, prefix, shape), input_scale=scale)
+        matrices = replace(
+            key_matrices(self._decoder.weights, prefix, shape),
+            input_scale=self._score_scale,  # by `_rotate_and_store`
+        )
         ops.multiply_heads(
             tape, self._nope, matrices, self._queries, out_columns=shape.row_dim, part=ABSORBED
         )

@@ -58,6 +58,7 @@ def read_rotary(file: GGUFFile, weights: Weights, head_dim: int, *, interleaved:
     amplitude = _scale(file, f"{prefix}scaling.attn_factor", 1.0) * _scale(
         file, f"{prefix}scaling.yarn_attn_factor", 1.0
     )
+    score_factor = 1.0
     if kind == "linear":
         frequencies = frequencies / factor
     elif kind == "yarn":
@@ -72,8 +73,10 @@ def read_rotary(file: GGUFFile, weights: Weights, head_dim: int, *, interleaved:
         slow = _scale(file, f"{prefix}scaling.yarn_beta_slow", BETA_SLOW)
         kept = yarn_share(theta, n_rotated, original, fast, slow)
         frequencies = frequencies * (kept + (1 - kept) / factor)
-        amplitude *= yarn_amplitude(factor)
-    return Rotary(frequencies, interleaved=interleaved, amplitude=amplitude)
+        of_scores = _of_all_scores(file, prefix)
+        amplitude *= 1.0 if of_scores else yarn_amplitude(factor)
+        score_factor = yarn_amplitude(factor, of_scores) ** 2
+    return Rotary(frequencies, interleaved=interleaved, amplitude=amplitude, score_factor=score_factor)
 
 
 def yarn_share(theta: float, n_rotated: int, original: int, fast: float, slow: float) -> np.ndarray:
@@ -93,9 +96,20 @@ def yarn_share(theta: float, n_rotated: int, original: int, fast: float, slow: f
     return kept
 
 
-def yarn_amplitude(factor: float) -> float:
-    """What YaRN multiplies cosines and sines by."""
-    return 0.1 * math.log(factor) + 1 if factor > 1 else 1.0
+def yarn_amplitude(factor: float, weight: float = 1.0) -> float:
+    """What YaRN multiplies cosines and sines by, or each side of a score; weight: of the stretching in it."""
+    return 0.1 * weight * math.log(factor) + 1 if factor > 1 else 1.0
+
+
+def _of_all_scores(file: GGUFFile, prefix: str) -> float:
+    """DeepSeek's `mscale_all_dim`: the weight with which stretching raises all scores, 0 where it does not.
+
+    The rotated dimensions then have no amplitude of their own. Files hold a tenth of it.
+    """
+    key = f"{prefix}scaling.yarn_log_multiplier"
+    if not file.number(key, 0.0):
+        return 0.0
+    return 10 * _scale(file, key, 0.0)
 
 
 def _scale(file: GGUFFile, key: str, default: float) -> float:

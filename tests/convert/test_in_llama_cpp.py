@@ -19,6 +19,7 @@ pytest.importorskip("transformers")
 
 from tests.convert import test_llama, test_sentence_pieces
 from tests.glmq.test_against_transformers import SWITCHES, checkpoints, tokens_without_ties
+from tests.glmq.test_lite_against_transformers import SWITCHES as LITE
 from tests.golden.make_llama_cpp_golden import LlamaCpp
 
 GLM = {
@@ -32,6 +33,7 @@ GLM = {
 MODELS = {
     **{f"GLM, {name}": variant for name, variant in GLM.items()},
     "GLM-4.7-Flash": {"kind": "glm4_moe_lite"},
+    "GLM-4.7-Flash, stretched by YaRN": {"kind": "glm4_moe_lite", **LITE["stretched by YaRN, scores raised"]},
     **{f"Llama, {name}": {"kind": "llama", **variant} for name, variant in test_llama.VARIANTS.items()},
 }
 TEXTS = (*test_sentence_pieces.TEXTS, "1234567 they'VE\r\n\n said", "  two  ", "\t")

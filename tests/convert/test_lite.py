@@ -47,7 +47,7 @@ def test_the_released_configuration():
     [
         ({"attention_bias": True}, "attention_bias"),
         ({"partial_rotary_factor": 0.5}, "rotates whole heads"),
-        ({"rope_scaling": {"type": "yarn", "factor": 4.0}}, "stretch"),
+        ({"rope_scaling": {"type": "linear", "factor": 4.0, "mscale_all_dim": 1.0}}, "mscale_all_dim"),
         ({"mlp_layer_types": ["sparse", "dense"] + ["sparse"] * 45}, "mlp_layer_types"),
         ({"mlp_layer_types": ["dense"]}, "mlp_layer_types"),
         ({"qk_rope_head_dim": 63}, "qk_rope_head_dim"),

@@ -126,15 +126,9 @@ def test_a_sound_file_needs_no_remark(tmp_path):
         assert model.remarks == ()
 
 
-def with_yarn(model):
-    model.set("deepseek2.rope.scaling.type", "yarn")
-    model.set("deepseek2.rope.scaling.factor", 40.0)
-
-
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (with_yarn, "YaRN"),
         (without_corrections, "expert_gating_func 1"),
         (lambda model: model.set("deepseek2.expert_gating_func", 3), "expert_gating_func 3"),
         (lambda model: model.set("deepseek2.attention.kv_lora_rank", 24), "kv_lora_rank 24"),

@@ -19,8 +19,14 @@ from .test_against_transformers import tokens_without_ties
 CLOSENESS = {"F32": 2e-5, "F16": 2e-4}
 """How far logits may be off for a type of the KV cache, in parts of their range."""
 
-LESS_CLOSE = {"not normalized, scaled": 4e-4, "tied head": 8e-4}
-"""With an F16 cache: where experts amplify what it rounds, and where logits differ little."""
+LESS_CLOSE = {
+    "not normalized, scaled": 4e-4, "tied head": 8e-4, "stretched by YaRN, scores raised": 4e-4,
+    "stretched by YaRN, two scales": 4e-4,
+}  # fmt: skip
+"""With an F16 cache: where experts or scores amplify what it rounds, and where logits differ little."""
+
+ROPE = {"rope_theta": 1e6}
+YARN = {**ROPE, "rope_type": "yarn", "factor": 40.0, "original_max_position_embeddings": 64}
 
 SWITCHES = {
     "as Flash": {},
@@ -36,6 +42,10 @@ SWITCHES = {
     "two dense layers": {"mlp_layer_types": ["dense", "dense", "sparse"]},
     "two shared experts": {"n_shared_experts": 2},
     "tied head": {"tie_word_embeddings": True},
+    "stretched linearly": {"rope_parameters": {**ROPE, "rope_type": "linear", "factor": 4.0}},
+    "stretched by YaRN, scores raised": {"rope_parameters": {**YARN, "mscale": 1.0, "mscale_all_dim": 1.0}},
+    "stretched by YaRN, two scales": {"rope_parameters": {**YARN, "mscale": 0.7, "mscale_all_dim": 1.2}},
+    "stretched by YaRN, no scales": {"rope_parameters": YARN},
 }
 
 
