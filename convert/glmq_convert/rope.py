@@ -115,7 +115,8 @@ def _scaling(
         factor,
         original,
         _attention_factor(rope, factor),
-        *(positive(rope, key, default) if rope.get(key) else default for key, default in _BETAS.items()),
+        beta_fast=positive(rope, "beta_fast", 32.0) if rope.get("beta_fast") else 32.0,
+        beta_slow=positive(rope, "beta_slow", 1.0) if rope.get("beta_slow") else 1.0,
         mscale_all_dim=_scale_of(rope, "mscale_all_dim"),
     )
 
@@ -139,9 +140,6 @@ def frequency_divisors(scaling: RopeScaling, theta: float, n_rotated: int) -> np
     low, high = scaling.low_freq_factor, scaling.high_freq_factor
     kept = np.clip((turns - low) / (high - low), 0, 1)
     return (1 / (kept + (1 - kept) / scaling.factor)).astype(np.float32)
-
-
-_BETAS = {"beta_fast": 32.0, "beta_slow": 1.0}
 
 
 def _needed(rope: Mapping[str, Any], key: str, kind: str) -> float:

@@ -206,7 +206,9 @@ def test_a_budget_that_suffices_is_fine(path):
 
 
 def test_an_unknown_way_to_load_is_refused(path):
-    with pytest.raises(glmq.GlmqError, match="'mapped' is no way to load a model; choose mmap, read, transcode"):
+    with pytest.raises(
+        glmq.GlmqError, match="'mapped' is no way to load a model; choose mmap, read, transcode"
+    ):
         glmq.load(path, load="mapped")
 
 
