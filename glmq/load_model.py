@@ -40,8 +40,8 @@ def load(
     ram: memory for everything, in bytes or such as "12G" (default: what is free); routed experts for which
     there is no room stay on disk until they are wanted; load: "mmap", where weights stay in the file and come
     into memory as they are used, or "read", which reads all of it first, so that the file is not needed
-    afterwards, or "transcode", which reads low-bit weights (IQ1_S to IQ3_S) first and turns them, without
-    loss, into nibbles, which take more memory and are multiplied faster;
+    afterwards, or "transcode", which reads low-bit weights (IQ1_S to IQ3_S, TQ1_0) first and turns them,
+    without loss, into a form that takes more memory and is multiplied faster;
     deterministic: results depend on a text's tokens alone, whatever was cached or shared or is
     answered at the same time, so that greedy answers repeat; prompts are then read more slowly;
     numa: where the machine's memory is in several nodes, read all weights first, each matrix shared out among

@@ -59,7 +59,7 @@ def load_option(command: Command) -> Command:
     return click.option(
         "--load", type=click.Choice(["mmap", "read", "transcode"]), default="mmap", show_default=True,
         help="Map the file and take weights from it as they are used, read all of it into memory first, or"
-        " read weights of up to 3 bits and turn them into nibbles, which are faster and take more memory.",
+        " read weights of up to 3 bits and turn them into a form that is faster and takes more memory.",
     )(command)  # fmt: skip
 
 

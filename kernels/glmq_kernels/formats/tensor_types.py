@@ -85,9 +85,10 @@ TRANSCODED_TYPES = {
             "IQ3_S": 32, "IQ3_XXS": 32, "IQ2_S": 16, "IQ2_XS": 16, "IQ2_XXS": 32, "IQ1_M": 16, "IQ1_S": 32
         }.items()
     },
+    "TQ1_0": TENSOR_TYPES["TQ2_0"],
 }  # fmt: skip
-"""By the names of low-bit types, what their weights can be turned into when they are loaded
-(`formats/unpack/nibbles.py`)."""
+"""By the names of low-bit types, what their weights can be turned into when they are loaded: nibbles
+(`formats/unpack/nibbles.py`), or digits that lie ready."""
 
 MATRIX_TYPES = KERNEL_TYPES | {known.name: known for known in TRANSCODED_TYPES.values()}
 """The types that matrices in memory can have, by name."""
