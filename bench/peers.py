@@ -95,7 +95,8 @@ def _install_from_source(level: str) -> Callable[[Path], None]:
         settings = [f"-D{name}={'ON' if on else 'OFF'}" for name, on in switches.items()]
         build = str(folder / "build")
         subprocess.run(["cmake", "-S", str(source), "-B", build, *settings], check=True)
-        subprocess.run(["cmake", "--build", build, "--target", "llama", "--parallel"], check=True)
+        jobs = str(os.cpu_count())  # without a number all files at once, more than memory may hold
+        subprocess.run(["cmake", "--build", build, "--target", "llama", "--parallel", jobs], check=True)
 
     return install
 
