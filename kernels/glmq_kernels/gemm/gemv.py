@@ -17,12 +17,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..formats.unpack import unpacking_of
-from ..formats.unpack.paired import IN_PAIRS
 from ..simd.addresses import argument, inline, load_f32, load_i64, prefetch, store_f32, store_i64
 from ..simd.vectors import fma, load_f32x16, store, sum_lanes, zero_f32x16
-from . import paired_row, turned_row
+from . import avx2_row, turned_row
 from .activation_record import ACTIVATION_COLUMNS, ACTIVATION_ROW_RECORDS, ACTIVATION_ROWS
-from .row_record import UNIT
+from .row_record import SUMS_IN_WORDS, UNIT
 from .row_units import PREFETCH_BYTES, SUMS_BYTES
 from .sizes import ROW_RECORD_BYTES, ROW_TOKENS, ROWS
 
@@ -36,7 +35,7 @@ def dot_rows(format_name: str) -> Any:
     kind = unpacking_of(format_name)
     if kind.FLOAT:
         return rows_kernel(float_token, make_float_row(kind), make_float_finish(kind))
-    form = paired_row if IN_PAIRS else turned_row
+    form = avx2_row if SUMS_IN_WORDS else turned_row
     return rows_kernel(_integer_token, form.make_row(kind), form.make_finish(kind))
 
 
@@ -44,15 +43,17 @@ def rows_kernel(token: Any, add_row: Any, finish: Any) -> Any:
     """The kernel `dot_rows` of three functions.
 
     token(activation, i): address of row i in the form that is multiplied. add_row(row, end, columns, tokens,
-    n, sums, spare): adds a row's products to the sums of n tokens, whose addresses are at `tokens`; up to
-    `end` memory holds further rows. finish(sums, row, columns, token): a token's result.
+    n, sums, spare): adds a row's products to the sums of n tokens, whose addresses are at `tokens`, with a 0
+    behind; up to `end` memory holds further rows. finish(sums, row, columns, token): a token's result.
     """
 
     def kernel(rows, stride, count, activation, tokens, n_tokens, out, scratch):
         columns = argument(activation, ACTIVATION_COLUMNS)
-        places, spare = scratch + SUMS_BYTES * ROW_TOKENS, scratch + (SUMS_BYTES + 8) * ROW_TOKENS
+        places = scratch + SUMS_BYTES * ROW_TOKENS
+        spare = places + 8 * ROW_TOKENS + 8
         for t in range(n_tokens):
             store_i64(places + 8 * t, token(activation, load_i64(tokens + 8 * t)))
+        store_i64(places + 8 * n_tokens, 0)
         for i in range(count):
             row = rows + i * stride
             for t in range(n_tokens):

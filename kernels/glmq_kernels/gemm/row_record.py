@@ -4,10 +4,9 @@
     256    8 float32          scales of each 32 columns
     288    8 float32          scale times sum of each 32
     320    16 float32         scale times sum of each 16
-           or 16 int16        sum of each 16, where weights are paired
+           or 16 int16        sum of each 16, for registers of 32 bytes
 
-The bytes are turned (`formats/unpack/turned.py`) or, for registers of 32 bytes, paired
-(`formats/unpack/paired.py`).
+The bytes are turned (`formats/unpack/turned.py`).
 """
 
 from __future__ import annotations
@@ -18,17 +17,15 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from ..formats.unpack.paired import IN_PAIRS
+from ..jit import isa
 from ..simd.addresses import inline, load_f32, load_i16, store_f32, store_i16
 from ..simd.vectors import (
     I32,
     I64,
     i8x16,
     i32x4,
-    load_i8x16,
     load_value,
     make_bitcast,
-    store,
     store_lanes,
 )
 
@@ -39,6 +36,9 @@ RECORD_SUM16 = 320
 
 LARGEST_TOKEN = 127
 """Magnitude of a token's int8."""
+
+SUMS_IN_WORDS = isa.current().shuffle == "avx2"
+"""Whether the sums of 16 columns are integers."""
 
 bitcast_i32x4 = make_bitcast(i32x4)
 
@@ -60,28 +60,25 @@ def _load_words(typing: Any, address: Any) -> Any:
 @inline
 def put_block(record, place, a, b, scale, sum_a, sum_b):
     """Write a block of 32 columns, twice 16 int8 with their sums as integers, to its place of eight."""
-    store_f32(record + RECORD_SCALES + 4 * place, scale)
-    store_f32(record + RECORD_SUM32 + 4 * place, scale * (sum_a + sum_b))
-    if IN_PAIRS:
-        at, sums = record + place % 4 * 64 + place // 4 * 16, record + RECORD_SUM16 + 4 * place
-        store(at, a)
-        store(at + 32, b)
-        store_i16(sums, sum_a)
-        store_i16(sums + 2, sum_b)
+    at = record + 4 * place
+    store_lanes(at, bitcast_i32x4(a), 64)
+    store_lanes(at + 32, bitcast_i32x4(b), 64)
+    store_f32(at + RECORD_SCALES, scale)
+    store_f32(at + RECORD_SUM32, scale * (sum_a + sum_b))
+    if SUMS_IN_WORDS:
+        store_i16(at + RECORD_SUM16, sum_a)
+        store_i16(at + RECORD_SUM16 + 2, sum_b)
     else:
-        at, sums = record + 4 * place, record + RECORD_SUM16 + 8 * place
-        store_lanes(at, bitcast_i32x4(a), 64)
-        store_lanes(at + 32, bitcast_i32x4(b), 64)
-        store_f32(sums, scale * sum_a)
-        store_f32(sums + 4, scale * sum_b)
+        store_f32(at + 4 * place + RECORD_SUM16, scale * sum_a)
+        store_f32(at + 4 * place + RECORD_SUM16 + 4, scale * sum_b)
 
 
 @inline
 def take_block(record, place):
     """Read a block: twice 16 int8, their scale, and the scale times the sum of each 16."""
-    scale = load_f32(record + RECORD_SCALES + 4 * place)
-    if IN_PAIRS:
-        at, sums = record + place % 4 * 64 + place // 4 * 16, record + RECORD_SUM16 + 4 * place
-        return load_i8x16(at), load_i8x16(at + 32), scale, scale * load_i16(sums), scale * load_i16(sums + 2)
-    at, sums = record + 4 * place, record + RECORD_SUM16 + 8 * place
-    return _load_words(at), _load_words(at + 32), scale, load_f32(sums), load_f32(sums + 4)
+    at = record + 4 * place
+    scale, sums = load_f32(at + RECORD_SCALES), at + RECORD_SUM16
+    a, b = _load_words(at), _load_words(at + 32)
+    if SUMS_IN_WORDS:
+        return a, b, scale, scale * load_i16(sums), scale * load_i16(sums + 2)
+    return a, b, scale, load_f32(sums + 4 * place), load_f32(sums + 4 * place + 4)

@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 
 from ..jit import isa
 from .dot import multiply_pairs
-from .vectors import I32, Vector, call_llvm, i8x32, i16x16, i32x8
+from .vectors import call_llvm, i8x32, i16x16, i32x8
 
 
 def takes_signed(largest: int) -> bool:
@@ -46,37 +46,10 @@ def multiply_words(typing: Any, a: Any, b: Any) -> Any:
     return i32x8(i16x16, i16x16), codegen
 
 
-@intrinsic
-def magnitudes(typing: Any, v: Any) -> Any:
-    """Magnitudes of signed bytes; 128 of -128."""
+def multiply_signed_bytes(builder: Any, v: Any, s: Any) -> Any:
+    """multiply_bytes of two signed factors, in LLVM's form: v's magnitudes and s with v's signs.
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return call_llvm(builder, "llvm.abs.v32i8", v.llvm, [args[0], ir.Constant(ir.IntType(1), 0)])
-
-    return v(i8x32), codegen
-
-
-@intrinsic
-def with_signs_of(typing: Any, v: Any, w: Any) -> Any:
-    """Bytes of v, negated where w is negative, 0 where it is 0."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return call_llvm(builder, "llvm.x86.avx2.psign.b", v.llvm, args)
-
-    return v(i8x32, i8x32), codegen
-
-
-def make_pick(lane: int, element: str, lanes: int) -> Any:
-    """`pick(v)`: one lane of each half of a vector of 32 bytes, in all places of its half."""
-    half = lanes // 2
-    kind = Vector(element, lanes)
-
-    @intrinsic
-    def pick(typing: Any, v: Any) -> Any:
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            places = ir.Constant(ir.VectorType(I32, lanes), [lane] * half + [half + lane] * half)
-            return builder.shuffle_vector(args[0], args[0], places)
-
-        return kind(kind), codegen
-
-    return pick
+    s is above -128.
+    """
+    magnitudes = call_llvm(builder, "llvm.abs.v32i8", v.type, [v, ir.Constant(ir.IntType(1), 0)])
+    return multiply_pairs(builder, magnitudes, call_llvm(builder, "llvm.x86.avx2.psign.b", v.type, [s, v]))

@@ -12,8 +12,8 @@ from gguf.quants import IQ4_NL
 from ...simd.addresses import inline
 from ...simd.lookup import make_byte_lookup
 from ...simd.pair_products import takes_signed
+from .avx2_turned import Avx2Turned, make_block_scales, make_nibbles
 from .blocks_of_32 import make_unpack, make_unpack_block, make_unpack_turned, nibbles, nibbles_of_two
-from .paired import Paired, itself, make_block_scales, make_nibble_pairs
 from .turned import make_turned_nibbles
 
 FLOAT = False
@@ -41,5 +41,5 @@ unpack = make_unpack(SIZE, _weights_of_two, 0)
 unpack_block = make_unpack_block(_weights, 0)
 unpack_turned = make_unpack_turned(SIZE, make_turned_nibbles(SIZE, 2, values), 0)
 
-paired_values = make_byte_lookup(IQ4_NL.kvalues) if takes_signed(CENTER + LARGEST) else values
-paired = Paired(itself, make_nibble_pairs(SIZE, 2, paired_values), make_block_scales(SIZE))
+avx2_values = make_byte_lookup(IQ4_NL.kvalues) if takes_signed(CENTER + LARGEST) else values
+avx2_turned = Avx2Turned(make_nibbles(SIZE, 2, avx2_values), make_block_scales(SIZE))

@@ -19,8 +19,8 @@ from numba.extending import intrinsic
 from ...simd.addresses import inline
 from ...simd.lookup import make_byte_lookup
 from ...simd.vectors import I8, I32, I64, f32x8, first_lane, load_value
+from .avx2_turned import Avx2Turned, make_nibbles
 from .blocks_of_32 import nibbles, nibbles_of_two
-from .paired import Paired, itself, make_nibble_pairs
 
 FLOAT = False
 GROUP = 32
@@ -80,4 +80,4 @@ def unpack_block(p):
     return values(nibbles(p + 1)), scale, scale
 
 
-paired = Paired(itself, make_nibble_pairs(SIZE, 1, values))
+avx2_turned = Avx2Turned(make_nibbles(SIZE, 1, values))

@@ -9,7 +9,7 @@ values that a weight of the type can be (`few_values.py`).
 
 Memory is never another machine's, so nibbles lie as the row form of this level wants them, and need no
 shuffles there: each run of 64 bytes holds a turned vector (`turned.py`) in its low nibbles and the next one
-in the high ones, or, where weights are paired, each run of 32 bytes both vectors of a pair (`paired.py`).
+in the high ones.
 """
 
 from __future__ import annotations
@@ -29,21 +29,19 @@ from ...simd.vectors import (
     bitcast_i16x32,
     i16x16,
     i16x32,
-    join_i8x32,
     load_i8x8,
     load_i8x16,
     load_i8x32,
     load_i8x64,
     make_constant,
-    make_shuffle,
     splat_f32x8,
     splat_f32x16,
     splat_i8x32,
     splat_i8x64,
     store,
 )
+from .avx2_turned import Avx2Turned
 from .few_values import FewValues
-from .paired import IN_PAIRS, Paired, four_of, itself, pairs_of_weights
 from .turned import turn_back, turn_weights
 
 MULTIPLES = 128
@@ -71,7 +69,7 @@ class NibbleUnpacking:
     BYTES: int
     unpack: Any
     unpack_turned: Any
-    paired: Paired
+    avx2_turned: Avx2Turned
     pack: Any
     unpack_block: Any = None
     FLOAT: bool = False
@@ -90,29 +88,26 @@ def nibbles_of(source_name: str) -> NibbleUnpacking:
     else:
         low_256, high_256, low_512, high_512 = _low_256, _high_256, _low_512, _high_512
 
-    def make_pair(k: int) -> Any:
-        at = 32 * k
+    @inline
+    def half(p):
+        a, b = load_i8x32(p), load_i8x32(p + 64)
+        return lookup(low_256(a)), lookup(high_256(a)), lookup(low_256(b)), lookup(high_256(b))
 
-        @inline
-        def pair(p):
-            v = load_i8x32(p + at)
-            return lookup(low_256(v)), lookup(high_256(v))
-
-        return pair
+    @inline
+    def in_short_registers(p):
+        return half(p) + half(p + 32)
 
     @inline
     def turned(p):
         a, b = load_i8x64(p), load_i8x64(p + 64)
         return lookup(low_512(a)), lookup(high_512(a)), lookup(low_512(b)), lookup(high_512(b))
 
-    pairs = four_of(make_pair)
-    in_order = _make_in_order(pairs) if IN_PAIRS else _make_turned_back(turned)
     scales, words = _make_scales(n_groups), _make_words(n_groups)
 
     @inline
     def unpack(p):
         found = scales(p)
-        return in_order(p), found, found
+        return turn_back(turned(p)), found, found
 
     @inline
     def unpack_turned(p):
@@ -133,7 +128,7 @@ def nibbles_of(source_name: str) -> NibbleUnpacking:
         BYTES=MULTIPLES + n_groups + 4,
         unpack=unpack,
         unpack_turned=unpack_turned,
-        paired=Paired(itself, pairs, scales_and_minima, words if source.GROUP == 16 else None),
+        avx2_turned=Avx2Turned(in_short_registers, scales_and_minima, words if source.GROUP == 16 else None),
         pack=_make_pack(source.OFFSET, values),
     )
 
@@ -186,7 +181,7 @@ def _make_scales(n_groups: int) -> Any:
 
 
 def _make_words(n_groups: int) -> Any:
-    """`words` of `Paired`, where groups have 16 weights."""
+    """`words` of `Avx2Turned`, where groups have 16 weights."""
     at = MULTIPLES + n_groups
 
     @inline
@@ -197,44 +192,9 @@ def _make_words(n_groups: int) -> Any:
     return words
 
 
-lower_halves = make_shuffle([*range(16), *range(32, 48), *range(64, 80), *range(96, 112)])
-upper_halves = make_shuffle([*range(16, 32), *range(48, 64), *range(80, 96), *range(112, 128)])
-
-
-def _make_in_order(pairs: tuple[Any, Any, Any, Any]) -> Any:
-    """`weights(p)`: u of 256 weights in the order of the columns, out of pairs."""
-    pair_0, pair_1, pair_2, pair_3 = pairs
-
-    @inline
-    def joined(pair):
-        return join_i8x32(pair[0], pair[1])
-
-    @inline
-    def weights(p):
-        a, b, c, d = joined(pair_0(p)), joined(pair_1(p)), joined(pair_2(p)), joined(pair_3(p))
-        return lower_halves(a, b), lower_halves(c, d), upper_halves(a, b), upper_halves(c, d)
-
-    return weights
-
-
-def _make_turned_back(turned: Any) -> Any:
-    """The same out of turned vectors."""
-
-    @inline
-    def weights(p):
-        return turn_back(turned(p))
-
-    return weights
-
-
 def _make_pack(offset: int, values: tuple[int, ...]) -> Any:
     """`pack` of weights with an offset, which are these values."""
     number = make_rank([value + offset for value in values])
-    pair_0, pair_1, pair_2, pair_3 = pairs_of_weights
-
-    @inline
-    def put_pair(out, pair):
-        store(out, pair[0] | bitcast_i8x32(bitcast_i16x16(pair[1]) << four_256()))
 
     @inline
     def put_two(out, a, b):
@@ -242,15 +202,10 @@ def _make_pack(offset: int, values: tuple[int, ...]) -> Any:
 
     @inline
     def pack(weights, out):
-        numbers = number(weights[0]), number(weights[1]), number(weights[2]), number(weights[3])
-        if IN_PAIRS:
-            put_pair(out, pair_0(numbers))
-            put_pair(out + 32, pair_1(numbers))
-            put_pair(out + 64, pair_2(numbers))
-            put_pair(out + 96, pair_3(numbers))
-        else:
-            a, b, c, d = turn_weights(numbers)
-            put_two(out, a, b)
-            put_two(out + 64, c, d)
+        a, b, c, d = turn_weights(
+            (number(weights[0]), number(weights[1]), number(weights[2]), number(weights[3]))
+        )
+        put_two(out, a, b)
+        put_two(out + 64, c, d)
 
     return pack

@@ -12,7 +12,7 @@ from __future__ import annotations
 from ...simd.addresses import inline, load_half, load_i64
 from ...simd.conversions import bytes_to_words, to_float
 from ...simd.vectors import i16x16, load_i8x16, make_constant, splat_f32x16, splat_i16x16
-from .paired import Paired, make_load_runs, make_two_bit_pairs
+from .avx2_turned import Avx2Turned, make_two_bit_runs
 from .q4_k import widen_bytes
 from .runs_of_32 import load_twice, make_bits
 
@@ -48,4 +48,4 @@ def _words(p):
     return both & splat_i16x16(15), both >> four_bits(), load_half(p + 80), -load_half(p + 82)
 
 
-paired = Paired(make_load_runs(16), make_two_bit_pairs(), words=_words)
+avx2_turned = Avx2Turned(make_two_bit_runs(16), words=_words)

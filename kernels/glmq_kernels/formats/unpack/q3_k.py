@@ -12,14 +12,11 @@ every four.
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...simd.addresses import inline, load_half, load_i64, load_u32
 from ...simd.conversions import bytes_to_words, to_float
 from ...simd.vectors import make_shuffle, splat_f32x16, splat_i16x16
 from ...simd.words import word_as_bytes
-from .paired import Paired, four_of, load_bit_of_each_block, make_load_runs, make_two_bit_pairs
-from .paired import make_bits as bits_of_pair
+from .avx2_turned import Avx2Turned, make_bit_of_each_block, make_two_bit_runs
 from .q4_k import widen_bytes
 from .runs_of_32 import load_twice, make_bits
 
@@ -58,25 +55,13 @@ def unpack(p):
 
 unpack_block = None
 
-load_low, two_bit_pairs = make_load_runs(32), make_two_bit_pairs()
 join_i8x8 = make_shuffle(range(16))
+avx2_low, add_third_bits = make_two_bit_runs(32), make_bit_of_each_block(0, 4)
 
 
 @inline
-def _load(p):
-    return load_low(p), load_bit_of_each_block(p)
-
-
-def _make_pair(k: int) -> Any:
-    low_pair, third = two_bit_pairs[k], bits_of_pair(k - 2, 4)
-
-    @inline
-    def pair(held):
-        low, (third_0, third_1) = held
-        a, b = low_pair(low)
-        return a | third(third_0), b | third(third_1)
-
-    return pair
+def _avx2_weights(p):
+    return add_third_bits(p, avx2_low(p))
 
 
 @inline
@@ -87,4 +72,4 @@ def _words(p):
     return scales, scales, scale, scale
 
 
-paired = Paired(_load, four_of(_make_pair), words=_words)
+avx2_turned = Avx2Turned(_avx2_weights, words=_words)

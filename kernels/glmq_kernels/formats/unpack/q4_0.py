@@ -11,6 +11,7 @@ from ...jit import isa
 from ...simd.addresses import inline
 from ...simd.conversions import half_to_float
 from ...simd.vectors import bitcast_i8x64, bitcast_i16x32, load_i8x64, load_i16x32, make_shuffle, splat_i8x64
+from .avx2_turned import Avx2Turned, make_block_scales, make_nibbles
 from .blocks_of_32 import (
     make_unpack,
     make_unpack_block,
@@ -19,7 +20,6 @@ from .blocks_of_32 import (
     nibbles_of_two,
     shifts_512,
 )
-from .paired import Paired, itself, make_block_scales, make_nibble_pairs
 from .turned import make_turned_nibbles
 
 FLOAT = False
@@ -68,4 +68,4 @@ def _unpack_512(p):
 unpack = _unpack_512 if isa.current().shuffle == "avx512" else make_unpack(SIZE, _weights_of_two, 0)
 unpack_block = make_unpack_block(_weights, 0)
 unpack_turned = make_unpack_turned(SIZE, make_turned_nibbles(SIZE, 2), 0)
-paired = Paired(itself, make_nibble_pairs(SIZE, 2), make_block_scales(SIZE))
+avx2_turned = Avx2Turned(make_nibbles(SIZE, 2), make_block_scales(SIZE))

@@ -10,8 +10,8 @@ from __future__ import annotations
 from ...simd.addresses import inline, load_u32
 from ...simd.lookup import select_bits
 from ...simd.vectors import splat_i8x32, splat_i8x64
+from .avx2_turned import Avx2Turned, make_block_scales, make_five_bits
 from .blocks_of_32 import make_unpack, make_unpack_block, nibbles, nibbles_of_two
-from .paired import Paired, itself, make_block_scales, make_five_bit_pairs
 
 FLOAT = False
 GROUP = 32
@@ -45,4 +45,4 @@ def _weights_of_two(p, q):
 
 unpack = make_unpack(SIZE, _weights_of_two, 0)
 unpack_block = make_unpack_block(_weights, 0)
-paired = Paired(itself, make_five_bit_pairs(SIZE, 2, 6), make_block_scales(SIZE))
+avx2_turned = Avx2Turned(make_five_bits(SIZE, 2, 6), make_block_scales(SIZE))

@@ -8,8 +8,8 @@
 from __future__ import annotations
 
 from ...simd.addresses import inline, load_u32
+from .avx2_turned import Avx2Turned, make_block_scales, make_five_bits
 from .blocks_of_32 import make_unpack, make_unpack_block, nibbles, nibbles_of_two
-from .paired import Paired, itself, make_block_scales, make_five_bit_pairs
 from .q5_0 import add_fifth_bit, add_fifth_bits
 
 FLOAT = False
@@ -33,4 +33,4 @@ def _weights_of_two(p, q):
 
 unpack = make_unpack(SIZE, _weights_of_two, 2)
 unpack_block = make_unpack_block(_weights, 2)
-paired = Paired(itself, make_five_bit_pairs(SIZE, 4, 8), make_block_scales(SIZE, 2))
+avx2_turned = Avx2Turned(make_five_bits(SIZE, 4, 8), make_block_scales(SIZE, 2))

@@ -9,11 +9,8 @@ Bit i of a byte of fifth bits belongs to the i-th run of 32 weights.
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...simd.addresses import inline
-from .paired import Paired, four_of, load_bit_of_each_block, make_nibble_run_pairs
-from .paired import make_bits as bits_of_pair
+from .avx2_turned import Avx2Turned, make_bit_of_each_block, make_nibble_runs
 from .q4_k import nibbles, unpack_scales
 from .runs_of_32 import load_twice, make_bits
 
@@ -42,22 +39,12 @@ def unpack(p):
 
 unpack_block = None
 
+avx2_nibbles, add_fifth_bits = make_nibble_runs(48), make_bit_of_each_block(16, 16)
+
 
 @inline
-def _load(p):
-    return p, load_bit_of_each_block(p + 16)
+def _avx2_weights(p):
+    return add_fifth_bits(p, avx2_nibbles(p))
 
 
-def _make_pair(k: int) -> Any:
-    nibble_pair, fifth = make_nibble_run_pairs(48)[k], bits_of_pair(k - 4, 16)
-
-    @inline
-    def pair(held):
-        p, (high_0, high_1) = held
-        a, b = nibble_pair(p)
-        return a | fifth(high_0), b | fifth(high_1)
-
-    return pair
-
-
-paired = Paired(_load, four_of(_make_pair))
+avx2_turned = Avx2Turned(_avx2_weights)

@@ -11,14 +11,13 @@ high bytes on top.
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...simd.addresses import inline, load_half
 from ...simd.conversions import bytes_to_signed_words, to_float, widen_to_i32
 from ...simd.vectors import load_i8x16, load_i8x64, splat_f32x16
-from .paired import Paired, four_of, load_two, make_load_runs
-from .paired import make_bits as bits_of_pair
+from .avx2_turned import Avx2Turned, load_two, make_load_runs
+from .avx2_turned import make_bits as avx2_bits
 from .runs_of_32 import load_twice, make_bits
+from .turned import turn_halves
 
 FLOAT = False
 GROUP = 16
@@ -47,27 +46,26 @@ def unpack(p):
 unpack_block = None
 
 load_high = make_load_runs(128)
+low_0, low_1, low_2, low_3 = (avx2_bits(4 * (r // 2), 15) for r in range(4))
+top_0, top_1, top_2, top_3 = (avx2_bits(2 * r - 4, 0x30) for r in range(4))
 
 
 @inline
-def _load(p):
-    return (
-        (load_two(p, p + 64), load_two(p + 16, p + 80)),
-        (load_two(p + 32, p + 96), load_two(p + 48, p + 112)),
-        load_high(p),
+def _half(first, second, high):
+    """Of 16 bytes of the first and second 32 low ones in either half of a block, and of the high ones."""
+    return turn_halves(
+        low_0(first) | top_0(high),
+        low_1(second) | top_1(high),
+        low_2(first) | top_2(high),
+        low_3(second) | top_3(high),
     )
 
 
-def _make_pair(k: int) -> Any:
-    run, low, top = k % 2, bits_of_pair(4 * (k // 2), 15), bits_of_pair(2 * k - 4, 0x30)
-
-    @inline
-    def pair(held):
-        a, b = held[run]
-        high_a, high_b = held[2]
-        return low(a) | top(high_a), low(b) | top(high_b)
-
-    return pair
+@inline
+def _avx2_weights(p):
+    high, more = load_high(p)
+    first = _half(load_two(p, p + 64), load_two(p + 32, p + 96), high)
+    return first + _half(load_two(p + 16, p + 80), load_two(p + 48, p + 112), more)
 
 
 @inline
@@ -76,4 +74,4 @@ def _words(p):
     return scales, scales, scale, scale
 
 
-paired = Paired(_load, four_of(_make_pair), words=_words)
+avx2_turned = Avx2Turned(_avx2_weights, words=_words)

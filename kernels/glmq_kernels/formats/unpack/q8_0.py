@@ -10,8 +10,8 @@ from __future__ import annotations
 from ...simd.addresses import inline
 from ...simd.pair_products import takes_signed
 from ...simd.vectors import join_i8x32, load_i8x32, splat_i8x32, splat_i8x64
+from .avx2_turned import Avx2Turned, make_block_scales, make_bytes
 from .blocks_of_32 import make_unpack, make_unpack_block, make_unpack_turned
-from .paired import Paired, itself, make_block_scales, make_byte_pairs
 from .turned import make_turned_bytes
 
 FLOAT = False
@@ -48,4 +48,4 @@ def _unsigned_bytes(p):
 unpack_turned = make_unpack_turned(SIZE, _unsigned_bytes, 0)
 
 sign_bit = 0 if takes_signed(CENTER + LARGEST) else 128
-paired = Paired(itself, make_byte_pairs(SIZE, 2, sign_bit), make_block_scales(SIZE))
+avx2_turned = Avx2Turned(make_bytes(SIZE, 2, sign_bit), make_block_scales(SIZE))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from ...simd.addresses import inline, load_half
 from ...simd.vectors import splat_f32x8
-from .paired import Paired, make_load_runs, make_two_bit_pairs
+from .avx2_turned import Avx2Turned, make_two_bit_runs
 from .runs_of_32 import load_twice, make_bits
 
 FLOAT = False
@@ -33,4 +33,4 @@ def unpack(p):
 
 
 unpack_block = None
-paired = Paired(make_load_runs(0), make_two_bit_pairs())
+avx2_turned = Avx2Turned(make_two_bit_runs(0))

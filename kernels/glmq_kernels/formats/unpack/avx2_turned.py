@@ -1,0 +1,304 @@
+"""256 weights *turned* (`turned.py`) for registers of 32 bytes: the eight blocks are the eight lanes.
+
+    vector 4 h + j, lane b, byte k     column 32 b + 16 h + 4 j + k
+
+So eight products leave the sum of a block in each lane, to be scaled at once. What 16 columns of a block are
+made of is loaded beside the same of the fourth block behind it, and four such vectors change words within
+their halves; formats that keep several weights in a byte turn these bytes and take them apart later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from ...simd.addresses import inline, load_u32
+from ...simd.conversions import half_to_float
+from ...simd.vectors import (
+    I64,
+    bitcast_i8x32,
+    bitcast_i16x16,
+    bitcast_i32x8,
+    high_half_i8x64,
+    i16x8,
+    i16x16,
+    i32x8,
+    join_i8x16,
+    load_i8x16,
+    load_value,
+    low_half_i8x64,
+    make_constant,
+    make_shuffle,
+    shuffle_value,
+    splat_i8x32,
+    splat_i32x8,
+)
+from .turned import turn_halves, turn_weights
+
+
+@dataclass(frozen=True)
+class Avx2Turned:
+    """How 256 weights of a tensor type are turned.
+
+    weights(p)     eight i8x32, as drawn above
+    scales         None, or scales(p) -> scales and minima of the eight blocks (f32x8; without minima the
+                   scales stand in their place), where that is faster than what `unpack` does
+    words          of formats with groups of 16: None, or words(p) -> scales and minima of the groups
+                   (i16x16), and what they are multiples of (float32)
+    """
+
+    weights: Callable[[Any], Any]
+    scales: Any = None
+    words: Any = None
+
+
+def turned_of(kind: Any) -> Avx2Turned:
+    """How a tensor type's weights are turned; made of its `unpack` where it does not say."""
+    return getattr(kind, "avx2_turned", None) or Avx2Turned(_make_weights(kind))
+
+
+def _make_weights(kind: Any) -> Any:
+    unpack = kind.unpack
+
+    @inline
+    def weights(p):
+        a, b, c, d = turn_weights(unpack(p)[0])
+        first = low_half_i8x64(a, a), low_half_i8x64(b, b), low_half_i8x64(c, c), low_half_i8x64(d, d)
+        last = high_half_i8x64(a, a), high_half_i8x64(b, b), high_half_i8x64(c, c), high_half_i8x64(d, d)
+        return first + last
+
+    return weights
+
+
+@inline
+def load_two(p, q):
+    """16 bytes of each of two addresses."""
+    return join_i8x16(load_i8x16(p), load_i8x16(q))
+
+
+def make_bits(shift: int, mask: int) -> Any:
+    """`bits(v)`: bytes shifted right (left where `shift` is negative), and masked."""
+    count = make_constant(i16x16, [abs(shift)] * 16)
+
+    @inline
+    def to_right(v):
+        return bitcast_i8x32(bitcast_i16x16(v) >> count()) & splat_i8x32(mask)
+
+    @inline
+    def to_left(v):
+        return bitcast_i8x32(bitcast_i16x16(v) << count()) & splat_i8x32(mask)
+
+    @inline
+    def as_they_are(v):
+        return v & splat_i8x32(mask)
+
+    return to_right if shift > 0 else to_left if shift < 0 else as_they_are
+
+
+low_nibbles, high_nibbles = make_bits(0, 15), make_bits(4, 15)
+
+
+def make_load_halves(size: int, at: int) -> Any:
+    """`load(p)`: 16 bytes at `at` of eight blocks of `size` bytes, turned: four vectors."""
+
+    @inline
+    def load(p):
+        return turn_halves(
+            load_two(p + at, p + at + 4 * size),
+            load_two(p + at + size, p + at + 5 * size),
+            load_two(p + at + 2 * size, p + at + 6 * size),
+            load_two(p + at + 3 * size, p + at + 7 * size),
+        )
+
+    return load
+
+
+def make_nibbles(size: int, at: int, values: Any = None) -> Any:
+    """`weights` of blocks of `size` bytes with 16 bytes at `at`: low nibbles first, then high ones.
+
+    values: what the weights are for nibbles, byte by byte, where they are not the nibbles.
+    """
+    load = make_load_halves(size, at)
+
+    @inline
+    def nibbles(p):
+        a, b, c, d = load(p)
+        low = low_nibbles(a), low_nibbles(b), low_nibbles(c), low_nibbles(d)
+        return (*low, high_nibbles(a), high_nibbles(b), high_nibbles(c), high_nibbles(d))
+
+    @inline
+    def values_of_nibbles(p):
+        a, b, c, d, e, f, g, h = nibbles(p)
+        first = values(a), values(b), values(c), values(d)
+        return (*first, values(e), values(f), values(g), values(h))
+
+    return nibbles if values is None else values_of_nibbles
+
+
+def make_bytes(size: int, at: int, flipped: int) -> Any:
+    """`weights` of blocks of `size` bytes with 32 bytes at `at`, some of whose bits are flipped."""
+    load_first, load_last = make_load_halves(size, at), make_load_halves(size, at + 16)
+
+    @inline
+    def flip(vectors):
+        mask = splat_i8x32(flipped)
+        return vectors[0] ^ mask, vectors[1] ^ mask, vectors[2] ^ mask, vectors[3] ^ mask
+
+    @inline
+    def weights(p):
+        return flip(load_first(p)) + flip(load_last(p))
+
+    return weights
+
+
+def _by_turns(order: tuple[int, ...]) -> Any:
+    """Words of two vectors by turns, half by half."""
+    words = [8 * (n // 4) + 4 * h + n % 4 for h in range(2) for n in order]
+    return make_shuffle([4 * word + k for word in words for k in range(4)])
+
+
+first_by_turns, last_by_turns = _by_turns((0, 4, 1, 5)), _by_turns((2, 6, 3, 7))
+
+
+def make_nibble_runs(at: int) -> Any:
+    """`weights` of four runs of 32 bytes at `at`: low nibbles are a block, high ones the next."""
+
+    @inline
+    def two_of_four(words):
+        low, high = low_nibbles(words), high_nibbles(words)
+        return first_by_turns(low, high), last_by_turns(low, high)
+
+    @inline
+    def half(p):
+        a, b = load_two(p, p + 64), load_two(p + 32, p + 96)
+        return two_of_four(first_by_turns(a, b)) + two_of_four(last_by_turns(a, b))
+
+    @inline
+    def weights(p):
+        return half(p + at) + half(p + at + 16)
+
+    return weights
+
+
+def make_load_runs(at: int) -> Any:
+    """`load(p)`: 64 bytes at `at`, as two vectors; both halves of these bytes hold runs of 32 weights."""
+
+    @inline
+    def load(p):
+        return load_two(p + at, p + at + 32), load_two(p + at + 16, p + at + 48)
+
+    return load
+
+
+def _make_word(j: int) -> Any:
+    """Word j of either half, in all places of its half."""
+    words = [4 * h + j for h in range(2) for _ in range(4)]
+    return make_shuffle([4 * word + k for word in words for k in range(4)])
+
+
+word_0, word_1, word_2, word_3 = (_make_word(j) for j in range(4))
+runs_places = make_constant(i32x8, [0, 2, 4, 6] * 2)
+
+
+@inline
+def _two_bits(v):
+    return bitcast_i8x32(bitcast_i32x8(v) >> runs_places()) & splat_i8x32(3)
+
+
+@inline
+def _two_bits_of_half(v):
+    return _two_bits(word_0(v, v)), _two_bits(word_1(v, v)), _two_bits(word_2(v, v)), _two_bits(word_3(v, v))
+
+
+def make_two_bit_runs(at: int) -> Any:
+    """`weights` of 64 bytes at `at`: a run is two bits higher than the one before it."""
+    load = make_load_runs(at)
+
+    @inline
+    def weights(p):
+        first, last = load(p)
+        return _two_bits_of_half(first) + _two_bits_of_half(last)
+
+    return weights
+
+
+def make_where_set(bits: list[int], value: int) -> Any:
+    """`where_set(v)`: a value where byte i has bits[i]."""
+
+    @intrinsic
+    def where_set(typing: Any, v: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            mask = ir.Constant(v.llvm, bits)
+            is_set = builder.icmp_unsigned("==", builder.and_(args[0], mask), mask)
+            return builder.and_(builder.sext(is_set, v.llvm), ir.Constant(v.llvm, [value] * v.lanes))
+
+        return v(v), codegen
+
+    return where_set
+
+
+def make_bit_of_each_block(at: int, value: int) -> Any:
+    """`add(p, weights)`: `value` more where bit b of the byte at `at`, of 32, is set: b is the block's."""
+    where_set = make_where_set([1 << lane for lane in range(8) for _ in range(4)], value)
+
+    @inline
+    def more(p):
+        return where_set(bitcast_i8x32(splat_i32x8(load_u32(p + at))))
+
+    @inline
+    def add(p, w):
+        first = w[0] | more(p), w[1] | more(p + 4), w[2] | more(p + 8), w[3] | more(p + 12)
+        return (*first, w[4] | more(p + 16), w[5] | more(p + 20), w[6] | more(p + 24), w[7] | more(p + 28))
+
+    return add
+
+
+def make_five_bits(size: int, bits_at: int, at: int) -> Any:
+    """`weights` of blocks of `size` bytes: 16 bytes of nibbles at `at`, 32 fifth bits at `bits_at`."""
+    load_bits, nibbles = make_load_halves(size, bits_at), make_nibbles(size, at)
+    byte_0, byte_1, byte_2, byte_3 = (
+        make_shuffle([4 * lane + byte for lane in range(8) for _ in range(4)]) for byte in range(4)
+    )
+    even, odd = (make_where_set([1 << bit + k for _ in range(8) for k in range(4)], 16) for bit in (0, 4))
+
+    @inline
+    def weights(p):
+        bits = load_bits(p)[0]
+        b0, b1, b2, b3 = byte_0(bits, bits), byte_1(bits, bits), byte_2(bits, bits), byte_3(bits, bits)
+        w = nibbles(p)
+        first = w[0] | even(b0), w[1] | odd(b0), w[2] | even(b1), w[3] | odd(b1)
+        return (*first, w[4] | even(b2), w[5] | odd(b2), w[6] | even(b3), w[7] | odd(b3))
+
+    return weights
+
+
+@intrinsic
+def _load_8_words(typing: Any, address: Any, stride: Any) -> Any:
+    """The 16-bit values at an address and seven strides on, each out of 16 bytes where it is in its place."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        words = load_value(builder, args[0], i16x8.llvm)
+        step = builder.sub(args[1], I64(2))
+        for i in range(1, 8):
+            at = builder.add(args[0], builder.mul(step, I64(i)))
+            others = load_value(builder, at, i16x8.llvm)
+            words = shuffle_value(builder, words, others, [8 + j if j == i else j for j in range(8)])
+        return words
+
+    return i16x8(types.int64, types.int64), codegen
+
+
+def make_block_scales(size: int, minimum_at: int = 0) -> Any:
+    """`scales` of blocks of `size` bytes that begin with a float16; minimum_at: 0 without minima."""
+
+    @inline
+    def scales(p):
+        scales = half_to_float(_load_8_words(p, size))
+        return scales, half_to_float(_load_8_words(p + minimum_at, size)) if minimum_at else scales
+
+    return scales
