@@ -36,6 +36,8 @@ from glmq.quality.sensitivities import measure_sensitivities
 
 MIXES = ("Q3_K_M", "IQ4_XS", "Q4_K_S", "Q4_K_M")
 N_CTX = 512
+WEIGHED = {"both": (False, True), "no": (False,), "yes": (True,)}
+"""Which rows are made: with an importance matrix or without."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ def main() -> None:
     parser.add_argument("--calibrate", type=Path, action="append", required=True)
     parser.add_argument("--mix", action="append", help=f"default: {', '.join(MIXES)}")
     parser.add_argument("--chunks", type=int)
+    parser.add_argument("--importance", choices=WEIGHED, default="both", help="which rows")
     parser.add_argument("--svg", type=Path)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -68,7 +71,7 @@ def main() -> None:
         bases = [_base(original, text, chosen.chunks, folder) for text in chosen.texts]
         importance = make_importance(original, chosen.calibrate, folder / "imatrix.gguf")
         found = _Found(original, chosen.calibrate, importance)
-        rows = list(_rows(found, bases, chosen.mix or MIXES, folder))
+        rows = list(_rows(found, bases, chosen.mix or MIXES, WEIGHED[chosen.importance], folder))
     if chosen.svg:
         _plot(rows, [text.stem for text in chosen.texts], chosen.svg)
 
@@ -100,12 +103,14 @@ class _Found:
     importance: Importance
 
 
-def _rows(found: _Found, bases: list[LogitsFile], mixes: Sequence[str], folder: Path) -> Iterator[Row]:
+def _rows(
+    found: _Found, bases: list[LogitsFile], mixes: Sequence[str], weighed: Sequence[bool], folder: Path
+) -> Iterator[Row]:
     names = " | ".join(f"{base.path.stem}, named | target | ratio" for base in bases)
     print(f"| mix | importance | MB | {names} |\n| --- | --- | --- |{' --- | --- | --- |' * len(bases)}")
     with open_gguf(found.original) as source:
-        for weighed in (False, True):
-            matrix = found.importance if weighed else None
+        for has_importance in weighed:
+            matrix = found.importance if has_importance else None
             costs = measure_sensitivities(found.original, found.calibration, importance=matrix)
             for mix in mixes:
                 made = quantize(source, folder / "named.gguf", mix, importance=matrix, force=True)
@@ -113,7 +118,7 @@ def _rows(found: _Found, bases: list[LogitsFile], mixes: Sequence[str], folder: 
                 size = TargetSize(n_bytes, sensitivities=costs)
                 sized = quantize(source, folder / "sized.gguf", mix, size=size, importance=matrix, force=True)
                 row = Row(
-                    mix, weighed, n_bytes, _divergences(made, bases), sized.stat().st_size,
+                    mix, has_importance, n_bytes, _divergences(made, bases), sized.stat().st_size,
                     _divergences(sized, bases),
                 )  # fmt: skip
                 print(_line(row), flush=True)

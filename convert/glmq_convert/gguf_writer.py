@@ -190,7 +190,7 @@ def _check_room(path: Path, files: Sequence[_File], left: LeftOver | None) -> No
             free += getattr(left.files[i].stat(), "st_blocks", 0) * 512
     if free < n_bytes:
         raise GlmqError(
-            f"{path} needs {n_bytes / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free; choose another"
+            f"{path} needs {n_bytes / 1e6:,.0f} MB and {folder} has {free / 1e6:,.0f} MB free; choose another"
             " place or a smaller type"
         )
 

@@ -25,26 +25,30 @@ from ..small_models import N_LAYERS
 ONE_LAYER = SensitivityOptions(n_chunks=1, n_layers=1)
 
 
-@pytest.fixture(autouse=True)
-def few_types(monkeypatch):
-    """Types whose kernels other tests need too."""
-    monkeypatch.setattr(sensitivities, "COARSE", ("Q4_0",))
-    monkeypatch.setattr(sampled_errors, "CANDIDATES", ("Q4_0", "Q8_0"))
+CHUNK = 64
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_work():
+    """Short chunks, and types whose kernels other tests need too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sensitivities, "COARSE", ("Q4_0",))
+        patch.setattr(sensitivities, "DEFAULT_CONTEXT", CHUNK)
+        patch.setattr(sampled_errors, "CANDIDATES", ("Q4_0", "Q8_0"))
+        yield
 
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory):
-    """Four chunks, each byte of which is a token."""
+    """Some chunks, each byte of which is a token."""
     path = tmp_path_factory.mktemp("texts") / "some.txt"
-    path.write_text("".join(np.random.default_rng(0).choice([*"abcdefghij ..,"], 4 * 512 + 8)))
+    path.write_text("".join(np.random.default_rng(0).choice([*"abcdefghij ..,"], 2 * 512 + 8)))
     return path
 
 
 @pytest.fixture(scope="module")
 def measured(small_path, text):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sensitivities, "COARSE", ("Q4_0",))
-        return measure_sensitivities(small_path, [text], ONE_LAYER)
+    return measure_sensitivities(small_path, [text], ONE_LAYER)
 
 
 def test_a_file_with_other_weights_in_a_tensor_is_the_same_model_else(small_path):
@@ -77,12 +81,12 @@ def test_a_sensitivity_is_the_divergence_in_proportion_to_the_error(small_path, 
         weights = source.weights([])
         rounded = sensitivities._rounded(tensor, weights, "Q4_0", None)
         error = errors_of([tensor], weights, types_of=lambda each: ["Q4_0"])[name]["Q4_0"]
-        tokens = [*text.read_bytes()[:511]]
+        tokens = [*text.read_bytes()[: CHUNK - 1]]
         logits = []
         for changed in ({}, {name: ("Q4_0", rounded)}):
-            with glmq.Model(file.with_weights(changed), n_ctx=512, activations="f32") as model:
+            with glmq.Model(file.with_weights(changed), n_ctx=CHUNK, activations="f32") as model:
                 chunk = model.tokenize(text.read_text())[: len(tokens)]
-                logits.append(model.logits(chunk)[256:].astype(np.float64))
+                logits.append(model.logits(chunk)[CHUNK // 2 :].astype(np.float64))
     base, other = (each - np.log(np.exp(each).sum(1, keepdims=True)) for each in logits)
     kl = (np.exp(base) * (base - other)).sum(1).mean()
     assert measured[name] == pytest.approx(kl / error, rel=0.02)
