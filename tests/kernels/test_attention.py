@@ -91,3 +91,19 @@ def test_norms_take_the_part_of_a_row_that_is_not_rotated(thread_pool, any_isa, 
         thread_pool, [21, 1, 2], n_heads=4, n_kv_heads=1, key_dim=80, value_dim=64, in_keys=True, norms=True,
         n_normed=64, rotated_from=64, n_rotated=16, interleaved=interleaved, cache_type=cache_type,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("cache_type", ("F16", "Q8_0"))
+def test_twelve_query_heads_of_air_over_parts(thread_pool, cache_type):
+    compare(thread_pool, [600, 1, 3], n_heads=12, n_kv_heads=1, head_dim=128, cache_type=cache_type)
+
+
+@pytest.mark.parametrize("name", ("k", "v"))
+def test_what_is_not_finite_in_eight_bits_shows(thread_pool, name):
+    case = Case(n_heads=12, n_kv_heads=1, key_dim=128, value_dim=128, cache_type="Q8_0")
+    sequence = Sequence(case, 5, 70)
+    getattr(sequence, name)[65, 40] = np.nan
+    found = Attention(thread_pool, case, 70)((sequence, 70))[0]
+    spoilt = np.isnan(found).any(axis=1)
+    assert spoilt[65:].all()
+    assert not spoilt[:65].any()

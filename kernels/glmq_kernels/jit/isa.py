@@ -123,10 +123,10 @@ def levels_of(cpu: str, have: Mapping[str, bool], machine: str) -> dict[str, Isa
             )  # fmt: skip
         if _has(have, AVXVNNI_NEEDS):
             features = _features(have, AVXVNNI_NEEDS)
-            found["avxvnni"] = Isa("avxvnni", "x86-64-v3", features, "vnni", 8, "avx2", 0, True, 1, 4)
+            found["avxvnni"] = Isa("avxvnni", "x86-64-v3", features, "vnni", 8, "avx2", 0, True, 1, 4, (4, 6))
         if _has(have, AVX2_NEEDS):
             features = _features(have, AVX2_NEEDS)
-            found["avx2"] = Isa("avx2", "x86-64-v3", features, "maddubs", 8, "avx2", 0, True, 1, 4)
+            found["avx2"] = Isa("avx2", "x86-64-v3", features, "maddubs", 8, "avx2", 0, True, 1, 4, (4, 6))
         found["generic"] = Isa("generic", "x86-64", "", "generic", 16, "", 0, False, 1, 4)
     elif machine in ARM:
         if _has(have, I8MM_NEEDS):

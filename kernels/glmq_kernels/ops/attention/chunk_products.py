@@ -8,11 +8,34 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from ...jit import isa
-from ...simd.addresses import inline
-from ...simd.vectors import I64, f32x8, shuffle_value, store_value
+from ...simd.addresses import inline, prefetch
+from ...simd.vectors import I64, f32x8, load_f32x16, shuffle_value, store, store_value
 from .outer import make_outer
 from .rows import make_key_loads, make_load_8, make_row_loads
 from .work_list import CHUNK
+
+
+def asks_ahead() -> bool:
+    """Whether memory is asked for the next chunk: it pays where little else is done with an element."""
+    return isa.current().dot_lanes == 8
+
+
+@inline
+def ask_for(address, count):
+    """Ask memory for so many bytes."""
+    for at in range(0, count, 64):
+        prefetch(address + at)
+
+
+def make_copy_query(key_dim: int) -> Any:
+    """`take_query(source, queries, i, row_state)`: float32 (key_dim,) becomes row i as it is."""
+
+    @inline
+    def take_query(source, queries, i, row_state):
+        for d in range(0, 4 * key_dim, 64):
+            store(queries + 4 * key_dim * i + d, load_f32x16(source + d))
+
+    return take_query
 
 
 def make_scores(rows: int, key_dim: int, cache_type: str) -> Any:
@@ -57,17 +80,19 @@ def _make_scores_in_halves(rows: int, key_dim: int, cache_type: str) -> Any:
 
 
 def make_add_values(rows: int, value_dim: int, row_dim: int, cache_type: str) -> Any:
-    """`add_values(values, row_bytes, weights, count, out)`: out += weights x values.
+    """`add_values(values, row_bytes, weights, count, out, states, position, made, ahead, step)`.
 
-    row_dim: numbers of a row in the cache, of which the first `value_dim` are the value.
+    Adds weights x values to out. Of the last five see `byte_products.py`. row_dim: numbers of a row in the
+    cache, of which the first `value_dim` are the value.
     """
     _, add_2, load_2, save_2 = make_outer(2, rows, 4 * CHUNK, 4 * value_dim)
     _, add_1, load_1, save_1 = make_outer(1, rows, 4 * CHUNK, 4 * value_dim)
     value_scale, load_values = make_row_loads(cache_type, row_dim)
+    asks = asks_ahead()
     in_pairs = value_dim // 32 * 32 if isa.current().attention_vectors == 2 else 0
 
     @inline
-    def add_values(values, row_bytes, weights, count, out):
+    def add_values(values, row_bytes, weights, count, out, states, position, made, ahead, step):
         for d in range(0, in_pairs, 32):
             sums = load_2(out + 4 * d)
             for j in range(count):
@@ -77,6 +102,8 @@ def make_add_values(rows: int, value_dim: int, row_dim: int, cache_type: str) ->
                 sums = add_2(sums, both, weights + 4 * j)
             save_2(out + 4 * d, sums)
         for d in range(in_pairs, value_dim, 16):
+            if asks:
+                ask_for(ahead + d // 16 * step, step)
             sum_1 = load_1(out + 4 * d)
             for j in range(count):
                 row = values + j * row_bytes

@@ -17,7 +17,6 @@ from __future__ import annotations
 from typing import Any
 
 from ...simd.addresses import argument, inline, load_i64, store_i64
-from ...simd.vectors import load_f32x16, store
 from ...threads.argument_record import STATE
 from ...threads.work_units import take_one
 from ..activation.kernel import prepare_row
@@ -32,11 +31,28 @@ from ..batch_state import (
     POSITIONS,
 )
 from .arguments import Attend, Finish
+from .byte_products import (
+    make_add_bytes,
+    make_begin_values,
+    make_byte_scores,
+    make_take_query,
+    multiplies_bytes,
+)
 from .cache_layout import POSITIONS_PER_PAGE as PAGE
 from .cache_layout import row_bytes
-from .chunk_products import make_add_values, make_scores, make_turn
+from .chunk_products import asks_ahead, make_add_values, make_copy_query, make_scores, make_turn
 from .query_rows import make_row_number
-from .softmax import add_chunk, begin_part, copy_part, divided, merge_part
+from .softmax import (
+    ROW_STATE_BYTES,
+    SEEN_AT,
+    SO_FAR_AT,
+    add_chunk,
+    begin_part,
+    copy_part,
+    divided,
+    merge_part,
+    weigh_chunk,
+)
 from .work_list import CHUNK, ITEM_BYTES, WorkItem, groups_of_item
 from .work_list import part_positions as count_part_positions
 
@@ -68,21 +84,29 @@ def attend(row_count: str, key_size: str, value_size: str, cache_type: str, valu
     key_bytes = row_bytes(cache_type, key_dim)
     value_bytes = key_bytes if in_keys else row_bytes(cache_type, value_dim)
     values_at = 0 if in_keys else PAGE * key_bytes
-    # Keys in rows are turned to float32 first.
-    score_32 = make_scores(rows, key_dim, "F32" if in_keys else cache_type)
+    in_bytes, asks = multiplies_bytes(cache_type, in_keys), asks_ahead()
+    head_bytes = PAGE * (key_bytes + (0 if in_keys else value_bytes))
+    begin_values = make_begin_values(rows, value_dim)
+    if in_bytes:
+        take_query, score_32 = make_take_query(key_dim), make_byte_scores(rows, key_dim)
+        weigh, add_values = weigh_chunk, make_add_bytes(rows, value_dim)
+    else:
+        # Keys in rows are turned to float32 first.
+        take_query = make_copy_query(key_dim)
+        score_32 = make_scores(rows, key_dim, "F32" if in_keys else cache_type)
+        weigh = add_chunk
+        add_values = make_add_values(rows, value_dim, key_dim if in_keys else value_dim, cache_type)
     block_bytes = 64 * key_dim if in_keys else 16 * key_bytes
     turn = make_turn(key_dim, cache_type)
-    add_values = make_add_values(rows, value_dim, key_dim if in_keys else value_dim, cache_type)
     # Of each group in scratch: queries, out of the part, out so far, each [row][...], and of each row the
     # softmax of the part, the softmax so far and the positions it sees.
     query_bytes, out_bytes = 4 * key_dim, 4 * value_dim
     part_at = rows * query_bytes
     out_at = part_at + rows * out_bytes
     state_at = out_at + rows * out_bytes
-    group_bytes = state_at + 32 * rows
-    so_far, seen = 8, 16
+    group_bytes = state_at + ROW_STATE_BYTES * rows
     scores_at = n_groups_most * group_bytes
-    turned_at = scores_at + 4 * rows * CHUNK
+    turned_at = made_at = scores_at + 4 * rows * CHUNK
     row_number = make_row_number(Attend)
 
     @inline
@@ -93,13 +117,13 @@ def attend(row_count: str, key_size: str, value_size: str, cache_type: str, valu
         for i in range(rows):
             row = min(first + i, last - 1)
             source = argument(args, Attend.Q) + query_bytes * row_number(args, kv_head, row)
-            for d in range(0, query_bytes, 64):
-                store(group + query_bytes * i + d, load_f32x16(source + d))
-            store_i64(group + state_at + 32 * i + seen, _positions_seen(state, row // heads))
+            row_state = group + state_at + ROW_STATE_BYTES * i
+            take_query(source, group, i, row_state)
+            store_i64(row_state + SEEN_AT, _positions_seen(state, row // heads))
 
     @inline
     def seen_by(group, i):
-        return load_i64(group + state_at + 32 * i + seen)
+        return load_i64(group + state_at + ROW_STATE_BYTES * i + SEEN_AT)
 
     @inline
     def page_at(args, table, kv_head, position):
@@ -109,6 +133,10 @@ def attend(row_count: str, key_size: str, value_size: str, cache_type: str, valu
             + argument(args, Attend.LAYER_AT)
             + argument(args, Attend.HEAD_BYTES) * kv_head
         )
+
+    @inline
+    def values_of(args, table, kv_head, position):
+        return page_at(args, table, kv_head, position) + values_at + position % PAGE * value_bytes
 
     @inline
     def score_chunk(args, table, kv_head, position, count, group, scratch):
@@ -122,17 +150,19 @@ def attend(row_count: str, key_size: str, value_size: str, cache_type: str, valu
             score_32(group, block, block + block_bytes, scores + 4 * b)
 
     @inline
-    def one_chunk(args, table, kv_head, position, count, group, scratch):
+    def one_chunk(args, table, kv_head, position, count, group, scratch, ahead, step):
         scores = scratch + scores_at
         score_chunk(args, table, kv_head, position, count, group, scratch)
         for i in range(rows):
             n_seen = seen_by(group, i) - position
-            out, row_state = group + part_at + out_bytes * i, group + state_at + 32 * i
-            add_chunk(scores + 4 * CHUNK * i, out, value_dim, n_seen, count, row_state)
+            out, row_state = group + part_at + out_bytes * i, group + state_at + ROW_STATE_BYTES * i
+            weigh(scores + 4 * CHUNK * i, out, value_dim, n_seen, count, row_state)
         for b in range(0, count, SPAN):
-            values = page_at(args, table, kv_head, position + b) + values_at
-            values += (position + b) % PAGE * value_bytes
-            add_values(values, value_bytes, scores + 4 * b, min(SPAN, count - b), group + part_at)
+            add_values(
+                values_of(args, table, kv_head, position + b), value_bytes, scores + 4 * b,
+                min(SPAN, count - b), group + part_at, group + state_at, position + b, scratch + made_at,
+                ahead, step,
+            )  # fmt: skip
 
     @inline
     def turn_chunk(args, table, kv_head, position, count, scratch):
@@ -148,7 +178,7 @@ def attend(row_count: str, key_size: str, value_size: str, cache_type: str, valu
         heads = argument(args, Attend.N_HEADS) // argument(args, Attend.N_KV_HEADS)
         for i in range(min(rows, last - first)):
             if seen_by(group, i) > begin:
-                out, row_state = group + part_at + out_bytes * i, group + state_at + 32 * i
+                out, row_state = group + part_at + out_bytes * i, group + state_at + ROW_STATE_BYTES * i
                 slot = _slot_of(state, (first + i) // heads)
                 if slot >= 0:
                     # Slots of neighbouring tokens are apart; within one lie the heads of one token.
@@ -157,15 +187,19 @@ def attend(row_count: str, key_size: str, value_size: str, cache_type: str, valu
                     partial = argument(args, Attend.PARTIAL) + (out_bytes + 8) * number
                     copy_part(out, row_state, partial + 8, partial, value_dim)
                 elif part == 0:
-                    copy_part(out, row_state, group + out_at + out_bytes * i, row_state + so_far, value_dim)
+                    copy_part(
+                        out, row_state, group + out_at + out_bytes * i, row_state + SO_FAR_AT, value_dim
+                    )
                 else:
-                    merge_part(out, row_state, group + out_at + out_bytes * i, row_state + so_far, value_dim)
+                    merge_part(
+                        out, row_state, group + out_at + out_bytes * i, row_state + SO_FAR_AT, value_dim
+                    )
 
     @inline
     def end_group(args, kv_head, first, last, group):
         for i in range(min(rows, last - first)):
             out = argument(args, Attend.OUT) + out_bytes * row_number(args, kv_head, first + i)
-            row_state = group + state_at + 32 * i + so_far
+            row_state = group + state_at + ROW_STATE_BYTES * i + SO_FAR_AT
             divided(group + out_at + out_bytes * i, row_state, out, value_dim)
 
     @inline
@@ -175,15 +209,23 @@ def attend(row_count: str, key_size: str, value_size: str, cache_type: str, valu
         for g in range(n_groups):
             group = scratch + g * group_bytes
             for i in range(rows):
-                begin_part(group + part_at + out_bytes * i, value_dim, group + state_at + 32 * i)
+                begin_part(group + part_at + out_bytes * i, value_dim, group + state_at + ROW_STATE_BYTES * i)
         for position in range(begin, end, CHUNK):
             if in_keys:
                 turn_chunk(args, table, kv_head, position, min(CHUNK, end - position), scratch)
+            if in_bytes:
+                values = values_of(args, table, kv_head, position)
+                begin_values(values, value_bytes, min(CHUNK, end - position), scratch + made_at)
+            # Each group asks for its share of the next page, of the last one for what is there.
+            ahead, step = 0, (head_bytes // n_groups // (value_dim // 16) + 63) // 64 * 64
+            if asks:
+                ahead = page_at(args, table, kv_head, min(position + CHUNK, end - 1))
             for g in range(n_groups):
                 group = scratch + g * group_bytes
                 count = min(CHUNK, min(end, seen_by(group, rows - 1)) - position)
                 if count > 0:
-                    one_chunk(args, table, kv_head, position, count, group, scratch)
+                    share = ahead + g * (head_bytes // n_groups)
+                    one_chunk(args, table, kv_head, position, count, group, scratch, share, step)
 
     @inline
     def one_unit(args, item, kv_head, scratch):

@@ -13,6 +13,7 @@ from ..expanded_attention.sizes import LatentSizes
 from ..operands import Activation
 from ..panel_attention.operation import attend_panels
 from .arguments import Attend, Finish
+from .byte_products import chunk_bytes, multiplies_bytes
 from .cache_layout import CacheShape
 from .plan import AttentionPlanner
 from .work_list import CHUNK, groups_of_item
@@ -31,9 +32,11 @@ def attend(
     if planner.in_panels:
         attend_panels(tape, q, out, planner, layer)
     group_bytes = 4 * rows * (shape.key_dim + 2 * shape.value_dim + 8)
-    turned_bytes = 4 * CHUNK * shape.key_dim if shape.values_in_keys else 0
+    made_bytes = 4 * CHUNK * shape.key_dim if shape.values_in_keys else 0  # turned keys
+    if multiplies_bytes(shape.type, shape.values_in_keys):
+        made_bytes = chunk_bytes(rows, shape.value_dim)
     tape.reserve_scratch(
-        groups_of_item(shape.values_in_keys) * group_bytes + 4 * rows * CHUNK + turned_bytes + 64
+        groups_of_item(shape.values_in_keys) * group_bytes + 4 * rows * CHUNK + made_bytes + 64
     )
     out_rows, prepared = (out.rows, out.address) if isinstance(out, Activation) else (out, 0)
     place = "in_keys" if shape.values_in_keys else "apart"

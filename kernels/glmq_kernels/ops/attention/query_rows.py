@@ -1,10 +1,44 @@
-"""Where the query rows of a kv head lie among those of all heads."""
+"""The query rows of a kv head: where they lie among those of all heads, and as int16."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ...simd.addresses import argument, inline
+from ...simd.conversions import narrow_to_i16, round_to_int
+from ...simd.mathematics import nan_unless_finite
+from ...simd.vectors import (
+    divide,
+    first_lane,
+    fma,
+    load_f32x16,
+    splat_f32x16,
+    square_root,
+    store,
+    sum_lanes,
+    zero_f32x16,
+)
+
+MOST_LENGTH = 32700.0
+"""Of a query or a key in int16; rounding makes it a little longer."""
+assert MOST_LENGTH**2 * 1.001 < 2**31
+LEAST_SQUARE = 1e-30
+"""Added to squares, so that nothing is divided by 0."""
+
+
+@inline
+def query_to_words(source, columns, target):
+    """A query, float32 (columns,), to int16; gives its scale, NaN where something is not finite."""
+    squares = zero_f32x16()
+    for d in range(0, columns, 16):
+        x = load_f32x16(source + 4 * d)
+        squares = fma(x, x, squares)
+    length = square_root(splat_f32x16(sum_lanes(squares) + LEAST_SQUARE))
+    inverse = divide(splat_f32x16(MOST_LENGTH), length)
+    for d in range(0, columns, 16):
+        x = load_f32x16(source + 4 * d)
+        store(target + 2 * d, narrow_to_i16(round_to_int(x * inverse)))
+    return first_lane(nan_unless_finite(length) * splat_f32x16(1 / MOST_LENGTH))
 
 
 def make_row_number(record: Any) -> Any:

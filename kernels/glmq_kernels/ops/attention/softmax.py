@@ -24,6 +24,13 @@ from ...simd.vectors import (
 NOTHING = -3.4028234663852886e38
 """Less than every score: the lowest float32."""
 
+SO_FAR_AT = 8  # the largest score and the sum of weights of all parts so far, float32 each
+SEEN_AT = 16  # int64: positions that the row sees
+QUERY_SCALE_AT = 24  # float32: of its query as int16
+TAKE_AT = 28  # float32: what a chunk's weights are multiplied by
+ROW_STATE_BYTES = 32
+"""Of a row's state, which begins with the largest score and the sum of weights of the part."""
+
 
 @inline
 def begin_part(out, columns, row_state):
@@ -60,6 +67,31 @@ def add_chunk(scores, out, columns, n_seen, count, row_state):
     if now > before:
         for d in range(0, columns, 16):
             store(out + 4 * d, load_f32x16(out + 4 * d) * factor)
+
+
+@inline
+def weigh_chunk(scores, out, columns, n_seen, count, row_state):
+    """As `add_chunk`, of scores without the query's scale; weights are relative to the chunk's largest."""
+    factor, largest = splat_f32x16(load_f32(row_state + QUERY_SCALE_AT)), splat_f32x16(NOTHING)
+    for b in range(0, count, 16):
+        block = nan_unless_finite(load_f32x16(scores + 4 * b) * factor)
+        block = keep_lanes(block, n_seen - b, splat_f32x16(NOTHING))
+        store(scores + 4 * b, block)
+        largest = maximum(largest, block)
+    before, here = load_f32(row_state), max_lane(largest)
+    now, total = max(before, here), zero_f32x16()
+    for b in range(0, count, 16):
+        p = keep_lanes(exp(load_f32x16(scores + 4 * b) - splat_f32x16(here)), n_seen - b, zero_f32x16())
+        total = total + p
+        store(scores + 4 * b, p)
+    keep = exp(splat_f32x16(before - now))
+    take = first_lane(exp(splat_f32x16(here - now)))
+    store_f32(row_state, now)
+    store_f32(row_state + 4, load_f32(row_state + 4) * first_lane(keep) + take * sum_lanes(total))
+    store_f32(row_state + TAKE_AT, take)
+    if now > before:
+        for d in range(0, columns, 16):
+            store(out + 4 * d, load_f32x16(out + 4 * d) * keep)
 
 
 @inline

@@ -24,7 +24,7 @@ from ..batch_state import N_PROMPT_WORK, N_ROW_TOKENS, PAGE_TABLES, POSITIONS, P
 from ..prompt_item import ITEM_BYTES, PromptItem
 from .arguments import AttendPanels
 from .pair_products import make_pair_products
-from .panels import make_key_panel, make_value_panel, query_to_words
+from .panels import make_key_panel, make_value_panel, take_query
 from .sizes import (
     CHUNK,
     QUERY_SCALE_AT,
@@ -63,7 +63,7 @@ def attend_panels(key_size: str, value_size: str, cache_type: str) -> Any:
         for i in range(padded):
             row = first + min(i, n - 1)
             source = argument(args, AttendPanels.Q) + 4 * key_dim * row_number(args, kv_head, row)
-            query_to_words(source, key_dim, queries + query_bytes * i, states + STATE_BYTES * i)
+            take_query(source, key_dim, queries + query_bytes * i, states + STATE_BYTES * i)
             begin_part(outs + out_bytes * i, value_dim, states + STATE_BYTES * i)
             position = load_i64(argument(state, POSITIONS) + 8 * (row // heads))
             store_i64(states + STATE_BYTES * i + SEEN_AT, position + 1)

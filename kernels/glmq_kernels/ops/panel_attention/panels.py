@@ -12,48 +12,29 @@ from __future__ import annotations
 from typing import Any
 
 from ...simd.addresses import inline, store_f32
-from ...simd.conversions import narrow_to_i16, pair_words, round_to_int
-from ...simd.mathematics import nan_unless_finite
+from ...simd.conversions import pair_words, round_to_int
 from ...simd.vectors import (
     divide,
-    first_lane,
     fma,
-    load_f32x16,
     maximum,
     splat_f32x16,
     square_root,
     store,
-    sum_lanes,
     zero_f32x16,
     zero_i32x16,
 )
+from ..attention.query_rows import LEAST_SQUARE, MOST_LENGTH, query_to_words
 from ..attention.rows import make_key_loads, make_row_loads
 from .sizes import CHUNK, QUERY_SCALE_AT, VALUE_MOST
 
-MOST_LENGTH = 32700.0
-"""Of a query or a key; rounding makes it a little longer."""
-assert MOST_LENGTH**2 * 1.001 < 2**31
-
 LOG2_E = 1.4426950408889634
 """Scores are in powers of two: softmax takes 2**(LOG2_E x) for e**x."""
-LEAST_SQUARE = 1e-30
-"""Added to squares, so that nothing is divided by 0."""
 
 
 @inline
-def query_to_words(source, columns, target, row_state):
+def take_query(source, columns, target, row_state):
     """A query, float32 (columns,), to int16, and its scale to its state."""
-    squares = zero_f32x16()
-    for d in range(0, columns, 16):
-        x = load_f32x16(source + 4 * d)
-        squares = fma(x, x, squares)
-    length = square_root(splat_f32x16(sum_lanes(squares) + LEAST_SQUARE))
-    inverse = divide(splat_f32x16(MOST_LENGTH), length)
-    for d in range(0, columns, 16):
-        x = load_f32x16(source + 4 * d)
-        store(target + 2 * d, narrow_to_i16(round_to_int(x * inverse)))
-    scale = nan_unless_finite(length) * splat_f32x16(LOG2_E / MOST_LENGTH)
-    store_f32(row_state + QUERY_SCALE_AT, first_lane(scale))
+    store_f32(row_state + QUERY_SCALE_AT, query_to_words(source, columns, target) * LOG2_E)
 
 
 def make_key_panel(key_dim: int, block_bytes: int, cache_type: str) -> Any:
