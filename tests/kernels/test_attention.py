@@ -98,6 +98,13 @@ def test_twelve_query_heads_of_air_over_parts(thread_pool, cache_type):
     compare(thread_pool, [600, 1, 3], n_heads=12, n_kv_heads=1, head_dim=128, cache_type=cache_type)
 
 
+def test_eight_bits_give_the_same_beside_later_tokens(thread_pool):
+    case = Case(n_heads=6, n_kv_heads=1, key_dim=32, value_dim=64, cache_type="Q8_0")
+    together = Attention(thread_pool, case, 4)((Sequence(case, 7, 4), 4))[0]
+    sequence, alone = Sequence(case, 7, 4), Attention(thread_pool, case, 4)
+    np.testing.assert_array_equal(np.concatenate([alone((sequence, 1))[0] for _ in range(4)]), together)
+
+
 @pytest.mark.parametrize("name", ("k", "v"))
 def test_what_is_not_finite_in_eight_bits_shows(thread_pool, name):
     case = Case(n_heads=12, n_kv_heads=1, key_dim=128, value_dim=128, cache_type="Q8_0")

@@ -9,10 +9,11 @@ cache of half the size is not the slower one where float conversions cost as muc
 
 What is made of a chunk of positions, beside the scores:
 
-    scales     [groups][CHUNK]         float32: of values, in 32767ths of the group's largest; 0 past the last
-    largest    [groups]                float32: over 32767
+    scales     [groups][CHUNK]         float32: of values; 0 past the last and where they are not finite
+    largest    [groups]                float32: of the scales
     spoilt     [groups]                int64: the first position whose scale is not finite, or NEVER
     factors    [rows][groups]          float32
+    count      int64: positions
     folded     [rows][groups][CHUNK]   int16
 """
 
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ...jit import isa
-from ...simd.addresses import inline, load_f32, load_i16, load_i64, store_f32, store_i16, store_i64
+from ...simd.addresses import inline, load_f32, load_half, load_i16, load_i64, store_f32, store_i16, store_i64
 from ...simd.conversions import ROUNDING, half_to_float, narrow_to_i16
 from ...simd.mathematics import nan_unless_finite
 from ...simd.vectors import (
@@ -31,6 +32,7 @@ from ...simd.vectors import (
     divide,
     first_lane,
     fma,
+    keep_lanes,
     load_f32x16,
     load_i16x16,
     max_lane,
@@ -70,9 +72,18 @@ def _parts(rows: int, value_dim: int) -> list[int]:
     return places
 
 
+@inline
+def _largest_scale(scales, n):
+    """Of the first so many of a group's scales."""
+    largest = splat_f32x16(LEAST)
+    for j in range(0, n, 16):
+        largest = maximum(keep_lanes(load_f32x16(scales + 4 * j), n - j, zero_f32x16()), largest)
+    return max_lane(largest)
+
+
 def chunk_bytes(rows: int, value_dim: int) -> int:
     """Memory of what is made of a chunk."""
-    return _parts(rows, value_dim)[-1]
+    return _parts(rows, value_dim)[-1] + 8
 
 
 def make_take_query(key_dim: int) -> Any:
@@ -117,18 +128,19 @@ def make_byte_scores(rows: int, key_dim: int) -> Any:
 def make_begin_values(rows: int, value_dim: int) -> Any:
     """`begin_values(values, row_bytes, count, made)`: the scales of a chunk's values."""
     groups = -(-value_dim // 32)
-    _, largest_at, spoilt_at, _, folded_at, _ = _parts(rows, value_dim)
+    _, largest_at, spoilt_at, _, folded_at, count_at = _parts(rows, value_dim)
 
     @inline
-    def first_spoilt(scales, count):
+    def first_spoilt(halves, count):
         for j in range(count):
-            scale = load_f32(scales + 4 * j)
+            scale = load_half(halves + 2 * j)
             if scale - scale != 0:
                 return j
         return NEVER
 
     @inline
     def begin_values(values, row_bytes, count, made):
+        store_i64(made + count_at, count)
         halves = made + folded_at  # which is filled later
         for j in range(count, CHUNK):
             store_i16(halves + 2 * j, 0)
@@ -138,19 +150,14 @@ def make_begin_values(rows: int, value_dim: int) -> Any:
                 store_i16(halves + 2 * j, load_i16(at + j * row_bytes))
             for j in range(0, CHUNK, 16):
                 store(scales + 4 * j, half_to_float(load_i16x16(halves + 2 * j)))
-            largest, differences = zero_f32x16(), zero_f32x16()
+            differences = zero_f32x16()
             for j in range(0, CHUNK, 16):
                 x = load_f32x16(scales + 4 * j)
                 differences = differences + (x - x)
-                largest = maximum(nan_unless_finite(x), largest)
+                store(scales + 4 * j, maximum(nan_unless_finite(x), zero_f32x16()))
             is_sound = sum_lanes(differences) == 0
-            store_i64(made + spoilt_at + 8 * g, NEVER if is_sound else first_spoilt(scales, count))
-            most = splat_f32x16(max_lane(largest)) + splat_f32x16(LEAST)
-            store_f32(made + largest_at + 4 * g, first_lane(most * splat_f32x16(1 / MOST)))
-            inverse = divide(splat_f32x16(MOST), most)
-            for j in range(0, CHUNK, 16):
-                x = nan_unless_finite(load_f32x16(scales + 4 * j))
-                store(scales + 4 * j, maximum(x, zero_f32x16()) * inverse)
+            store_i64(made + spoilt_at + 8 * g, NEVER if is_sound else first_spoilt(halves, count))
+            store_f32(made + largest_at + 4 * g, _largest_scale(scales, count))
 
     return begin_values
 
@@ -163,20 +170,26 @@ def make_add_bytes(rows: int, value_dim: int) -> Any:
     the chunk's first. made: as `begin_values` has left it.
     """
     groups = -(-value_dim // 32)
-    _, largest_at, spoilt_at, factors_at, folded_at, _ = _parts(rows, value_dim)
+    _, largest_at, spoilt_at, factors_at, folded_at, count_at = _parts(rows, value_dim)
     zero, add = make_pair_sums(rows, 2 * CHUNK * groups)
     add_to_out = make_add_by_row(rows, 4 * groups, 4 * value_dim)
 
     @inline
     def fold(weights, count, n_seen, take, factors, made, folded):
         """A row's weights times the scales of each group."""
+        is_whole = n_seen >= load_i64(made + count_at)
         for g in range(groups):
+            scales, largest = made + 4 * CHUNK * g, load_f32(made + largest_at + 4 * g)
+            if not is_whole:  # a row's result must not hang on positions that others see
+                largest = _largest_scale(scales, n_seen)
+            inverse = divide(splat_f32x16(MOST), splat_f32x16(largest))
             for b in range(0, count, 16):
-                scales = load_f32x16(made + 4 * (CHUNK * g + b))
-                shifted = fma(load_f32x16(weights + 4 * b), scales, splat_f32x16(ROUNDING))
+                weight = load_f32x16(weights + 4 * b) * inverse
+                shifted = fma(weight, load_f32x16(scales + 4 * b), splat_f32x16(ROUNDING))
                 store(folded + 2 * (CHUNK * g + b), narrow_to_i16(bitcast_i32x16(shifted)))
+            factor = first_lane(splat_f32x16(take * largest) * splat_f32x16(1 / MOST))
             is_spoilt = load_i64(made + spoilt_at + 8 * g) < n_seen
-            store_f32(factors + 4 * g, NAN if is_spoilt else take * load_f32(made + largest_at + 4 * g))
+            store_f32(factors + 4 * g, NAN if is_spoilt else factor)
 
     @inline
     def add_values(values, row_bytes, weights, count, out, states, position, made, ahead, step):
