@@ -8,7 +8,7 @@ from glmq_kernels.threads.thread_pool import ThreadPool
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from .attention_runs import TOLERANCE, Attention, Case, Sequence
+from .attention_runs import Attention, Case, Sequence, check
 
 CASES = {
     "twelve heads of one": Case(n_heads=24, n_kv_heads=2, key_dim=16, value_dim=16),
@@ -83,8 +83,7 @@ def test_a_mix_gives_each_sequence_what_it_gets_alone(kernels, case, mix, thread
     for seed, (n, rows) in enumerate(zip(lengths, found, strict=True)):
         rows = np.concatenate(rows)
         np.testing.assert_array_equal(rows, alone(kernels, case, seed, n))
-        tolerance = TOLERANCE[case.cache_type]
-        np.testing.assert_allclose(rows, sequences[seed].expected(), atol=tolerance, rtol=tolerance)
+        check(rows, sequences[seed].expected(), case.cache_type)
 
 
 @pytest.mark.parametrize("threads", THREADS)

@@ -44,14 +44,12 @@ from ...simd.vectors import (
 )
 from .chunk_products import ask_for
 from .pair_sums import make_add_by_row, make_pair_sums, make_save_by_column
-from .query_rows import query_to_words
+from .query_rows import LEAST, magnitude_of, query_to_words
 from .softmax import QUERY_SCALE_AT, ROW_STATE_BYTES, SEEN_AT, TAKE_AT
 from .work_list import CHUNK
 
 MOST = 32767.0
-"""The largest magnitude of folded weights: a sum of `CHUNK` products of these with bytes is below 2**28."""
-LEAST = 1e-30
-"""Added to what is divided by."""
+"""The largest magnitude in queries and folded weights: sums of products with bytes stay below 2**29."""
 NAN = np.float32("nan")
 NEVER = 1 << 40
 """More than any position of a chunk."""
@@ -91,7 +89,9 @@ def make_take_query(key_dim: int) -> Any:
 
     @inline
     def take_query(source, queries, i, row_state):
-        scale = query_to_words(source, key_dim, queries + 2 * key_dim * i)
+        # Not by its length, as where keys have 16 bits: sums of 32 products with bytes are far from overflow.
+        size = magnitude_of(source, key_dim)
+        scale = query_to_words(source, key_dim, queries + 2 * key_dim * i, size, MOST)
         store_f32(row_state + QUERY_SCALE_AT, scale)
 
     return take_query

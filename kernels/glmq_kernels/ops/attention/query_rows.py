@@ -12,6 +12,8 @@ from ...simd.vectors import (
     first_lane,
     fma,
     load_f32x16,
+    max_lane,
+    maximum,
     splat_f32x16,
     square_root,
     store,
@@ -24,21 +26,42 @@ MOST_LENGTH = 32700.0
 assert MOST_LENGTH**2 * 1.001 < 2**31
 LEAST_SQUARE = 1e-30
 """Added to squares, so that nothing is divided by 0."""
+LEAST = 1e-30
+"""Of magnitudes, for the same reason."""
 
 
 @inline
-def query_to_words(source, columns, target):
-    """A query, float32 (columns,), to int16; gives its scale, NaN where something is not finite."""
+def length_of(source, columns):
+    """Of a query, float32 (columns,), in all lanes; not finite where it is not."""
     squares = zero_f32x16()
     for d in range(0, columns, 16):
         x = load_f32x16(source + 4 * d)
         squares = fma(x, x, squares)
-    length = square_root(splat_f32x16(sum_lanes(squares) + LEAST_SQUARE))
-    inverse = divide(splat_f32x16(MOST_LENGTH), length)
+    return square_root(splat_f32x16(sum_lanes(squares) + LEAST_SQUARE))
+
+
+@inline
+def magnitude_of(source, columns):
+    """The largest of a query's magnitudes, in all lanes; NaN where one is not finite."""
+    largest, differences = splat_f32x16(LEAST), zero_f32x16()
+    for d in range(0, columns, 16):
+        x = load_f32x16(source + 4 * d)
+        largest = maximum(maximum(x, zero_f32x16() - x), largest)
+        differences = differences + (x - x)
+    return splat_f32x16(max_lane(largest) + sum_lanes(differences))
+
+
+@inline
+def query_to_words(source, columns, target, size, most):
+    """A query, float32 (columns,), to int16, its size becoming `most`.
+
+    size: its length or magnitude. Gives the scale, NaN where something is not finite.
+    """
+    inverse = divide(splat_f32x16(most), size)
     for d in range(0, columns, 16):
         x = load_f32x16(source + 4 * d)
         store(target + 2 * d, narrow_to_i16(round_to_int(x * inverse)))
-    return first_lane(nan_unless_finite(length) * splat_f32x16(1 / MOST_LENGTH))
+    return first_lane(divide(nan_unless_finite(size), splat_f32x16(most)))
 
 
 def make_row_number(record: Any) -> Any:

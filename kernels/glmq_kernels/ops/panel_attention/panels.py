@@ -23,7 +23,7 @@ from ...simd.vectors import (
     zero_f32x16,
     zero_i32x16,
 )
-from ..attention.query_rows import LEAST_SQUARE, MOST_LENGTH, query_to_words
+from ..attention.query_rows import LEAST_SQUARE, MOST_LENGTH, length_of, query_to_words
 from ..attention.rows import make_key_loads, make_row_loads
 from .sizes import CHUNK, QUERY_SCALE_AT, VALUE_MOST
 
@@ -34,7 +34,8 @@ LOG2_E = 1.4426950408889634
 @inline
 def take_query(source, columns, target, row_state):
     """A query, float32 (columns,), to int16, and its scale to its state."""
-    store_f32(row_state + QUERY_SCALE_AT, query_to_words(source, columns, target) * LOG2_E)
+    scale = query_to_words(source, columns, target, length_of(source, columns), MOST_LENGTH)
+    store_f32(row_state + QUERY_SCALE_AT, scale * LOG2_E)
 
 
 def make_key_panel(key_dim: int, block_bytes: int, cache_type: str) -> Any:
