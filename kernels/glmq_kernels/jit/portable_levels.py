@@ -40,8 +40,10 @@ PORTABLE = {
         replace(_AVX512, bfloat=True, bit_shuffle=True), (*_V4_NEEDS, *_MORE), without=_NARROW
     ),
     "avx512": _level(_AVX512, _V4_NEEDS, without=_NARROW),
-    "avxvnni": _level(Isa("avxvnni", "x86-64-v3", "", "vnni", 8, "avx2", 0, True, 1, 4), AVXVNNI_NEEDS),
-    "avx2": _level(Isa("avx2", "x86-64-v3", "", "maddubs", 8, "avx2", 0, True, 1, 4), AVX2_NEEDS),
+    "avxvnni": _level(
+        Isa("avxvnni", "x86-64-v3", "", "vnni", 8, "avx2", 0, True, 1, 4, (4, 6)), AVXVNNI_NEEDS
+    ),
+    "avx2": _level(Isa("avx2", "x86-64-v3", "", "maddubs", 8, "avx2", 0, True, 1, 4, (4, 6)), AVX2_NEEDS),
     "generic": _level(Isa("generic", "x86-64", "", "generic", 16, "", 0, False, 1, 4), ()),
 }
 """By names, the best first. `avx512bf16`: Zen 4 and later, Sapphire Rapids and later."""
