@@ -137,7 +137,8 @@ def test_servers(page, line, folder):
         env=ENVIRONMENT | {"PATH": os.environ["PATH"]},
     )  # fmt: skip
     try:
-        [url] = re.findall(r"http://[\d.]+:\d+", server.stderr.readline())
+        # Lines about kernels that are compiled may come before.
+        url = next(found[0] for told in server.stderr if (found := re.search(r"http://[\d.]+:\d+", told)))
         assert httpx.get(f"{url}/health", timeout=300).json() == {"status": "ok"}
     finally:
         server.terminate()
