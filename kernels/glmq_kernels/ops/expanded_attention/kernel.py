@@ -208,6 +208,11 @@ def _make_meet(sizes: LatentSizes, layout: ScratchLayout, rows: int) -> Any:
                     n_seen = load_i64(row_state + SEEN_AT) - position
                     row_scores = scores + 4 * CHUNK * (i - first)
                     add_chunk(row_scores, outs + 4 * value_dim * i, value_dim, n_seen, most, row_state)
-                add_values(values, 4 * expanded_dim, scores, most, outs + 4 * value_dim * first)
+                row_outs, row_states = outs + 4 * value_dim * first, states + STATE_BYTES * first
+                # Nothing is asked for ahead: all of it has just been written.
+                add_values(
+                    values, 4 * expanded_dim, scores, most, row_outs, row_states, position, scratch,
+                    scratch, 0,
+                )  # fmt: skip
 
     return meet
