@@ -89,7 +89,9 @@ def test_all_kernels_are_those_of_every_tensor_type():
     } <= found
     assert "gemm.dequantized.multiply:Q6_K" in found and "gemm.dequantized.multiply:F16" not in found
     assert "ops.attention.kernel.attend:4:128:128:Q8_0:apart" in found
-    assert len([name for name in found if name.startswith("ops.embedding.kernel.rows:")]) == 25
+    rows = [name for name in found if name.startswith("ops.embedding.kernel.rows:")]
+    assert len([name for name in rows if "NIBBLES" not in name]) == 25
+    assert len(rows) == 25 + 7, "what low-bit weights are transcoded to"
 
 
 def test_all_kernels_are_also_those_of_latent_attention(monkeypatch, tmp_path):

@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 
-from ...jit import isa
 from ...simd.addresses import inline, load_f32, load_half, load_i16, load_i64, store_f32, store_i16, store_i64
 from ...simd.conversions import ROUNDING, half_to_float, narrow_to_i16
 from ...simd.mathematics import nan_unless_finite
@@ -42,6 +41,7 @@ from ...simd.vectors import (
     sum_lanes,
     zero_f32x16,
 )
+from .byte_sizes import chunk_parts
 from .chunk_products import ask_for
 from .pair_sums import make_add_by_row, make_pair_sums, make_save_by_column
 from .query_rows import LEAST, magnitude_of, query_to_words
@@ -55,21 +55,6 @@ NEVER = 1 << 40
 """More than any position of a chunk."""
 
 
-def multiplies_bytes(cache_type: str, values_in_keys: bool) -> bool:
-    """Whether attention takes this form: where registers of 256 bits multiply pairs of int16."""
-    level = isa.current()
-    has_pairs = level.dot in ("vnni", "maddubs") and level.dot_lanes == 8
-    return has_pairs and cache_type == "Q8_0" and not values_in_keys
-
-
-def _parts(rows: int, value_dim: int) -> list[int]:
-    """Where each part of what is made of a chunk begins, and where the last ends."""
-    groups, places = -(-value_dim // 32), [0]
-    for size in (4 * CHUNK, 4, 8, 4 * rows, 2 * rows * CHUNK):
-        places.append(places[-1] + size * groups)
-    return places
-
-
 @inline
 def _largest_scale(scales, n):
     """Of the first so many of a group's scales."""
@@ -77,11 +62,6 @@ def _largest_scale(scales, n):
     for j in range(0, n, 16):
         largest = maximum(keep_lanes(load_f32x16(scales + 4 * j), n - j, zero_f32x16()), largest)
     return max_lane(largest)
-
-
-def chunk_bytes(rows: int, value_dim: int) -> int:
-    """Memory of what is made of a chunk."""
-    return _parts(rows, value_dim)[-1] + 8
 
 
 def make_take_query(key_dim: int) -> Any:
@@ -128,7 +108,7 @@ def make_byte_scores(rows: int, key_dim: int) -> Any:
 def make_begin_values(rows: int, value_dim: int) -> Any:
     """`begin_values(values, row_bytes, count, made)`: the scales of a chunk's values."""
     groups = -(-value_dim // 32)
-    _, largest_at, spoilt_at, _, folded_at, count_at = _parts(rows, value_dim)
+    _, largest_at, spoilt_at, _, folded_at, count_at = chunk_parts(rows, value_dim)
 
     @inline
     def first_spoilt(halves, count):
@@ -170,7 +150,7 @@ def make_add_bytes(rows: int, value_dim: int) -> Any:
     the chunk's first. made: as `begin_values` has left it.
     """
     groups = -(-value_dim // 32)
-    _, largest_at, spoilt_at, factors_at, folded_at, count_at = _parts(rows, value_dim)
+    _, largest_at, spoilt_at, factors_at, folded_at, count_at = chunk_parts(rows, value_dim)
     zero, add = make_pair_sums(rows, 2 * CHUNK * groups)
     add_to_out = make_add_by_row(rows, 4 * groups, 4 * value_dim)
 

@@ -36,8 +36,8 @@ from .byte_products import (
     make_begin_values,
     make_byte_scores,
     make_take_query,
-    multiplies_bytes,
 )
+from .byte_sizes import multiplies_bytes
 from .cache_layout import POSITIONS_PER_PAGE as PAGE
 from .cache_layout import row_bytes
 from .chunk_products import asks_ahead, make_add_values, make_copy_query, make_scores, make_turn

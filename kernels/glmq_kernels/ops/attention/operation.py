@@ -13,7 +13,7 @@ from ..expanded_attention.sizes import LatentSizes
 from ..operands import Activation
 from ..panel_attention.operation import attend_panels
 from .arguments import Attend, Finish
-from .byte_products import chunk_bytes, multiplies_bytes
+from .byte_sizes import chunk_bytes, multiplies_bytes
 from .cache_layout import CacheShape
 from .plan import AttentionPlanner
 from .work_list import CHUNK, groups_of_item
