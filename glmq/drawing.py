@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from glmq_kernels.errors import GlmqError
 
 from .answer_costs import Timings
 from .answer_session import AnswerSession
+from .drafting.answer_drafting import AnswerDrafting
 from .errors import ModelClosed, OutOfPages
 from .guide import Guide
 from .repetition import Repetition
@@ -26,7 +27,8 @@ from .tokenizer import Tokenizer
 class Drawing:
     """The state behind a `Generation`, and the user of its session.
 
-    session: where its tokens are evaluated.
+    session: where its tokens are evaluated. new_drafting: what guesses tokens for an answer in a session,
+    None where nothing does.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Drawing:
         progress: Evaluated | None,
         guide: Guide | None = None,
         n_top_logprobs: int | None = None,
+        new_drafting: Callable[[Session], AnswerDrafting | None] = lambda session: None,
     ) -> None:
         self.prompt = list(prompt)
         self.tokens: list[int] = []
@@ -56,6 +59,8 @@ class Drawing:
         self._stop = StopTexts(stop)
         self._cancelled = threading.Event()
         self._session: Session | None = None
+        self._new_drafting = new_drafting
+        self._drafting: AnswerDrafting | None = None
         self._at_rest = True
 
     @property
@@ -98,6 +103,7 @@ class Drawing:
             pass  # before the prompt was begun
         finally:
             self.finish_reason = self.finish_reason or "cancelled"
+            self._end_drafting()
             self._source.give_back(self)
 
     def _certain(self) -> Iterator[str]:
@@ -117,6 +123,7 @@ class Drawing:
         """Tokens until the model, the guide, a limit or the caller ends it."""
         session = self._claimed
         logits = self._read_prompt()
+        self._begin_drafting()
         began = time.perf_counter()
         while logits is not None and not self._ended():
             for token in self._choose(logits):
@@ -128,12 +135,13 @@ class Drawing:
                 self.tokens.append(token)
                 session.drawn.append(token)
                 self._repetition.accept(token)
-                seconds = time.perf_counter() - began
-                self.timings = replace(self.timings, n_generated=len(self.tokens), decode_seconds=seconds)
+                if self._drafting is not None:
+                    self._drafting.accept(token)
+                self._take_time(time.perf_counter() - began)
                 yield token
                 if self._ended():
                     return
-            logits = self._evaluate(session.drawn)
+            logits = self._next_logits()
 
     def _choose(self, logits: np.ndarray) -> Sequence[int]:
         """The tokens that the guide forces, or one that is drawn."""
@@ -169,13 +177,45 @@ class Drawing:
         assert self._session is not None, "pieces() has begun"
         return self._session
 
-    def _evaluate(self, tokens: Sequence[int], progress: Evaluated | None = None) -> np.ndarray | None:
+    def _next_logits(self) -> np.ndarray | None:
+        """The logits after what was drawn: known already where the last run's draft began with that."""
+        session, drafting = self._claimed, self._drafting
+        drawn = session.drawn
+        if drafting is None or session.knows(drawn):
+            return self._evaluate(drawn)
+        n_most = session.n_ctx - len(session.tokens) - len(drawn)
+        if self._max_tokens is not None:
+            n_most = min(n_most, self._max_tokens - len(self.tokens) - 1)
+        draft = drafting.draft(len(drawn), session.n_beside, n_most)
+        logits = self._evaluate(drawn, draft=draft)
+        drafting.checked(session.n_known)
+        return logits
+
+    def _begin_drafting(self) -> None:
+        session = self._claimed
+        self._drafting = self._new_drafting(session)
+        if self._drafting is not None:
+            self._drafting.begin(self.prompt)
+
+    def _end_drafting(self) -> None:
+        self._claimed.forget_draft()
+        if self._drafting is not None:
+            self._drafting.end()
+
+    def _take_time(self, seconds: float) -> None:
+        self.timings = replace(self.timings, n_generated=len(self.tokens), decode_seconds=seconds)
+        if self._drafting is not None:
+            self.timings = self._drafting.statistics.added_to(self.timings)
+
+    def _evaluate(
+        self, tokens: Sequence[int], progress: Evaluated | None = None, draft: Sequence[int] = ()
+    ) -> np.ndarray | None:
         """The logits after the last token; None when it ends before that.
 
         It is cancelled, the model is closed, or behind the prompt there is no more memory.
         """
         try:
-            return self._claimed.evaluate(tokens, progress, user=self)
+            return self._claimed.evaluate(tokens, progress, draft=draft, user=self)
         except (Cancelled, ModelClosed):
             self.finish_reason = "cancelled"
         except OutOfPages:

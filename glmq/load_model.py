@@ -29,6 +29,7 @@ def load(
     load: str = "mmap",
     deterministic: bool = False,
     numa: bool = False,
+    draft: str = "auto",
     kernels: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Model:
@@ -70,7 +71,7 @@ def load(
     try:
         return Model(
             file, n_ctx=n_ctx, n_threads=n_threads, cache_type=cache_type, activations=activations,
-            ram=budget, load=load, deterministic=deterministic, numa=numa, progress=progress,
+            ram=budget, load=load, deterministic=deterministic, numa=numa, draft=draft, progress=progress,
         )  # fmt: skip
     except MemoryError:
         file.close()

@@ -24,6 +24,7 @@ from .argument_checks import (
     check_switch,
     stop_texts,
 )
+from .drafting.model_drafting import ModelDrafting
 from .engine import Engine
 from .errors import ModelClosed
 from .experts.trace import RoutingTrace
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from .chat.tool_turn import AsyncToolRunArguments, ToolRunArguments
     from .chat.turn import Turn
     from .constraint import Constraint
+    from .drafting.answer_drafting import AnswerDrafting
     from .generation import Generation
     from .guide import Guide
     from .kv_cache.prefix_tree import CacheStatistics
@@ -67,6 +69,7 @@ class Model:
         load: str = "mmap",
         deterministic: bool = False,
         numa: bool = False,
+        draft: str = "auto",
         progress: Progress | None = None,
         observes: Callable[[str], bool] = lambda name: False,
     ) -> None:
@@ -105,6 +108,7 @@ class Model:
             raise
         self._tokenizer: Tokenizer | None = None
         self._chat_template: ChatTemplate | None = None
+        self._drafting = None if draft == "off" else ModelDrafting(self._engine.scheduler.row_costs)
         self._answers, self._under_way = RecentAnswers(), AnswersUnderWay()
         self._takes_none = False
 
@@ -241,8 +245,9 @@ class Model:
         guide = constraint.guide(self.tokenizer) if isinstance(constraint, Constraint) else constraint
         source = self._own_session() if session is None else GivenSession(session, self._under_way)
         drawing = Drawing(
-            source, self.tokenizer, prompt, sampling, max_tokens, stop, progress, guide, logprobs
-        )
+            source, self.tokenizer, prompt, sampling, max_tokens, stop, progress, guide, logprobs,
+            self._new_drafting,
+        )  # fmt: skip
         return Generation(drawing)
 
     def chat(
@@ -385,6 +390,9 @@ class Model:
             raise ModelClosed(f"the model {self.path.name} is being closed; load it again")
         if session is not None:
             session.require_engine(self._engine)
+
+    def _new_drafting(self, session: Session) -> AnswerDrafting | None:
+        return self._drafting.of_answer(session, self.tokenizer) if self._drafting is not None else None
 
     def _own_session(self) -> OwnSession:
         return OwnSession(self._engine, self.file, self.n_ctx, self._answers, self._under_way)

@@ -6,15 +6,18 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from glmq_kernels.arrays import copy_of, zeros
 from glmq_kernels.errors import GlmqError
+from glmq_kernels.gemm.sizes import ROW_TOKENS
 from glmq_kernels.machine.fork_safe_lock import ForkSafeLock
 
 from .commit_file import Commit
+from .drafting.text_index import TextIndex
 from .engine import Engine
 from .errors import ContextFull, NotFinite, SessionBusy, WrongSession
 from .gguf import GET_IT_AGAIN, GGUFFile
@@ -48,6 +51,24 @@ class Call:
     has_ended = False
 
 
+@dataclass
+class CheckedDraft:
+    """What a run has found out about a draft: tokens that stand behind a sequence, and what follows them.
+
+    tokens: those that may still be appended. logits: float32 (1 + n, n_vocab), after the sequence and after
+    each of the draft.
+    """
+
+    tokens: list[int]
+    logits: np.ndarray
+
+    def take(self, n: int) -> np.ndarray:
+        """The logits after the first `n` tokens, which are appended."""
+        self.tokens, self.logits = self.tokens[n:], self.logits[n:]
+        logits: np.ndarray = self.logits[0]
+        return logits
+
+
 class Session:
     """One conversation's state in a model. Any number of them share an engine, side by side.
 
@@ -57,6 +78,8 @@ class Session:
     sequence: its tokens and their pages of the KV cache. drawn: what was drawn to follow them and is not
     evaluated yet. saved_as: name of the state that was last saved or restored; n_saved: how many of its first
     tokens are still the same. saves: all states that files had when it was saved to or restored from them.
+    n_beside: tokens of other sequences that decoded in its last run. text_index: of its answers' texts, for
+    who looks things up in them.
     """
 
     def __init__(self, engine: Engine, file: GGUFFile, n_ctx: int) -> None:
@@ -69,7 +92,10 @@ class Session:
         self.n_saved = 0
         self.saves: set[Commit] = set()
         self._engine = engine
+        self.n_beside = 0
+        self.text_index: TextIndex | None = None
         self._user: weakref.ref[User] | None = None
+        self._checked: CheckedDraft | None = None
 
     @property
     def tokens(self) -> list[int]:
@@ -77,9 +103,18 @@ class Session:
         return self.sequence.tokens
 
     def evaluate(
-        self, tokens: Sequence[int], progress: Evaluated | None = None, *, user: User | None = None
+        self,
+        tokens: Sequence[int],
+        progress: Evaluated | None = None,
+        *,
+        draft: Sequence[int] = (),
+        user: User | None = None,
     ) -> np.ndarray:
         """Append tokens; gives the logits after the last one, float32 (n_vocab,).
+
+        draft: guesses of what follows them, which are evaluated in the same run and not appended. As long as
+        the next calls append just these, one after another, their results are there (`knows`). Tokens and
+        draft together are at most as many as the row form takes at once, so that no bit changes by a draft.
 
         Raises ContextFull before anything is changed when they do not fit, OutOfPages when other sequences
         have the memory, NotFinite when a logit is not a number; `tokens` are then what they were. What ends
@@ -87,8 +122,19 @@ class Session:
         Cancelled is raised, within a second, when it has been cancelled.
         """
         with self._used_by(user) as user:
-            last: np.ndarray = self._evaluate(tokens, user, n_outputs=1, progress=progress)[-1]
-        return last
+            if self.knows(tokens):
+                return self._take_checked(tokens)
+            n_rows = len(tokens) + len(draft)
+            assert not draft or n_rows <= ROW_TOKENS, "a draft takes the row form"
+            logits = self._run(tokens, user, 1 + len(draft), progress, draft)
+            if len(logits) > 1:
+                self._checked = CheckedDraft(list(draft), logits)
+            return self._finite(logits[0], len(tokens))
+
+    def knows(self, tokens: Sequence[int]) -> bool:
+        """Whether the last run's draft begins with these tokens, so that appending them costs nothing."""
+        checked = self._checked
+        return bool(tokens) and checked is not None and checked.tokens[: len(tokens)] == list(tokens)
 
     def evaluate_all(self, tokens: Sequence[int], n_last: int | None = None) -> np.ndarray:
         """Append tokens; gives the logits after each, float32 (n_tokens, n_vocab).
@@ -97,7 +143,7 @@ class Session:
         """
         n_outputs = len(tokens) if n_last is None else min(n_last, len(tokens))
         with self._used_by(None) as user:
-            return self._evaluate(tokens, user, n_outputs, progress=None)
+            return self._finite(self._run(tokens, user, n_outputs, progress=None), len(tokens))
 
     def require_room(self, n: int) -> None:
         """Raise ContextFull when a sequence of `n` tokens is too long for the context."""
@@ -120,6 +166,17 @@ class Session:
         """Whether the model was trained for a larger context than this."""
         return self.n_ctx < trained_context(self.file, self.n_ctx)
 
+    @property
+    def n_known(self) -> int:
+        """How many tokens of the last run's draft may still be appended at no cost."""
+        return 0 if self._checked is None else len(self._checked.tokens)
+
+    def forget_draft(self) -> None:
+        """Give back what the last run's draft holds, as nobody will append it."""
+        if self._checked is not None:
+            self._checked = None
+            self.sequence.rewind(len(self.tokens))
+
     def rewind(self, n: int, *, user: User | None = None) -> None:
         """Keep the first `n` tokens and forget the rest."""
         if not 0 <= n <= len(self.tokens):
@@ -134,7 +191,7 @@ class Session:
         """
         with self._used_by(user):
             self.n_saved = min(self.n_saved, common_prefix(self.tokens, tokens))
-            self.drawn = []
+            self.drawn, self._checked = [], None
             return self.sequence.adopt(tokens)
 
     def save(
@@ -208,24 +265,46 @@ class Session:
             if user is None:
                 self.release(user_now)
 
-    def _evaluate(
-        self, tokens: Sequence[int], user: User, n_outputs: int, progress: Evaluated | None
+    def _run(
+        self,
+        tokens: Sequence[int],
+        user: User,
+        n_outputs: int,
+        progress: Evaluated | None,
+        draft: Sequence[int] = (),
     ) -> np.ndarray:
-        wanted = copy_of(tokens, np.int64)
+        """Append tokens; gives the last `n_outputs` rows of logits, those of the draft among them.
+
+        Fewer where the draft was left out.
+        """
+        wanted = copy_of([*tokens, *draft] if draft else tokens, np.int64)
         self._check(wanted)
         logits = zeros((n_outputs, self._engine.n_vocab), np.float32)
-        n_before, self.drawn = len(self.tokens), []
+        self.drawn, self._checked = [], None
         try:
-            self._engine.scheduler.evaluate(
-                self._engine, self.sequence, wanted, logits,
+            request = self._engine.scheduler.evaluate(
+                self._engine, self.sequence, wanted, logits, n_draft=len(draft),
                 is_cancelled=lambda: user.cancelled, progress=progress,
             )  # fmt: skip
         except BaseException:
             self.sequence.rewind(len(self.tokens))  # gives back what was reserved for the rest
             raise
+        self.n_beside = request.n_beside
+        return request.logits
+
+    def _take_checked(self, tokens: Sequence[int]) -> np.ndarray:
+        """Append tokens of the draft whose keys and values are there already."""
+        assert self._checked is not None
+        self.drawn = []
+        self.sequence.extend(tokens)
+        logits = self._checked.take(len(tokens))
+        return self._finite(logits, len(tokens))
+
+    def _finite(self, logits: np.ndarray, n_new: int) -> np.ndarray:
+        """The logits, and others may find what is new. Raises NotFinite, without the `n_new` last tokens."""
         # Both are NaN where one of the logits is; faster than asking each.
         if not np.isfinite((logits.min(), logits.max())).all():
-            self._rewind(n_before)
+            self._rewind(len(self.tokens) - n_new)
             raise NotFinite(
                 f"{self.file.path}: the model's output is not finite (NaN or infinity among its logits);"
                 f" the file is probably damaged: {GET_IT_AGAIN}"
@@ -235,7 +314,7 @@ class Session:
 
     def _rewind(self, n: int) -> None:
         self.sequence.rewind(n)
-        self.drawn = []
+        self.drawn, self._checked = [], None
         self.n_saved = min(self.n_saved, n)
 
     def _check(self, tokens: np.ndarray) -> None:

@@ -10,6 +10,8 @@ from typing import Protocol
 import numpy as np
 from glmq_kernels.gemm.sizes import ROW_TOKENS
 
+from ..errors import ContextFull, OutOfPages
+
 
 class PagedSequence(Protocol):
     """What the scheduler needs of a sequence."""
@@ -64,8 +66,11 @@ class Request:
 
     logits: float32 (m, n_vocab), filled for the last m of the tokens. is_cancelled: asked before each step
     and inside long ones. hands_back: whether the caller wants it back after each step, with its progress.
+    n_draft: how many of the tokens, the last, are a draft: they are evaluated too, but the sequence does not
+    grow by them, and they are left out where there is no memory for them. Only of requests that decode.
     n_done: tokens evaluated so far. admitted: whether its sequence has the memory for all of them. withdrawn:
-    whether its caller is gone. replies: what the caller waits for.
+    whether its caller is gone. n_beside: other tokens that decoded in its last step. replies: what the caller
+    waits for.
     """
 
     runner: Runner
@@ -74,9 +79,11 @@ class Request:
     logits: np.ndarray
     is_cancelled: Callable[[], bool] = lambda: False
     hands_back: bool = False
+    n_draft: int = 0
     n_done: int = 0
     admitted: bool = False
     withdrawn: bool = False
+    n_beside: int = 0
     replies: SimpleQueue[Reply] = field(default_factory=SimpleQueue)
 
     @property
@@ -91,6 +98,20 @@ class Request:
         Each of its tokens takes the row form of products: the same bits, whatever stands beside it.
         """
         return len(self.tokens) <= ROW_TOKENS
+
+    def reserve(self) -> None:
+        """Take memory for the tokens, without the draft where there is too little.
+
+        Raises what the sequence's `reserve` does.
+        """
+        try:
+            self.sequence.reserve(len(self.tokens))
+        except (ContextFull, OutOfPages):
+            if not self.n_draft:
+                raise
+            self.tokens, self.logits = self.tokens[: -self.n_draft], self.logits[: -self.n_draft]
+            self.n_draft = 0
+            self.sequence.reserve(len(self.tokens))
 
     @property
     def ended(self) -> bool:

@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 import numpy as np
 
 from .request import PagedSequence, Progress, Reply, Request, Runner
+from .row_costs import RowCosts
 from .worker import Worker
 
 STOPPING_SECONDS = 20.0
@@ -52,20 +53,23 @@ class Scheduler:
         tokens: np.ndarray,
         logits: np.ndarray,
         *,
+        n_draft: int = 0,
         is_cancelled: Callable[[], bool] = lambda: False,
         progress: Callable[[int, int], None] | None = None,
-    ) -> None:
-        """Extend a sequence by int64 (n,) tokens; wait for that.
+    ) -> Request:
+        """Extend a sequence by int64 (n,) tokens; wait for that. Gives the request as it was evaluated.
 
-        logits: float32 (m, n_vocab), filled for the last m of them. is_cancelled: asked before each step and
-        several times in long ones, in another thread. progress: called in this thread with the numbers of
-        tokens done and wanted; meanwhile nothing more of them is read.
+        logits: float32 (m, n_vocab), filled for the last m of them. n_draft: how many of the tokens are a
+        draft (see `Request`). is_cancelled: asked before each step and several times in long ones, in another
+        thread. progress: called in this thread with the numbers of tokens done and wanted; meanwhile nothing
+        more of them is read.
 
         What ends it early leaves the sequence as far as whole steps have brought it. That is Cancelled, what
         `progress` or the handler of a signal raises, ContextFull, OutOfPages, what the runner raises, and
         the error that `stop` was given.
         """
-        request = Request(runner, sequence, tokens, logits, is_cancelled, hands_back=progress is not None)
+        hands_back = progress is not None
+        request = Request(runner, sequence, tokens, logits, is_cancelled, hands_back, n_draft)
         reply: Reply = Progress(0)
         while isinstance(reply, Progress):
             try:
@@ -80,6 +84,12 @@ class Scheduler:
                 raise reply
             if progress is not None:
                 progress(request.n_done, len(tokens))
+        return request
+
+    @property
+    def row_costs(self) -> RowCosts:
+        """What steps have cost that only decode, by their tokens."""
+        return self._worker.row_costs
 
     @property
     def max_tokens(self) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from .row_costs import RowCosts
+
 WEIGHT = 0.3
 """Of the newest measurement, in the running mean of a size."""
 
@@ -58,7 +60,7 @@ class StepCosts:
     """Seconds of steps, by the tokens that decode and the tokens of prompts in them."""
 
     def __init__(self) -> None:
-        self.decode, self.prompt = SizeCosts(), SizeCosts()
+        self.decode, self.prompt = RowCosts(), SizeCosts()
 
     def observe(self, n_decode: int, n_prompt: int, seconds: float) -> None:
         """Take in how long a step took."""

@@ -148,8 +148,9 @@ class StepQueue:
         replies: list[tuple[SimpleQueue[Reply], Reply]] = []
         for chunk in step.chunks:
             request = chunk.request
-            request.sequence.extend(chunk.tokens.tolist())
+            request.sequence.extend(chunk.tokens[: chunk.n_tokens - request.n_draft].tolist())
             request.n_done += chunk.n_tokens
+            request.n_beside = step.n_decode - chunk.n_tokens if request.decodes else 0
             if request.n_left and not request.hands_back:
                 if request in self._prompts:  # its turn comes after the others'
                     self._prompts.remove(request)
@@ -171,7 +172,7 @@ class StepQueue:
                 waiting.append(request)
                 continue
             try:
-                request.sequence.reserve(len(request.tokens))
+                request.reserve()
             except OutOfPages:
                 waiting.append(request)
                 prompt_waits = prompt_waits or not request.decodes

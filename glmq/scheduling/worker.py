@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 from typing import Literal
 
 from .request import PagedSequence, Reply, Request
+from .row_costs import RowCosts
 from .step_queue import Step, StepQueue
 
 SECTION_SECONDS = 0.4
@@ -43,6 +44,11 @@ class Worker:
         self.then: Callable[[], None] = lambda: None
         self._stopping = False
         self._steps = StepQueue(max_tokens, deterministic=deterministic)
+
+    @property
+    def row_costs(self) -> RowCosts:
+        """What steps have cost that only decode."""
+        return self._steps.costs.decode
 
     @property
     def max_tokens(self) -> int:

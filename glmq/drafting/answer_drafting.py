@@ -1,0 +1,169 @@
+"""Drafts for one answer: whose guesses, how many of them, and what has come of that."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Protocol
+
+from glmq_kernels.gemm.sizes import ROW_TOKENS
+
+from .drafter import Drafter, Guess
+from .length import Length, best_length
+from .statistics import DraftStatistics
+from .success import AnswerSuccess, Success
+
+WEIGHT = 0.1
+"""Of the newest measurement, in the running mean of what a guess costs."""
+
+PROBE_SHARE = 0.005
+"""Of an answer's time, what is spent on drafts that do not promise to be worth it, to find out whether they
+have become so."""
+
+
+class Costs(Protocol):
+    """What runs cost."""
+
+    def estimate(self, n_rows: int) -> float | None:
+        """Seconds of a run of so many tokens; None where nobody knows."""
+
+
+class Experience:
+    """What all answers of a model have shown: how often guesses come true, and what they and runs cost."""
+
+    def __init__(self, costs: Costs) -> None:
+        self.costs = costs
+        self.success = Success()
+        self._guess_seconds: dict[str, float] = {}
+
+    def guess_seconds(self, drafter: Drafter) -> float:
+        """What a guess costs."""
+        return self._guess_seconds.get(drafter.name, 0.0) if drafter.costs else 0.0
+
+    def observe_guesses(self, drafter: Drafter, n: int, seconds: float) -> None:
+        """Take in what guesses have cost."""
+        known = self._guess_seconds.get(drafter.name)
+        each = seconds / n
+        if known is not None:
+            each = known + WEIGHT * (min(each, 2 * known) - known)
+        self._guess_seconds[drafter.name] = each
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Guesses of a drafter, to be checked in a run of so many tokens beside them."""
+
+    drafter: Drafter
+    guesses: Sequence[Guess]
+    n_tokens: int
+
+
+class AnswerDrafting:
+    """Is told each token of an answer, and proposes what may follow.
+
+    drafters: those asked, at equal promise the first. end_ids: tokens that end an answer, which is no guess.
+    """
+
+    def __init__(self, drafters: Sequence[Drafter], experience: Experience, end_ids: Collection[int]) -> None:
+        self.statistics = DraftStatistics()
+        self._drafters, self._experience, self._end_ids = drafters, experience, end_ids
+        self._success = AnswerSuccess(experience.success)
+        self._proposed: Proposal | None = None
+        self._open: deque[Guess] = deque()  # guesses of it that were checked, and not compared yet
+        self._seconds_to_probe = 0.0
+
+    def begin(self, prompt: Sequence[int]) -> None:
+        """The session has evaluated the prompt."""
+        for drafter in self._drafters:
+            drafter.begin(prompt)
+
+    def accept(self, token: int) -> None:
+        """Take note of the answer's next token, and of the guesses that it proves right or wrong."""
+        is_checked = bool(self._open)
+        if self._proposed is not None and is_checked:
+            guess = self._open.popleft()
+            self._observe(self._proposed.drafter, guess, token)
+            if guess.token == token:
+                self.statistics.accept()
+            else:
+                self._open.clear()
+        for drafter in self._drafters:
+            is_counted = is_checked and self._proposed is not None and drafter is self._proposed.drafter
+            if not drafter.costs and not is_counted and (guesses := drafter.propose(1)):
+                self._observe(drafter, guesses[0], token)
+            drafter.accept(token)
+
+    def draft(self, n_drawn: int, n_beside: int, n_most: int) -> list[int]:
+        """Guesses of what follows the tokens drawn, as many as are worth checking with these in one run.
+
+        n_beside: tokens of other sequences that the run will probably have. n_most: for which there is room.
+        """
+        n_most = min(n_most, ROW_TOKENS - n_drawn)
+        if n_most < 1:
+            return []
+        n_tokens = n_drawn + n_beside
+        drafter, length = self._most_promising(n_tokens, n_most)
+        if drafter is None:
+            return []
+        began = time.perf_counter()
+        guesses = list(takewhile(lambda guess: guess.token not in self._end_ids, drafter.propose(length.n)))
+        if guesses and drafter.costs:
+            self._experience.observe_guesses(drafter, len(guesses), time.perf_counter() - began)
+        self._proposed = Proposal(drafter, guesses, n_tokens)
+        return [guess.token for guess in guesses]
+
+    def checked(self, n: int) -> None:
+        """A run has checked so many of the guesses: all of them, or none for which there was memory."""
+        self._open.clear()
+        if self._proposed is None or not n:
+            return
+        drafter, n_tokens = self._proposed.drafter, self._proposed.n_tokens
+        self._open.extend(self._proposed.guesses[:n])
+        estimate = self._experience.costs.estimate
+        alone, longer = estimate(n_tokens) or 0.0, estimate(n_tokens + n) or 0.0
+        guessing = n * self._experience.guess_seconds(drafter)
+        self.statistics.check(n, run_seconds=alone, more_seconds=longer - alone + guessing)
+
+    def end(self) -> None:
+        """The answer has ended."""
+        for drafter in self._drafters:
+            drafter.end()
+
+    def _observe(self, drafter: Drafter, guess: Guess, token: int) -> None:
+        self._success.observe((drafter.name, guess.kind), guess.token == token)
+
+    def _most_promising(self, n_tokens: int, n_most: int) -> tuple[Drafter | None, Length]:
+        """Whose draft promises most, and of what length; None where none is worth it."""
+        best, length = None, Length()
+        possible: list[Drafter] = []
+        for drafter in self._drafters:
+            kinds = drafter.kinds(n_most)
+            if not kinds:
+                continue
+            possible.append(drafter)
+            shares = [self._success.share((drafter.name, kind), drafter.assumed(kind)) for kind in kinds]
+            guess_seconds = self._experience.guess_seconds(drafter)
+            found = best_length(shares, self._experience.costs.estimate, n_tokens, guess_seconds)
+            if found.gain > length.gain:
+                best, length = drafter, found
+        if best is None:
+            best = self._probed(possible, n_tokens)
+            length = Length(1) if best else Length()
+        return best, length
+
+    def _probed(self, possible: Sequence[Drafter], n_tokens: int) -> Drafter | None:
+        """Who may guess though that promises nothing: now and then, for a small share of the time."""
+        costs = self._experience.costs
+        run, longer = costs.estimate(n_tokens), costs.estimate(n_tokens + 1)
+        if run is None or longer is None:
+            return None
+        self._seconds_to_probe += PROBE_SHARE * run
+        for drafter in reversed(possible):
+            price = longer - run + self._experience.guess_seconds(drafter)
+            if price <= self._seconds_to_probe:
+                self._seconds_to_probe = 0.0
+                return drafter
+        return None

@@ -1,0 +1,43 @@
+"""What guesses the tokens that follow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A token that may follow. kind: guesses of a drafter that are of one kind come true about as often."""
+
+    token: int
+    kind: int
+
+
+class Drafter(Protocol):
+    """Guesses what follows in one answer.
+
+    name: of its way of guessing, by which its success is counted. costs: whether its guesses take time.
+    """
+
+    name: str
+    costs: bool
+
+    def begin(self, prompt: Sequence[int]) -> None:
+        """Take note of the tokens that the answer continues, which its session has evaluated."""
+
+    def accept(self, token: int) -> None:
+        """Take note of the next token of the answer."""
+
+    def kinds(self, n_most: int) -> Sequence[int]:
+        """Of which kinds the next guesses would be, at most so many; found without any cost."""
+
+    def assumed(self, kind: int) -> float:
+        """The share of guesses of a kind that come true, before any was compared with what came."""
+
+    def propose(self, n_most: int) -> Sequence[Guess]:
+        """At most so many guesses, one behind the other. There may be fewer than `kinds` said, or none."""
+
+    def end(self) -> None:
+        """Give back what the answer needed; it has ended."""

@@ -1,0 +1,68 @@
+"""How often guesses come true, by the drafter and the kind of guess."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PRIOR = 2.0
+"""The first assumption about a kind of guess counts as so many guesses."""
+
+OF_ALL = 6.0
+"""What all answers have shown counts in one answer as so many of its own guesses."""
+
+MEMORY_OF_ALL, MEMORY = 400.0, 24.0
+"""Older guesses count less: together as so many, of all answers and of one."""
+
+Kind = tuple[str, int]
+"""A drafter's name, and its kind of guess."""
+
+
+@dataclass
+class _Count:
+    """Guesses that were compared with what came, and those of them that were right."""
+
+    compared: float = 0.0
+    right: float = 0.0
+
+    def add(self, is_right: bool, memory: float) -> None:
+        """Take one in."""
+        kept = min(1.0, memory / (self.compared + 1))
+        self.compared, self.right = (self.compared + 1) * kept, (self.right + is_right) * kept
+
+
+class Success:
+    """Of all answers of a model. Any thread may ask and tell; a count that is lost does no harm."""
+
+    def __init__(self) -> None:
+        self._counts: dict[Kind, _Count] = {}
+
+    def observe(self, kind: Kind, is_right: bool) -> None:
+        """Take in whether a guess came true."""
+        self._counts.setdefault(kind, _Count()).add(is_right, MEMORY_OF_ALL)
+
+    def share(self, kind: Kind, assumed: float) -> float:
+        """The share of guesses that come true. assumed: before any was compared."""
+        count = self._counts.get(kind)
+        if count is None:
+            return assumed
+        return (count.right + PRIOR * assumed) / (count.compared + PRIOR)
+
+
+class AnswerSuccess:
+    """Of one answer, whose own guesses count most."""
+
+    def __init__(self, of_all: Success) -> None:
+        self._of_all = of_all
+        self._counts: dict[Kind, _Count] = {}
+
+    def observe(self, kind: Kind, is_right: bool) -> None:
+        """Take in whether a guess came true."""
+        self._of_all.observe(kind, is_right)
+        self._counts.setdefault(kind, _Count()).add(is_right, MEMORY)
+
+    def share(self, kind: Kind, assumed: float) -> float:
+        """The share of guesses that come true."""
+        share, count = self._of_all.share(kind, assumed), self._counts.get(kind)
+        if count is None:
+            return share
+        return (count.right + OF_ALL * share) / (count.compared + OF_ALL)

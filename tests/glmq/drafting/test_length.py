@@ -1,0 +1,133 @@
+"""How many guesses are checked: by how often they come true and what that costs, none where that is too much."""
+
+from __future__ import annotations
+
+import pytest
+
+from glmq.drafting.answer_drafting import AnswerDrafting, Experience
+from glmq.drafting.length import Length, best_length
+from glmq.drafting.success import AnswerSuccess, Success
+
+from .known_answers import KnownAnswer
+
+
+def proportional(n_rows):
+    return float(n_rows)
+
+
+def shared(n_rows):
+    """A further token costs a quarter of the first."""
+    return 0.75 + 0.25 * n_rows
+
+
+def unknown(n_rows):
+    return None
+
+
+@pytest.mark.parametrize(
+    ("shares", "seconds", "expected"),
+    [
+        ([0.99] * 7, shared, 7),
+        ([0.9, 0.2, 0.2, 0.2], shared, 1),
+        ([0.9] * 7, proportional, 0),
+        ([0.2] * 7, shared, 0),
+        ([0.9] * 7, unknown, 0),
+        ([], shared, 0),
+    ],
+)
+def test_the_number_that_promises_most(shares, seconds, expected):
+    assert best_length(shares, seconds, 1).n == expected
+
+
+def test_guesses_that_cost_time_are_worth_less():
+    assert best_length([0.8] * 7, shared, 1, guess_seconds=0.2).n < best_length([0.8] * 7, shared, 1).n
+    assert best_length([0.8] * 7, shared, 1, guess_seconds=1.0) == Length()
+
+
+def test_the_gain_is_that_of_all_tokens_of_the_run():
+    alone, beside = best_length([1.0], shared, 1), best_length([1.0], shared, 4)
+    assert alone.gain == pytest.approx(2 / 1.25)
+    assert beside.gain == pytest.approx(5 / 2.0 * 1.75 / 4)
+
+
+def test_an_answer_counts_its_own_guesses_most():
+    of_all = Success()
+    for _ in range(200):
+        of_all.observe(("lookup", 3), True)
+    answer, kind = AnswerSuccess(of_all), ("lookup", 3)
+    assert answer.share(kind, 0.5) > 0.95
+    for _ in range(20):
+        answer.observe(kind, False)
+    assert answer.share(kind, 0.5) < 0.3
+    assert AnswerSuccess(of_all).share(kind, 0.5) > 0.8
+    assert AnswerSuccess(of_all).share(("lookup", 4), 0.5) == 0.5
+
+
+class Priced:
+    """Costs that a test sets."""
+
+    def __init__(self, further):
+        self.further = further
+
+    def estimate(self, n_rows):
+        return 1 + self.further * (n_rows - 1)
+
+
+def drafted_runs(costs, n_tokens, wrong):
+    """Lengths of the drafts of an answer, one for each run."""
+    known = KnownAnswer(range(n_tokens), wrong)
+    drafting = AnswerDrafting([known], Experience(costs), end_ids=())
+    drafting.begin([])
+    lengths, place = [], 0
+    while place < n_tokens:
+        drafting.accept(place)
+        place += 1
+        draft = drafting.draft(1, 0, n_tokens)
+        lengths.append(len(draft))
+        drafting.checked(len(draft))
+        for token in draft:
+            if token != place or place >= n_tokens:
+                break
+            drafting.accept(token)
+            place += 1
+    return lengths
+
+
+def test_drafts_end_where_guesses_turn_out_wrong_and_are_tried_again_now_and_then():
+    lengths = drafted_runs(Priced(0.5), 600, wrong=1)
+    assert 0 < sum(lengths[10:]) <= 6
+    assert max(lengths[10:]) == 1
+
+
+def test_drafts_that_come_true_are_as_long_as_is_worth_it():
+    assert min(drafted_runs(Priced(0.5), 100, wrong=0)[2:-1]) == 7
+    assert max(drafted_runs(Priced(1.0), 100, wrong=0)) <= 1
+
+
+def test_a_token_that_ends_answers_is_no_guess():
+    drafting = AnswerDrafting([KnownAnswer(range(10))], Experience(Priced(0.1)), end_ids={4})
+    drafting.begin([])
+    drafting.accept(0)
+    assert drafting.draft(1, 0, 9) == [1, 2, 3]
+
+
+def test_where_the_run_is_full_nothing_is_guessed():
+    drafting = AnswerDrafting([KnownAnswer(range(20))], Experience(Priced(0.1)), end_ids=())
+    drafting.begin([])
+    for token in range(8):
+        drafting.accept(token)
+    assert drafting.draft(8, 0, 99) == []
+    assert len(drafting.draft(6, 0, 99)) == 2
+    assert drafting.draft(1, 0, 0) == []
+
+
+def test_what_is_saved_is_counted():
+    drafting = AnswerDrafting([KnownAnswer(range(20), wrong=3)], Experience(Priced(0.5)), end_ids=())
+    drafting.begin([])
+    drafting.accept(0)
+    drafting.checked(len(drafting.draft(1, 0, 2)))
+    drafting.accept(1)
+    drafting.accept(2)
+    counted = drafting.statistics
+    assert (counted.n_drafted, counted.n_accepted) == (2, 1)
+    assert counted.saved_seconds == pytest.approx(1 - 2 * 0.5)
