@@ -27,8 +27,8 @@ from .tokenizer import Tokenizer
 class Drawing:
     """The state behind a `Generation`, and the user of its session.
 
-    session: where its tokens are evaluated. new_drafting: what guesses tokens for an answer in a session,
-    None where nothing does.
+    session: where its tokens are evaluated. new_drafting: makes what guesses tokens for an answer in a
+    session, None where nothing does.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Drawing:
         progress: Evaluated | None,
         guide: Guide | None = None,
         n_top_logprobs: int | None = None,
-        new_drafting: Callable[[Session], AnswerDrafting | None] = lambda session: None,
+        new_drafting: Callable[[Session], AnswerDrafting] | None = None,
     ) -> None:
         self.prompt = list(prompt)
         self.tokens: list[int] = []
@@ -192,9 +192,8 @@ class Drawing:
         return logits
 
     def _begin_drafting(self) -> None:
-        session = self._claimed
-        self._drafting = self._new_drafting(session)
-        if self._drafting is not None:
+        if self._new_drafting is not None:
+            self._drafting = self._new_drafting(self._claimed)
             self._drafting.begin(self.prompt)
 
     def _end_drafting(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from .chat.tool_turn import AsyncToolRunArguments, ToolRunArguments
     from .chat.turn import Turn
     from .constraint import Constraint
-    from .drafting.answer_drafting import AnswerDrafting
     from .generation import Generation
     from .guide import Guide
     from .kv_cache.prefix_tree import CacheStatistics
@@ -244,9 +244,11 @@ class Model:
             prompt = self.tokenizer.encode(prompt, add_bos=self.tokenizer.add_bos)
         guide = constraint.guide(self.tokenizer) if isinstance(constraint, Constraint) else constraint
         source = self._own_session() if session is None else GivenSession(session, self._under_way)
+        drafting = self._drafting
+        new_drafting = partial(drafting.of_answer, tokenizer=self.tokenizer) if drafting is not None else None
         drawing = Drawing(
             source, self.tokenizer, prompt, sampling, max_tokens, stop, progress, guide, logprobs,
-            self._new_drafting,
+            new_drafting,
         )  # fmt: skip
         return Generation(drawing)
 
@@ -390,9 +392,6 @@ class Model:
             raise ModelClosed(f"the model {self.path.name} is being closed; load it again")
         if session is not None:
             session.require_engine(self._engine)
-
-    def _new_drafting(self, session: Session) -> AnswerDrafting | None:
-        return self._drafting.of_answer(session, self.tokenizer) if self._drafting is not None else None
 
     def _own_session(self) -> OwnSession:
         return OwnSession(self._engine, self.file, self.n_ctx, self._answers, self._under_way)

@@ -17,7 +17,6 @@ from glmq_kernels.gemm.sizes import ROW_TOKENS
 from glmq_kernels.machine.fork_safe_lock import ForkSafeLock
 
 from .commit_file import Commit
-from .drafting.text_index import TextIndex
 from .engine import Engine
 from .errors import ContextFull, NotFinite, SessionBusy, WrongSession
 from .gguf import GET_IT_AGAIN, GGUFFile
@@ -78,8 +77,7 @@ class Session:
     sequence: its tokens and their pages of the KV cache. drawn: what was drawn to follow them and is not
     evaluated yet. saved_as: name of the state that was last saved or restored; n_saved: how many of its first
     tokens are still the same. saves: all states that files had when it was saved to or restored from them.
-    n_beside: tokens of other sequences that decoded in its last run. text_index: of its answers' texts, for
-    who looks things up in them.
+    n_beside: tokens of other sequences that decoded in its last run.
     """
 
     def __init__(self, engine: Engine, file: GGUFFile, n_ctx: int) -> None:
@@ -93,7 +91,6 @@ class Session:
         self.saves: set[Commit] = set()
         self._engine = engine
         self.n_beside = 0
-        self.text_index: TextIndex | None = None
         self._user: weakref.ref[User] | None = None
         self._checked: CheckedDraft | None = None
 
@@ -134,7 +131,7 @@ class Session:
     def knows(self, tokens: Sequence[int]) -> bool:
         """Whether the last run's draft begins with these tokens, so that appending them costs nothing."""
         checked = self._checked
-        return bool(tokens) and checked is not None and checked.tokens[: len(tokens)] == list(tokens)
+        return checked is not None and len(tokens) > 0 and checked.tokens[: len(tokens)] == list(tokens)
 
     def evaluate_all(self, tokens: Sequence[int], n_last: int | None = None) -> np.ndarray:
         """Append tokens; gives the logits after each, float32 (n_tokens, n_vocab).
@@ -296,9 +293,8 @@ class Session:
         """Append tokens of the draft whose keys and values are there already."""
         assert self._checked is not None
         self.drawn = []
-        self.sequence.extend(tokens)
-        logits = self._checked.take(len(tokens))
-        return self._finite(logits, len(tokens))
+        self.sequence.extend(list(tokens))
+        return self._finite(self._checked.take(len(tokens)), len(tokens))
 
     def _finite(self, logits: np.ndarray, n_new: int) -> np.ndarray:
         """The logits, and others may find what is new. Raises NotFinite, without the `n_new` last tokens."""

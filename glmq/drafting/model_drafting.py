@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from .answer_drafting import AnswerDrafting, Costs, Experience
 from .drafter import Drafter
@@ -19,10 +20,11 @@ class ModelDrafting:
 
     def __init__(self, costs: Costs) -> None:
         self._experience = Experience(costs)
+        self._indices: WeakKeyDictionary[Session, TextIndex] = WeakKeyDictionary()
 
     def of_answer(self, session: Session, tokenizer: Tokenizer) -> AnswerDrafting:
         """What guesses for an answer in a session."""
-        if session.text_index is None:
-            session.text_index = TextIndex()
-        drafters: list[Drafter] = [LookUp(session.text_index)]
+        if session not in self._indices:
+            self._indices[session] = TextIndex()
+        drafters: list[Drafter] = [LookUp(self._indices[session])]
         return AnswerDrafting(drafters, self._experience, tokenizer.eog_ids)

@@ -47,17 +47,22 @@ class KnownAnswer:
         return self._tokens[place] + 1 if is_wrong else self._tokens[place]
 
 
+class Drafted:
+    """Stands in the place of what drafts a model's answers."""
+
+    def __init__(self, new_drafters):
+        self._new_drafters, self._experience = new_drafters, Experience(FlatCosts())
+
+    def of_answer(self, session, tokenizer):
+        drafters = [new(session) for new in self._new_drafters]
+        return AnswerDrafting(drafters, self._experience, tokenizer.eog_ids)
+
+
 @contextmanager
 def drafted(model, *new_drafters):
     """The model's answers are drafted so meanwhile; `new_drafters` are called with the session of each."""
-    experience = Experience(FlatCosts())
-
-    def new_drafting(session):
-        drafters = [new(session) for new in new_drafters]
-        return AnswerDrafting(drafters, experience, model.tokenizer.eog_ids) if drafters else None
-
-    model._new_drafting = new_drafting
+    before, model._drafting = model._drafting, Drafted(new_drafters) if new_drafters else None
     try:
-        yield experience
+        yield
     finally:
-        del model._new_drafting
+        model._drafting = before

@@ -1,4 +1,4 @@
-"""How many guesses are checked: by how often they come true and what that costs, none where that is too much."""
+"""How many guesses are checked: by how often they come true and what that costs; often none."""
 
 from __future__ import annotations
 

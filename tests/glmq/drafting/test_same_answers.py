@@ -231,12 +231,15 @@ def test_of_many_sequences_in_the_same_steps(model):
     assert all(each.timings.n_accepted for each in together)
 
 
+def look_up(index, session):
+    return LookUp(index)
+
+
 def test_looking_up_over_the_turns_of_a_session(model):
     """A session's index knows earlier answers; greedy answers of a small model repeat themselves."""
     texts = []
-    for drafters in ((), (lambda session: LookUp(session.text_index),)):
+    for drafters in ((), (partial(look_up, TextIndex()),)):
         session, prompt = model.session(), model.tokenize(PROMPT)
-        session.text_index = TextIndex()
         with drafted(model, *drafters):
             for _ in range(3):
                 generation = model.generate(prompt, sampling=GREEDY, max_tokens=40, session=session)
