@@ -16,6 +16,7 @@ __all__ = [
     "Answer",
     "ChatOptions",
     "ChatSession",
+    "Compaction",
     "ContentText",
     "ContextFull",
     "FileExists",
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from .chat.chat_session import ChatSession
     from .chat.events import ContentText, ReasoningText, ToolCallBegin, ToolCallEnd, ToolCallText
     from .chat.options import ChatOptions
+    from .chat.summary import Compaction
     from .chat.turn import Turn
     from .errors import (
         ContextFull,
@@ -94,6 +96,7 @@ _HOMES = {
     "ChatOptions": "glmq.chat.options",
     "ChatSession": "glmq.chat.chat_session",
     "Turn": "glmq.chat.turn",
+    "Compaction": "glmq.chat.summary",
     "ToolCallResult": "glmq.tools.rounds",
     "ReasoningText": "glmq.chat.events",
     "ContentText": "glmq.chat.events",

@@ -322,6 +322,7 @@ class Model:
         *,
         approve: Approve | None = None,
         max_rounds: int | None = None,
+        when_full: str = "stop",
         progress: Evaluated | None = None,
     ) -> ChatSession:
         """A conversation with a session and a history of its own.
@@ -329,15 +330,16 @@ class Model:
         system: the system message. tools: functions and sources of tools (`glmq.tools`) that the model may
         call, or a `ToolBox`, which the caller closes. options: how to answer. approve(call): whether a call
         may run, True, False or a text that says why not; all may unless it is given. max_rounds: of calls in
-        one turn, by default 16. progress(tokens done, tokens wanted) is called while prompts are read. Raises
-        GlmqError where this model cannot have such tools or options.
+        one turn, by default 16. when_full: what is done before an answer for which the context has no room:
+        "stop", or "drop" or "summarise" the oldest turns. progress(tokens done, tokens wanted) is called
+        while prompts are read. Raises GlmqError where this model cannot have such tools or options.
         """
         from .chat.chat_session import ChatSession
 
         self._engine.require_usable()
         return ChatSession(
             self, system=system, tools=tools, options=options, approve=approve, max_rounds=max_rounds,
-            progress=progress,
+            when_full=when_full, progress=progress,
         )  # fmt: skip
 
     def load_conversation(

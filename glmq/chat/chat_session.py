@@ -9,14 +9,12 @@ from contextlib import aclosing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from glmq_kernels.errors import GlmqError
 
 from ..argument_checks import check_call, check_count, check_text
 from ..errors import SessionBusy
-from ..session import Evaluated, Session
-from ..session_file import Restored, SessionFile, is_session_file, restore_session
+from ..session import Evaluated
 from ..text_file import read_text_file
 from ..tools import ToolBox
 from ..tools.own_functions import Tools, toolbox_of
@@ -24,18 +22,19 @@ from ..tools.rounds import MAX_ROUNDS, Approve, Call
 from .answer_limits import recommended_limits
 from .chat_model import ChatModel
 from .conversation import Conversation
-from .conversation_files import export_conversation, load_conversation, save_conversation
 from .conversation_tokens import conversation_tokens
-from .messages import Message, check_messages
+from .full_context import known_way, make_room, room_for_answer
+from .messages import Message
 from .model_fit import check_fit, fitting_options
 from .options import ChatOptions
+from .saved_chat import SavedChat
 from .summary import Compaction, compact, summary_of
 from .tool_definitions import knows_tools
 from .turn import Stopped, Turn, TurnEvent, TurnState
 from .turn_rounds import Respondent, turn_rounds
 
 
-class ChatSession:
+class ChatSession(SavedChat):
     """A conversation with a model, made by `Model.conversation`. Close it, or use it in a `with` statement.
 
     It does one thing at a time: what is asked of it while a turn goes on, from the first piece to the end,
@@ -43,8 +42,8 @@ class ChatSession:
 
     conversation: its messages. tools: definitions of those that the model is told of. attached: texts that go
     before the next message. notes: what of the tools' schemas calls are not held to, a line each. limits:
-    where answers end, as the model's file recommends. kept: the session file that `save` writes to. reason:
-    why less of the model's state was loaded than had been saved, if so.
+    where answers end, as the model's file recommends. writing: called with tokens done and wanted of a
+    summary that `when_full` asks for.
     """
 
     def __init__(
@@ -56,6 +55,7 @@ class ChatSession:
         options: ChatOptions | None = None,
         approve: Approve | None = None,
         max_rounds: int | None = None,
+        when_full: str = "stop",
         progress: Evaluated | None = None,
     ) -> None:
         check_call("approve", approve)
@@ -66,9 +66,9 @@ class ChatSession:
         self.conversation.set_system(system)
         self.approve: Approve = approve or (lambda call: True)
         self.max_rounds, self.progress = max_rounds or MAX_ROUNDS, progress
+        self.writing: Evaluated | None = None
+        self._when_full = known_way(when_full)
         self.attached: list[str] = []
-        self.kept: SessionFile | None = None
-        self.reason: str | None = None
         self.limits = recommended_limits(model.file.metadata)
         self.toolbox = tools if isinstance(tools, ToolBox) else toolbox_of(tools or ())
         self._closes_tools = not isinstance(tools, ToolBox)
@@ -173,6 +173,19 @@ class ChatSession:
         return self._session.may_be_larger
 
     @property
+    def when_full(self) -> str:
+        """What is done before an answer for which the context has no room: "stop", "drop" or "summarise".
+
+        Nothing (the answer stops where the context ends), or the oldest turns are dropped, or summarised by
+        the model. Raises GlmqError when it is set to anything else.
+        """
+        return self._when_full
+
+    @when_full.setter
+    def when_full(self, way: str) -> None:
+        self._when_full = known_way(way)
+
+    @property
     def n_used(self) -> int:
         """Tokens of the context that the conversation takes, without what is attached."""
         messages, n_tokens = self._counted
@@ -190,12 +203,9 @@ class ChatSession:
         progress(tokens done, wanted): called while the summary is written. Raises NoSummary when there is
         none, or it would take more room than the turns; nothing changes then.
         """
-
-        def summarise(oldest: Sequence[Message]) -> str:
-            return summary_of(oldest, self.model, self._session, self.options, self.progress, progress)
-
+        summarise = None if drop else partial(self._summary, reading=self.progress, writing=progress)
         with self._changing():
-            return compact(self.conversation, n_turns, None if drop else summarise, lambda: self.n_used)
+            return compact(self.conversation, n_turns, summarise, lambda: self.n_used)
 
     def change_model(self, model: ChatModel, options: ChatOptions | None = None) -> list[str]:
         """Go on with another model; gives the names of what it cannot have and is dropped.
@@ -213,72 +223,6 @@ class ChatSession:
             self._session, self._counted = session, ([], 0)
             self.limits = recommended_limits(model.file.metadata)
             return dropped
-
-    def save(self, path: str | os.PathLike[str] | None = None, *, force: bool = False) -> None:
-        """Write messages and the model's state to a session file, by default to the one that is kept.
-
-        In a file that this conversation was saved to before only what is new is written. Raises FileExists
-        where only `force` does it, GlmqError when it is not possible (see `Session.save`).
-        """
-        with self._changing():
-            if path is not None:
-                self._session.save(path, self._extra(), force=force)
-            elif self.kept is not None:
-                self.kept.save(self._session, self._extra(), force=force)
-            else:
-                raise GlmqError("no session file is kept; name the file to save to")
-
-    def keep_in(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
-        """Save to a session file now and whenever `save` names no other; nobody else can use it meanwhile.
-
-        Raises what `save` raises; nothing changes then.
-        """
-        kept = SessionFile(Path(path))
-        try:
-            with self._changing():
-                kept.save(self._session, self._extra(), force=force)
-        except BaseException:
-            kept.close()
-            raise
-        if self.kept is not None:
-            self.kept.close()
-        self.kept = kept
-
-    def go_on_in(self, file: SessionFile) -> None:
-        """Go on with what a session file holds, if anything, and keep it; `close` closes it.
-
-        A system message that the conversation has stays. Raises GlmqError, WrongSession when it was saved
-        with another model; nothing changes then.
-        """
-        if not file.is_new:
-            self._take_up(file.restore(self.model.session()), file.path)
-        self.kept = file
-
-    def load(self, path: str | os.PathLike[str]) -> None:
-        """Go on with a saved conversation: that of a session file with the model's state, or of JSON.
-
-        A system message that the conversation has stays. Raises GlmqError, WrongSession when it was saved
-        with another model (`load_messages` reads the messages alone); nothing changes then.
-        """
-        path = Path(path)
-        if path.is_file() and is_session_file(path):
-            self._take_up(restore_session(path, self.model.session()), path)
-        else:
-            self.load_messages(path)
-
-    def load_messages(self, path: str | os.PathLike[str]) -> None:
-        """Go on with the messages of a file: JSON, or a session file of any model. Raises GlmqError."""
-        messages = load_conversation(Path(path)).messages
-        with self._changing():
-            self.conversation.messages = messages
-
-    def save_messages(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
-        """Write the messages alone, as JSON (see `save_conversation`)."""
-        save_conversation(self.conversation, Path(path), force=force)
-
-    def export(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
-        """Write the conversation for others: Markdown, or OpenAI's JSON (see `export_conversation`)."""
-        export_conversation(self.conversation, Path(path), force=force)
 
     def close(self) -> None:
         """End the turn that goes on, close what it keeps and the tools that it has made."""
@@ -332,43 +276,50 @@ class ChatSession:
         try:
             self._claim(state)
             messages, unchanged = conversation.messages, list(conversation.messages)
-            n_before: int | None = None
+            question: Message | None = None
             try:
                 change()
-                n_before = len(messages)
+                question = messages[-1]
                 yield from turn_rounds(
-                    messages, self._respondent(), self.toolbox, state,
+                    messages, self._respondent(state), self.toolbox, state,
                     approve=approve_in(state), max_rounds=self.max_rounds,
                 )  # fmt: skip
             finally:
-                state.messages = [] if n_before is None else messages[n_before:]
+                state.messages = [] if question is None else _behind(question, messages)
                 if not state.messages:
                     conversation.messages = unchanged
-                elif n_before is not None and n_before > len(unchanged):
+                elif not any(question is message for message in unchanged):
                     del self.attached[:n_attached]
         except Stopped:
             pass
         finally:
             self._release(state)
 
-    def _respondent(self) -> Respondent:
-        return Respondent(self.model, self._session, self._options, self.limits, self.tools, self.progress)
+    def _respondent(self, state: TurnState) -> Respondent:
+        return Respondent(
+            self.model, self._session, self._options, self.limits, self.tools, self.progress,
+            partial(self._make_room, state),
+        )  # fmt: skip
 
-    def _take_up(self, restored: Restored[Session], path: Path) -> None:
-        try:
-            messages = check_messages(restored.extra.get("messages"))
-        except GlmqError as error:
-            raise GlmqError(f"{path} holds no conversation: {error}") from None
-        with self._changing():
-            system = self.conversation.system
-            self.conversation.messages = messages
-            if system:
-                self.conversation.set_system(system)
-            self._session, self.reason = restored.session, restored.reason
+    def _make_room(self, state: TurnState) -> Compaction | None:
+        """Shorten the conversation as `when_full` says where the next answer may have no room."""
 
-    def _extra(self) -> dict[str, Any]:
-        """What a session file holds beside the model's state."""
-        return {"messages": self.conversation.messages}
+        def unless_cancelled(told: Evaluated | None, n_done: int, n_wanted: int) -> None:
+            state.require_going_on()
+            if told:
+                told(n_done, n_wanted)
+
+        reading, writing = (partial(unless_cancelled, told) for told in (self.progress, self.writing))
+        n_answer = room_for_answer(self.n_ctx, self._options.max_tokens or self.limits.max_tokens)
+        return make_room(
+            self.conversation, self._when_full, self.n_ctx - n_answer,
+            partial(self._summary, reading=reading, writing=writing), lambda: self.n_used,
+        )  # fmt: skip
+
+    def _summary(
+        self, oldest: Sequence[Message], reading: Evaluated | None, writing: Evaluated | None
+    ) -> str:
+        return summary_of(oldest, self.model, self._session, self._options, reading, writing)
 
     def _count(self) -> int:
         return conversation_tokens(
@@ -399,3 +350,9 @@ class ChatSession:
         state.over.set()
         if self._turn is state:
             self._turn = None
+
+
+def _behind(question: Message, messages: Sequence[Message]) -> list[Message]:
+    """What comes behind a message of the conversation."""
+    place = next(i for i, message in enumerate(messages) if message is question)
+    return list(messages[place + 1 :])

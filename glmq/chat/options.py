@@ -60,6 +60,7 @@ class ConversationArguments(TypedDict, total=False):
     options: ChatOptions | None
     approve: Approve | None
     max_rounds: int | None
+    when_full: str
     progress: Evaluated | None
 
 

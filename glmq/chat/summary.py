@@ -64,7 +64,7 @@ def compact(
         summary = summarise(conversation.oldest(n_turns))
         conversation.replace_oldest(n_turns, summary)
     if summary and n_used() >= n_before:
-        conversation.messages = unchanged
+        conversation.messages[:] = unchanged
         raise NoSummary("the summary takes more room than what it would stand for, so nothing is changed")
     return Compaction(n_turns, n_before, n_used(), summary)
 

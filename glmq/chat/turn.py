@@ -14,8 +14,10 @@ from .answer import Answer
 from .events import Event
 from .messages import Message
 from .streamed_answer import StreamedAnswer
+from .summary import Compaction
 
-TurnEvent = Event | ToolCallResult
+TurnEvent = Event | ToolCallResult | Compaction
+"""Also results of calls, and that the conversation was made shorter before an answer."""
 
 
 class Stopped(Exception):
@@ -68,7 +70,8 @@ class TurnState:
 class Turn(StreamedAnswer[TurnEvent]):
     """The answer to a message of a conversation: as an `Answer`, with all its rounds of tool calls.
 
-    Its events are those of all rounds, with the results of calls. It begins with the first piece, and until
+    Its events are those of all rounds, with the results of calls, and a `Compaction` where older turns had to
+    make room for an answer. It begins with the first piece, and until
     its end the conversation does nothing else. It has ended when it was read to its end, when it is cancelled
     or closed, and when nobody holds it any more. A call that runs is waited for.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,9 +12,9 @@ from ..tools import ToolBox
 from ..tools.rounds import Approve, Call, rounds
 from .answer_limits import AnswerLimits
 from .chat_model import ChatModel
-from .events import Event
 from .messages import Message
 from .options import ChatOptions
+from .summary import Compaction
 from .turn import TurnEvent, TurnState
 
 
@@ -23,6 +23,7 @@ class Respondent:
     """Who answers a turn, and how.
 
     tools: definitions of those that the model is told of. limits: where answers end, unless the options say.
+    make_room: shortens the conversation before an answer where it must, and gives how.
     """
 
     model: ChatModel
@@ -31,6 +32,7 @@ class Respondent:
     limits: AnswerLimits
     tools: Sequence[Mapping[str, Any]]
     progress: Evaluated | None
+    make_room: Callable[[], Compaction | None] = lambda: None
 
 
 def turn_rounds(
@@ -61,9 +63,11 @@ def turn_rounds(
 
 def _respond(
     respondent: Respondent, state: TurnState, messages: list[Message]
-) -> Generator[Event, None, Message]:
+) -> Generator[TurnEvent, None, Message]:
     """The model's next message. When it is stopped what is there of it is appended."""
     state.require_going_on()
+    if shortened := respondent.make_room():
+        yield shortened
     answer = state.begin(
         respondent.model.chat(
             messages, tools=respondent.tools or None, options=_round_options(respondent, state),

@@ -12,6 +12,7 @@ from glmq_kernels.errors import GlmqError
 
 from .. import __version__
 from ..chat.answer_limits import recommended_limits
+from ..chat.full_context import WAYS
 from ..demo import named_demo
 from ..sampling.recommendations import recommended
 from ..sampling.settings import Sampling
@@ -61,6 +62,13 @@ if TYPE_CHECKING:
     "Answers",
     click.option(
         "-n", "--max-tokens", type=click.IntRange(min=1), metavar="N", help="End answers after N tokens."
+    ),
+    click.option(
+        "--when-full",
+        type=click.Choice(WAYS),
+        default="stop",
+        show_default=True,
+        help="Without room for an answer let it stop, or drop or summarise the oldest turns.",
     ),
 )
 @option_group(

@@ -13,6 +13,7 @@ from glmq_kernels.errors import GlmqError
 
 from ..chat.answer_limits import AnswerLimits, recommended_limits
 from ..chat.events import ContentText, ReasoningText, ToolCallBegin, ToolCallEnd, ToolCallText
+from ..chat.summary import Compaction
 from ..errors import ContextFull, WrongSession
 from ..tools import ToolCallResult
 from .answer_view import AnswerView
@@ -59,7 +60,7 @@ class Talk:
     told: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.chat.progress = self.status.reading
+        self.chat.progress, self.chat.writing = self.status.reading, self.status.summarising
         self._take_settings(self.settings)
 
     def change_settings(self, settings: TalkSettings) -> None:
@@ -70,6 +71,7 @@ class Talk:
     def _take_settings(self, settings: TalkSettings) -> None:
         """Follow settings that the conversation has already, and tell what its calls are not held to."""
         self.settings = settings
+        self.chat.when_full = settings.when_full
         self.chat.limits = AnswerLimits(end_loops=settings.limits.end_loops)
         for each in self.chat.notes:
             if each not in self.told:
@@ -118,7 +120,7 @@ class Talk:
             self.status.clear()
             if len(turn.answers) > n_answers:
                 n_shown, n_answers, told = 0, len(turn.answers), False
-            n_tokens = turn.answers[-1].timings.n_generated
+            n_tokens = turn.answers[-1].timings.n_generated if turn.answers else 0
             if isinstance(event, ToolCallBegin):
                 name = event.name
             self._show_event(event, view, name, n_tokens - n_shown)
@@ -140,6 +142,8 @@ class Talk:
             view.tool_result(event.name, event.text, event.failed)
         elif isinstance(event, ToolCallText):
             view.tool_call(name, event.text)
+        elif isinstance(event, Compaction):
+            view.remark(how_compacted(event, self.chat.conversation.n_turns))
 
     def _is_asked_about(self, call: ToolCallEnd) -> bool:
         """Whether the user will see a call with the question whether it may run."""
@@ -166,7 +170,14 @@ class Talk:
             advice = self._advice() or larger or "the model was trained for no more"
             note(f"The context of {self.chat.n_ctx} tokens is full: {advice}.")
         elif self.has_commands and self.chat.n_used > NEARLY_FULL * self.chat.n_ctx:
-            note(f"{self.context_use()}: {self._advice()}, before it is full.")
+            note(f"{self.context_use()}: {self._outlook()}.")
+
+    def _outlook(self) -> str:
+        """What is to be done, or will be, about a context that is nearly full."""
+        if self.settings.when_full == "stop":
+            return f"{self._advice()}, before it is full"
+        done = "dropped" if self.settings.when_full == "drop" else "summarised"
+        return f"the oldest turns will be {done} when it is full"
 
     def _advice(self) -> str:
         """The command that makes room in the context, if there is one."""
@@ -234,3 +245,11 @@ class Talk:
     def statistics(self) -> str:
         """How the model uses memory, how well that works, and how full the context is."""
         return f"{memory_line(self.model)}\n{self.context_use()}"
+
+
+def how_compacted(done: Compaction, n_turns: int) -> str:
+    """A line on what was made of the oldest turns. n_turns: that are left."""
+    oldest, left = counted(done.n_turns, "turn"), counted(n_turns, "turn")
+    sizes = f"{done.n_after:,} tokens instead of {done.n_before:,}"
+    how = "Summarised" if done.summary else "Dropped"
+    return f"{how} the oldest {oldest}; the conversation has {left} now, {sizes}."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from glmq_kernels.errors import GlmqError
 
 from ..chat.answer_limits import AnswerLimits
+from ..chat.full_context import WhenFull, known_way
 from ..chat.options import ChatOptions
 from ..sampling.from_text import NAMES, set_sampling
 from ..sampling.settings import Sampling
@@ -30,8 +31,8 @@ class TalkSettings:
     what the model's file recommends. think: whether to think before an answer; None leaves it to the
     model. think_budget: tokens after which thinking is closed. think_keep: whether prompts hold the
     thinking of earlier turns. think_view: how thinking is shown. strict_tools: whether calls are held to
-    the tools' schemas. stats: whether to tell of disk too (True), of nothing (False) or of tokens and
-    speed (None). markdown: whether answers are drawn as such.
+    the tools' schemas. when_full: what is done when the context is full. stats: whether to tell of disk too
+    (True), of nothing (False) or of tokens and speed (None). markdown: whether answers are drawn as such.
     """
 
     sampling: Sampling
@@ -43,6 +44,7 @@ class TalkSettings:
     think_keep: bool = False
     think_view: Thinking = "folded"
     strict_tools: bool = False
+    when_full: WhenFull = "stop"
     stats: bool | None = None
     markdown: bool = True
 
@@ -135,6 +137,7 @@ _OWN: dict[str, Any] = {
     "think_keep": _switch,
     "think_view": _view,
     "strict_tools": _switch,
+    "when_full": lambda name, text: known_way(text),
     "stats": _choice,
     "markdown": _switch,
 }

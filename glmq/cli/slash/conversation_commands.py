@@ -6,8 +6,8 @@ from glmq_kernels.errors import GlmqError
 
 from ...chat.messages import text_of
 from ...chat.summary import NoSummary
-from ..talk import Talk
-from ..terminal import counted, edit_text
+from ..talk import Talk, how_compacted
+from ..terminal import edit_text
 from .slash_command import SlashCommand
 
 
@@ -56,10 +56,7 @@ def _compact(talk: Talk, argument: str) -> str:
         raise GlmqError(f"{error}; /compact drop forgets the older half instead") from None
     finally:
         talk.status.clear()
-    oldest, left = counted(done.n_turns, "turn"), counted(talk.chat.conversation.n_turns, "turn")
-    sizes = f"{done.n_after:,} tokens instead of {done.n_before:,}"
-    how = "Summarised" if done.summary else "Dropped"
-    told = f"{how} the oldest {oldest}; the conversation has {left} now, {sizes}."
+    told = how_compacted(done, talk.chat.conversation.n_turns)
     return f"{told}\n\n{done.summary}" if done.summary else told
 
 
