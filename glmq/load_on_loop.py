@@ -24,6 +24,7 @@ class LoadSettings(TypedDict, total=False):
     load: str
     deterministic: bool
     numa: bool
+    draft: str
     kernels: str | os.PathLike[str] | None
     progress: Callable[[str, float], None] | None
 
