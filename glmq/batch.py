@@ -10,11 +10,13 @@ from glmq_kernels.arrays import address_of, zeros
 from glmq_kernels.ops.attention.plan import AttentionPlanner
 from glmq_kernels.ops.batch_part import EVERY_TOKEN, BatchPart
 from glmq_kernels.ops.batch_state import (
+    LOGIT_OUTPUTS,
     LOGITS,
     N_ATTEND_OUTPUTS,
     N_ATTEND_TOKENS,
     N_LOGITS,
     N_OUTPUTS,
+    N_ROW_LOGITS,
     N_ROW_OUTPUTS,
     N_ROW_TOKENS,
     N_TOKENS,
@@ -33,7 +35,8 @@ class SequencePart:
 
     position: of the first. page_table: of their sequence, int64, with room for all of them. n_outputs: how
     many of them, from the last backwards, have outputs that are wanted. in_rows: whether products take them
-    in the row form, else in the panel form.
+    in the row form, else in the panel form. n_logits: how many, from the last backwards, want logits, where
+    a run has any; by default all with outputs.
     """
 
     tokens: np.ndarray
@@ -41,6 +44,7 @@ class SequencePart:
     page_table: np.ndarray
     n_outputs: int
     in_rows: bool
+    n_logits: int | None = None
 
 
 class BatchTable:
@@ -59,8 +63,8 @@ class BatchTable:
     ) -> None:
         self._planner, self._angles = planner, AngleTable(rotary)
         self._cosines, self._sines = cosines, sines
-        self._tokens, self._positions, self._page_tables, self._outputs = (
-            zeros(max_tokens, np.int64) for _ in range(4)
+        self._tokens, self._positions, self._page_tables, self._outputs, self._logit_outputs = (
+            zeros(max_tokens, np.int64) for _ in range(5)
         )
         self._in_order = np.arange(max_tokens)
 
@@ -72,9 +76,9 @@ class BatchTable:
     def fill(self, parts: Sequence[SequencePart], logits: np.ndarray, state: np.ndarray) -> None:
         """Write a run of these parts, those of the row form first, into a tape's state.
 
-        logits: float32 (all outputs, n_vocab), to be filled in the order of the parts, or (0, n_vocab).
+        logits: float32 (n, n_vocab), to be filled in the order of the parts, or (0, n_vocab).
         """
-        n = n_outputs = n_rows = n_row_outputs = 0
+        n = n_outputs = n_logits = n_rows = n_row_outputs = n_row_logits = 0
         for part in parts:
             last = n + len(part.tokens)
             self._tokens[n:last] = part.tokens
@@ -84,17 +88,24 @@ class BatchTable:
                 first = last - part.n_outputs
                 self._outputs[n_outputs : n_outputs + part.n_outputs] = self._in_order[first:last]
                 n_outputs += part.n_outputs
+            wanted = part.n_outputs if part.n_logits is None else part.n_logits
+            if wanted:
+                first = n_outputs - wanted
+                self._logit_outputs[n_logits : n_logits + wanted] = self._in_order[first:n_outputs]
+                n_logits += wanted
             n = last
             if part.in_rows:
                 assert n_rows == last - len(part.tokens), "parts of the row form come first"
-                n_rows, n_row_outputs = n, n_outputs
-        assert logits.flags.c_contiguous and len(logits) in (0, n_outputs)
+                n_rows, n_row_outputs, n_row_logits = n, n_outputs, n_logits
+        assert logits.flags.c_contiguous and len(logits) in (0, n_logits)
         positions = self._positions[:n]
         self._angles.look_up(positions, self._cosines[:n], self._sines[:n])
         state[N_TOKENS], state[N_ROW_TOKENS] = n, n_rows
         state[TOKENS], state[POSITIONS] = address_of(self._tokens), address_of(self._positions)
         state[PAGE_TABLES] = address_of(self._page_tables)
-        state[N_OUTPUTS], state[N_ROW_OUTPUTS], state[N_LOGITS] = n_outputs, n_row_outputs, len(logits)
+        state[N_OUTPUTS], state[N_ROW_OUTPUTS] = n_outputs, n_row_outputs
+        state[N_LOGITS], state[N_ROW_LOGITS] = len(logits), n_row_logits
         state[OUTPUTS], state[LOGITS] = address_of(self._outputs), address_of(logits)
+        state[LOGIT_OUTPUTS] = address_of(self._logit_outputs)
         self._planner.plan(state, positions, self._page_tables[:n])
         state[N_ATTEND_OUTPUTS] = np.searchsorted(self._outputs[:n_outputs], state[N_ATTEND_TOKENS])

@@ -16,11 +16,12 @@ from glmq_kernels.threads.thread_pool import KERNELS as POOL_KERNELS
 from glmq_kernels.threads.thread_pool import ThreadPool
 
 from .batch import SequencePart
-from .errors import LoadedBeforeFork, ModelClosed
+from .errors import ContextFull, LoadedBeforeFork, ModelClosed, OutOfPages
 from .gguf import GGUFFile
 from .kv_cache.page_pool import PagePool
 from .kv_cache.prefix_tree import PrefixTree
 from .kv_cache.sequence import Sequence as TokenSequence
+from .prediction import Prediction
 from .program import Program
 from .scheduling.request import Chunk
 from .scheduling.scheduler import Scheduler
@@ -37,7 +38,8 @@ class Engine:
     threads are shared out.
 
     scheduler: takes what is to be evaluated. prefix_tree: of the KV cache. n_vocab: entries of the logits.
-    work: of the matrix products of one token. n_operations: of a step. path: of the model's file.
+    work: of the matrix products of one token. n_operations: of a step. path: of the model's file. predicts:
+    whether it has a layer of multi-token prediction for `draft`.
     """
 
     def __init__(
@@ -58,13 +60,17 @@ class Engine:
         self.work = program.tape.work
         self.n_operations = program.tape.n_operations
         self.prefix_tree = PrefixTree(PagePool(program.cache_shape, cache_bytes))
+        self.predicts = program.prediction is not None
         self._process = os.getpid()
         self._closing = False
         self._program: Program | None = program
         self._logits = zeros((0, self.n_vocab), np.float32)
-        kernels([*program.tape.kernel_names(), *POOL_KERNELS], progress)
-        program.tape.n_nodes = max(1, len(nodes))
-        program.tape.finish()
+        self._prediction = None if program.prediction is None else Prediction(program.prediction)
+        tapes = [each.tape for each in (program, program.prediction) if each is not None]
+        kernels([*POOL_KERNELS, *(name for tape in tapes for name in tape.kernel_names())], progress)
+        for tape in tapes:
+            tape.n_nodes = max(1, len(nodes))
+            tape.finish()
         self._thread_pool = ThreadPool(n_threads, nodes=nodes)
         self.scheduler = Scheduler(program.tape.max_tokens, deterministic=deterministic)
 
@@ -100,8 +106,9 @@ class Engine:
                 chunk.tokens,
                 len(chunk.request.sequence.tokens),
                 chunk.request.sequence.page_table,
-                len(chunk.logits),
+                len(chunk.tokens) if self.predicts else len(chunk.logits),
                 chunk.in_rows,
+                len(chunk.logits),
             )
             for chunk in chunks
         ]
@@ -114,7 +121,44 @@ class Engine:
             for rows in wanted:
                 rows[:] = logits[first : first + len(rows)]
                 first += len(rows)
+        if self._prediction is not None:
+            n_tokens = sum(len(part.tokens) for part in parts)
+            sequences = [chunk.request.sequence for chunk in chunks]
+            self._prediction.follow(self._thread_pool, sequences, parts, self._program.hidden[:n_tokens])
         return True
+
+    def draft(
+        self,
+        sequence: TokenSequence,
+        tokens: Sequence[int],
+        n_most: int,
+        *,
+        least_probability: float = 0.0,
+        is_cancelled: Callable[[], bool] = lambda: False,
+    ) -> list[int]:
+        """Guess up to `n_most` tokens behind `tokens`, which follow a sequence's and are not evaluated yet.
+
+        Between two steps, in the scheduler's thread. Fewer where there is no room for keys and values, where
+        one is less probable than `least_probability`, and where it is cancelled meanwhile; none where the
+        model does not predict. What is guessed is not part of the sequence. Raises Cancelled, ModelClosed,
+        LoadedBeforeFork, and GlmqError when the model's file has changed.
+        """
+        self.require_usable()
+        if not self.predicts or not tokens or n_most < 1:
+            return []
+
+        def goes_on() -> bool:
+            return not (self._closing or is_cancelled())
+
+        def run() -> list[int]:
+            assert self._prediction is not None, "it lives as long as the scheduler's thread"
+            self._file.check_unchanged()
+            n = n_most if _has_room(sequence, len(tokens) + n_most - 1) else 1
+            if n < n_most and not _has_room(sequence, len(tokens)):
+                return []
+            return self._prediction.draft(self._thread_pool, sequence, tokens, n, least_probability, goes_on)
+
+        return self.scheduler.call(sequence, run, is_cancelled)
 
     @property
     def input_sums(self) -> Sequence[InputSums]:
@@ -178,9 +222,18 @@ class Engine:
         if self._program.offload is not None:
             self._program.offload.settle()
         self._thread_pool.close()
-        self._program = None  # and so the weights that it keeps in memory
+        self._program = self._prediction = None  # and so the weights that they keep in memory
         self.prefix_tree.close()
         then()
 
     def _is_copy(self) -> bool:
         return os.getpid() != self._process
+
+
+def _has_room(sequence: TokenSequence, n: int) -> bool:
+    """Whether a sequence has, or gets, room for so many tokens more."""
+    try:
+        sequence.reserve(n)
+    except (OutOfPages, ContextFull):
+        return False
+    return True

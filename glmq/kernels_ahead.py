@@ -32,6 +32,7 @@ from glmq_kernels.threads.thread_pool import KERNELS as POOL_KERNELS
 from .demo import TOOLS_MODEL
 from .gguf import GGUFFile, open_gguf
 from .models import build_function
+from .models.trunk import prediction_block
 from .transcoded_tensors import TranscodedTensors
 from .weights import Weights
 
@@ -50,6 +51,9 @@ OF_LATENT_ATTENTION = (
 )
 """Kernels that only GLM-4.7-Flash has."""
 
+OF_PREDICTION = ("ops.joined_norms.kernel.join",)
+"""Kernels that only layers of multi-token prediction have."""
+
 ALWAYS = (STRINGS_KERNEL, *POOL_KERNELS, *READER_KERNELS)
 """Kernels that stand on no tape."""
 
@@ -65,15 +69,18 @@ def kernels_of(file: GGUFFile) -> set[str]:
         for activations in ACTIVATION_TYPES:
             for transcoded in (None, TranscodedTensors()):
                 weights = Weights(file, rewritten=rewritten, transcoded=transcoded)
-                tape = build(file, weights, _BATCH, 1, cache_type, activations).tape
-                found.update(tape.kernel_names(), transcoded.kernel_names() if transcoded else ())
+                layer = weights if prediction_block(file) is not None else None
+                program = build(file, weights, _BATCH, 1, cache_type, activations, layer)
+                for each in (program, program.prediction):
+                    found.update(each.tape.kernel_names() if each else ())
+                found.update(transcoded.kernel_names() if transcoded else ())
     return found
 
 
 def every_kernel() -> set[str]:
     """Names of the kernels for models of every tensor type with one of `ATTENTIONS`, and for the demos."""
     with open_gguf(TOOLS_MODEL) as mixture_of_experts:
-        found = kernels_of(mixture_of_experts) | set(OF_LATENT_ATTENTION)
+        found = kernels_of(mixture_of_experts).union(OF_LATENT_ATTENTION, OF_PREDICTION)
     return found.union(map(kernel_name, TRANSCODED_TYPES), *map(_variants, found))
 
 

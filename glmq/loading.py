@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import cast
 
+import numpy as np
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.jit.compilation import Progress
 from glmq_kernels.machine.numa import MemoryNode, memory_nodes
@@ -12,11 +13,13 @@ from glmq_kernels.ops.attention.cache_layout import CACHE_TYPES
 from glmq_kernels.threads.tape import ACTIVATION_TYPES, ActivationType
 
 from .argument_checks import check_count
+from .experts.disk import Disk
 from .experts.offloaded_experts import OffloadedExperts, expert_bytes
 from .file_contents import hold_in_memory
 from .gguf import GGUFFile
 from .memory_plan import MemoryPlan, Needs, cannot_read_all, plan_memory
 from .models import build_function
+from .models.trunk import prediction_block
 from .program import Program
 from .session import trained_context
 from .transcoded_tensors import TranscodedTensors
@@ -86,12 +89,14 @@ def prepare_program(
     progress: Progress | None,
     observes: Callable[[str], bool] = lambda name: False,
     nodes: Sequence[MemoryNode] = (),
+    prediction: GGUFFile | None = None,
 ) -> tuple[Program, OffloadedExperts | None, MemoryPlan]:
     """The model's program, what keeps experts on disk where not all weights fit, and the plan of memory.
 
     observes: of which tensors the program adds up the inputs. nodes: of memory, among which weights are
-    shared out as they are read; none where they are not. The other arguments are those of `glmq.load`.
-    Raises GlmqError for what cannot be.
+    shared out as they are read; none where they are not. prediction: the file with the layer of multi-token
+    prediction, this or another, where the program is to predict. The other arguments are those of
+    `glmq.load`. Raises GlmqError for what cannot be.
     """
     transcoded = transcoded_tensors(load)
     if transcoded is not None and nodes:
@@ -102,8 +107,9 @@ def prepare_program(
         )
     cache_type = known_cache_type(cache_type)
     weights = Weights(file, observes=observes, transcoded=transcoded)
-    counted = counting_program(file, weights, n_threads, cache_type, activations)
-    needs = needs_of(file, counted, n_ctx, transcoded)
+    layer = None if prediction is None else _weights_of_layer(prediction, file, weights.rewritten, transcoded)
+    counted = counting_program(file, weights, n_threads, cache_type, activations, layer)
+    needs = needs_of(file, counted, n_ctx, transcoded, prediction)
     plan = plan_memory(needs, ram)
     if (load != "mmap" or nodes) and not plan.in_memory:
         raise cannot_read_all(needs, plan.budget)
@@ -113,17 +119,35 @@ def prepare_program(
         hold_in_memory(file, progress, nodes)
     elif plan.in_memory and plan.batch == counted.tape.max_tokens:
         return counted, None, plan
+    if prediction is not None and prediction is not file and (load != "mmap" or not plan.in_memory):
+        hold_in_memory(prediction, progress)
     experts = None if plan.in_memory else OffloadedExperts(file, plan, needs)
-    weights = Weights(file, experts.disk if experts else None, weights.rewritten, observes, transcoded)
-    build = build_function(file)
+    disk = experts.disk if experts else None
+    rewritten = weights.rewritten
     try:
-        program = build(file, weights, plan.batch, n_threads, cache_type, activations)
+        weights = Weights(file, disk, rewritten, observes, transcoded)
+        if prediction is not None:
+            layer = _weights_of_layer(prediction, file, rewritten, transcoded, disk)
+        program = build_function(file)(file, weights, plan.batch, n_threads, cache_type, activations, layer)
         program.remarks += [transcoded.remark()] if transcoded is not None else []
         return program, experts, plan
     except BaseException:
         if experts is not None:
             experts.close()
         raise
+
+
+def _weights_of_layer(
+    prediction: GGUFFile,
+    file: GGUFFile,
+    rewritten: dict[str, np.ndarray],
+    transcoded: TranscodedTensors | None,
+    disk: Disk | None = None,
+) -> Weights:
+    """The weights with the layer of multi-token prediction, all of which stay in memory."""
+    if prediction is not file:
+        return Weights(prediction)
+    return Weights(file, disk, rewritten, transcoded=transcoded, keeps_experts=True)
 
 
 def transcoded_tensors(load: str) -> TranscodedTensors | None:
@@ -144,30 +168,42 @@ def known_cache_type(name: str) -> str:
 
 
 def counting_program(
-    file: GGUFFile, weights: Weights, n_threads: int, cache_type: str, activations: ActivationType
+    file: GGUFFile,
+    weights: Weights,
+    n_threads: int,
+    cache_type: str,
+    activations: ActivationType,
+    prediction: Weights | None = None,
 ) -> Program:
     """The program for the largest batch, which tells what smaller ones need.
 
     Memory that no batch touches is not taken from the system, so a program that only counts costs none.
     """
     build = build_function(file)
-    return build(file, weights, _batch_sizes(file)[-1], n_threads, cache_type, activations)
+    return build(file, weights, _batch_sizes(file)[-1], n_threads, cache_type, activations, prediction)
 
 
 def needs_of(
-    file: GGUFFile, program: Program, n_ctx: int, transcoded: TranscodedTensors | None = None
+    file: GGUFFile,
+    program: Program,
+    n_ctx: int,
+    transcoded: TranscodedTensors | None = None,
+    prediction: GGUFFile | None = None,
 ) -> Needs:
     """What a model needs to be wholly in memory, counted with a program for its largest batch.
 
-    transcoded: the tensors of which the program has other types than the file.
+    transcoded: the tensors of which the program has other types than the file. prediction: the file with the
+    layer of multi-token prediction, where the program has it.
     """
     more, of_experts = (0, 0) if transcoded is None else (transcoded.more_bytes, transcoded.more_expert_bytes)
+    of_layer_alone = 0 if prediction is None or prediction is file else prediction.n_bytes
+    kept = expert_bytes(file, prediction_block(file)) if prediction is file else 0
     return Needs(
         path=file.path,
-        weights=file.n_bytes + program.rewritten_bytes + more,
-        experts=expert_bytes(file) + of_experts if program.expert_layers else 0,
+        weights=file.n_bytes + program.rewritten_bytes + more + of_layer_alone,
+        experts=expert_bytes(file) - kept + of_experts if program.expert_layers else 0,
         kv_cache=program.cache_shape.n_bytes(n_ctx),
-        work={batch: program.tape.n_bytes(batch) for batch in _batch_sizes(file)},
+        work={batch: program.n_bytes(batch) for batch in _batch_sizes(file)},
         n_ctx=n_ctx,
     )
 

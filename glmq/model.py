@@ -72,8 +72,15 @@ class Model:
         draft: str = "auto",
         progress: Progress | None = None,
         observes: Callable[[str], bool] = lambda name: False,
+        prediction: GGUFFile | None = None,
     ) -> None:
+        """Beside what `load` takes:
+
+        observes: of which tensors the inputs are added up. prediction: the file with the layer of multi-token
+        prediction, where it is wanted, this or another one, which is closed with the model.
+        """
         self.file = file
+        self._prediction_file = prediction
         self.path: Path = file.path
         self.architecture = file.text("general.architecture")
         check_threads(n_threads)
@@ -92,6 +99,7 @@ class Model:
             progress,
             observes,
             self.nodes,
+            prediction,
         )
         if numa and not self.nodes:
             self._program.remarks.append(NO_NODES)
@@ -413,6 +421,8 @@ class Model:
         if self.experts is not None:
             self.experts.close()
         self.file.close()
+        if self._prediction_file is not None:
+            self._prediction_file.close()
 
     def __repr__(self) -> str:
         closed = ", closed" if self._engine.closed else ""

@@ -23,10 +23,11 @@ class Program:
     """What an architecture's `build` function fills: the tape, and what a run of it needs to know.
 
     expert_layers: the layers with routed experts. offload: set where these are not all in memory.
-    hidden: float32 (max_tokens, hidden size) of a run's outputs, behind the last layer and before the final
-    norm.
+    hidden: float32 (max_tokens, hidden size) of a run's outputs, behind the final norm; written by every run.
     remarks: what the user should know of the file, a line each.
     rewritten_bytes: memory of weights that are kept in another form beside the file's.
+    prediction: the layer of multi-token prediction, where it is wanted; hidden_inputs: the trunk's hidden
+    states that such a layer's program reads, float32 (max_tokens, hidden size).
     on_routing: called after each such layer's routing with the layer and the places in the run, int64, of the
     tokens that it works on.
     """
@@ -42,6 +43,8 @@ class Program:
         self.offload: ExpertOffload | None = None
         self.remarks: list[str] = []
         self.rewritten_bytes = 0
+        self.prediction: Program | None = None
+        self.hidden_inputs: np.ndarray = np.zeros((0, 0), np.float32)
         self.on_routing: Callable[[ExpertLayer, np.ndarray], None] | None = None
         pairs = len(rotary.frequencies)
         self.cosines, self.sines = (
@@ -64,15 +67,15 @@ class Program:
     ) -> bool:
         """Run a batch of up to the tape's `max_tokens`, parts of the row form first.
 
-        logits: float32 (n_outputs, n_vocab), filled in the order of the parts; (0, n_vocab) where outputs
-        are wanted only as far as `hidden` has them. Keys and values are written to the pages of the parts'
+        logits: float32 (n, n_vocab), filled in the order of the parts; (0, n_vocab) where outputs are wanted
+        only as far as `hidden` has them. Keys and values are written to the pages of the parts'
         sequences.
 
         goes_on: asked between sections of layers; when it says no the run is given up, and this gives False.
         n_sections: how many sections, None for one of each layer. With routed experts on disk, or while
         routing is recorded, it is always by layer.
         """
-        self._table.fill(parts, logits, self.tape.state)
+        self.set_batch(parts, logits)
         end = None if len(logits) else HEAD if self.tape.state[N_OUTPUTS] else END_WITHOUT_OUTPUTS
         if self.offload is not None:
             return self.offload.run(self.tape, thread_pool, end, self._tell_routing, goes_on)
@@ -86,6 +89,15 @@ class Program:
             start = layer
         self.tape.run(thread_pool, start, end)
         return True
+
+    def set_batch(self, parts: Sequence[SequencePart], logits: np.ndarray) -> None:
+        """Let the next run of the tape be of these parts, as `run` does."""
+        self._table.fill(parts, logits, self.tape.state)
+
+    def n_bytes(self, n_tokens: int) -> int:
+        """Memory that batches of up to `n_tokens` work on, beside weights that are mapped."""
+        tapes = [each.tape for each in (self, self.prediction) if each is not None]
+        return sum(tape.n_bytes(min(n_tokens, tape.max_tokens)) for tape in tapes)
 
     def _run_recorded(self, thread_pool: ThreadPool, end: str | None, goes_on: Callable[[], bool]) -> bool:
         """Run the tape by layer, with a look at what each has routed."""

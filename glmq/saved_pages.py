@@ -1,7 +1,8 @@
 """Keys and values between the pages of the KV cache and those of a session file.
 
-A page of a file is a page of the cache, as it is. Older files have pages of 32 positions, with the keys of
-all layers and kv heads before the values of all.
+A page of a file is a page of the cache, as it is. Where one of both has rows of multi-token prediction and
+the other has not, these are left out, or zeros: drafts then are poor at first, and all else is the same. Older
+files have pages of 32 positions, with the keys of all layers and kv heads before the values of all.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def read_pages(path: Path, content: Content, state: SavedState, sequence: Sequen
     """Fill an empty sequence with a saved state's tokens; gives how many are sound before damage begins."""
     sequence.reserve(len(state.tokens))
     try:
-        read = _reader(content, sequence) if state.is_current else _old_reader(content, sequence)
+        read = (_reader if state.is_current else _old_reader)(content, state.cache, sequence)
         n_pages = _n_sound(path, read, min(state.n_pages, len(content.pages)))
         n_sound = min(n_pages * state.page_positions, len(state.tokens))
         sequence.extend(state.tokens[:n_sound])
@@ -67,20 +68,32 @@ def _n_sound(path: Path, read: ReadPage, n_pages: int) -> int:
         return min(pool.map(read_from, range(n_readers)))
 
 
-def _reader(content: Content, sequence: Sequence) -> ReadPage:
-    return lambda file, number: _read(file, content, number, sequence.pages[number].bytes)
+def _reader(content: Content, held: CacheShape, sequence: Sequence) -> ReadPage:
+    """held: what the file's pages hold."""
+    if held == sequence.shape:
+        return lambda file, number: _read(file, content, number, sequence.pages[number].bytes)
+    n_shared = held.trunk.page_bytes
+
+    def read(file: FileIO, number: int) -> bool:
+        page, target = np.empty(held.page_bytes, np.uint8), sequence.pages[number].bytes
+        is_sound = _read(file, content, number, page)
+        target[:n_shared], target[n_shared:] = page[:n_shared], 0
+        return is_sound
+
+    return read
 
 
-def _old_reader(content: Content, sequence: Sequence) -> ReadPage:
-    """Of files with pages of 32 positions."""
-    shape = sequence.shape
+def _old_reader(content: Content, shape: CacheShape, sequence: Sequence) -> ReadPage:
+    """Of files with pages of 32 positions. shape: of what these hold."""
     n_heads, n_parts = shape.n_layers * shape.n_kv_heads, POSITIONS_PER_PAGE // OLD_PAGE_POSITIONS
 
     def read(file: FileIO, number: int) -> bool:
         old = np.empty(OLD_PAGE_POSITIONS * shape.position_bytes, np.uint8)
         if not _read(file, content, number, old):
             return False
-        page = sequence.pages[number // n_parts].bytes.reshape(n_heads, -1)
+        whole = sequence.pages[number // n_parts].bytes
+        whole[shape.page_bytes :] = 0
+        page = whole[: shape.page_bytes].reshape(n_heads, -1)
         first = 0
         for at, n_bytes in _old_places(shape, number % n_parts):
             page[:, at : at + n_bytes] = old[first : first + n_heads * n_bytes].reshape(n_heads, -1)

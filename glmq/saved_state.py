@@ -95,7 +95,7 @@ class SavedState:
             return "was saved by another version of glmq"
         if self.cache.type != shape.type:
             return f"was saved with a KV cache of type {self.cache.type}, not {shape.type}"
-        return None if self.cache == shape else "was saved by another version of glmq"
+        return None if self.cache.trunk == shape.trunk else "was saved by another version of glmq"
 
 
 def parse_state(content: Content) -> SavedState | None:

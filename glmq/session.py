@@ -142,6 +142,26 @@ class Session:
         with self._used_by(None) as user:
             return self._finite(self._run(tokens, user, n_outputs, progress=None), len(tokens))
 
+    @property
+    def predicts(self) -> bool:
+        """Whether the model was loaded with its layer of multi-token prediction, for `draft`."""
+        return self._engine.predicts
+
+    def draft(
+        self, tokens: Sequence[int], n_most: int, *, least_probability: float = 0.0, user: User | None = None
+    ) -> list[int]:
+        """Guess up to `n_most` tokens behind these, which follow its own and are not evaluated.
+
+        By multi-token prediction (see `Engine.draft`); the session stays as it is.
+        """
+        with self._used_by(user) as user:
+            self._check(copy_of(tokens, np.int64))
+            n_most = min(n_most, self.n_ctx - len(self.tokens) - len(tokens))
+            return self._engine.draft(
+                self.sequence, tokens, n_most, least_probability=least_probability,
+                is_cancelled=lambda: user.cancelled,
+            )  # fmt: skip
+
     def require_room(self, n: int) -> None:
         """Raise ContextFull when a sequence of `n` tokens is too long for the context."""
         if n > self.n_ctx:

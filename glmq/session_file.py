@@ -139,9 +139,12 @@ class SessionFile:
         False when it does not hold this session's last save, or is several times as large as need be.
         """
         found = parse_state(last)
-        if last.text is None or found is None or found.id != session.saved_as or not found.is_current:
+        shape, size = session.sequence.shape, self._lock.size
+        if last.text is None or found is None or found.id != session.saved_as:
             return False
-        page_bytes, size = session.sequence.shape.page_bytes, self._lock.size
+        if not found.is_current or found.cache != shape:
+            return False
+        page_bytes = shape.page_bytes
         needed = state.n_pages * page_bytes + len(text)
         if size > 2 * needed + SPARE * page_bytes and self._lock.n_names == 1:
             return False

@@ -12,5 +12,11 @@ LAYER = r"blk\.\d+"
 END_WITHOUT_OUTPUTS = "outputs"
 """From here on the last layer is worked out only for tokens whose outputs are wanted."""
 
+STORE = "store"
+"""Of a layer of multi-token prediction: keys and values alone. What comes before it is for all runs."""
+
+FINAL_NORM = "final_norm"
+"""The final norm of the tokens with outputs, behind the last layer."""
+
 HEAD = "head"
-"""The final norm and the logits."""
+"""The logits."""

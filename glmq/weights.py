@@ -24,8 +24,8 @@ VECTOR_TYPES = {"F32": np.float32, "F16": np.float16}
 class Weights:
     """The tensors of a GGUF file by name, checked against the shape that the model gives them.
 
-    disk: where to read them from instead of using them where they are mapped. Stacked experts then have no
-    addresses but `parts`, and come into memory later.
+    file: which one. disk: where to read them from instead of using them where they are mapped. Stacked
+    experts then have no addresses but `parts`, and come into memory later.
 
     rewritten: matrices that are kept in another form than the file's, by name, float arrays; those of an
     earlier build of the same model are not made again.
@@ -34,6 +34,8 @@ class Weights:
 
     transcoded: where matrices that can be are not used as they are. Before it has made them they have no
     addresses.
+
+    keeps_experts: stacked experts are read from the disk into memory as all else is.
     """
 
     def __init__(
@@ -43,28 +45,31 @@ class Weights:
         rewritten: dict[str, np.ndarray] | None = None,
         observes: Callable[[str], bool] = lambda name: False,
         transcoded: TranscodedTensors | None = None,
+        *,
+        keeps_experts: bool = False,
     ) -> None:
-        self._file, self._disk, self._transcoded = file, disk, transcoded
+        self.file = file
+        self._disk, self._transcoded, self._keeps_experts = disk, transcoded, keeps_experts
         self.observes = observes
         self.rewritten = {} if rewritten is None else rewritten
         self._used: set[str] = set()
 
     def __contains__(self, name: str) -> bool:
-        return name in self._file.tensors
+        return name in self.file.tensors
 
     def check(self, name: str, shape: tuple[int, ...]) -> str:
         """The type of a tensor; GlmqError when it is not there, has another shape or no kernels."""
-        tensor = self._file.tensors.get(name)
+        tensor = self.file.tensors.get(name)
         if tensor is None:
-            raise GlmqError(f"{self._file.path}: tensor {name} is missing; the file is damaged or incomplete")
+            raise GlmqError(f"{self.file.path}: tensor {name} is missing; the file is damaged or incomplete")
         if tensor.type not in KERNEL_TYPES:
             raise GlmqError(
-                f"{self._file.path}: tensor {name} has type {tensor.type}, which glmq cannot run yet;"
+                f"{self.file.path}: tensor {name} has type {tensor.type}, which glmq cannot run yet;"
                 f" choose a file with {', '.join(KERNEL_TYPES)}"
             )
         if tuple(tensor.shape) != shape:
             raise GlmqError(
-                f"{self._file.path}: tensor {name} has shape {tuple(tensor.shape)},"
+                f"{self.file.path}: tensor {name} has shape {tuple(tensor.shape)},"
                 f" but by the metadata it should have {shape}"
             )
         self._used.add(name)
@@ -77,13 +82,13 @@ class Weights:
         """
         extra = [
             name
-            for name in self._file.tensors
+            for name in self.file.tensors
             if name not in self._used and not name.endswith(TABLES) and not is_left_alone(name)
         ]
         if extra:
             more = f" and {len(extra) - 1} more" if len(extra) > 1 else ""
             raise GlmqError(
-                f"{self._file.path}: tensor {extra[0]}{more} in the file, which glmq does not compute with;"
+                f"{self.file.path}: tensor {extra[0]}{more} in the file, which glmq does not compute with;"
                 " choose another file of this model"
             )
 
@@ -96,7 +101,7 @@ class Weights:
         """
         type_name = self.check(name, (rows, columns))
         if sparse and self._disk is not None:
-            data = self._disk.map_rows(self._file.tensor(name))
+            data = self._disk.map_rows(self.file.tensor(name))
             return matrix_of(data, rows, columns, type_name, self._observed_as(name))
         return self._first_matrix(name, rows, columns, as_stored=sparse or as_stored)
 
@@ -109,17 +114,17 @@ class Weights:
         """A matrix (rows, columns) at the beginning of a tensor."""
         type_name = self.type_in_memory(name, as_stored=as_stored)
         data: np.ndarray | None
-        if type_name != self._file.tensor(name).type:
+        if type_name != self.file.tensor(name).type:
             data = self._made(name)
         elif self._disk is None:
-            data = self._file.data(name)
+            data = self.file.data(name)
         else:
-            data = self._disk.load(self._file.tensor(name))
+            data = self._disk.load(self.file.tensor(name))
         return self._matrix_of(data, rows, columns, type_name, name)
 
     def type_in_memory(self, name: str, *, as_stored: bool = False) -> str:
         """The type of a tensor, or what it becomes where it is transcoded."""
-        info = self._file.tensor(name)
+        info = self.file.tensor(name)
         if as_stored or self._transcoded is None:
             return info.type
         return self._transcoded.want(info) or info.type
@@ -152,12 +157,12 @@ class Weights:
         """
         type_name = self.check(name, (size,))
         if type_name not in VECTOR_TYPES:
-            raise GlmqError(f"{self._file.path}: tensor {name} is {type_name}; a vector must be F32 or F16")
+            raise GlmqError(f"{self.file.path}: tensor {name} is {type_name}; a vector must be F32 or F16")
         padded = aligned_zeros(4 * size + ROW_PADDING).view(np.float32)
-        padded[:size] = np.ascontiguousarray(self._file.data(name)).view(VECTOR_TYPES[type_name])
+        padded[:size] = np.ascontiguousarray(self.file.data(name)).view(VECTOR_TYPES[type_name])
         if not np.isfinite(padded).all():
             raise GlmqError(
-                f"{self._file.path}: tensor {name} is not finite (NaN or infinity among its values);"
+                f"{self.file.path}: tensor {name} is not finite (NaN or infinity among its values);"
                 f" the file is damaged: {GET_IT_AGAIN}"
             )
         return padded[:size]
@@ -174,20 +179,22 @@ class Weights:
         if type_name != stored:
             data = self._made(name)
         elif self._disk is None:
-            data = self._file.data(name)
+            data = self.file.data(name)
+        elif self._keeps_experts:
+            data = self._disk.load(self.file.tensor(name))
         each = [None] * n if data is None else data.reshape(n, -1)
         return [self._matrix_of(one, rows, columns, type_name, name) for one in each]
 
     def parts(self, prefix: str, count: int) -> list[tuple[Part, Part, Part]]:
         """Where the stacked gate, up and down of each of `count` experts lie; none where they are mapped."""
-        if self._disk is None:
+        if self._disk is None or self._keeps_experts:
             return []
-        down = self._disk.parts(self._file.tensor(f"{prefix}.ffn_down_exps.weight"), count)
+        down = self._disk.parts(self.file.tensor(f"{prefix}.ffn_down_exps.weight"), count)
         if (both := _gate_up(prefix)) in self:
-            halves = self._disk.parts(self._file.tensor(both), 2 * count)
+            halves = self._disk.parts(self.file.tensor(both), 2 * count)
             return list(zip(halves[::2], halves[1::2], down, strict=True))
         gate, up = (
-            self._disk.parts(self._file.tensor(f"{prefix}.ffn_{part}_exps.weight"), count)
+            self._disk.parts(self.file.tensor(f"{prefix}.ffn_{part}_exps.weight"), count)
             for part in ("gate", "up")
         )
         return list(zip(gate, up, down, strict=True))

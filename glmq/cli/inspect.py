@@ -64,6 +64,8 @@ def inspect(model: str, as_json: bool, earlier: str | None = None, values: bool 
 def _print_json(file: GGUFFile) -> None:
     import json
 
+    from ..models.trunk import prediction_block
+
     metadata = {key: _json_value(value, file.value_types[key]) for key, value in file.metadata.items()}
     tensors = [
         {
@@ -80,6 +82,7 @@ def _print_json(file: GGUFFile) -> None:
         "files": [str(path) for path in file.paths],
         "version": file.version,
         "n_bytes": file.n_bytes,
+        "prediction_block": prediction_block(file),
         "n_parameters": sum(info.n_elements for info in file.tensors.values()),
         "metadata": metadata,
         "metadata_types": dict(file.value_types),
@@ -102,6 +105,8 @@ def _json_value(value: Any, value_type: str) -> Any:
 
 
 def _tables(file: GGUFFile) -> list[Table]:
+    from ..models.trunk import holds_trunk, prediction_block
+
     tensors = file.tensors.values()
     n_parameters = sum(info.n_elements for info in tensors)
     more = len(file.paths) - 1
@@ -113,6 +118,10 @@ def _tables(file: GGUFFile) -> list[Table]:
     ]
     if n_parameters:
         summary.append(("bits per parameter", f"{8 * file.n_bytes / n_parameters:.2f}"))
+    block = prediction_block(file)
+    if block is not None:
+        alone = "" if holds_trunk(file) else ", and no model: it goes with a file of the model itself"
+        summary.append(("multi-token prediction", f"a layer, block {block}{alone}"))
     metadata = [
         (_printable(key), file.value_types[key], _value_text(value, file.value_types[key]))
         for key, value in file.metadata.items()

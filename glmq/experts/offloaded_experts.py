@@ -17,9 +17,14 @@ from .statistics import ExpertStatistics
 STACKED = re.compile(r"blk\.\d+\.ffn_(gate|up|gate_up|down)_exps\.weight")
 
 
-def expert_bytes(file: GGUFFile) -> int:
-    """Bytes of a file's routed experts."""
-    return sum(info.n_bytes for name, info in file.tensors.items() if STACKED.fullmatch(name))
+def expert_bytes(file: GGUFFile, block: int | None = None) -> int:
+    """Bytes of a file's routed experts, of all layers or of one."""
+    prefix = "" if block is None else f"blk.{block}."
+    return sum(
+        info.n_bytes
+        for name, info in file.tensors.items()
+        if STACKED.fullmatch(name) and name.startswith(prefix)
+    )
 
 
 class OffloadedExperts:

@@ -96,7 +96,7 @@ class StandInWeights(Weights):
     def _take(self, type_name: str, n: int) -> np.ndarray:
         if type_name not in self._rings:
             sizes = []
-            for name, info in self._file.tensors.items():
+            for name, info in self.file.tensors.items():
                 if name != EMBEDDING and type_name in (info.type, self.type_in_memory(name)):
                     n_bytes = MATRIX_TYPES[type_name].row_bytes(info.n_elements)
                     sizes.append((n_bytes, n_bytes // (info.shape[0] if STACKED.fullmatch(name) else 1)))

@@ -11,6 +11,7 @@ from glmq_kernels.arrays import zeros
 from glmq_kernels.ops.attention.cache_layout import POSITIONS_PER_PAGE, CacheShape
 
 from ..errors import ContextFull, OutOfPages
+from .hidden_states import HiddenStates
 from .page_copy import copy_positions
 from .page_pool import Page, PagePool
 from .prefix_tree import PrefixTree, common_prefix
@@ -26,11 +27,13 @@ class Sequence:
     copied. Used by one thread at a time; what it shares with others is protected by the pool's lock. Whoever
     lets go of a sequence without `release` gives its pages back too.
 
-    tokens: those whose keys and values the pages hold. To be changed by the methods here only.
+    tokens: those whose keys and values the pages hold. To be changed by the methods here only. hidden: the
+    trunk's hidden states of the last of them, where these are kept and known.
     """
 
     def __init__(self, tree: PrefixTree) -> None:
         self.tokens: list[int] = []
+        self.hidden: HiddenStates | None = None
         self._tree, self._pool = tree, tree.pool
         self._pages: list[Page] = []
         self._table = zeros(FIRST_TABLE, np.int64)
@@ -139,6 +142,7 @@ class Sequence:
         with self._pool.lock:
             other._take_over(self._pages[: self._pool.shape.n_pages(len(self.tokens))], self.tokens)
             other._n_published, other._is_private = self._n_published, self._is_private
+            other.hidden = self.hidden
         return other
 
     def release(self, *, publish: bool = True) -> None:
@@ -158,6 +162,8 @@ class Sequence:
 
     def _rewind(self, n: int) -> None:
         del self.tokens[n:]
+        if self.hidden is not None:
+            self.hidden = self.hidden.before(n)
         kept = self._pool.shape.n_pages(n)
         while len(self._pages) > kept:
             self._pool.drop(self._pages.pop())
@@ -204,6 +210,11 @@ class Sequence:
         copy_positions(self._pool.shape, shared.bytes, own.bytes, n_filled)
         self._replace(self._n_full, own)
 
+    def _are_equal(self, a: Page, b: Page) -> bool:
+        """Whether all that the trunk reads of two pages is the same."""
+        n = self._pool.shape.trunk.page_bytes
+        return np.array_equal(a.bytes[:n], b.bytes[:n])
+
     def _publish(self, partly: bool, exact: bool) -> None:
         n_pages = self._pool.shape.n_pages(len(self.tokens)) if partly else self._n_full
         while self._n_published < n_pages and not self._is_private:
@@ -216,7 +227,7 @@ class Sequence:
                 continue
             if len(tokens) < POSITIONS_PER_PAGE:
                 break
-            if known is None or (exact and known is not page and not _equal(known, page)):
+            if known is None or (exact and known is not page and not self._are_equal(known, page)):
                 self._is_private = True
             elif known is not page:
                 self._pool.use(known)
@@ -228,7 +239,3 @@ def _abandon(pool: PagePool, pages: list[Page]) -> None:
     """Give the pages of a sequence back that nobody has any more."""
     if pages:
         pool.change_when_free(partial(pool.drop_all, pages))
-
-
-def _equal(a: Page, b: Page) -> bool:
-    return np.array_equal(a.bytes, b.bytes)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
+from typing import Protocol
 
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.threads.tape import ActivationType
@@ -30,11 +30,27 @@ OTHER_FILES = {
 """What files are that hold no model, by `general.type`."""
 
 
-Build = Callable[[GGUFFile, Weights, int, int, str, ActivationType], Program]
+class Build(Protocol):
+    """An architecture's `build`."""
+
+    def __call__(
+        self,
+        file: GGUFFile,
+        weights: Weights,
+        max_tokens: int,
+        n_threads: int,
+        cache_type: str,
+        activations: ActivationType,
+        prediction: Weights | None = None,
+    ) -> Program:
+        """The forward pass of a file for batches of up to `max_tokens`.
+
+        prediction: weights of the file with the layer of multi-token prediction, where it is wanted.
+        """
 
 
 def build_function(file: GGUFFile) -> Build:
-    """`build(file, weights, max_tokens, n_threads, cache_type, activations)` of the file's architecture."""
+    """`build` of the file's architecture."""
     kind = file.text("general.type", "model")
     if kind in OTHER_FILES:
         raise GlmqError(

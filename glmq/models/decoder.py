@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+import numpy as np
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.ops import operations as ops
 from glmq_kernels.ops.attention.cache_layout import CacheShape
@@ -20,7 +21,7 @@ from glmq_kernels.threads.tape import ActivationType, Tape
 from ..gguf import GET_IT_AGAIN, GGUFFile, StringArray
 from ..program import Program
 from ..rotary_angles import Rotary
-from ..tape_sections import END_WITHOUT_OUTPUTS, HEAD
+from ..tape_sections import END_WITHOUT_OUTPUTS, FINAL_NORM, HEAD
 from ..weights import Weights
 
 
@@ -48,10 +49,10 @@ class AttentionSizes(Protocol):
     def expansion(self) -> LatentSizes | None:
         """Of latent attention, where the kernels can expand its rows."""
 
-    def cache(self, n_layers: int, cache_type: str) -> CacheShape:
+    def cache(self, n_layers: int, cache_type: str, n_prediction_layers: int = 0) -> CacheShape:
         """What is kept of each token."""
 
-    def check_weights(self, weights: Weights, hidden_size: int) -> None:
+    def check_weights(self, weights: Weights, hidden_size: int, layer: int) -> None:
         """Refuse sizes that the file only claims, before memory is taken for them."""
 
 
@@ -61,12 +62,21 @@ class Attention(Protocol):
     def layer(self, layer: int) -> None:
         """x += the attention of `normed`."""
 
+    def store(self, layer: int) -> None:
+        """Of `normed` only what the cache keeps."""
+
+
+FeedForward = Callable[[int], None]
+"""x += a layer's feed-forward network of `normed`."""
+
 
 class Decoder:
     """A decoder under construction: its tape and the buffers that all layers use in turn.
 
     x (n, h)          the residual stream
     normed (n, h)     its normalized form, input of attention and feed-forward
+
+    embedding, output: the matrices of the first and the last step, once they are built.
     """
 
     def __init__(
@@ -78,47 +88,51 @@ class Decoder:
         cache_type: str,
         activations: ActivationType,
         *,
-        n_layers: int,
+        layers: range,
+        cache: CacheShape,
         shape: AttentionSizes,
         rotary: Rotary,
     ) -> None:
         """The first of them are what `build` of an architecture is given."""
         prefix = file.text("general.architecture")
-        self.weights = weights
+        self.file, self.weights, self.shape = file, weights, shape
         self.epsilon = file.number(f"{prefix}.attention.layer_norm_rms_epsilon", least=0)
-        self.n_layers, self.n_vocab = n_layers, vocabulary_size(file)
+        self.layer_numbers, self.n_vocab = layers, vocabulary_size(file)
         self.hidden_size = file.integer(f"{prefix}.embedding_length", least=1)
-        shape.check_weights(weights, self.hidden_size)
+        shape.check_weights(weights, self.hidden_size, layers.start)
         # Expanded rows pass by the matrices of heads, so those would not see what they meet.
-        expansion = None if weights.observes("blk.0.attn_k_b.weight") else shape.expansion
+        expansion = None if weights.observes(f"blk.{layers.start}.attn_k_b.weight") else shape.expansion
         self.tape = Tape(max_tokens, n_threads, activations)
-        planner = ops.attention_planner(
-            self.tape, shape.cache(n_layers, cache_type), shape.n_heads, expansion
-        )
+        planner = ops.attention_planner(self.tape, cache, shape.n_heads, expansion)
         self.program = Program(self.tape, planner, rotary, self.n_vocab)
         self.x = ops.float_rows(self.tape, self.hidden_size)
         self.part = EVERY_TOKEN
         self.normed = ops.new_activation(self.tape, self.hidden_size)
+        self.embedding: Matrix
+        self.output: Matrix
         self._hidden: dict[int, Activation] = {}
 
-    def layers(self, attention: Attention, norm: str, feed_forward: Callable[[int], None]) -> None:
-        """The whole pass. norm: which one comes before `feed_forward(layer)`."""
-        embedding = self.embed()
-        for layer in range(self.n_layers):
-            self.tape.section(f"blk.{layer}")
-            self.norm(f"blk.{layer}.attn_norm.weight")
-            attention.layer(layer)
-            self.norm(f"blk.{layer}.{norm}.weight")
-            feed_forward(layer)
-        self.head(embedding)
+    def layers(self, attention: Attention, norm: str, feed_forward: FeedForward) -> None:
+        """The whole pass. norm: which one comes before `feed_forward`."""
+        self.embed()
+        for layer in self.layer_numbers:
+            self.layer(layer, attention, norm, feed_forward)
+        self.head()
 
-    def embed(self) -> Matrix:
-        """x = rows of the embedding matrix, which is returned (a tied head uses it again)."""
-        matrix = self.weights.matrix(
+    def layer(self, layer: int, attention: Attention, norm: str, feed_forward: FeedForward) -> None:
+        """One layer, from its first norm on."""
+        self.tape.section(f"blk.{layer}")
+        self.norm(f"blk.{layer}.attn_norm.weight")
+        attention.layer(layer)
+        self.norm(f"blk.{layer}.{norm}.weight")
+        feed_forward(layer)
+
+    def embed(self) -> None:
+        """x = rows of the embedding matrix."""
+        self.embedding = self.weights.matrix(
             "token_embd.weight", self.n_vocab, self.hidden_size, sparse="output.weight" in self.weights
         )
-        ops.embed(self.tape, matrix, self.x)
-        return matrix
+        ops.embed(self.tape, self.embedding, self.x)
 
     def norm(self, name: str) -> None:
         """normed = RMSNorm(x)."""
@@ -133,7 +147,7 @@ class Decoder:
 
     def is_last(self, layer: int) -> bool:
         """Whether a layer is the last, which goes on after attention with the tokens that have outputs."""
-        return layer == self.n_layers - 1
+        return layer == self.layer_numbers[-1]
 
     def begin_attention(self, layer: int) -> None:
         """What a layer adds from here on is needed by later layers, or, in the last, for outputs only."""
@@ -149,7 +163,6 @@ class Decoder:
         self.x = ops.float_rows(tape, self.hidden_size)
         self.part = OUTPUTS_ONLY
         ops.gather_outputs(tape, x, self.hidden_size, self.x, barrier=False)
-        self.program.hidden = floats_of(self.x, tape.max_tokens, self.hidden_size)
 
     def feed_forward(self, layer: int, width: int) -> None:
         """x += W_down (silu(W_gate normed) * W_up normed), dense."""
@@ -164,17 +177,24 @@ class Decoder:
             self._hidden[width] = ops.new_activation(self.tape, width)
         return ops.Network(matrices, self._hidden[width])
 
-    def head(self, tied: Matrix) -> None:
-        """logits = W_head RMSNorm(x) of the wanted tokens."""
-        self.tape.section(HEAD)
-        ops.rms_norm(
-            self.tape,
-            self.x,
-            self.weights.vector("output_norm.weight", self.hidden_size),
-            self.epsilon,
-            self.normed,
-            LOGITS_ONLY,
-        )
+    def head(self) -> None:
+        """logits = W_head RMSNorm(x) of the wanted tokens. A tied head is the embedding matrix."""
         separate = "output.weight" in self.weights
-        matrix = self.weights.matrix("output.weight", self.n_vocab, self.hidden_size) if separate else tied
-        ops.matmul(self.tape, self.normed, ops.Projection(matrix, None), part=LOGITS_ONLY)
+        self.output = (
+            self.weights.matrix("output.weight", self.n_vocab, self.hidden_size)
+            if separate
+            else self.embedding
+        )
+        self.final_norm(self.weights.vector("output_norm.weight", self.hidden_size))
+        self.tape.section(HEAD)
+        rows = self.normed
+        if self.program.cache_shape.n_prediction_layers:  # every token has an output, and few want logits
+            rows = ops.new_activation(self.tape, self.hidden_size)
+            ops.gather_logit_rows(self.tape, self.normed, rows)
+        ops.matmul(self.tape, rows, ops.Projection(self.output, None), part=LOGITS_ONLY)
+
+    def final_norm(self, weight: np.ndarray) -> None:
+        """normed = RMSNorm(x), which a run gives as its hidden states."""
+        self.tape.section(FINAL_NORM)
+        ops.rms_norm(self.tape, self.x, weight, self.epsilon, self.normed, OUTPUTS_ONLY)
+        self.program.hidden = floats_of(self.normed.rows, self.tape.max_tokens, self.hidden_size)

@@ -17,6 +17,7 @@ from .expert_layers import SIGMOID, ExpertSizes, feed_forward
 from .latent_attention import LatentAttention
 from .latent_shape import LatentShape
 from .metadata import EXPERTS, ROPE, SIZES, check_metadata
+from .prediction_layer import add_prediction
 from .rotary import read_rotary
 from .trunk import of_prediction, trunk_layers
 
@@ -34,9 +35,9 @@ LATENT = frozenset(
 
 def build(
     file: GGUFFile, weights: Weights, max_tokens: int, n_threads: int, cache_type: str,
-    activations: ActivationType,
+    activations: ActivationType, prediction: Weights | None = None,
 ) -> Program:  # fmt: skip
-    """The forward pass of a `deepseek2` file for batches of up to `max_tokens`."""
+    """The forward pass of a `deepseek2` file for batches of up to `max_tokens` (see `Build`)."""
     shape = LatentShape.from_gguf(file)
     check_metadata(file, SIZES | ROPE | EXPERTS | LATENT | {"nextn_predict_layers"}, shape.head_dim)
     n_layers, sizes = trunk_layers(file), ExpertSizes.from_gguf(file)
@@ -44,13 +45,18 @@ def build(
     remarks = _check_gating(file)
     decoder = Decoder(
         file, weights, max_tokens, n_threads, cache_type, activations,
-        n_layers=n_layers, shape=shape, rotary=read_rotary(file, weights, shape.rope_dim, interleaved=True),
+        layers=range(n_layers), cache=shape.cache(n_layers, cache_type, int(prediction is not None)),
+        shape=shape, rotary=read_rotary(file, weights, shape.rope_dim, interleaved=True),
     )  # fmt: skip
     decoder.program.remarks += remarks
     dense_width = file.integer("deepseek2.feed_forward_length", 0)
     decoder.layers(LatentAttention(decoder, shape), "ffn_norm", feed_forward(decoder, sizes, dense_width))
-    decoder.program.rewritten_bytes = sum(each.nbytes for each in weights.rewritten.values())
     weights.check_all_used(of_prediction(file))
+    rewritten = dict(weights.rewritten)
+    if prediction is not None:
+        add_prediction(decoder, prediction, lambda layer: LatentAttention(layer, shape), "ffn_norm")
+        rewritten |= prediction.rewritten
+    decoder.program.rewritten_bytes = sum(each.nbytes for each in rewritten.values())
     return decoder.program
 
 

@@ -14,7 +14,7 @@ from glmq_kernels.ops.operands import Routing
 
 from ..experts.expert_layer import ExpertLayer, ExpertSections
 from ..gguf import GET_IT_AGAIN, GGUFFile
-from ..tape_sections import HEAD
+from ..tape_sections import FINAL_NORM
 from .decoder import Decoder
 
 SIGMOID = 2
@@ -76,7 +76,7 @@ class ExpertSizes:
 
 def feed_forward(decoder: Decoder, sizes: ExpertSizes, dense_width: int) -> Callable[[int], None]:
     """Adds a layer's feed-forward: dense in the first layers, then of experts."""
-    experts = ExpertLayers(decoder, sizes) if decoder.n_layers > sizes.n_dense_layers else None
+    experts = ExpertLayers(decoder, sizes) if decoder.layer_numbers.stop > sizes.n_dense_layers else None
 
     def add(layer: int) -> None:
         if experts is None or layer < sizes.n_dense_layers:
@@ -112,8 +112,8 @@ class ExpertLayers:
         routed = weights.experts(prefix, decoder.hidden_size, sizes.expert_width, sizes.n_experts)
         ops.gather_tiles(tape, decoder.normed, self.gathered, self.routing, decoder.part)
         parts = weights.parts(prefix, sizes.n_experts)
-        is_last = layer + 1 == decoder.n_layers
-        sections = ExpertSections.of(prefix, HEAD if is_last else f"blk.{layer + 1}")
+        is_last = decoder.is_last(layer)
+        sections = ExpertSections.of(prefix, FINAL_NORM if is_last else f"blk.{layer + 1}")
         tape.section(sections.prefetch)
         prefetches = bool(parts) and not is_last
         if prefetches:

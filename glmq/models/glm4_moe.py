@@ -1,7 +1,6 @@
 """GLM-4.5, 4.6 and 4.7 (`glm4moe`): grouped-query attention and sigmoid-routed experts.
 
-Follows Glm4MoeForCausalLM of Hugging Face transformers. The multi-token-prediction layer that a file
-may hold behind the trunk is not part of this pass.
+Follows Glm4MoeForCausalLM of Hugging Face transformers.
 """
 
 from __future__ import annotations
@@ -16,15 +15,16 @@ from .decoder import Decoder
 from .expert_layers import SIGMOID, ExpertSizes, feed_forward
 from .grouped_query_attention import AttentionShape, GroupedQueryAttention
 from .metadata import EXPERTS, ROPE, SIZES, check_metadata
+from .prediction_layer import add_prediction
 from .rotary import read_rotary
 from .trunk import of_prediction, trunk_layers
 
 
 def build(
     file: GGUFFile, weights: Weights, max_tokens: int, n_threads: int, cache_type: str,
-    activations: ActivationType,
+    activations: ActivationType, prediction: Weights | None = None,
 ) -> Program:  # fmt: skip
-    """The forward pass of a `glm4moe` file for batches of up to `max_tokens`."""
+    """The forward pass of a `glm4moe` file for batches of up to `max_tokens` (see `Build`)."""
     shape = AttentionShape.from_gguf(file)
     check_metadata(file, SIZES | ROPE | EXPERTS | {"nextn_predict_layers"}, shape.head_dim)
     gating = file.integer("glm4moe.expert_gating_func", SIGMOID)
@@ -34,13 +34,13 @@ def build(
     sizes.check(file, n_layers)
     decoder = Decoder(
         file, weights, max_tokens, n_threads, cache_type, activations,
-        n_layers=n_layers, shape=shape, rotary=read_rotary(file, weights, shape.head_dim, interleaved=False),
+        layers=range(n_layers), cache=shape.cache(n_layers, cache_type, int(prediction is not None)),
+        shape=shape, rotary=read_rotary(file, weights, shape.head_dim, interleaved=False),
     )  # fmt: skip
     dense_width = file.integer("glm4moe.feed_forward_length", 0)
-    decoder.layers(
-        GroupedQueryAttention(decoder, shape),
-        "post_attention_norm",
-        feed_forward(decoder, sizes, dense_width),
-    )
+    norm = "post_attention_norm"
+    decoder.layers(GroupedQueryAttention(decoder, shape), norm, feed_forward(decoder, sizes, dense_width))
     weights.check_all_used(of_prediction(file))
+    if prediction is not None:
+        add_prediction(decoder, prediction, lambda layer: GroupedQueryAttention(layer, shape), norm)
     return decoder.program

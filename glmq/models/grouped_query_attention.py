@@ -51,16 +51,17 @@ class AttentionShape:
             )
         return cls(n_heads, n_kv_heads, head_dim)
 
-    def cache(self, n_layers: int, cache_type: str) -> CacheShape:
+    def cache(self, n_layers: int, cache_type: str, n_prediction_layers: int = 0) -> CacheShape:
         """What is kept of each token."""
         return CacheShape(
-            n_layers, self.n_kv_heads, key_dim=self.head_dim, value_dim=self.head_dim, type=cache_type
-        )
+            n_layers + n_prediction_layers, self.n_kv_heads, key_dim=self.head_dim, value_dim=self.head_dim,
+            type=cache_type, n_prediction_layers=n_prediction_layers,
+        )  # fmt: skip
 
-    def check_weights(self, weights: Weights, hidden_size: int) -> None:
+    def check_weights(self, weights: Weights, hidden_size: int, layer: int) -> None:
         """Refuse sizes that the file only claims, before memory is taken for them."""
-        weights.check("blk.0.attn_q.weight", (self.n_heads * self.head_dim, hidden_size))
-        weights.check("blk.0.attn_k.weight", (self.n_kv_heads * self.head_dim, hidden_size))
+        weights.check(f"blk.{layer}.attn_q.weight", (self.n_heads * self.head_dim, hidden_size))
+        weights.check(f"blk.{layer}.attn_k.weight", (self.n_kv_heads * self.head_dim, hidden_size))
 
 
 class GroupedQueryAttention:
@@ -75,7 +76,8 @@ class GroupedQueryAttention:
 
     def layer(self, layer: int) -> None:
         """x += W_o softmax(q k^T) v, with q, k, v from `normed`."""
-        self._queries_keys_values(layer)
+        self._project(layer, "qkv")
+        self._rotate_and_store(layer, self._shape.n_heads)
         decoder, weights, shape = self._decoder, self._decoder.weights, self._shape
         attended = self._attend(layer)
         prefix = f"blk.{layer}"
@@ -85,6 +87,11 @@ class GroupedQueryAttention:
         bias = weights.optional_vector(f"{prefix}.attn_output.bias", decoder.hidden_size)
         projection = ops.Projection(output, decoder.x, bias)
         ops.matmul(decoder.tape, attended, projection, accumulate=True, part=decoder.part)
+
+    def store(self, layer: int) -> None:
+        """Keys and values of `normed`, which go to the cache."""
+        self._project(layer, "kv")
+        self._rotate_and_store(layer, n_heads=0)
 
     def _attend(self, layer: int) -> Activation:
         """softmax(q k^T) v; in the last layer of the tokens with outputs."""
@@ -98,27 +105,33 @@ class GroupedQueryAttention:
         ops.gather_outputs(decoder.tape, attended.rows, attended.columns, kept)
         return kept
 
-    def _queries_keys_values(self, layer: int) -> None:
-        """Work out queries, and keys and values, which go to the cache."""
+    def _project(self, layer: int, parts: str) -> None:
+        """Work out some of queries, keys and values."""
         decoder, weights, shape, prefix = self._decoder, self._decoder.weights, self._shape, f"blk.{layer}"
-        kv_size = shape.n_kv_heads * shape.head_dim
+        outs = {
+            "q": (self._q, shape.n_heads),
+            "k": (self._k, shape.n_kv_heads),
+            "v": (self._v, shape.n_kv_heads),
+        }
         projections = []
-        for part, out, rows in (
-            ("q", self._q, shape.n_heads * shape.head_dim),
-            ("k", self._k, kv_size),
-            ("v", self._v, kv_size),
-        ):
+        for part in parts:
+            out, n_heads = outs[part]
+            rows = n_heads * shape.head_dim
             matrix = weights.matrix(f"{prefix}.attn_{part}.weight", rows, decoder.hidden_size)
             bias = weights.optional_vector(f"{prefix}.attn_{part}.bias", rows)
             projections.append(ops.Projection(matrix, out, bias))
         ops.matmul(decoder.tape, decoder.normed, *projections)
+
+    def _rotate_and_store(self, layer: int, n_heads: int) -> None:
+        """Rotate queries, and keys, which go to the cache with the values."""
+        decoder, weights, shape, prefix = self._decoder, self._decoder.weights, self._shape, f"blk.{layer}"
         program = decoder.program
         ops.rotate_and_store(
             decoder.tape,
             self._q,
             self._k,
             self._v,
-            n_heads=shape.n_heads,
+            n_heads=n_heads,
             shape=program.cache_shape,
             layer=layer,
             n_rotated=program.rotary.n_rotated,

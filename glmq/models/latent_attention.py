@@ -53,7 +53,7 @@ class LatentAttention:
         """x += the attention of `normed`."""
         decoder, shape, prefix = self._decoder, self._shape, f"blk.{layer}"
         self._queries_and_row(prefix)
-        self._rotate_and_store(prefix, layer)
+        self._rotate_and_store(prefix, layer, shape.n_heads)
         decoder.begin_attention(layer)
         self._absorb_keys(prefix)
         self._attend(prefix, layer)
@@ -68,13 +68,22 @@ class LatentAttention:
         projection = ops.Projection(output, decoder.x)
         ops.matmul(decoder.tape, values, projection, accumulate=True, part=decoder.part)
 
+    def store(self, layer: int) -> None:
+        """The row that is cached of `normed`."""
+        prefix = f"blk.{layer}"
+        ops.matmul(self._decoder.tape, self._decoder.normed, self._row_projection(prefix))
+        self._rotate_and_store(prefix, layer, n_heads=0)
+
+    def _row_projection(self, prefix: str) -> ops.Projection:
+        shape, decoder = self._shape, self._decoder
+        name = f"{prefix}.attn_kv_a_mqa.weight"
+        return ops.Projection(decoder.weights.matrix(name, shape.row_dim, decoder.hidden_size), self._row)
+
     def _queries_and_row(self, prefix: str) -> None:
         """Every head's queries, and the row that will be cached."""
         decoder, shape = self._decoder, self._shape
         tape, weights, hidden_size = decoder.tape, decoder.weights, decoder.hidden_size
-        row = ops.Projection(
-            weights.matrix(f"{prefix}.attn_kv_a_mqa.weight", shape.row_dim, hidden_size), self._row
-        )
+        row = self._row_projection(prefix)
         size = shape.n_heads * shape.head_dim
         if not shape.q_rank:
             matrix = weights.matrix(f"{prefix}.attn_q.weight", size, hidden_size)
@@ -87,7 +96,7 @@ class LatentAttention:
         matrix = weights.matrix(f"{prefix}.attn_q_b.weight", size, shape.q_rank)
         ops.matmul(tape, self._compressed, ops.Projection(matrix, self._head_queries))
 
-    def _rotate_and_store(self, prefix: str, layer: int) -> None:
+    def _rotate_and_store(self, prefix: str, layer: int, n_heads: int) -> None:
         """Rotate and scale queries; norm, rotate and store the row."""
         decoder, shape, program = self._decoder, self._shape, self._decoder.program
         ops.rotate_and_store(
@@ -95,7 +104,7 @@ class LatentAttention:
             self._head_queries,
             self._row,
             None,
-            n_heads=shape.n_heads,
+            n_heads=n_heads,
             shape=program.cache_shape,
             layer=layer,
             n_rotated=shape.rope_dim,

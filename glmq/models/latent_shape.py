@@ -80,17 +80,19 @@ class LatentShape:
                     f"{file.path}: {name} {size} is not supported, only multiples of 16; choose another model"
                 )
 
-    def cache(self, n_layers: int, cache_type: str) -> CacheShape:
+    def cache(self, n_layers: int, cache_type: str, n_prediction_layers: int = 0) -> CacheShape:
         """What is kept of each token: a row for all heads, whose beginning is the value too."""
         return CacheShape(
-            n_layers, 1, key_dim=self.row_dim, value_dim=self.kv_rank, values_in_keys=True, type=cache_type
-        )
+            n_layers + n_prediction_layers, 1, key_dim=self.row_dim, value_dim=self.kv_rank,
+            values_in_keys=True, type=cache_type, n_prediction_layers=n_prediction_layers,
+        )  # fmt: skip
 
-    def check_weights(self, weights: Weights, hidden_size: int) -> None:
+    def check_weights(self, weights: Weights, hidden_size: int, layer: int) -> None:
         """Refuse sizes that the file only claims, before memory is taken for them."""
-        weights.check("blk.0.attn_kv_a_mqa.weight", (self.row_dim, hidden_size))
-        weights.check("blk.0.attn_output.weight", (hidden_size, self.n_heads * self.value_dim))
+        prefix = f"blk.{layer}"
+        weights.check(f"{prefix}.attn_kv_a_mqa.weight", (self.row_dim, hidden_size))
+        weights.check(f"{prefix}.attn_output.weight", (hidden_size, self.n_heads * self.value_dim))
         if self.q_rank:
-            weights.check("blk.0.attn_q_b.weight", (self.n_heads * self.head_dim, self.q_rank))
+            weights.check(f"{prefix}.attn_q_b.weight", (self.n_heads * self.head_dim, self.q_rank))
         else:
-            weights.check("blk.0.attn_q.weight", (self.n_heads * self.head_dim, hidden_size))
+            weights.check(f"{prefix}.attn_q.weight", (self.n_heads * self.head_dim, hidden_size))

@@ -19,9 +19,11 @@ from .rotary import read_rotary
 
 def build(
     file: GGUFFile, weights: Weights, max_tokens: int, n_threads: int, cache_type: str,
-    activations: ActivationType,
+    activations: ActivationType, prediction: Weights | None = None,
 ) -> Program:  # fmt: skip
     """The forward pass of a `llama` file for batches of up to `max_tokens`."""
+    if prediction is not None:
+        raise GlmqError(f"{file.path} is a Llama, for which there are no layers of multi-token prediction")
 
     def integer(key: str, default: int | None = None, least: int = 0) -> int:
         return file.integer(f"llama.{key}", default, least)
@@ -32,7 +34,8 @@ def build(
     check_metadata(file, SIZES | ROPE, shape.head_dim, {"tensor_data_layout": ("Meta AI original pth",)})
     decoder = Decoder(
         file, weights, max_tokens, n_threads, cache_type, activations,
-        n_layers=n_layers, shape=shape, rotary=read_rotary(file, weights, shape.head_dim, interleaved=True),
+        layers=range(n_layers), cache=shape.cache(n_layers, cache_type), shape=shape,
+        rotary=read_rotary(file, weights, shape.head_dim, interleaved=True),
     )  # fmt: skip
     width = integer("feed_forward_length")
     decoder.layers(

@@ -34,6 +34,19 @@ def trunk_layers(file: GGUFFile) -> int:
     return trunk
 
 
+def prediction_block(file: GGUFFile) -> int | None:
+    """The number of a file's layer of multi-token prediction, the first of several; None for none."""
+    with_projection = [
+        block for block in _prediction_blocks(file) if f"blk.{block}.nextn.eh_proj.weight" in file.tensors
+    ]
+    return min(with_projection, default=None)
+
+
+def holds_trunk(file: GGUFFile) -> bool:
+    """Whether a file holds the layers of the model itself, and not one of multi-token prediction alone."""
+    return prediction_block(file) is None or _attention_norm(0) in file.tensors
+
+
 def _attention_norm(block: int) -> str:
     return f"blk.{block}.attn_norm.weight"
 

@@ -11,6 +11,7 @@ import numpy as np
 from glmq_kernels.gemm.sizes import ROW_TOKENS
 
 from ..errors import ContextFull, OutOfPages
+from ..kv_cache.hidden_states import HiddenStates
 
 
 class PagedSequence(Protocol):
@@ -23,6 +24,13 @@ class PagedSequence(Protocol):
     @property
     def page_table(self) -> np.ndarray:
         """Addresses of its pages, int64."""
+
+    @property
+    def hidden(self) -> HiddenStates | None:
+        """The hidden states of the last tokens that a run of the trunk has kept."""
+
+    @hidden.setter
+    def hidden(self, states: HiddenStates | None) -> None: ...
 
     def reserve(self, n_tokens: int) -> None:
         """Make room for so many tokens more, all of it or nothing.
@@ -112,6 +120,25 @@ class Request:
             self.tokens, self.logits = self.tokens[: -self.n_draft], self.logits[: -self.n_draft]
             self.n_draft = 0
             self.sequence.reserve(len(self.tokens))
+
+    @property
+    def ended(self) -> bool:
+        """Whether nobody wants it any more."""
+        return self.withdrawn or self.is_cancelled()
+
+
+@dataclass(eq=False)
+class Call:
+    """Something about a sequence that uses what steps use, and so is run between two of them.
+
+    run: what. The others are as of `Request`.
+    """
+
+    sequence: PagedSequence
+    run: Callable[[], None]
+    is_cancelled: Callable[[], bool] = lambda: False
+    withdrawn: bool = False
+    replies: SimpleQueue[Reply] = field(default_factory=SimpleQueue)
 
     @property
     def ended(self) -> bool:

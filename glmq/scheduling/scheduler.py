@@ -9,12 +9,15 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 import numpy as np
 
-from .request import PagedSequence, Progress, Reply, Request, Runner
+from .request import Call, PagedSequence, Progress, Reply, Request, Runner
 from .row_costs import RowCosts
 from .worker import Worker
+
+T = TypeVar("T")
 
 STOPPING_SECONDS = 20.0
 """How long `stop` waits for the thread. It takes longer only where a signal's handler closes a model inside
@@ -91,6 +94,28 @@ class Scheduler:
         """What steps have cost that only decode, by their tokens."""
         return self._worker.row_costs
 
+    def call(
+        self, sequence: PagedSequence, run: Callable[[], T], is_cancelled: Callable[[], bool] = lambda: False
+    ) -> T:
+        """What `run` gives, which the scheduler's thread calls between two steps; wait for that.
+
+        sequence: the one that it is about, for which the next step then waits a little. is_cancelled: asked
+        before. Raises Cancelled, what `run` raises, and the error that `stop` was given.
+        """
+        results: list[T] = []
+        call = Call(sequence, lambda: results.append(run()), is_cancelled)
+        try:
+            self._worker.inbox.put(call)
+            if self._worker.ended:
+                raise self._worker.stopped_by()
+            reply = _wait(call.replies)
+        except BaseException:
+            self._withdraw(call)
+            raise
+        if isinstance(reply, BaseException):
+            raise reply
+        return results[0]
+
     @property
     def max_tokens(self) -> int:
         """Tokens of a step at most."""
@@ -116,7 +141,7 @@ class Scheduler:
         self._worker.stopped_by, self._worker.then = error, then
         _stop(self._worker, self._thread, self._process)
 
-    def _withdraw(self, request: Request) -> None:
+    def _withdraw(self, request: Request | Call) -> None:
         """Come back when nothing of the request is being evaluated any more, whatever comes meanwhile."""
         request.withdrawn = True
         self._worker.inbox.put(None)

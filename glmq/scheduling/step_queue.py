@@ -74,6 +74,7 @@ class StepQueue:
         self._decoded_at: WeakKeyDictionary[PagedSequence, float] = WeakKeyDictionary()
         self._answering: WeakSet[PagedSequence] = WeakSet()
         self._changed_at = 0.0
+        self._grace = 0.0
 
     @property
     def n_requests(self) -> int:
@@ -93,15 +94,24 @@ class StepQueue:
 
     def submit(self, request: Request, now: float) -> None:
         """Put a request in, for the first time or with its next part."""
-        away = self._away.pop(request.sequence, None)
-        if away is not None:
-            seconds = now - away.since
-            known = self._seconds_away.get(request.sequence, seconds)
-            self._seconds_away[request.sequence] = known + WEIGHT * (min(seconds, 2 * known) - known)
+        self.came_back(request.sequence, now)
         if not request.admitted:
             self._arrived.append(request)
         else:
             (self._decoding if request.decodes else self._prompts).append(request)
+
+    def came_back(self, sequence: PagedSequence, now: float) -> None:
+        """Take note that something more is wanted for a sequence."""
+        away = self._away.pop(sequence, None)
+        if away is not None:
+            seconds = now - away.since
+            known = self._seconds_away.get(sequence, seconds)
+            self._seconds_away[sequence] = known + WEIGHT * (min(seconds, 2 * known) - known)
+
+    def expect_again(self, sequence: PagedSequence, now: float) -> None:
+        """Wait a while for a sequence that has had something else done than a step, as after that."""
+        quick = self._seconds_away.get(sequence, 0.0) <= self._grace
+        self._away[sequence] = _Away(now, now + self._grace if quick else now)
 
     def remove(self, request: Request, reply: BaseException) -> None:
         """Take a request out, if it is here, and tell its caller why."""
@@ -115,7 +125,7 @@ class StepQueue:
         for request in self._all():
             self.remove(request, reply)
 
-    def remove_ended(self, running: Collection[Request] = ()) -> None:
+    def remove_ended(self, running: Collection[object] = ()) -> None:
         """Take out those that nobody wants any more, but for those that are being evaluated."""
         for request in self._all():
             if request.ended and request not in running:
@@ -206,11 +216,8 @@ class StepQueue:
         sequence = request.sequence
         if not request.n_left and (request.decodes or sequence in self._answering):
             self._decoded_at[sequence] = now
-        grace = GRACE_SHARE * seconds
-        if self._seconds_away.get(sequence, 0.0) <= grace:
-            self._away[sequence] = _Away(now, now + grace)
-        else:
-            self._away[sequence] = _Away(now, now)
+        self._grace = GRACE_SHARE * seconds
+        self.expect_again(sequence, now)
 
     def _others_decode(self, now: float) -> bool:
         """Whether sequences decode other than those whose prompts are being read."""

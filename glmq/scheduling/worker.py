@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Literal
 
-from .request import PagedSequence, Reply, Request
+from .request import Call, Cancelled, PagedSequence, Reply, Request
 from .row_costs import RowCosts
 from .step_queue import Step, StepQueue
 
@@ -31,19 +32,20 @@ class Stopped(Exception):
 class Worker:
     """What the thread and its callers share, and the thread's own life (`serve`).
 
-    inbox: requests, notes, and None to wake the thread. running: requests of the step that is being
-    evaluated. ended: whether nothing is taken in any more. stopped_by: makes the error for those who come
-    then. then: called at the very end.
+    inbox: requests, calls, notes, and None to wake the thread. running: requests of the step that is being
+    evaluated, or the call. ended: whether nothing is taken in any more. stopped_by: makes the error for
+    those who come then. then: called at the very end.
     """
 
     def __init__(self, max_tokens: int, *, deterministic: bool) -> None:
-        self.inbox: SimpleQueue[Request | Note | None] = SimpleQueue()
-        self.running: frozenset[Request] = frozenset()
+        self.inbox: SimpleQueue[Request | Call | Note | None] = SimpleQueue()
+        self.running: frozenset[Request | Call] = frozenset()
         self.ended = False
         self.stopped_by: Callable[[], BaseException] = Stopped
         self.then: Callable[[], None] = lambda: None
         self._stopping = False
         self._steps = StepQueue(max_tokens, deterministic=deterministic)
+        self._calls: deque[Call] = deque()
 
     @property
     def row_costs(self) -> RowCosts:
@@ -74,13 +76,17 @@ class Worker:
         self.ended = True
         self._take_all()
         self._steps.remove_all(self.stopped_by())
+        while self._calls:
+            self._calls.popleft().replies.put(self.stopped_by())
         then, self.then = self.then, lambda: None
         then()
 
     def _turn(self) -> None:
-        """Run the next step, or wait for something to do."""
-        due = self._steps.next(time.monotonic())
-        if isinstance(due, Step):
+        """Make the next call or run the next step, or wait for something to do."""
+        due = None if self._calls else self._steps.next(time.monotonic())
+        if self._calls:
+            self._make(self._calls.popleft())
+        elif isinstance(due, Step):
             self._run(due)
         else:
             self._take(None if due is None else max(0.0, due - time.monotonic()))
@@ -103,15 +109,35 @@ class Worker:
                 return
             self._sort(found)
 
-    def _sort(self, found: Request | Note | None) -> None:
+    def _sort(self, found: Request | Call | Note | None) -> None:
         now = time.monotonic()
         if isinstance(found, Request):
             self._steps.submit(found, now)
+        elif isinstance(found, Call):
+            self._steps.came_back(found.sequence, now)
+            self._calls.append(found)
         elif found is not None and (sequence := found[1]()) is not None:
             if found[0] == "begin":
                 self._steps.begin(sequence)
             else:
                 self._steps.end(sequence, now)
+
+    def _make(self, call: Call) -> None:
+        self.running = frozenset((call,))
+        reply: Reply = None
+        try:
+            if call.ended:
+                reply = Cancelled()
+            else:
+                call.run()
+        except BaseException as error:
+            reply = error
+        finally:
+            self.running = frozenset()
+        self._steps.expect_again(call.sequence, time.monotonic())
+        replies = call.replies
+        del call  # as below
+        replies.put(reply)
 
     def _run(self, step: Step) -> None:
         self.running = frozenset(chunk.request for chunk in step.chunks)

@@ -222,6 +222,39 @@ def write_llama(
     return path
 
 
+def add_prediction(model: SmallModel, *, own_tables: bool = False, block: int = N_LAYERS) -> None:
+    """A layer of multi-token prediction behind those of a model, for `change` of its `write_…`.
+
+    own_tables: with an embedding and a head of its own. block: its number.
+    """
+    architecture, prefix = model.writer.arch, f"blk.{block}."
+    model.set(f"{architecture}.block_count", block + 1)
+    model.set(f"{architecture}.nextn_predict_layers", 1)
+    if architecture == "glm4moe":
+        _add_attention(model, prefix, bias=True, qk_norm=True)
+        model.norm(f"{prefix}post_attention_norm.weight")
+    else:
+        _add_latent_attention(model, prefix, q_rank=64, old_layout=False)
+        model.norm(f"{prefix}ffn_norm.weight")
+    _add_experts(model, prefix)
+    for name in ("enorm", "hnorm", "shared_head_norm"):
+        model.norm(f"{prefix}nextn.{name}.weight")
+    model.matrix(f"{prefix}nextn.eh_proj.weight", HIDDEN, 2 * HIDDEN)
+    if own_tables:
+        model.matrix(f"{prefix}nextn.embed_tokens.weight", N_VOCAB, HIDDEN, scale=HIDDEN**0.5)
+        model.matrix(f"{prefix}nextn.shared_head_head.weight", N_VOCAB, HIDDEN)
+
+
+def add_prediction_alone(model: SmallModel, *, own_tables: bool = False, block: int = N_LAYERS) -> None:
+    """The same, and the file then holds nothing else but what both share."""
+    add_prediction(model, own_tables=own_tables, block=block)
+    for tensors in model.writer.tensors:
+        for name in [
+            name for name in tensors if name.startswith(tuple(f"blk.{i}." for i in range(N_LAYERS)))
+        ]:
+            del tensors[name]
+
+
 def _add_sizes(writer: gguf.GGUFWriter, n_layers: int, n_ctx: int) -> None:
     writer.add_block_count(n_layers)
     writer.add_context_length(n_ctx)

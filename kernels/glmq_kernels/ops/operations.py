@@ -12,15 +12,17 @@ from .embedding.operation import embed
 from .expanded_attention.operation import attend_expanded
 from .feed_forward.operation import Network, down, gate_up
 from .heads.operation import HeadMatrices, gather_heads, multiply_heads, new_heads
+from .joined_norms.operation import NormedRows, join_norms
 from .matmul.operation import Projection, matmul
 from .norm.operation import rms_norm
-from .outputs.operation import gather_outputs
+from .outputs.operation import gather_logit_rows, gather_outputs
 from .rope.operation import rotate_and_store
 from .routing.operation import dispatch, route
 
 __all__ = [
     "HeadMatrices",
     "Network",
+    "NormedRows",
     "Projection",
     "attend",
     "attend_expanded",
@@ -31,8 +33,10 @@ __all__ = [
     "float_rows",
     "gate_up",
     "gather_heads",
+    "gather_logit_rows",
     "gather_outputs",
     "gather_tiles",
+    "join_norms",
     "matmul",
     "multiply_heads",
     "new_activation",

@@ -10,7 +10,7 @@ is int64: the address of each of its pages. Position p is in page p // P, at pla
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 CACHE_TYPES = ("F16", "Q8_0", "F32")
 LAYOUT = 1
@@ -29,7 +29,8 @@ class CacheShape:
     """What a model keeps of each position: for each layer and kv head a key and a value.
 
     key_dim, value_dim: numbers of each. values_in_keys: a value is the first `value_dim` numbers of its key
-    and has no memory of its own. type: one of `CACHE_TYPES`.
+    and has no memory of its own. type: one of `CACHE_TYPES`. n_prediction_layers: how many of the layers, the
+    last, are of multi-token prediction.
     """
 
     n_layers: int
@@ -38,6 +39,7 @@ class CacheShape:
     value_dim: int
     values_in_keys: bool = False
     type: str = "F16"
+    n_prediction_layers: int = 0
 
     @property
     def key_bytes(self) -> int:
@@ -63,6 +65,11 @@ class CacheShape:
     def page_bytes(self) -> int:
         """Of a whole page."""
         return POSITIONS_PER_PAGE * self.position_bytes
+
+    @property
+    def trunk(self) -> CacheShape:
+        """The same without the layers of multi-token prediction: the beginning of each page."""
+        return replace(self, n_layers=self.n_layers - self.n_prediction_layers, n_prediction_layers=0)
 
     def keys_at(self, layer: int, kv_head: int) -> int:
         """Where in a page the keys of a layer and kv head begin, in bytes."""

@@ -1,4 +1,4 @@
-"""What `kernel.gather_outputs` is told."""
+"""What `kernel.gather` is told."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from enum import auto
 from ...threads.argument_record import ArgumentRecord
 
 
-class GatherOutputs(ArgumentRecord):
-    """Rows of the tokens whose outputs are wanted, brought together."""
+class Gather(ArgumentRecord):
+    """Rows that are wanted, brought together."""
 
-    FIRST_SLOT = auto()  # of the state: the first output; -1: from 0 on
+    TABLE_SLOT = auto()  # of the state: the address of int64 (n,), the row of each that is wanted
+    FIRST_SLOT = auto()  # of the state: the first one; -1: from 0 on
     LAST_SLOT = auto()  # of the state: the one behind the last
-    SOURCE = auto()  # float32 (n_tokens, columns)
-    OUT = auto()  # float32 (n_outputs, columns)
+    ROW_FORM_SLOT = auto()  # of the state: how many of them take the row form
+    SOURCE = auto()  # float32 (rows, columns)
+    OUT = auto()  # float32 (n, columns)
     COLUMNS = auto()
     PREPARED = auto()  # the activation that has OUT as its rows and is prepared too, or 0

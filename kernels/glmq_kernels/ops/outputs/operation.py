@@ -1,4 +1,4 @@
-"""Going on for the tokens only whose outputs are wanted."""
+"""Going on for the rows only whose outputs, or logits, are wanted."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 
 from ...arrays import address_of
 from ...threads.tape import Tape
-from ..batch_state import N_OUTPUTS
+from ..batch_state import LOGIT_OUTPUTS, N_LOGITS, N_OUTPUTS, N_ROW_LOGITS, N_ROW_OUTPUTS, OUTPUTS
 from ..operands import Activation
-from .arguments import GatherOutputs
+from .arguments import Gather
 
 
 def gather_outputs(
@@ -28,13 +28,31 @@ def gather_outputs(
     """
     rows, prepared = (out.rows, out.address) if isinstance(out, Activation) else (out, 0)
     tape.add(
-        "ops.outputs.kernel.gather_outputs",
-        GatherOutputs,
+        "ops.outputs.kernel.gather",
+        Gather,
+        table_slot=OUTPUTS,
         first_slot=first_slot,
         last_slot=last_slot,
+        row_form_slot=N_ROW_OUTPUTS,
         source=address_of(source),
         out=address_of(rows),
         columns=columns,
         prepared=prepared,
         barrier=barrier,
+    )
+
+
+def gather_logit_rows(tape: Tape, source: Activation, out: Activation) -> None:
+    """out (n_logits, columns) = those rows of source (n_outputs, columns) that want logits, prepared."""
+    tape.add(
+        "ops.outputs.kernel.gather",
+        Gather,
+        table_slot=LOGIT_OUTPUTS,
+        first_slot=-1,
+        last_slot=N_LOGITS,
+        row_form_slot=N_ROW_LOGITS,
+        source=address_of(source.rows),
+        out=address_of(out.rows),
+        columns=source.columns,
+        prepared=out.address,
     )

@@ -1,0 +1,1 @@
+"""The operation: arguments, builder, kernel."""
