@@ -43,8 +43,8 @@ def matrix_type(name: str, columns: int, type_name: str) -> str:
     return type_name if columns % KERNEL_TYPES[type_name].block == 0 else NARROW[type_name]
 
 
-def air_config(n_layers: int, vocab_size: int) -> Glm4MoeConfig:
-    """GLM-4.5-Air with fewer layers and tokens."""
+def air_config(n_layers: int, vocab_size: int, *, mtp: bool = False) -> Glm4MoeConfig:
+    """GLM-4.5-Air with fewer layers and tokens. mtp: with a layer of multi-token prediction."""
     return Glm4MoeConfig(
         vocab_size=vocab_size,
         hidden_size=4096,
@@ -69,13 +69,13 @@ def air_config(n_layers: int, vocab_size: int) -> Glm4MoeConfig:
         topk_group=1,
         routed_scaling_factor=1.0,
         norm_topk_prob=True,
-        num_nextn_predict_layers=0,
+        num_nextn_predict_layers=int(mtp),
     )
 
 
-def flash_config(n_layers: int, vocab_size: int) -> Glm4MoeLiteConfig:
+def flash_config(n_layers: int, vocab_size: int, *, mtp: bool = False) -> Glm4MoeLiteConfig:
     """GLM-4.7-Flash with fewer layers and tokens."""
-    fewer = {"num_hidden_layers": n_layers, "vocab_size": vocab_size, "num_nextn_predict_layers": 0}
+    fewer = {"num_hidden_layers": n_layers, "vocab_size": vocab_size, "num_nextn_predict_layers": int(mtp)}
     return parse_lite_config({"rope_theta": 1e6, **fewer})
 
 
@@ -84,8 +84,11 @@ def shapes(c: Glm4MoeConfig | Glm4MoeLiteConfig) -> Iterator[tuple[str, tuple[in
     h = c.hidden_size
     yield from (("model.embed_tokens.weight", (c.vocab_size, h)), ("lm_head.weight", (c.vocab_size, h)))
     yield "model.norm.weight", (h,)
-    for i in range(c.num_hidden_layers):
+    for i in range(c.num_hidden_layers + c.num_nextn_predict_layers):
         layer = f"model.layers.{i}."
+        if i >= c.num_hidden_layers:
+            yield f"{layer}eh_proj.weight", (h, 2 * h)
+            yield from ((f"{layer}{norm}.weight", (h,)) for norm in ("enorm", "hnorm", "shared_head.norm"))
         for norm in ("input_layernorm", "post_attention_layernorm"):
             yield f"{layer}{norm}.weight", (h,)
         of_kind = _latent_attention if isinstance(c, Glm4MoeLiteConfig) else _attention
@@ -179,27 +182,31 @@ class RandomWeights:
         return blocks.reshape(n_rows, row_bytes)
 
 
-def write_air(path: Path, type_name: str = "Q4_0", n_layers: int = 3, vocab_size: int = 32768) -> Path:
+def write_air(
+    path: Path, type_name: str = "Q4_0", n_layers: int = 3, vocab_size: int = 32768, *, mtp: bool = False
+) -> Path:
     """A GGUF file, unless it is there."""
     if path.exists():
         return path
-    config = air_config(n_layers, vocab_size)
+    config = air_config(n_layers, vocab_size, mtp=mtp)
     weights = RandomWeights(config, type_name)
-    planned = glm4_moe.plan_tensors(config, weights, weights, n_mtp_layers=0)
+    planned = glm4_moe.plan_tensors(config, weights, weights, n_mtp_layers=int(mtp))
     header = gguf.GGUFWriter(None, glm4_moe.ARCHITECTURE)
-    glm4_moe.add_metadata(header, config, n_mtp_layers=0)
+    glm4_moe.add_metadata(header, config, n_mtp_layers=int(mtp))
     return _write(path, header, planned, weights, type_name)
 
 
-def write_flash(path: Path, type_name: str = "Q4_0", n_layers: int = 4, vocab_size: int = 32768) -> Path:
+def write_flash(
+    path: Path, type_name: str = "Q4_0", n_layers: int = 4, vocab_size: int = 32768, *, mtp: bool = False
+) -> Path:
     """A GGUF file of GLM-4.7-Flash's shape, unless it is there."""
     if path.exists():
         return path
-    config = flash_config(n_layers, vocab_size)
+    config = flash_config(n_layers, vocab_size, mtp=mtp)
     weights = RandomWeights(config, type_name)
-    planned = glm4_moe_lite.plan_tensors(config, weights, weights, n_mtp_layers=0)
+    planned = glm4_moe_lite.plan_tensors(config, weights, weights, n_mtp_layers=int(mtp))
     header = gguf.GGUFWriter(None, glm4_moe_lite.ARCHITECTURE)
-    glm4_moe_lite.add_metadata(header, config, n_mtp_layers=0)
+    glm4_moe_lite.add_metadata(header, config, n_mtp_layers=int(mtp))
     return _write(path, header, planned, weights, type_name)
 
 

@@ -1,8 +1,8 @@
 """Keys and values between the pages of the KV cache and those of a session file.
 
 A page of a file is a page of the cache, as it is. Where one of both has rows of multi-token prediction and
-the other has not, these are left out, or zeros: drafts then are poor at first, and all else is the same. Older
-files have pages of 32 positions, with the keys of all layers and kv heads before the values of all.
+the other has not, these are left out, or zeros: drafts then are poor at first, and all else is the same.
+Older files have pages of 32 positions, with the keys of all layers and kv heads before the values of all.
 """
 
 from __future__ import annotations

@@ -120,7 +120,8 @@ def _verdict(found: Forecast) -> str:
 
 def _memory_lines(found: Forecast) -> Iterator[str]:
     memory = found.memory
-    rows = [("dense weights", memory.dense, "")]
+    layer = "with the layer of multi-token prediction" if memory.program.prediction else ""
+    rows = [("dense weights", memory.dense, layer)]
     if memory.n_experts:
         kept = "" if memory.placement is None else f"{memory.n_kept} of {memory.n_experts}"
         rows.append(("experts", memory.experts_kept, kept))

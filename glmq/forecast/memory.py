@@ -11,6 +11,7 @@ from ..experts.placement import INTERPRETER, RESERVE, Placement, plan_slots
 from ..gguf import GGUFFile
 from ..loading import counting_program, known_cache_type, needs_of, transcoded_tensors
 from ..memory_plan import MemoryPlan, Needs, cannot_read_all, free_budget, plan_memory
+from ..models.trunk import prediction_block
 from ..program import Program
 from ..system_memory import resident_memory
 from ..weights import Weights
@@ -90,8 +91,11 @@ def forecast_memory(
     """Plan as loading would. Raises GlmqError for a model that glmq does not run on any machine."""
     transcoded = transcoded_tensors(load)
     weights = Weights(file, transcoded=transcoded)
-    program = counting_program(file, weights, n_threads, known_cache_type(cache_type), activations)
-    needs = needs_of(file, program, n_ctx, transcoded)
+    predicts = prediction_block(file) is not None
+    program = counting_program(
+        file, weights, n_threads, known_cache_type(cache_type), activations, weights if predicts else None
+    )
+    needs = needs_of(file, program, n_ctx, transcoded, file if predicts else None)
     return plan_again(file, program, needs, ram, load)
 
 

@@ -144,4 +144,4 @@ def _attention_seconds(program: Program, speed: AttentionSpeed, n_tokens: int, d
 
 
 def _layers(program: Program) -> int:
-    return program.cache_shape.n_layers
+    return program.cache_shape.trunk.n_layers

@@ -128,7 +128,7 @@ def test_rows_of_sequences_in_one_run(model):
 
 
 def test_rows_after_a_draft_that_was_wrong(model):
-    """The run that checks it writes true rows, and keeps the hidden state that the next draft goes on from."""
+    """The run that checks it writes true rows, and keeps the hidden state that the next draft needs."""
     plain, drafted = model.session(), model.session()
     plain.evaluate(TEXT[:18])
     expected = logits_behind(model, plain.sequence)

@@ -203,6 +203,51 @@ def test_stopping_ends_everybody_with_its_error(engine, n_waiting):
         evaluate(scheduler, engine, [1])
 
 
+def test_a_call_is_made_between_steps_in_the_schedulers_thread(scheduler, engine):
+    engine.held()
+    evaluating, _ = run_aside(lambda: evaluate(scheduler, engine, [1]))
+    assert engine.in_step.wait(SECONDS)
+    calling, found = run_aside(
+        lambda: scheduler.call(
+            ScriptedSequence(), lambda: (threading.current_thread(), engine.go_on.is_set())
+        )
+    )
+    while scheduler._worker.inbox.empty():
+        time.sleep(0.001)
+    engine.go_on.set()
+    join(evaluating, calling)
+    assert found == [(scheduler._thread, True)]
+
+
+def test_a_call_that_fails_or_is_cancelled(scheduler, engine):
+    def fail():
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="disk"):
+        scheduler.call(ScriptedSequence(), fail)
+    with pytest.raises(Cancelled):
+        scheduler.call(ScriptedSequence(), fail, is_cancelled=lambda: True)
+    assert evaluate(scheduler, engine, [1]) == [1]
+
+
+def test_stopping_ends_calls_that_wait(engine):
+    scheduler = Scheduler(64)
+    engine.held()
+    evaluating, _ = run_aside(lambda: evaluate(scheduler, engine, [1]))
+    assert engine.in_step.wait(SECONDS)
+    calling, found = run_aside(lambda: scheduler.call(ScriptedSequence(), lambda: 1))
+    while scheduler._worker.inbox.empty():
+        time.sleep(0.001)
+    stopping, _ = run_aside(lambda: scheduler.stop(lambda: ModelClosed("gone"), lambda: None))
+    while not scheduler._worker._stopping:
+        time.sleep(0.001)
+    engine.go_on.set()
+    join(stopping, evaluating, calling)
+    assert isinstance(found[0], ModelClosed)
+    with pytest.raises(ModelClosed):
+        scheduler.call(ScriptedSequence(), lambda: 1)
+
+
 def test_a_scheduler_that_nobody_holds_ends_and_lets_go_of_the_engine():
     before = threading.active_count()
     scheduler, engine = Scheduler(64), Echo()

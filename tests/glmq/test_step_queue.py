@@ -129,6 +129,22 @@ def test_nobody_is_waited_for_who_takes_long():
     assert max(gaps) <= slow(1, 0) * 1.001
 
 
+def test_one_who_has_something_done_between_steps_is_waited_for_again():
+    """As after a step, from when it is done."""
+    simulation = Simulation(slow)
+    drafts, plain = ScriptedSequence(), ScriptedSequence()
+    for _ in range(3):
+        requests = [simulation.submit(sequence, 1) for sequence in (drafts, plain)]
+        assert len(simulation.run_one().chunks) == 2
+        assert not any(request.replies.empty() for request in requests)
+        simulation.queue.came_back(drafts, simulation.now)
+        simulation.now += slow(1, 0)
+        simulation.queue.expect_again(drafts, simulation.now)
+        waiting = simulation.submit(plain, 1)
+        assert simulation.queue.next(simulation.now) == pytest.approx(simulation.now + 0.25 * slow(2, 0))
+        simulation.queue.remove(waiting, Cancelled())
+
+
 def test_the_grace_for_one_who_does_not_come_is_a_share_of_the_step():
     simulation = Simulation(slow)
     gone, stays = ScriptedSequence(), ScriptedSequence()

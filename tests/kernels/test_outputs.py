@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 from glmq_kernels.arrays import address_of, copy_of
 from glmq_kernels.ops import operations
-from glmq_kernels.ops.batch_part import OUTPUTS_ONLY
-from glmq_kernels.ops.batch_state import N_OUTPUTS, N_ROW_OUTPUTS, OUTPUTS
+from glmq_kernels.ops.batch_part import LOGITS_ONLY, OUTPUTS_ONLY
+from glmq_kernels.ops.batch_state import (
+    LOGIT_OUTPUTS,
+    N_LOGITS,
+    N_OUTPUTS,
+    N_ROW_LOGITS,
+    N_ROW_OUTPUTS,
+    OUTPUTS,
+)
 from glmq_kernels.ops.operands import matrix_of
 
 from .blocks import expected_product, random_weights
@@ -39,3 +46,22 @@ def test_products_with_rows_of_the_outputs(thread_pool, tokens, n_row_outputs):
     found = floats(stream_out, 20, 40)
     np.testing.assert_allclose(found[: len(outputs)], expected, atol=1e-5, rtol=1e-5)
     assert not found[len(outputs) :].any()
+
+
+@pytest.mark.parametrize(("outputs", "n_row_logits"), (([6], 1), ([0, 3, 19, 5], 2), (range(2, 20), 0)))
+def test_products_with_the_outputs_that_want_logits(thread_pool, outputs, n_row_logits):
+    rng = np.random.default_rng(0)
+    x, weights = rng.standard_normal((20, 64)).astype(np.float32), random_weights(rng, 40, 64, "Q8_0")
+    tape = new_tape(thread_pool, 20)
+    source, wanted = (operations.new_activation(tape, 64) for _ in range(2))
+    out = operations.float_rows(tape, 40)
+    operations.gather_logit_rows(tape, source, wanted)
+    projection = operations.Projection(matrix_of(weights, 40, 64, "Q8_0"), out)
+    operations.matmul(tape, wanted, projection, part=LOGITS_ONLY)
+    fill(source.rows, x)
+    table = copy_of(list(outputs), np.int64)
+    tape.state[N_LOGITS], tape.state[N_ROW_LOGITS] = len(table), n_row_logits
+    tape.state[LOGIT_OUTPUTS] = address_of(table)
+    run(tape, thread_pool)
+    expected = expected_product(x, weights, "Q8_0")[table]
+    np.testing.assert_allclose(floats(out, 20, 40)[: len(table)], expected, atol=1e-5, rtol=1e-5)
