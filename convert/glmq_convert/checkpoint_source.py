@@ -17,7 +17,7 @@ from .interleaved_rows import CheckpointWithInterleavedRows
 from .lite_config import Glm4MoeLiteConfig
 from .llama_config import LlamaConfig
 from .model_source import ModelSource, identity_of
-from .mtp import count_to_convert
+from .mtp import MtpChoice, count_to_convert, layer_alone
 from .plan import PlannedTensor, Weights
 from .quantization import read_quantization
 from .scaled_weights import ScaledWeights, scaled_weights
@@ -26,25 +26,28 @@ from .tokenizer import add_tokenizer
 from .turned_keys import CheckpointWithTurnedKeys
 
 
-def checkpoint_source(folder: Path, mtp: bool = True, store: ShardStore | None = None) -> ModelSource:
-    """The checkpoint in a folder. mtp: with the layer of multi-token prediction, where it has one.
+def checkpoint_source(folder: Path, mtp: MtpChoice = True, store: ShardStore | None = None) -> ModelSource:
+    """The checkpoint in a folder.
 
+    mtp: with the layer of multi-token prediction, where it has one, or that alone.
     store: where the weights are, if not on the disk: they are then converted file by file.
     Raises GlmqError when something is wrong with it.
     """
     config = read_config(folder)
-    stored = open_checkpoint(folder, config.num_hidden_layers, mtp, store)
-    checkpoint, remarks = scaled_weights(stored, read_quantization(folder), config.num_hidden_layers, mtp)
+    n_layers, with_mtp = config.num_hidden_layers, bool(mtp)
+    stored = open_checkpoint(folder, n_layers, with_mtp, store)
+    checkpoint, remarks = scaled_weights(stored, read_quantization(folder), n_layers, with_mtp)
     n_mtp_layers = count_to_convert(config, checkpoint) if mtp else 0
     described = _describe(config, checkpoint, n_mtp_layers)
+    tensors = described.tensors if mtp != "alone" else layer_alone(described.tensors, n_layers, str(folder))
     header = gguf.GGUFWriter(None, described.architecture)
-    remarks += add_general(header, folder, described.tensors)
+    remarks += add_general(header, folder, tensors)
     described.add_metadata(header)
     remarks += add_tokenizer(header, folder, config.vocab_size)
     files = {name: tensor.path for name, tensor in stored.items()}
     return ModelSource(
         name=checkpoint_name(folder),
-        tensors=described.tensors,
+        tensors=tensors,
         header=header,
         weights=lambda tensors: described.weights,
         identity=store.identity

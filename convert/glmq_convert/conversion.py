@@ -29,6 +29,7 @@ from .mixes import (
     with_importance,
 )
 from .model_source import ModelSource, identity_of
+from .mtp import MtpChoice
 from .plan import PlannedTensor
 from .shards import ShardStore
 from .splits import SplitSizes
@@ -45,7 +46,7 @@ def convert(
     checkpoint_dir: str | Path,
     out_path: str | Path | None = None,
     type: str | TypeChoice = "q8_0",
-    mtp: bool = True,
+    mtp: MtpChoice = True,
     progress: Progress | None = None,
     threads: int | None = None,
     remark: Callable[[str], None] | None = None,
@@ -63,7 +64,8 @@ def convert(
 
     out_path: a file, or a folder to put `<folder's name>-<TYPE>.gguf` into; by default the current one.
     type: the name of a mix (`mixes/mix_names.py`), or a choice of types for all tensors. mtp: keep the
-    multi-token-prediction layer where the checkpoint has one. progress(bytes written, bytes in all).
+    multi-token-prediction layer where the checkpoint has one, or "alone": write a file of nothing but that,
+    called `mtp-…`, which a file without it is used with. progress(bytes written, bytes in all).
     threads: all cores by default. remark: is told, in a sentence, what the user may want to know. force:
     replace a file that is there. size: choose the types that lose least within it, by the errors of each
     tensor's types (`target_size/`); of `type` only what it says of single tensors counts then. importance: a
@@ -75,9 +77,8 @@ def convert(
     """
     choice = TypeChoice(type) if isinstance(type, str) else type
     folder = _folder(checkpoint_dir)
-    target = _target(
-        out_path, f"{checkpoint_name(folder)}-{size.label if size else choice.mix.name}", split, force
-    )
+    name = f"mtp-{checkpoint_name(folder)}" if mtp == "alone" else checkpoint_name(folder)
+    target = _target(out_path, f"{name}-{size.label if size else choice.mix.name}", split, force)
     check_is_not_read(target, [each for each in folder.iterdir() if each.suffix != ".gguf"])
     source = checkpoint_source(folder, mtp, store)
     settings = WriteSettings(split, threads, progress, allow_nan, resume)
@@ -120,7 +121,7 @@ def quantize(
 def checkpoint_types(
     checkpoint_dir: str | Path,
     type: str | TypeChoice = "q8_0",
-    mtp: bool = True,
+    mtp: MtpChoice = True,
     importance: str | Path | Importance | None = None,
     size: TargetSize | None = None,
     store: ShardStore | None = None,

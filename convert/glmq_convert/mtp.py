@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Literal
 
 from glmq_kernels.errors import GlmqError
 
 from .model_config import ModelConfig
+from .plan import PlannedTensor
 
 PARTS = (
     ".eh_proj.weight", ".enorm.weight", ".hnorm.weight", ".shared_head.norm.weight",
     ".shared_head.head.weight",
 )  # fmt: skip
 """Tensors that only such a layer has."""
+
+
+MtpChoice = bool | Literal["alone"]
+"""Whether a file has the layer of multi-token prediction, or nothing but that."""
+
+OF_ALL_FILES = ("token_embd.weight", "output_norm.weight", "output.weight")
+"""Tensors that a file with the layer alone has too, as llama.cpp wants it."""
 
 
 class MtpLayerError(GlmqError):
@@ -50,3 +59,15 @@ def count_to_convert(config: ModelConfig, names: Collection[str]) -> int:
                 f" {config.num_nextn_predict_layers} for multi-token prediction; correct config.json"
             )
     return len(layers)
+
+
+def layer_alone(tensors: Sequence[PlannedTensor], n_layers: int, name: str) -> list[PlannedTensor]:
+    """Those of a file's tensors that one with the layer alone has. n_layers: of the model itself.
+
+    Raises GlmqError where the checkpoint, called `name`, has no such layer.
+    """
+    beside = tuple(f"blk.{layer}." for layer in range(n_layers))
+    kept = [tensor for tensor in tensors if not tensor.name.startswith(beside)]
+    if all(tensor.name in OF_ALL_FILES for tensor in kept):
+        raise GlmqError(f"{name} has no layer of multi-token prediction, which alone was asked for")
+    return kept

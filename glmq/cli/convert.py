@@ -16,6 +16,8 @@ from .hub_download import download_checkpoint
 from .named_files import file_option, telling_of_force
 
 if TYPE_CHECKING:
+    from glmq_convert.mtp import MtpChoice
+
     from ..hub.remote_checkpoint import RemoteCheckpoint
 
 
@@ -25,8 +27,14 @@ if TYPE_CHECKING:
 @conversion_options("q8_0")
 @click.option("--remote", is_flag=True, help="Download one file of the checkpoint at a time, and remove it.")
 @click.option("--no-mtp", is_flag=True, help="Leave the multi-token-prediction layer out.")
+@click.option("--mtp-only", is_flag=True, help="Write the multi-token-prediction layer alone.")
 def convert(
-    checkpoint: str, out: Path | None, remote: bool, no_mtp: bool, options: ConversionOptions
+    checkpoint: str,
+    out: Path | None,
+    remote: bool,
+    no_mtp: bool,
+    mtp_only: bool,
+    options: ConversionOptions,
 ) -> None:
     """Convert CHECKPOINT, of the classes Glm4Moe, Glm4MoeLite or Llama.
 
@@ -39,6 +47,9 @@ def convert(
     from glmq_convert.conversion import checkpoint_types
     from glmq_convert.conversion import convert as run
 
+    if no_mtp and mtp_only:
+        raise GlmqError("--no-mtp and --mtp-only exclude each other; leave one of them out")
+    mtp: MtpChoice = "alone" if mtp_only else not no_mtp
     remarks: list[str] = []
     began = time.perf_counter()
     with telling_of_force(), ExitStack() as stack:
@@ -49,11 +60,9 @@ def convert(
         if store is not None:
             stack.enter_context(store)
         if options.dry_run:
-            show_sizes(
-                checkpoint_types(folder, options.types, not no_mtp, options.imatrix, options.size, store)
-            )
+            show_sizes(checkpoint_types(folder, options.types, mtp, options.imatrix, options.size, store))
             return
-        path = run(folder, out, mtp=not no_mtp, progress=progress, store=store, **options.arguments(remarks))
+        path = run(folder, out, mtp=mtp, progress=progress, store=store, **options.arguments(remarks))
     tell_of_file(path, time.perf_counter() - began, remarks)
 
 

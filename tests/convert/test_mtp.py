@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 from glmq_convert.conversion import convert
 from glmq_kernels.errors import GlmqError
@@ -89,6 +90,28 @@ def test_it_need_not_have_an_embedding_and_a_head_of_its_own(copy, tmp_path):
     with open_gguf(tmp_path / "model.gguf") as file:
         nextn = {name.removeprefix("blk.3.nextn.") for name in file.tensors if "nextn" in name}
     assert nextn == {"eh_proj.weight", "enorm.weight", "hnorm.weight", "shared_head_norm.weight"}
+
+
+def test_it_may_be_written_alone(copy, tmp_path):
+    """With what files of all kinds hold, of the same numbers as in the file of all."""
+    both = convert(copy, tmp_path / "model.gguf")
+    alone = convert(copy, tmp_path, mtp="alone")
+    assert alone.name == "mtp-GLM-Q8_0.gguf"
+    with open_gguf(both) as whole, open_gguf(alone) as file:
+        assert file.metadata["glm4moe.block_count"] == 4
+        assert {name.split(".")[0] for name in file.tensors} == {"token_embd", "output_norm", "output", "blk"}
+        assert all(name.startswith("blk.3.") for name in file.tensors if name.startswith("blk"))
+        assert len(file.tensors) == 3 + sum(name.startswith("blk.3.") for name in whole.tensors)
+        for name in file.tensors:
+            np.testing.assert_array_equal(file.data(name), whole.data(name))
+
+
+def test_it_cannot_be_written_alone_where_it_is_not(copy, tmp_path):
+    drop(copy, *(name for name in checkpoints.load_weights(copy) if name.startswith("model.layers.3.")))
+    code, _, err = run("convert", copy, tmp_path, "--mtp-only")
+    assert code == 2
+    assert "no layer of multi-token prediction" in err
+    assert run("convert", copy, tmp_path, "--mtp-only", "--no-mtp")[0] == 2
 
 
 def prune_layers(folder, n_layers):
