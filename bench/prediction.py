@@ -64,7 +64,7 @@ def cost(path: Path) -> Iterator[str]:
         runs: dict[str, Callable[[], object]] = {
             "a layer of experts": lambda: tape.run(pool, layer, following),
             "the final norm and the head": lambda: tape.run(pool, FINAL_NORM),
-            "a step that drafts a token": lambda: prediction.predict(pool, one, states[:1], logits),
+            "a step that drafts a token": lambda: prediction.predict(pool, [one], states[:1], logits),
             "the layer's row of a token": lambda: prediction.store(pool, [one], states[:1]),
             f"its rows of {PROMPT} tokens": lambda: prediction.store(pool, [prompt], states),
         }
@@ -116,20 +116,21 @@ def agreements(model: glmq.Model, tokens: Sequence[int]) -> np.ndarray:
     sequence = TokenSequence(engine.prefix_tree)
     before = np.vstack([np.zeros_like(states[0][:1]), *states])[:n]
 
-    def run() -> None:
+    def run(wanted: Sequence[None]) -> Sequence[None]:
         for first in range(0, n, PROMPT):
             sequence.reserve(min(PROMPT, n - first))
             part = copy_of(tokens[first : min(first + PROMPT, n)], np.int64)
             last = first + len(part)
             engine._prediction.predict(
                 engine._thread_pool,
-                SequencePart(part, first, sequence.page_table, len(part), in_rows=False),
+                [SequencePart(part, first, sequence.page_table, len(part), in_rows=False)],
                 before[first:last],
                 logits[first:last],
             )
             sequence.extend(part.tolist())
+        return wanted
 
-    engine.scheduler.call(sequence, run)
+    engine.scheduler.call(sequence, None, run)
     sequence.release(publish=False)
     session.rewind(0)
     return (logits.argmax(axis=1) == np.concatenate(trunk))[1:]

@@ -16,12 +16,12 @@ from glmq_kernels.threads.thread_pool import KERNELS as POOL_KERNELS
 from glmq_kernels.threads.thread_pool import ThreadPool
 
 from .batch import SequencePart
-from .errors import ContextFull, LoadedBeforeFork, ModelClosed, OutOfPages
+from .errors import LoadedBeforeFork, ModelClosed
 from .gguf import GGUFFile
 from .kv_cache.page_pool import PagePool
 from .kv_cache.prefix_tree import PrefixTree
 from .kv_cache.sequence import Sequence as TokenSequence
-from .prediction import Prediction
+from .prediction import Prediction, WantedDraft
 from .program import Program
 from .scheduling.request import Chunk
 from .scheduling.scheduler import Scheduler
@@ -150,15 +150,21 @@ class Engine:
         def goes_on() -> bool:
             return not (self._closing or is_cancelled())
 
-        def run() -> list[int]:
-            assert self._prediction is not None, "it lives as long as the scheduler's thread"
-            self._file.check_unchanged()
-            n = n_most if _has_room(sequence, len(tokens) + n_most - 1) else 1
-            if n < n_most and not _has_room(sequence, len(tokens)):
-                return []
-            return self._prediction.draft(self._thread_pool, sequence, tokens, n, least_probability, goes_on)
+        wanted = WantedDraft(sequence, tokens, n_most, least_probability, goes_on)
+        return self.scheduler.call(sequence, wanted, self._draft, is_cancelled)
 
-        return self.scheduler.call(sequence, run, is_cancelled)
+    def _draft(self, wanted: Sequence[WantedDraft]) -> list[list[int]]:
+        """Drafts of several sequences together, in the scheduler's thread."""
+        assert self._prediction is not None, "it lives as long as the scheduler's thread"
+        self._file.check_unchanged()
+        most = self._prediction.max_tokens
+        return [
+            draft
+            for first in range(0, len(wanted), most)
+            for draft in self._prediction.draft(
+                self._thread_pool, [each.with_room() for each in wanted[first : first + most]]
+            )
+        ]
 
     @property
     def input_sums(self) -> Sequence[InputSums]:
@@ -228,12 +234,3 @@ class Engine:
 
     def _is_copy(self) -> bool:
         return os.getpid() != self._process
-
-
-def _has_room(sequence: TokenSequence, n: int) -> bool:
-    """Whether a sequence has, or gets, room for so many tokens more."""
-    try:
-        sequence.reserve(n)
-    except (OutOfPages, ContextFull):
-        return False
-    return True

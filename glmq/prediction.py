@@ -10,13 +10,14 @@ The row at position p is made of the token there and the trunk's hidden state of
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from glmq_kernels.arrays import zeros
 from glmq_kernels.threads.thread_pool import ThreadPool
 
 from .batch import SequencePart
+from .errors import ContextFull, OutOfPages
 from .kv_cache.hidden_states import HiddenStates
 from .program import Program
 from .scheduling.request import PagedSequence
@@ -26,6 +27,43 @@ KEPT_STATES = 64
 """Hidden states of the last tokens of a run that stay with a sequence, for when it is rewound: of a draft."""
 
 
+@dataclass(frozen=True)
+class WantedDraft:
+    """Up to `n_most` guesses of what follows `tokens`, which follow a sequence's and are not evaluated yet.
+
+    least_probability: of each guess; the first that is less probable ends the draft. goes_on: asked before
+    each token.
+    """
+
+    sequence: PagedSequence
+    tokens: Sequence[int]
+    n_most: int
+    least_probability: float = 0.0
+    goes_on: Callable[[], bool] = lambda: True
+
+    @property
+    def n_steps(self) -> int:
+        """Tokens that the layer takes one after the other."""
+        return len(self.tokens) + self.n_most - 1
+
+    def with_room(self) -> WantedDraft:
+        """The same with room for keys and values: perhaps only one guess, or none."""
+        for n_most in dict.fromkeys((self.n_most, 1)):
+            try:
+                self.sequence.reserve(len(self.tokens) + n_most - 1)
+            except (OutOfPages, ContextFull):
+                continue
+            return replace(self, n_most=n_most)
+        return replace(self, tokens=(), n_most=0)
+
+    def part(self, place: int, guesses: Sequence[int]) -> SequencePart:
+        """One of these tokens for a run."""
+        n = len(self.tokens)
+        token = self.tokens[place] if place < n else guesses[place - n]
+        position = len(self.sequence.tokens) + place
+        return SequencePart(np.array([token], np.int64), position, self.sequence.page_table, 1, in_rows=True)
+
+
 class Prediction:
     """The layer of multi-token prediction of a model. program: of the layer, as the trunk's has it."""
 
@@ -33,7 +71,12 @@ class Prediction:
         self._program, (self._layer,) = program, program.layers
         self._inputs = program.hidden_inputs
         self._unknown = np.zeros(self._inputs.shape[1], np.float32)
-        self._logits, self._no_logits = (zeros((n, program.n_vocab), np.float32) for n in (1, 0))
+        self._no_logits = zeros((0, program.n_vocab), np.float32)
+
+    @property
+    def max_tokens(self) -> int:
+        """Of a run."""
+        return self._program.tape.max_tokens
 
     def follow(
         self,
@@ -72,52 +115,53 @@ class Prediction:
             tape.run(thread_pool, None, self._layer)
             first += n
 
-    def draft(
-        self,
-        thread_pool: ThreadPool,
-        sequence: PagedSequence,
-        tokens: Sequence[int],
-        n_most: int,
-        least_probability: float = 0.0,
-        goes_on: Callable[[], bool] = lambda: True,
-    ) -> list[int]:
-        """Guess what follows `tokens`, which follow those of a sequence and are not evaluated yet.
+    def draft(self, thread_pool: ThreadPool, wanted: Sequence[WantedDraft]) -> list[list[int]]:
+        """Guess what follows the tokens of each, all side by side, one token after the other.
 
-        The sequence has room for all of them and all guesses but the last. Ends early where a guess is less
-        probable than that, and where `goes_on`, asked before each, says no.
+        A draft ends early where a guess is less probable than is wanted, and where `goes_on` says no. The
+        sequences have room for all tokens and all guesses but the last.
         """
-        n_before = len(sequence.tokens)
-        state, drafted = self._state_of(sequence, n_before - 1), list[int]()
-        given = [*tokens]
-        for position in range(n_before, n_before + len(given) + n_most - 1):
-            if not goes_on():
-                break
-            token = given[position - n_before] if position - n_before < len(given) else drafted[-1]
-            part = SequencePart(np.array([token], np.int64), position, sequence.page_table, 1, in_rows=True)
-            state = self.predict(thread_pool, part, state[None], self._logits)[0].copy()
-            if position - n_before < len(given) - 1:
-                continue
-            likeliest = int(self._logits[0].argmax())
-            if least_probability and _probability(self._logits[0], likeliest) < least_probability:
-                break
-            drafted.append(likeliest)
-        return drafted
+        states = [self._state_of(each.sequence, len(each.sequence.tokens) - 1) for each in wanted]
+        guesses: list[list[int]] = [[] for _ in wanted]
+        under_way, n_done = list(range(len(wanted))), 0
+        while True:
+            under_way = [i for i in under_way if n_done < wanted[i].n_steps and wanted[i].goes_on()]
+            if not under_way:
+                return guesses
+            parts = [wanted[i].part(n_done, guesses[i]) for i in under_way]
+            logits = zeros((len(parts), self._program.n_vocab), np.float32)
+            before = np.stack([states[i] for i in under_way])
+            found = self.predict(thread_pool, parts, before, logits).copy()
+            for i, state, row in zip([*under_way], found, logits, strict=True):
+                states[i] = state
+                if n_done < len(wanted[i].tokens) - 1:
+                    continue
+                likeliest, least = int(row.argmax()), wanted[i].least_probability
+                if least and _probability(row, likeliest) < least:
+                    under_way.remove(i)
+                else:
+                    guesses[i].append(likeliest)
+            n_done += 1
 
     def predict(
-        self, thread_pool: ThreadPool, part: SequencePart, hidden: np.ndarray, logits: np.ndarray
+        self,
+        thread_pool: ThreadPool,
+        parts: Sequence[SequencePart],
+        hidden: np.ndarray,
+        logits: np.ndarray,
     ) -> np.ndarray:
-        """Write the rows of some tokens, and predict what follows those of them with outputs.
+        """Write the rows of some tokens, a run's at most, and predict what follows those with outputs.
 
         hidden: as of `store`. logits: float32 (n_outputs, n_vocab), of the tokens that follow. Gives float32
         (n_outputs, hidden size), what takes the place of the trunk's hidden states of these positions; until
         the next run.
         """
         tape = self._program.tape
-        self._inputs[: len(part.tokens)] = hidden
-        self._program.set_batch([part], logits)
+        self._inputs[: len(hidden)] = hidden
+        self._program.set_batch(parts, logits)
         tape.run(thread_pool, None, STORE)
         tape.run(thread_pool, self._layer)
-        return self._program.hidden[: part.n_outputs]
+        return self._program.hidden[: len(logits)]
 
     def _state_of(self, sequence: PagedSequence, position: int) -> np.ndarray:
         """The trunk's hidden state at a position; zeros before the first, and where it is not known."""

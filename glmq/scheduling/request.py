@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from glmq_kernels.gemm.sizes import ROW_TOKENS
 
 from ..errors import ContextFull, OutOfPages
 from ..kv_cache.hidden_states import HiddenStates
+
+W = TypeVar("W")
+R = TypeVar("R")
 
 
 class PagedSequence(Protocol):
@@ -128,16 +131,19 @@ class Request:
 
 
 @dataclass(eq=False)
-class Call:
-    """Something about a sequence that uses what steps use, and so is run between two of them.
+class Call(Generic[W, R]):
+    """Something about a sequence that uses what steps use, and so is done between two of them.
 
-    run: what. The others are as of `Request`.
+    wanted: what. run: does it, of all calls together that wait for the same; gives the result of each. The
+    others are as of `Request`.
     """
 
     sequence: PagedSequence
-    run: Callable[[], None]
+    wanted: W
+    run: Callable[[Sequence[W]], Sequence[R]]
     is_cancelled: Callable[[], bool] = lambda: False
     withdrawn: bool = False
+    results: list[R] = field(default_factory=list)
     replies: SimpleQueue[Reply] = field(default_factory=SimpleQueue)
 
     @property

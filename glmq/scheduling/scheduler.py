@@ -6,18 +6,16 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 
-from .request import Call, PagedSequence, Progress, Reply, Request, Runner
+from .request import Call, PagedSequence, Progress, R, Reply, Request, Runner, W
 from .row_costs import RowCosts
 from .worker import Worker
-
-T = TypeVar("T")
 
 STOPPING_SECONDS = 20.0
 """How long `stop` waits for the thread. It takes longer only where a signal's handler closes a model inside
@@ -95,15 +93,19 @@ class Scheduler:
         return self._worker.row_costs
 
     def call(
-        self, sequence: PagedSequence, run: Callable[[], T], is_cancelled: Callable[[], bool] = lambda: False
-    ) -> T:
-        """What `run` gives, which the scheduler's thread calls between two steps; wait for that.
+        self,
+        sequence: PagedSequence,
+        wanted: W,
+        run: Callable[[Sequence[W]], Sequence[R]],
+        is_cancelled: Callable[[], bool] = lambda: False,
+    ) -> R:
+        """What `run` gives for what is wanted, in the scheduler's thread between two steps; wait for that.
 
-        sequence: the one that it is about, for which the next step then waits a little. is_cancelled: asked
-        before. Raises Cancelled, what `run` raises, and the error that `stop` was given.
+        run: does what several callers want, as many as wait for the same function. sequence: the one that it
+        is about, for which the next step then waits a little. is_cancelled: asked before. Raises Cancelled,
+        what `run` raises, and the error that `stop` was given.
         """
-        results: list[T] = []
-        call = Call(sequence, lambda: results.append(run()), is_cancelled)
+        call = Call(sequence, wanted, run, is_cancelled)
         try:
             self._worker.inbox.put(call)
             if self._worker.ended:
@@ -114,7 +116,7 @@ class Scheduler:
             raise
         if isinstance(reply, BaseException):
             raise reply
-        return results[0]
+        return call.results[0]
 
     @property
     def max_tokens(self) -> int:
@@ -141,7 +143,7 @@ class Scheduler:
         self._worker.stopped_by, self._worker.then = error, then
         _stop(self._worker, self._thread, self._process)
 
-    def _withdraw(self, request: Request | Call) -> None:
+    def _withdraw(self, request: Request | Call[Any, Any]) -> None:
         """Come back when nothing of the request is being evaluated any more, whatever comes meanwhile."""
         request.withdrawn = True
         self._worker.inbox.put(None)

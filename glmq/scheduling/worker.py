@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Literal
+from typing import Any, Literal
 
 from .request import Call, Cancelled, PagedSequence, Reply, Request
 from .row_costs import RowCosts
@@ -20,6 +20,8 @@ SECTION_SECONDS = 0.4
 
 NOT_WORTH_ENDING = 0.8
 """Seconds: a step that others want too is not given up for one caller when so little of it is left."""
+
+AnyCall = Call[Any, Any]
 
 Note = tuple[Literal["begin", "end"], "weakref.ref[PagedSequence]"]
 """That a sequence's only answer begins, or has ended."""
@@ -38,14 +40,14 @@ class Worker:
     """
 
     def __init__(self, max_tokens: int, *, deterministic: bool) -> None:
-        self.inbox: SimpleQueue[Request | Call | Note | None] = SimpleQueue()
-        self.running: frozenset[Request | Call] = frozenset()
+        self.inbox: SimpleQueue[Request | AnyCall | Note | None] = SimpleQueue()
+        self.running: frozenset[Request | AnyCall] = frozenset()
         self.ended = False
         self.stopped_by: Callable[[], BaseException] = Stopped
         self.then: Callable[[], None] = lambda: None
         self._stopping = False
         self._steps = StepQueue(max_tokens, deterministic=deterministic)
-        self._calls: deque[Call] = deque()
+        self._calls: deque[AnyCall] = deque()
 
     @property
     def row_costs(self) -> RowCosts:
@@ -85,7 +87,7 @@ class Worker:
         """Make the next call or run the next step, or wait for something to do."""
         due = None if self._calls else self._steps.next(time.monotonic())
         if self._calls:
-            self._make(self._calls.popleft())
+            self._make([call for call in self._calls if call.run == self._calls[0].run])
         elif isinstance(due, Step):
             self._run(due)
         else:
@@ -109,7 +111,7 @@ class Worker:
                 return
             self._sort(found)
 
-    def _sort(self, found: Request | Call | Note | None) -> None:
+    def _sort(self, found: Request | AnyCall | Note | None) -> None:
         now = time.monotonic()
         if isinstance(found, Request):
             self._steps.submit(found, now)
@@ -122,22 +124,28 @@ class Worker:
             else:
                 self._steps.end(sequence, now)
 
-    def _make(self, call: Call) -> None:
-        self.running = frozenset((call,))
+    def _make(self, calls: list[AnyCall]) -> None:
+        """Make calls of one function."""
+        self.running = frozenset(calls)
         reply: Reply = None
+        for call in calls:
+            self._calls.remove(call)
+        wanted = [call for call in calls if not call.ended]
         try:
-            if call.ended:
-                reply = Cancelled()
-            else:
-                call.run()
+            if wanted:
+                results = wanted[0].run([call.wanted for call in wanted])
+                for call, result in zip(wanted, results, strict=True):
+                    call.results.append(result)
         except BaseException as error:
             reply = error
         finally:
             self.running = frozenset()
-        self._steps.expect_again(call.sequence, time.monotonic())
-        replies = call.replies
-        del call  # as below
-        replies.put(reply)
+        for call in calls:
+            self._steps.expect_again(call.sequence, time.monotonic())
+        replies = [(call.replies, reply if call in wanted else Cancelled()) for call in calls]
+        del call, calls, wanted  # as below
+        for queue, each in replies:
+            queue.put(each)
 
     def _run(self, step: Step) -> None:
         self.running = frozenset(chunk.request for chunk in step.chunks)

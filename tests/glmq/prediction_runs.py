@@ -26,14 +26,15 @@ def next_logits(
     engine = model._engine
     logits = np.zeros((len(tokens), engine.n_vocab), np.float32)
 
-    def run():
+    def run(wanted):
         sequence.reserve(len(tokens))
         part = SequencePart(
             copy_of(tokens, np.int64), len(sequence.tokens), sequence.page_table, len(tokens), in_rows=False
         )
-        engine._prediction.predict(engine._thread_pool, part, states, logits)
+        engine._prediction.predict(engine._thread_pool, [part], states, logits)
+        return wanted
 
-    engine.scheduler.call(sequence, run)
+    engine.scheduler.call(sequence, None, run)
     return logits
 
 

@@ -12,6 +12,7 @@ import glmq
 from glmq.errors import ModelClosed
 from glmq.gguf import open_gguf
 from glmq.models.trunk import holds_trunk, prediction_block
+from glmq.prediction import WantedDraft
 from glmq.scheduling.request import Cancelled, Chunk, Request
 
 from .disk_models import load_from_disk
@@ -115,7 +116,9 @@ def test_rows_of_sequences_in_one_run(model):
         logits = np.zeros((n_logits, engine.n_vocab), np.float32)
         request = Request(engine, sequence, np.array(tokens), logits)
         chunks.append(Chunk(request, len(tokens), in_rows=len(tokens) == 1))
-    engine.scheduler.call(alone.sequence, lambda: engine.run_step(chunks, 1, lambda: True))
+    engine.scheduler.call(
+        alone.sequence, chunks, lambda wanted: [engine.run_step(wanted[0], 1, lambda: True)]
+    )
     of_text = model.logits(TEXT)
     for sequence, chunk in zip(sequences, chunks, strict=True):
         sequence.extend(chunk.tokens.tolist())
@@ -152,6 +155,21 @@ def test_rows_of_a_fork_and_of_who_finds_them_in_the_prefix_tree(model):
     assert_close(logits_behind(model, other.sequence, state), expected)
     other.evaluate(TEXT[20:22])  # without the state before it, so that its first row is a poor one
     assert other.draft(TEXT[22:23], 2)
+
+
+def test_drafts_of_sequences_side_by_side(model):
+    """Each as long as it is wanted, from as many tokens as are drawn."""
+    engine, sessions = model._engine, [model.session() for _ in range(3)]
+    wanted, expected = [], []
+    for session, n, tokens, n_most in zip(sessions, (4, 9, 15), (1, 2, 1), (3, 2, 5), strict=True):
+        session.evaluate(TEXT[:n])
+        expected.append(session.draft(TEXT[n : n + tokens], n_most))
+        wanted.append(WantedDraft(session.sequence, TEXT[n : n + tokens], n_most))
+    found = engine.scheduler.call(
+        sessions[0].sequence, wanted, lambda all_wanted: [engine._draft(*all_wanted)]
+    )
+    assert found == expected
+    assert [len(draft) for draft in found] == [3, 2, 5]
 
 
 def test_a_draft_ends_where_it_is_unsure(model):

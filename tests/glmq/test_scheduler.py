@@ -203,30 +203,33 @@ def test_stopping_ends_everybody_with_its_error(engine, n_waiting):
         evaluate(scheduler, engine, [1])
 
 
-def test_a_call_is_made_between_steps_in_the_schedulers_thread(scheduler, engine):
+def test_calls_of_one_kind_are_made_together_between_steps_in_the_schedulers_thread(scheduler, engine):
     engine.held()
     evaluating, _ = run_aside(lambda: evaluate(scheduler, engine, [1]))
     assert engine.in_step.wait(SECONDS)
-    calling, found = run_aside(
-        lambda: scheduler.call(
-            ScriptedSequence(), lambda: (threading.current_thread(), engine.go_on.is_set())
-        )
-    )
-    while scheduler._worker.inbox.empty():
+    together = []
+
+    def run(wanted):
+        together.append((threading.current_thread(), engine.go_on.is_set(), len(wanted)))
+        return [2 * each for each in wanted]
+
+    calls = [run_aside(lambda i=i: scheduler.call(ScriptedSequence(), i, run)) for i in range(3)]
+    while scheduler._worker.inbox.qsize() < 3:
         time.sleep(0.001)
     engine.go_on.set()
-    join(evaluating, calling)
-    assert found == [(scheduler._thread, True)]
+    join(evaluating, *(thread for thread, _ in calls))
+    assert [found for _, found in calls] == [[0], [2], [4]]
+    assert together == [(scheduler._thread, True, 3)]
 
 
 def test_a_call_that_fails_or_is_cancelled(scheduler, engine):
-    def fail():
+    def fail(wanted):
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="disk"):
-        scheduler.call(ScriptedSequence(), fail)
+        scheduler.call(ScriptedSequence(), 1, fail)
     with pytest.raises(Cancelled):
-        scheduler.call(ScriptedSequence(), fail, is_cancelled=lambda: True)
+        scheduler.call(ScriptedSequence(), 1, fail, is_cancelled=lambda: True)
     assert evaluate(scheduler, engine, [1]) == [1]
 
 
@@ -235,7 +238,7 @@ def test_stopping_ends_calls_that_wait(engine):
     engine.held()
     evaluating, _ = run_aside(lambda: evaluate(scheduler, engine, [1]))
     assert engine.in_step.wait(SECONDS)
-    calling, found = run_aside(lambda: scheduler.call(ScriptedSequence(), lambda: 1))
+    calling, found = run_aside(lambda: scheduler.call(ScriptedSequence(), 1, list))
     while scheduler._worker.inbox.empty():
         time.sleep(0.001)
     stopping, _ = run_aside(lambda: scheduler.stop(lambda: ModelClosed("gone"), lambda: None))
@@ -245,7 +248,7 @@ def test_stopping_ends_calls_that_wait(engine):
     join(stopping, evaluating, calling)
     assert isinstance(found[0], ModelClosed)
     with pytest.raises(ModelClosed):
-        scheduler.call(ScriptedSequence(), lambda: 1)
+        scheduler.call(ScriptedSequence(), 1, list)
 
 
 def test_a_scheduler_that_nobody_holds_ends_and_lets_go_of_the_engine():
