@@ -34,6 +34,8 @@ def test_logits(tmp_path, monkeypatch, kind, own_tables):
     pattern = layer.replace(".", r"\.") + ".*"
     monkeypatch.setattr(kinds[1], "_keys_to_ignore_on_load_unexpected", [pattern])
     trunk = kinds[1].from_pretrained(tmp_path, dtype=torch.float32).eval()
+    # Configurations of this version do not all have these.
+    trunk.config.num_mtp_layers, trunk.config.mtp_mlp_layer_types = 1, ["sparse"]
     predicting = layers.MtpModel.from_pretrained(trunk).eval()
     tokens = torch.randint(0, 300, (1, N_TOKENS), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
