@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 
 from ..session import Session, User
+from .drafter import Guess
+
+ASSUMED = (0.85, 0.65, 0.5)
+"""Shares of guesses that come true, by their places in a draft, about as others tell of such layers; the last
+is that of all further places."""
 
 
 class MtpDrafter:
     """Guesses what follows in a session of a model that was loaded with its layer (`Session.predicts`).
 
-    user: who has claimed the session. least_probability: a guess that is less probable ends a draft.
+    A guess's kind is its place in the draft. user: who has claimed the session.
     """
 
-    def __init__(self, session: Session, user: User | None = None, least_probability: float = 0.0) -> None:
-        self._session, self._user, self._least_probability = session, user, least_probability
+    name = "mtp"
+    costs = True
 
-    def propose(self, tokens: Sequence[int], n_most: int) -> list[int]:
-        """Up to `n_most` guesses of what follows `tokens`.
+    def __init__(self, session: Session, user: User | None = None) -> None:
+        self._session = session
+        self._user = None if user is None else weakref.ref(user)
 
-        tokens: the session's, and behind them those that are drawn and not evaluated yet, usually one. Fewer
-        where memory is short, and raises errors, as of `Session.draft`.
-        """
-        drawn = tokens[len(self._session.tokens) :]
-        return self._session.draft(drawn, n_most, least_probability=self._least_probability, user=self._user)
+    def begin(self, prompt: Sequence[int]) -> None:
+        """Nothing to be done: the layer follows every run of the trunk."""
+
+    def accept(self, token: int) -> None:
+        """The same."""
+
+    def kinds(self, n_most: int) -> Sequence[int]:
+        """Places, where a token is drawn that the guesses can follow."""
+        return range(n_most if self._session.predicts and self._session.drawn else 0)
+
+    def assumed(self, kind: int) -> float:
+        """Less with each place."""
+        return ASSUMED[min(kind, len(ASSUMED) - 1)]
+
+    def propose(self, n_most: int) -> Sequence[Guess]:
+        """Guesses of what follows the tokens drawn. Raises errors as `Session.draft` does."""
+        user = None if self._user is None else self._user()
+        found = self._session.draft(self._session.drawn, n_most, user=user)
+        return [Guess(token, place) for place, token in enumerate(found)]
+
+    def end(self) -> None:
+        """Nothing is held."""

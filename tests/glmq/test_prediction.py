@@ -9,6 +9,7 @@ import pytest
 from glmq_kernels.errors import GlmqError
 
 import glmq
+from glmq.drafting.mtp import MtpDrafter
 from glmq.errors import ModelClosed
 from glmq.gguf import open_gguf
 from glmq.models.trunk import holds_trunk, prediction_block
@@ -185,6 +186,18 @@ def test_tokens_that_are_drawn_and_not_evaluated_may_be_several(model):
     session.evaluate(TEXT[:10])
     [first, second] = session.draft(TEXT[10:11], 2)
     assert session.draft([TEXT[10], first], 1) == [second]
+
+
+def test_a_drafter_of_the_layer(model):
+    session = model.session()
+    session.evaluate(TEXT[:-1])
+    drafter = MtpDrafter(session)
+    assert not drafter.kinds(3)
+    session.drawn = TEXT[-1:]
+    assert [*drafter.kinds(3)] == [0, 1, 2]
+    guesses = drafter.propose(3)
+    assert [guess.token for guess in guesses] == session.draft(TEXT[-1:], 3)
+    assert [guess.kind for guess in guesses] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("n_last", (1, 3))
