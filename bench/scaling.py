@@ -41,7 +41,10 @@ ONE_THREAD = "routing.kernel.dispatch"
 
 @dataclass(frozen=True)
 class Operation:
-    """One of a tape. seconds: on one thread. n_bytes: of weights that it reads. waits: a barrier follows."""
+    """One of a tape.
+
+    seconds: on the threads that were asked for. n_bytes: of weights that it reads. waits: a barrier follows.
+    """
 
     name: str
     values: tuple[int, ...]
@@ -50,7 +53,7 @@ class Operation:
     waits: bool
 
 
-def timed(model: glmq.Model, n_tokens: int, depth: int, rounds: int) -> list[Operation]:
+def timed(model: glmq.Model, n_tokens: int, depth: int, rounds: int, n_threads: int = 1) -> list[Operation]:
     """The operations of a run of so many tokens behind `depth` others."""
     session, tape = model.session(), model._program.tape
     if depth:
@@ -58,7 +61,7 @@ def timed(model: glmq.Model, n_tokens: int, depth: int, rounds: int) -> list[Ope
     session.evaluate([token % model.n_vocab for token in range(n_tokens)])
     logits = zeros((1, model.n_vocab), np.float32)
     tape.state[LOGITS] = address_of(logits)
-    thread_pool, seconds = ThreadPool(1), np.full(model.n_operations, np.inf)
+    thread_pool, seconds = ThreadPool(n_threads), np.full(model.n_operations, np.inf)
     for _ in range(rounds):
         for i in range(model.n_operations):
             operations = tape._excerpt(i, i + 1)
