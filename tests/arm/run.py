@@ -16,8 +16,8 @@ import numpy as np
 from machine import SOURCES, Unavailable, arm_python, environment
 
 PRODUCTS = (
-    "Q4_0", "Q5_1", "Q8_0", "MXFP4", "Q2_K", "Q4_K", "Q6_K", "IQ4_XS", "IQ3_S", "IQ1_M", "TQ1_0", "F16",
-    "BF16",
+    "Q4_0", "Q5_1", "Q8_0", "IQ4_NL", "MXFP4", "Q2_K", "Q4_K", "Q6_K", "IQ4_XS", "IQ3_S", "IQ1_M", "TQ1_0",
+    "F16", "BF16",
 )  # fmt: skip
 """A tensor type of each kind of unpacking."""
 
@@ -36,24 +36,20 @@ THOROUGH = (
 )
 """Files of tests, and which of them."""
 
+WITH_SLOW = (("tests/kernels/test_transcoding.py", "last_bit or every_level"),)
+"""The same where tests that are marked as slow count too."""
+
 LEVELS = ("i8mm", "neon", "generic")
 TOLERANCE = {"f32": 1e-3, "int8": 0.15}
 """How far logits may be from those of this machine, by the form of activations: sums have another order."""
 
 
-def check_kernels(python: Path, suites: tuple[tuple[str, str], ...]) -> None:
+def check_kernels(python: Path, suites: tuple[tuple[str, str], ...], slow: bool = False) -> None:
     """Run tests of kernels."""
     for files, chosen in suites:
         print(f"64-bit Arm: {files} {chosen}", flush=True)
-        options = [
-            "-q",
-            "-x",
-            "-p",
-            "no:cacheprovider",
-            "-m",
-            "not slow",
-            *(["-k", chosen] if chosen else []),
-        ]
+        options = ["-q", "-x", "-p", "no:cacheprovider", *(["-k", chosen] if chosen else [])]
+        options += ["-m", "slow or not slow" if slow else "not slow"]
         subprocess.run(
             [python, "-m", "pytest", *options, *files.split()], check=True, cwd=SOURCES, env=environment()
         )
@@ -92,6 +88,7 @@ def main() -> None:
         raise SystemExit(0 if brief else 1) from None
     check_kernels(python, BRIEF if brief else THOROUGH)
     if not brief:
+        check_kernels(python, WITH_SLOW, slow=True)
         check_whole_model(python, LEVELS)
         check_whole_model(python, LEVELS[:1], jit=True)
 

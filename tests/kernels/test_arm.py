@@ -82,3 +82,10 @@ def test_decoding_keeps_its_sums_in_registers(kernels, name):
     """Few stores beside dot products: weights stay in registers, sums of tokens are stored."""
     found = Counter(line.split()[0] for line in kernels[name])
     assert found["str"] + found["stp"] < found["sdot"] + 80
+
+
+@pytest.mark.parametrize("type_name", ("Q8_0", "IQ4_XS"))
+def test_eight_bit_weights_are_multiplied_once(kernels, type_name):
+    """As signed bytes: 256 of them are 16 vectors."""
+    found = Counter(line.split()[0] for line in kernels[f"gemm.gemv.dot_rows:{type_name}"])
+    assert found["sdot"] == 16

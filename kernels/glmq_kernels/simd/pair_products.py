@@ -21,9 +21,9 @@ from .vectors import call_llvm, i8x32, i16x16, i32x8
 def takes_signed(largest: int) -> bool:
     """Whether weights of bytes up to `largest` are multiplied as signed bytes, without their offset.
 
-    Without the int8 dot product there is no sum of products of larger unsigned ones in 16 bits.
+    On AVX2 products of larger unsigned ones have no sum in 16 bits, and Arm's dot product takes signed bytes.
     """
-    return isa.current().dot == "maddubs" and largest > 127
+    return isa.current().dot in ("maddubs", "sdot") and largest > 127
 
 
 @intrinsic
