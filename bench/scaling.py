@@ -41,10 +41,7 @@ ONE_THREAD = "routing.kernel.dispatch"
 
 @dataclass(frozen=True)
 class Operation:
-    """One of a tape.
-
-    seconds: on the threads that were asked for. n_bytes: of weights that it reads. waits: a barrier follows.
-    """
+    """One of a tape. seconds: on one thread. n_bytes: of weights that it reads. waits: a barrier follows."""
 
     name: str
     values: tuple[int, ...]
@@ -53,7 +50,7 @@ class Operation:
     waits: bool
 
 
-def timed(model: glmq.Model, n_tokens: int, depth: int, rounds: int, n_threads: int = 1) -> list[Operation]:
+def timed(model: glmq.Model, n_tokens: int, depth: int, rounds: int) -> list[Operation]:
     """The operations of a run of so many tokens behind `depth` others."""
     session, tape = model.session(), model._program.tape
     if depth:
@@ -61,7 +58,7 @@ def timed(model: glmq.Model, n_tokens: int, depth: int, rounds: int, n_threads: 
     session.evaluate([token % model.n_vocab for token in range(n_tokens)])
     logits = zeros((1, model.n_vocab), np.float32)
     tape.state[LOGITS] = address_of(logits)
-    thread_pool, seconds = ThreadPool(n_threads), np.full(model.n_operations, np.inf)
+    thread_pool, seconds = ThreadPool(1), np.full(model.n_operations, np.inf)
     for _ in range(rounds):
         for i in range(model.n_operations):
             operations = tape._excerpt(i, i + 1)
@@ -71,16 +68,25 @@ def timed(model: glmq.Model, n_tokens: int, depth: int, rounds: int, n_threads: 
     nothing = np.zeros((0, 3), np.int64)
     overhead = min(_seconds_of(thread_pool, nothing) for _ in range(100))
     thread_pool.close()
-    products = iter(tape.work.products)
     found = []
-    for (name, values, code), each in zip(tape._steps, seconds, strict=True):
+    for step, each, n_bytes in zip(tape._steps, seconds, bytes_of_products(model), strict=True):
+        name, values, code = step
         waits = code == 1 or (code > 1 and tape.state[code - UNLESS_ONE] != 1)
-        n_bytes = sum(
+        found.append(Operation(name, values, max(each - overhead, 0.0), n_bytes, waits))
+    return found
+
+
+def bytes_of_products(model: glmq.Model) -> list[int]:
+    """Of weights that each operation of the tape reads for one token."""
+    tape = model._program.tape
+    products = iter(tape.work.products)
+    return [
+        sum(
             product.n_choices * product.n_bytes
             for _, product in zip(_reads(name, values), products, strict=False)
         )
-        found.append(Operation(name, values, max(each - overhead, 0.0), n_bytes, waits))
-    return found
+        for name, values, _ in tape._steps
+    ]
 
 
 def _seconds_of(thread_pool: ThreadPool, operations: np.ndarray) -> float:

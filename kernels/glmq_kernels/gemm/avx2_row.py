@@ -39,11 +39,10 @@ from ..simd.vectors import (
     splat_f32x8,
     splat_i16x16,
     store,
-    sum_lanes,
     zero_f32x8,
 )
 from .row_record import LARGEST_TOKEN, RECORD_SCALES, RECORD_SUM16, RECORD_SUM32, UNIT
-from .row_units import SUMS_BYTES, make_prefetch, make_unit_place, make_whole_units
+from .row_units import GROUP_SUMS_BYTES, ROW_GROUP, make_prefetch, make_unit_place, make_whole_units
 from .sizes import ROW_RECORD_BYTES
 
 LAST_HALVES = 32
@@ -196,42 +195,42 @@ def _make_step(kind: Any) -> tuple[Any, Any]:
 
 
 def make_row(kind: Any) -> Any:
-    """`add_row` of an integer format (`gemv.py`)."""
+    """`row_of_one` of an integer format (`gemv.py`): the sums stay in a register."""
     prepare, step = _make_step(kind)
     ask_ahead, whole_units, unit_place = make_prefetch(kind), make_whole_units(kind), make_unit_place(kind)
 
     @inline
-    def add_row(row, end, columns, tokens, n_tokens, sums, spare):
+    def row_of_one(row, end, columns, x, spare):
         row = whole_units(row, end, columns, spare)
-        n_units = (columns + UNIT - 1) // UNIT
-        if n_tokens == 1:
-            # The sums of a single token need not go through memory, for which it would have to wait.
-            found, x = zero_f32x8(), load_i64(tokens)
-            for unit in range(n_units):
-                p = unit_place(row, columns, unit)
-                ask_ahead(p)
-                found = step(prepare(p), x + unit * ROW_RECORD_BYTES, found)
-            store(sums, found)
-        else:
-            for unit in range(n_units):
-                p = unit_place(row, columns, unit)
-                ask_ahead(p)
-                prepared = prepare(p)
-                # Of a loop that counts the code generator makes two at once, for which registers are too few.
-                at, next_token, x = sums, tokens, load_i64(tokens)
-                while x:
-                    store(at, step(prepared, x + unit * ROW_RECORD_BYTES, load_f32x8(at)))
-                    at, next_token = at + SUMS_BYTES, next_token + 8
-                    x = load_i64(next_token)
+        found = zero_f32x8()
+        for unit in range((columns + UNIT - 1) // UNIT):
+            p = unit_place(row, columns, unit)
+            ask_ahead(p)
+            found = step(prepare(p), x + unit * ROW_RECORD_BYTES, found)
+        return found
 
-    return add_row
+    return row_of_one
 
 
-def make_finish(kind: Any) -> Any:
-    """`finish` of an integer format (`gemv.py`)."""
+def make_rows(kind: Any) -> Any:
+    """`add_rows` of an integer format (`gemv.py`): the weights stay in registers."""
+    prepare, step = _make_step(kind)
+    ask_ahead, whole_units, unit_place = make_prefetch(kind), make_whole_units(kind), make_unit_place(kind)
 
     @inline
-    def finish(sums, row, columns, token):
-        return sum_lanes(load_f32x8(sums))
+    def add_rows(rows, stride, count, end, columns, tokens, sums, spare):
+        rows = whole_units(rows, end, columns, spare)
+        for unit in range((columns + UNIT - 1) // UNIT):
+            p, at = unit_place(rows, columns, unit), sums
+            for _ in range(count):
+                ask_ahead(p + (ROW_GROUP - 1) * stride)
+                prepared = prepare(p)
+                # Of a loop that counts the code generator makes two at once, for which registers are too few.
+                next_token, x = tokens, load_i64(tokens)
+                while x:
+                    store(at, step(prepared, x + unit * ROW_RECORD_BYTES, load_f32x8(at)))
+                    at, next_token = at + GROUP_SUMS_BYTES, next_token + 8
+                    x = load_i64(next_token)
+                p += stride
 
-    return finish
+    return add_rows

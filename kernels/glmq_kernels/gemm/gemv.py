@@ -4,7 +4,7 @@ These are the kernels of a tensor type for few tokens; the operations (`ops/matm
 find them by address, so that they themselves are the same for all types.
 
 256 weights of a row are unpacked (`formats/`), stay in registers, and meet each token in turn, whose sums
-wait in the nearest cache meanwhile. So a token's products are added in the same order, and its result is the
+wait in the nearest cache meanwhile. A token's products are added in the same order, and its result is the
 same bits, whatever tokens stand beside it. For integer formats (u, scales and minima as in `formats/unpack`)
 
     sum over groups  scale * x scale * (u . q)  +  minimum * x scale * sum(q)
@@ -18,11 +18,11 @@ from typing import Any
 
 from ..formats.unpack import unpacking_of
 from ..simd.addresses import argument, inline, load_f32, load_i64, prefetch, store_f32, store_i64
-from ..simd.vectors import fma, load_f32x16, store, sum_lanes, zero_f32x16
+from ..simd.vectors import fma, load_f32x8, load_f32x16, store, sum_lanes, zero_f32x8, zero_f32x16
 from . import avx2_row, turned_row
 from .activation_record import ACTIVATION_COLUMNS, ACTIVATION_ROW_RECORDS, ACTIVATION_ROWS
 from .row_record import SUMS_IN_WORDS, UNIT
-from .row_units import PREFETCH_BYTES, SUMS_BYTES
+from .row_units import GROUP_SUMS_BYTES, PREFETCH_BYTES, ROW_GROUP, SUMS_BYTES
 from .sizes import ROW_RECORD_BYTES, ROW_TOKENS, ROWS
 
 
@@ -35,8 +35,9 @@ def dot_rows(format_name: str) -> Any:
     kind = unpacking_of(format_name)
     if kind.FLOAT:
         return rows_kernel(float_token, make_float_row(kind), make_float_finish(kind))
-    form = avx2_row if SUMS_IN_WORDS else turned_row
-    return rows_kernel(_integer_token, form.make_row(kind), form.make_finish(kind))
+    if SUMS_IN_WORDS:
+        return grouped_rows_kernel(_integer_token, avx2_row.make_row(kind), avx2_row.make_rows(kind))
+    return rows_kernel(_integer_token, turned_row.make_row(kind), turned_row.make_finish(kind))
 
 
 def rows_kernel(token: Any, add_row: Any, finish: Any) -> Any:
@@ -63,6 +64,44 @@ def rows_kernel(token: Any, add_row: Any, finish: Any) -> Any:
             for t in range(n_tokens):
                 found = finish(scratch + SUMS_BYTES * t, row, columns, load_i64(places + 8 * t))
                 store_f32(out + 4 * (ROWS * t + i), found)
+
+    return kernel
+
+
+def grouped_rows_kernel(token: Any, row_of_one: Any, add_rows: Any) -> Any:
+    """The kernel `dot_rows` where several rows take turns, unit by unit, with several tokens.
+
+    What a unit of the tokens takes is near then for all rows but the first, also where whole tokens do not
+    fit into the nearest cache. row_of_one(row, end, columns, x, spare): a single token's sums with a row,
+    float32 (8,). add_rows(rows, stride, count, end, columns, tokens, sums, spare): adds the products of up to
+    ROW_GROUP rows to the sums of tokens, float32 [row][token][8], whose addresses are at `tokens`, with a 0
+    behind.
+    """
+
+    def kernel(rows, stride, count, activation, tokens, n_tokens, out, scratch):
+        columns = argument(activation, ACTIVATION_COLUMNS)
+        places, end = scratch + SUMS_BYTES * ROW_TOKENS, rows + count * stride
+        spare = places + 8 * ROW_TOKENS + 8
+        if n_tokens == 1:
+            x = token(activation, load_i64(tokens))
+            for i in range(count):
+                found = row_of_one(rows + i * stride, end, columns, x, spare)
+                store_f32(out + 4 * i, sum_lanes(found))
+        elif n_tokens > 1:
+            for t in range(n_tokens):
+                store_i64(places + 8 * t, token(activation, load_i64(tokens + 8 * t)))
+            store_i64(places + 8 * n_tokens, 0)
+            group = ROW_GROUP if columns >= UNIT else 1
+            for first in range(0, count, group):
+                here = min(group, count - first)
+                for k in range(here * n_tokens):
+                    store(scratch + GROUP_SUMS_BYTES * k, zero_f32x8())
+                add_rows(rows + first * stride, stride, here, end, columns, places, scratch, spare)
+                found = scratch
+                for i in range(here):
+                    for t in range(n_tokens):
+                        store_f32(out + 4 * (ROWS * t + first + i), sum_lanes(load_f32x8(found)))
+                        found += GROUP_SUMS_BYTES
 
     return kernel
 

@@ -13,6 +13,10 @@ PREFETCH_BYTES = 3072
 SUMS_BYTES = 128
 """Of one token's sums: two vectors of 16 float32."""
 
+ROW_GROUP, GROUP_SUMS_BYTES = 4, 32
+"""Rows that take turns where several tokens meet them in registers of 32 bytes, and bytes of a token's sums
+with one of them: together no more than SUMS_BYTES."""
+
 
 def make_prefetch(kind: Any) -> Any:
     """`ask_ahead(p)`: ask memory for what comes some blocks behind the 256 weights at p."""
