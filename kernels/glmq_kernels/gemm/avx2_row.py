@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 
 from ..formats.unpack.avx2_turned import Avx2Turned, turned_of
 from ..jit import isa
-from ..simd.addresses import inline, load_i64
+from ..simd.addresses import inline, load_i64, store_f32
 from ..simd.conversions import to_float, widen_to_i32
 from ..simd.dot import dot_value, multiply_pairs
 from ..simd.pair_products import multiply_signed_bytes, multiply_words, takes_signed
@@ -39,6 +39,7 @@ from ..simd.vectors import (
     splat_f32x8,
     splat_i16x16,
     store,
+    sum_lanes,
     zero_f32x8,
 )
 from .row_record import LARGEST_TOKEN, RECORD_SCALES, RECORD_SUM16, RECORD_SUM32, UNIT
@@ -89,7 +90,7 @@ def _make_sums(kind: Any, in_words: bool) -> Any:
     return sums
 
 
-def _make_scales(kind: Any, turned: Avx2Turned) -> Any:
+def make_scales(kind: Any, turned: Avx2Turned) -> Any:
     """`scales_of(p)`: scales, and the factors of a token's sums: minima, or scales times minus the offset."""
     unpack, offset, scales = kind.unpack, -float(kind.OFFSET), turned.scales
     offsets = make_constant(f32x8 if kind.GROUP == 32 else f32x16, [offset] * (256 // kind.GROUP))
@@ -112,7 +113,7 @@ def _make_scales(kind: Any, turned: Avx2Turned) -> Any:
 def _make_blocks_step(kind: Any, turned: Avx2Turned) -> tuple[Any, Any]:
     """The step where groups are blocks of 32 columns."""
     in_words, has_sums = isa.current().dot == "maddubs", not takes_signed(kind.CENTER + kind.LARGEST)
-    weights_of, scales_of, sums = turned.weights, _make_scales(kind, turned), _make_sums(kind, in_words)
+    weights_of, scales_of, sums = turned.weights, make_scales(kind, turned), _make_sums(kind, in_words)
 
     @inline
     def prepare(p):
@@ -160,7 +161,7 @@ def _make_words_step(kind: Any, turned: Avx2Turned) -> tuple[Any, Any]:
 def _make_halves_step(kind: Any, turned: Avx2Turned) -> tuple[Any, Any]:
     """The step of groups of 16 columns whose scales are floats."""
     in_words, has_sums = isa.current().dot == "maddubs", not takes_signed(kind.CENTER + kind.LARGEST)
-    weights_of, scales_of, sums = turned.weights, _make_scales(kind, turned), _make_sums(kind, in_words)
+    weights_of, scales_of, sums = turned.weights, make_scales(kind, turned), _make_sums(kind, in_words)
 
     @inline
     def by_halves(v):
@@ -194,22 +195,22 @@ def _make_step(kind: Any) -> tuple[Any, Any]:
     return (_make_words_step if turned.words else _make_halves_step)(kind, turned)
 
 
-def make_row(kind: Any) -> Any:
-    """`row_of_one` of an integer format (`gemv.py`): the sums stay in a register."""
+def make_rows_of_one(kind: Any) -> Any:
+    """`rows_of_one` of an integer format (`avx2_ahead.py`): the sums stay in a register."""
     prepare, step = _make_step(kind)
     ask_ahead, whole_units, unit_place = make_prefetch(kind), make_whole_units(kind), make_unit_place(kind)
 
     @inline
-    def row_of_one(row, end, columns, x, spare):
-        row = whole_units(row, end, columns, spare)
-        found = zero_f32x8()
-        for unit in range((columns + UNIT - 1) // UNIT):
-            p = unit_place(row, columns, unit)
-            ask_ahead(p)
-            found = step(prepare(p), x + unit * ROW_RECORD_BYTES, found)
-        return found
+    def rows_of_one(rows, stride, count, end, columns, x, spare, out):
+        for i in range(count):
+            row, found = whole_units(rows + i * stride, end, columns, spare), zero_f32x8()
+            for unit in range((columns + UNIT - 1) // UNIT):
+                p = unit_place(row, columns, unit)
+                ask_ahead(p)
+                found = step(prepare(p), x + unit * ROW_RECORD_BYTES, found)
+            store_f32(out + 4 * i, sum_lanes(found))
 
-    return row_of_one
+    return rows_of_one
 
 
 def make_rows(kind: Any) -> Any:

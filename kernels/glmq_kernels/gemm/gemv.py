@@ -19,11 +19,14 @@ from typing import Any
 from ..formats.unpack import unpacking_of
 from ..simd.addresses import argument, inline, load_f32, load_i64, prefetch, store_f32, store_i64
 from ..simd.vectors import fma, load_f32x8, load_f32x16, store, sum_lanes, zero_f32x8, zero_f32x16
-from . import avx2_row, turned_row
+from . import avx2_ahead, avx2_row, turned_row
 from .activation_record import ACTIVATION_COLUMNS, ACTIVATION_ROW_RECORDS, ACTIVATION_ROWS
 from .row_record import SUMS_IN_WORDS, UNIT
 from .row_units import GROUP_SUMS_BYTES, PREFETCH_BYTES, ROW_GROUP, SUMS_BYTES
 from .sizes import ROW_RECORD_BYTES, ROW_TOKENS, ROWS
+
+SPARE = SUMS_BYTES * ROW_TOKENS + 8 * ROW_TOKENS + 8
+"""Where the scratch has room for a row of fewer than 256 weights."""
 
 
 def dot_rows(format_name: str) -> Any:
@@ -36,7 +39,10 @@ def dot_rows(format_name: str) -> Any:
     if kind.FLOAT:
         return rows_kernel(float_token, make_float_row(kind), make_float_finish(kind))
     if SUMS_IN_WORDS:
-        return grouped_rows_kernel(_integer_token, avx2_row.make_row(kind), avx2_row.make_rows(kind))
+        if avx2_ahead.reads_ahead(kind):
+            few = avx2_ahead.make_rows_of_few(kind)
+            return ahead_rows_kernel(_integer_token, *few, avx2_row.make_rows(kind))
+        return grouped_rows_kernel(_integer_token, avx2_row.make_rows_of_one(kind), avx2_row.make_rows(kind))
     return rows_kernel(_integer_token, turned_row.make_row(kind), turned_row.make_finish(kind))
 
 
@@ -50,8 +56,7 @@ def rows_kernel(token: Any, add_row: Any, finish: Any) -> Any:
 
     def kernel(rows, stride, count, activation, tokens, n_tokens, out, scratch):
         columns = argument(activation, ACTIVATION_COLUMNS)
-        places = scratch + SUMS_BYTES * ROW_TOKENS
-        spare = places + 8 * ROW_TOKENS + 8
+        places, spare = scratch + SUMS_BYTES * ROW_TOKENS, scratch + SPARE
         for t in range(n_tokens):
             store_i64(places + 8 * t, token(activation, load_i64(tokens + 8 * t)))
         store_i64(places + 8 * n_tokens, 0)
@@ -68,40 +73,66 @@ def rows_kernel(token: Any, add_row: Any, finish: Any) -> Any:
     return kernel
 
 
-def grouped_rows_kernel(token: Any, row_of_one: Any, add_rows: Any) -> Any:
-    """The kernel `dot_rows` where several rows take turns, unit by unit, with several tokens.
+def make_in_groups(token: Any, add_rows: Any) -> Any:
+    """`in_groups(...)`: a kernel's rows times several tokens, of which several rows take turns, unit by unit.
 
     What a unit of the tokens takes is near then for all rows but the first, also where whole tokens do not
-    fit into the nearest cache. row_of_one(row, end, columns, x, spare): a single token's sums with a row,
-    float32 (8,). add_rows(rows, stride, count, end, columns, tokens, sums, spare): adds the products of up to
-    ROW_GROUP rows to the sums of tokens, float32 [row][token][8], whose addresses are at `tokens`, with a 0
-    behind.
+    fit into the nearest cache. add_rows(rows, stride, count, end, columns, tokens, sums, spare): adds the
+    products of up to ROW_GROUP rows to the sums of tokens, float32 [row][token][8], whose addresses are at
+    `tokens`, with a 0 behind.
     """
 
+    @inline
+    def in_groups(rows, stride, count, activation, tokens, n_tokens, out, scratch):
+        columns, places = argument(activation, ACTIVATION_COLUMNS), scratch + SUMS_BYTES * ROW_TOKENS
+        spare, end = scratch + SPARE, rows + count * stride
+        for t in range(n_tokens):
+            store_i64(places + 8 * t, token(activation, load_i64(tokens + 8 * t)))
+        store_i64(places + 8 * n_tokens, 0)
+        group = ROW_GROUP if columns >= UNIT else 1
+        for first in range(0, count, group):
+            here = min(group, count - first)
+            for k in range(here * n_tokens):
+                store(scratch + GROUP_SUMS_BYTES * k, zero_f32x8())
+            add_rows(rows + first * stride, stride, here, end, columns, places, scratch, spare)
+            found = scratch
+            for i in range(here):
+                for t in range(n_tokens):
+                    store_f32(out + 4 * (ROWS * t + first + i), sum_lanes(load_f32x8(found)))
+                    found += GROUP_SUMS_BYTES
+
+    return in_groups
+
+
+def grouped_rows_kernel(token: Any, rows_of_one: Any, add_rows: Any) -> Any:
+    """The kernel `dot_rows` with a form of its own for a single token."""
+    in_groups = make_in_groups(token, add_rows)
+
     def kernel(rows, stride, count, activation, tokens, n_tokens, out, scratch):
-        columns = argument(activation, ACTIVATION_COLUMNS)
-        places, end = scratch + SUMS_BYTES * ROW_TOKENS, rows + count * stride
-        spare = places + 8 * ROW_TOKENS + 8
+        columns, spare = argument(activation, ACTIVATION_COLUMNS), scratch + SPARE
         if n_tokens == 1:
             x = token(activation, load_i64(tokens))
-            for i in range(count):
-                found = row_of_one(rows + i * stride, end, columns, x, spare)
-                store_f32(out + 4 * i, sum_lanes(found))
+            rows_of_one(rows, stride, count, rows + count * stride, columns, x, spare, out)
         elif n_tokens > 1:
-            for t in range(n_tokens):
-                store_i64(places + 8 * t, token(activation, load_i64(tokens + 8 * t)))
-            store_i64(places + 8 * n_tokens, 0)
-            group = ROW_GROUP if columns >= UNIT else 1
-            for first in range(0, count, group):
-                here = min(group, count - first)
-                for k in range(here * n_tokens):
-                    store(scratch + GROUP_SUMS_BYTES * k, zero_f32x8())
-                add_rows(rows + first * stride, stride, here, end, columns, places, scratch, spare)
-                found = scratch
-                for i in range(here):
-                    for t in range(n_tokens):
-                        store_f32(out + 4 * (ROWS * t + first + i), sum_lanes(load_f32x8(found)))
-                        found += GROUP_SUMS_BYTES
+            in_groups(rows, stride, count, activation, tokens, n_tokens, out, scratch)
+
+    return kernel
+
+
+def ahead_rows_kernel(token: Any, rows_of_one: Any, rows_of_two: Any, add_rows: Any) -> Any:
+    """The same, and with another for two tokens that are near together."""
+    in_groups = make_in_groups(token, add_rows)
+
+    def kernel(rows, stride, count, activation, tokens, n_tokens, out, scratch):
+        columns, spare = argument(activation, ACTIVATION_COLUMNS), scratch + SPARE
+        x, end = token(activation, load_i64(tokens)), rows + count * stride
+        if n_tokens == 1:
+            rows_of_one(rows, stride, count, end, columns, x, spare, out)
+        elif n_tokens == 2 and 2 * columns // UNIT * ROW_RECORD_BYTES <= avx2_ahead.NEAR_BYTES:
+            y = token(activation, load_i64(tokens + 8))
+            rows_of_two(rows, stride, count, end, columns, x, y, spare, out)
+        elif n_tokens > 1:
+            in_groups(rows, stride, count, activation, tokens, n_tokens, out, scratch)
 
     return kernel
 

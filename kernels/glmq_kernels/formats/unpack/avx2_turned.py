@@ -42,6 +42,22 @@ from .turned import turn_halves, turn_weights
 
 
 @dataclass(frozen=True)
+class NibbleStages:
+    """Weights of four bits on their way, so that a unit's bytes can be read while another is multiplied.
+
+    load(p)        four i8x32 as they are read
+    turn(loaded)   four i8x32, two weights in each byte
+    split(v)       the weights of one of these, two i8x32
+    places         of these among the eight that are drawn above, for each of the four
+    """
+
+    load: Callable[[Any], Any]
+    turn: Callable[[Any], Any]
+    split: Callable[[Any], Any]
+    places: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
 class Avx2Turned:
     """How 256 weights of a tensor type are turned.
 
@@ -50,16 +66,37 @@ class Avx2Turned:
                    scales stand in their place), where that is faster than what `unpack` does
     words          of formats with groups of 16: None, or words(p) -> scales and minima of the groups
                    (i16x16), and what they are multiples of (float32)
+    stages         None, or how `weights` comes about, for products that read ahead
     """
 
     weights: Callable[[Any], Any]
     scales: Any = None
     words: Any = None
+    stages: NibbleStages | None = None
 
 
 def turned_of(kind: Any) -> Avx2Turned:
     """How a tensor type's weights are turned; made of its `unpack` where it does not say."""
     return getattr(kind, "avx2_turned", None) or Avx2Turned(_make_weights(kind))
+
+
+def make_weights_of_stages(stages: NibbleStages) -> Any:
+    """`weights` by way of stages."""
+    load, turn, split = stages.load, stages.turn, stages.split
+    in_pairs = stages.places[0] == (0, 1)
+
+    @inline
+    def weights(p):
+        a, b, c, d = turn(load(p))
+        (a, e), (b, f), (c, g), (d, h) = split(a), split(b), split(c), split(d)
+        return (a, e, b, f, c, g, d, h) if in_pairs else (a, b, c, d, e, f, g, h)
+
+    return weights
+
+
+def turned_by_stages(stages: NibbleStages, scales: Any = None) -> Avx2Turned:
+    """Weights that are turned in stages."""
+    return Avx2Turned(make_weights_of_stages(stages), scales, stages=stages)
 
 
 def _make_weights(kind: Any) -> Any:
@@ -105,17 +142,14 @@ low_nibbles, high_nibbles = make_bits(0, 15), make_bits(4, 15)
 
 def make_load_halves(size: int, at: int) -> Any:
     """`load(p)`: 16 bytes at `at` of eight blocks of `size` bytes, turned: four vectors."""
+    stages = stages_of_blocks(size, at)
+    load, turn = stages.load, stages.turn
 
     @inline
-    def load(p):
-        return turn_halves(
-            load_two(p + at, p + at + 4 * size),
-            load_two(p + at + size, p + at + 5 * size),
-            load_two(p + at + 2 * size, p + at + 6 * size),
-            load_two(p + at + 3 * size, p + at + 7 * size),
-        )
+    def load_turned(p):
+        return turn(load(p))
 
-    return load
+    return load_turned
 
 
 def make_nibbles(size: int, at: int, values: Any = None) -> Any:
@@ -123,13 +157,7 @@ def make_nibbles(size: int, at: int, values: Any = None) -> Any:
 
     values: what the weights are for nibbles, byte by byte, where they are not the nibbles.
     """
-    load = make_load_halves(size, at)
-
-    @inline
-    def nibbles(p):
-        a, b, c, d = load(p)
-        low = low_nibbles(a), low_nibbles(b), low_nibbles(c), low_nibbles(d)
-        return (*low, high_nibbles(a), high_nibbles(b), high_nibbles(c), high_nibbles(d))
+    nibbles = make_weights_of_stages(stages_of_blocks(size, at))
 
     @inline
     def values_of_nibbles(p):
@@ -138,6 +166,30 @@ def make_nibbles(size: int, at: int, values: Any = None) -> Any:
         return (*first, values(e), values(f), values(g), values(h))
 
     return nibbles if values is None else values_of_nibbles
+
+
+@inline
+def _low_and_high(v):
+    return low_nibbles(v), high_nibbles(v)
+
+
+def stages_of_blocks(size: int, at: int) -> NibbleStages:
+    """Of blocks of `size` bytes with 16 bytes at `at`: low nibbles first, then high ones."""
+
+    @inline
+    def load(p):
+        return (
+            load_two(p + at, p + at + 4 * size),
+            load_two(p + at + size, p + at + 5 * size),
+            load_two(p + at + 2 * size, p + at + 6 * size),
+            load_two(p + at + 3 * size, p + at + 7 * size),
+        )
+
+    @inline
+    def turn(loaded):
+        return turn_halves(loaded[0], loaded[1], loaded[2], loaded[3])
+
+    return NibbleStages(load, turn, _low_and_high, ((0, 4), (1, 5), (2, 6), (3, 7)))
 
 
 def make_bytes(size: int, at: int, flipped: int) -> Any:
@@ -165,24 +217,39 @@ def _by_turns(order: tuple[int, ...]) -> Any:
 first_by_turns, last_by_turns = _by_turns((0, 4, 1, 5)), _by_turns((2, 6, 3, 7))
 
 
-def make_nibble_runs(at: int) -> Any:
-    """`weights` of four runs of 32 bytes at `at`: low nibbles are a block, high ones the next."""
+@inline
+def _turn_half(a, b):
+    return first_by_turns(a, b), last_by_turns(a, b)
 
-    @inline
-    def two_of_four(words):
-        low, high = low_nibbles(words), high_nibbles(words)
-        return first_by_turns(low, high), last_by_turns(low, high)
+
+@inline
+def _turn_runs(loaded):
+    return _turn_half(loaded[0], loaded[1]) + _turn_half(loaded[2], loaded[3])
+
+
+@inline
+def _two_of_four(words):
+    low, high = low_nibbles(words), high_nibbles(words)
+    return first_by_turns(low, high), last_by_turns(low, high)
+
+
+def stages_of_runs(at: int) -> NibbleStages:
+    """Of four runs of 32 bytes at `at`: low nibbles are a block, high ones the next."""
 
     @inline
     def half(p):
-        a, b = load_two(p, p + 64), load_two(p + 32, p + 96)
-        return two_of_four(first_by_turns(a, b)) + two_of_four(last_by_turns(a, b))
+        return load_two(p, p + 64), load_two(p + 32, p + 96)
 
     @inline
-    def weights(p):
+    def load(p):
         return half(p + at) + half(p + at + 16)
 
-    return weights
+    return NibbleStages(load, _turn_runs, _two_of_four, ((0, 1), (2, 3), (4, 5), (6, 7)))
+
+
+def make_nibble_runs(at: int) -> Any:
+    """`weights` of four runs of 32 bytes at `at`: low nibbles are a block, high ones the next."""
+    return make_weights_of_stages(stages_of_runs(at))
 
 
 def make_load_runs(at: int) -> Any:

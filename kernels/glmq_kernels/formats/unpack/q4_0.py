@@ -11,7 +11,7 @@ from ...jit import isa
 from ...simd.addresses import inline
 from ...simd.conversions import half_to_float
 from ...simd.vectors import bitcast_i8x64, bitcast_i16x32, load_i8x64, load_i16x32, make_shuffle, splat_i8x64
-from .avx2_turned import Avx2Turned, make_block_scales, make_nibbles
+from .avx2_turned import make_block_scales, stages_of_blocks, turned_by_stages
 from .blocks_of_32 import (
     make_unpack,
     make_unpack_block,
@@ -68,4 +68,4 @@ def _unpack_512(p):
 unpack = _unpack_512 if isa.current().shuffle == "avx512" else make_unpack(SIZE, _weights_of_two, 0)
 unpack_block = make_unpack_block(_weights, 0)
 unpack_turned = make_unpack_turned(SIZE, make_turned_nibbles(SIZE, 2), 0)
-avx2_turned = Avx2Turned(make_nibbles(SIZE, 2), make_block_scales(SIZE))
+avx2_turned = turned_by_stages(stages_of_blocks(SIZE, 2), make_block_scales(SIZE))

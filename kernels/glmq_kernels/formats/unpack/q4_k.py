@@ -22,7 +22,7 @@ from numba.extending import intrinsic
 from ...simd.addresses import inline, load_half, load_i64, load_u32
 from ...simd.conversions import to_float
 from ...simd.vectors import I32, I64, i32x16, make_shuffle, splat_f32x8
-from .avx2_turned import Avx2Turned, make_nibble_runs
+from .avx2_turned import stages_of_runs, turned_by_stages
 from .runs_of_32 import load_twice, make_bits
 
 FLOAT = False
@@ -76,4 +76,4 @@ def unpack(p):
 
 
 unpack_block = None
-avx2_turned = Avx2Turned(make_nibble_runs(16))
+avx2_turned = turned_by_stages(stages_of_runs(16))
