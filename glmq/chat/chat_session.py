@@ -23,7 +23,7 @@ from .answer_limits import recommended_limits
 from .chat_model import ChatModel
 from .conversation import Conversation
 from .conversation_tokens import conversation_tokens
-from .full_context import known_way, make_room, room_for_answer
+from .full_context import make_room, room_for_answer
 from .messages import Message
 from .model_fit import check_fit, fitting_options
 from .options import ChatOptions
@@ -32,6 +32,7 @@ from .summary import Compaction, compact, summary_of
 from .tool_definitions import knows_tools
 from .turn import Stopped, Turn, TurnEvent, TurnState
 from .turn_rounds import Respondent, turn_rounds
+from .when_full import known_way
 
 
 class ChatSession(SavedChat):

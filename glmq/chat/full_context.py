@@ -4,29 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Literal, get_args
-
-from glmq_kernels.errors import GlmqError
 
 from .conversation import Conversation
 from .messages import Message
 from .summary import Compaction, NoSummary, compact
-
-WhenFull = Literal["stop", "drop", "summarise"]
-"""Keep all, so that an answer stops where the context ends; or drop, or summarise, the oldest turns."""
-
-WAYS: tuple[WhenFull, ...] = get_args(WhenFull)
+from .when_full import WhenFull
 
 ANSWER_SHARE = 4
 """Of the context, one part in so many is kept free for an answer whose length nobody has limited."""
-
-
-def known_way(name: str) -> WhenFull:
-    """One of `WAYS`. Raises GlmqError for other names."""
-    for way in WAYS:
-        if name == way:
-            return way
-    raise GlmqError(f"{name!r} is no way to go on when the context is full; choose {', '.join(WAYS)}")
 
 
 def room_for_answer(n_ctx: int, max_tokens: int | None) -> int:

@@ -12,7 +12,7 @@ from glmq_kernels.errors import GlmqError
 
 from .. import __version__
 from ..chat.answer_limits import recommended_limits
-from ..chat.full_context import WAYS
+from ..chat.when_full import WAYS
 from ..demo import named_demo
 from ..sampling.recommendations import recommended
 from ..sampling.settings import Sampling

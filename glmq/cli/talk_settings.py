@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from glmq_kernels.errors import GlmqError
 
 from ..chat.answer_limits import AnswerLimits
-from ..chat.full_context import WhenFull, known_way
 from ..chat.options import ChatOptions
+from ..chat.when_full import WhenFull, known_way
 from ..sampling.from_text import NAMES, set_sampling
 from ..sampling.settings import Sampling
 from .answer_view import Thinking
