@@ -12,6 +12,7 @@ from glmq_kernels.jit import isa
 from glmq_kernels.jit.cache_folder import private_folder
 from glmq_kernels.jit.store import kernels
 from glmq_kernels.threads.thread_pool import KERNELS as POOL_KERNELS
+from hypothesis import settings
 
 from .kernels.runs import product_kernels
 
@@ -23,8 +24,18 @@ CACHE_TYPE_ON_OTHER_LEVELS = "F16"
 """The same of attention's heads and of the KV cache."""
 
 
-def pytest_configure():
-    """Programs that tests start can be interrupted, even if a shell runs the tests in the background."""
+BRIEF_EXAMPLES = 40
+"""Of each property that sets no number of its own, where slow tests are left out; else hypothesis's 100."""
+
+
+def pytest_configure(config):
+    """Few examples for brief runs.
+
+    Programs that tests start can be interrupted, even if a shell runs the tests in the background.
+    """
+    if config.getoption("markexpr") == "not slow":
+        settings.register_profile("brief", max_examples=BRIEF_EXAMPLES)
+        settings.load_profile("brief")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -14,7 +14,15 @@ from .small_models import write_deepseek2, write_glm4moe
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(("write", "n"), [(write_glm4moe, 700), (write_deepseek2, 300)])
+@pytest.mark.parametrize(
+    ("write", "n"),
+    [
+        (write_glm4moe, 200),
+        (write_deepseek2, 100),
+        pytest.param(write_glm4moe, 700, marks=pytest.mark.slow),
+        pytest.param(write_deepseek2, 300, marks=pytest.mark.slow),
+    ],
+)
 def test_damaged_models_are_refused_or_run(write, n, tmp_path):
     model = write(tmp_path / "small.gguf", "Q8_0")
     folders = [str(ROOT), str(ROOT / "kernels"), str(ROOT / "convert")]

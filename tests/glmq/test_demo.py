@@ -102,8 +102,9 @@ def test_perplexity_is_that_of_the_original(models):
     assert perplexity(moe, tokens) == pytest.approx(expected, rel=5e-3)
 
 
-def test_greedy_continuations_are_those_of_the_original(models):
-    assert sum(continuations_agree(models, text) for text in BEGINNINGS) >= 9
+@pytest.mark.parametrize("n", [4, pytest.param(10, marks=pytest.mark.slow)])
+def test_greedy_continuations_are_those_of_the_original(models, n):
+    assert sum(continuations_agree(models, text) for text in BEGINNINGS[:n]) >= n - 1
 
 
 def continuations_agree(models, prompt):
@@ -149,12 +150,13 @@ def write_as_f16(file, path):
     writer.close()
 
 
-def test_without_rounded_activations_it_is_the_original_exactly(float_models):
+@pytest.mark.parametrize("n", [3, pytest.param(10, marks=pytest.mark.slow)])
+def test_without_rounded_activations_it_is_the_original_exactly(float_models, n):
     moe, dense = float_models
     tokens = dense.tokenize(TEXT)
     assert perplexity(moe, tokens) == pytest.approx(perplexity(dense, tokens), rel=2e-3)
-    questions = [moe.chat([{"role": "user", "content": text}]).generation.prompt for text in QUESTIONS]
-    assert sum(continuations_agree(float_models, prompt) for prompt in questions) >= 9
+    questions = [moe.chat([{"role": "user", "content": text}]).generation.prompt for text in QUESTIONS[:n]]
+    assert sum(continuations_agree(float_models, prompt) for prompt in questions) >= n - 1
 
 
 def test_it_knows_something(float_models):
