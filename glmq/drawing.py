@@ -18,7 +18,7 @@ from .guide import Guide
 from .repetition import Repetition
 from .sampling import Sampler, Sampling
 from .scheduling.request import Cancelled
-from .session import Evaluated, Session
+from .session import Evaluated, Session, User
 from .stop_texts import StopTexts
 from .token_logprobs import TokenLogprob, token_logprob
 from .tokenizer import Tokenizer
@@ -42,7 +42,7 @@ class Drawing:
         progress: Evaluated | None,
         guide: Guide | None = None,
         n_top_logprobs: int | None = None,
-        new_drafting: Callable[[Session], AnswerDrafting] | None = None,
+        new_drafting: Callable[[Session, User], AnswerDrafting] | None = None,
     ) -> None:
         self.prompt = list(prompt)
         self.tokens: list[int] = []
@@ -123,7 +123,6 @@ class Drawing:
         """Tokens until the model, the guide, a limit or the caller ends it."""
         session = self._claimed
         logits = self._read_prompt()
-        self._begin_drafting()
         began = time.perf_counter()
         while logits is not None and not self._ended():
             for token in self._choose(logits):
@@ -193,13 +192,13 @@ class Drawing:
 
     def _begin_drafting(self) -> None:
         if self._new_drafting is not None:
-            self._drafting = self._new_drafting(self._claimed)
+            self._drafting = self._new_drafting(self._claimed, self)
             self._drafting.begin(self.prompt)
 
     def _end_drafting(self) -> None:
         self._claimed.forget_draft()
         if self._drafting is not None:
-            self._drafting.end()
+            self._drafting.end(self.timings)
 
     def _take_time(self, seconds: float) -> None:
         self.timings = replace(self.timings, n_generated=len(self.tokens), decode_seconds=seconds)
@@ -232,6 +231,8 @@ class Drawing:
         n_cached = session.adopt(self.prompt[:-1], user=self)
         began = time.perf_counter()
         logits = self._evaluate(self.prompt[n_cached:], self._progress)
+        if logits is not None:
+            self._begin_drafting()
         seconds = time.perf_counter() - began
         self.timings = Timings(n_cached, len(session.tokens) - n_cached, seconds)
         return logits

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.jit.compilation import Progress
 from glmq_kernels.jit.kernel_folder import use
-from glmq_kernels.machine.cores import check_threads
+from glmq_kernels.machine.cores import check_threads, core_count
 from glmq_kernels.strings.string_offsets import prepare
 
 from .argument_checks import check_call, check_count, check_memory, check_path, check_switch, check_text
-from .gguf import open_gguf
+from .drafting.choice import draft_choice
+from .drafting.vocabulary import require_same_vocabulary
+from .gguf import GGUFFile, open_gguf
+from .loading import activation_type, context_size, counting_program, needs_of
 from .memory_plan import parse_size
 from .model import Model
 from .model_file import model_file
+from .weights import Weights
 
 
 def load(
@@ -29,7 +34,7 @@ def load(
     load: str = "mmap",
     deterministic: bool = False,
     numa: bool = False,
-    draft: str = "auto",
+    draft: str | os.PathLike[str] = "auto",
     kernels: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Model:
@@ -47,6 +52,10 @@ def load(
     answered at the same time, so that greedy answers repeat; prompts are then read more slowly;
     numa: where the machine's memory is in several nodes, read all weights first, each matrix shared out among
     the nodes by rows, and keep an equal number of threads near each node (Linux);
+    draft: what guesses tokens, which are then checked together, so that answers come faster and are the same:
+    "lookup" goes on as the prompt or an earlier answer does where an answer repeats it, the path of another
+    model with the same tokenizer has that model guess too, "auto" takes what there is, "off" nothing; guesses
+    are made as long as they pay;
     kernels: a folder made by `glmq compile`, from which kernels are taken for the rest of the process;
     progress(text, fraction): called while the file is read and while kernels compile, which
     happens once. Raises GlmqError with one line for what cannot be used.
@@ -59,6 +68,7 @@ def load(
     check_memory("ram", ram)
     check_switch("deterministic", deterministic)
     check_switch("numa", numa)
+    check_path("draft", draft)
     check_call("progress", progress)
     check_threads(n_threads)
     if kernels is not None:
@@ -67,15 +77,38 @@ def load(
     budget = parse_size(ram) if isinstance(ram, str) else ram
     if progress:
         prepare(progress)
-    file = open_gguf(model_file(path, progress))
-    try:
-        return Model(
-            file, n_ctx=n_ctx, n_threads=n_threads, cache_type=cache_type, activations=activations,
-            ram=budget, load=load, deterministic=deterministic, numa=numa, draft=draft, progress=progress,
-        )  # fmt: skip
-    except MemoryError:
-        file.close()
-        raise GlmqError(f"{path}: the system does not give the memory that this model needs") from None
-    except BaseException:
-        file.close()
-        raise
+    choice = draft_choice(draft)
+    with ExitStack() as undone:
+        file = undone.enter_context(open_gguf(model_file(path, progress)))
+        draft_model, reserved = None, 0
+        if choice.file is not None:
+            draft_file = undone.enter_context(open_gguf(model_file(choice.file, progress)))
+            n_draft_ctx = min(context_size(file, n_ctx), context_size(draft_file, None))
+            draft_model, reserved = load_draft_model(draft_file, file, n_draft_ctx, n_threads, progress)
+            undone.callback(draft_model.close)
+        try:
+            model = Model(
+                file, n_ctx=n_ctx, n_threads=n_threads, cache_type=cache_type, activations=activations,
+                ram=budget, load=load, deterministic=deterministic, numa=numa, lookup=choice.lookup,
+                draft_model=draft_model, reserved=reserved, progress=progress,
+            )  # fmt: skip
+        except MemoryError:
+            raise GlmqError(f"{path}: the system does not give the memory that this model needs") from None
+        undone.pop_all()
+        return model
+
+
+def load_draft_model(
+    draft: GGUFFile, file: GGUFFile, n_ctx: int | None, n_threads: int | None, progress: Progress | None
+) -> tuple[Model, int]:
+    """A model that guesses for the one in `file`, and the memory that it needs, in bytes.
+
+    Raises GlmqError where its vocabulary is another or it does not fit into memory.
+    """
+    require_same_vocabulary(file, draft)
+    activations = activation_type("auto", draft)
+    n_ctx = n_ctx or context_size(draft, None)
+    counted = counting_program(draft, Weights(draft), n_threads or core_count(), "F16", activations)
+    total = needs_of(draft, counted, n_ctx).total
+    model = Model(draft, n_ctx=n_ctx, n_threads=n_threads, ram=total, lookup=False, progress=progress)
+    return model, total

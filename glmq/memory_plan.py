@@ -65,6 +65,7 @@ class Needs:
 
     weights: all of them; experts: those of them that can stay on disk. kv_cache: of one sequence of `n_ctx`
     tokens. work: for each size of batch that the model can have, what batches of so many tokens work on.
+    beside: what something else needs of the same memory, such as a draft model.
     """
 
     path: Path
@@ -73,6 +74,7 @@ class Needs:
     kv_cache: int
     work: Mapping[int, int]
     n_ctx: int
+    beside: int = 0
 
     @property
     def total(self) -> int:
@@ -95,6 +97,7 @@ def plan_memory(needs: Needs, budget: int | None) -> MemoryPlan:
     share = 1.0
     if budget is None:
         budget, share = free_budget(needs), KV_CACHE_SHARE
+    budget = max(0, budget - needs.beside)
     if needs.total <= budget:
         batch = _largest_batch(needs, budget, budget - needs.weights - needs.kv_cache)
         left = budget - needs.weights - needs.work[batch]

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .chat.tool_turn import AsyncToolRunArguments, ToolRunArguments
     from .chat.turn import Turn
     from .constraint import Constraint
+    from .drafting.statistics import DraftTotals
     from .generation import Generation
     from .guide import Guide
     from .kv_cache.prefix_tree import CacheStatistics
@@ -69,7 +70,9 @@ class Model:
         load: str = "mmap",
         deterministic: bool = False,
         numa: bool = False,
-        draft: str = "auto",
+        lookup: bool = True,
+        draft_model: Model | None = None,
+        reserved: int = 0,
         progress: Progress | None = None,
         observes: Callable[[str], bool] = lambda name: False,
         prediction: GGUFFile | None = None,
@@ -99,7 +102,11 @@ class Model:
             progress,
             observes,
             self.nodes,
+<<<<<<< HEAD
             prediction,
+=======
+            reserved,
+>>>>>>> 32d2371 (A draft model, the choice of what drafts in all commands, and what drafts gain in statistics, usage and metrics)
         )
         if numa and not self.nodes:
             self._program.remarks.append(NO_NODES)
@@ -116,7 +123,12 @@ class Model:
             raise
         self._tokenizer: Tokenizer | None = None
         self._chat_template: ChatTemplate | None = None
-        self._drafting = None if draft == "off" else ModelDrafting(self._engine.scheduler.row_costs)
+        self._draft_model = draft_model
+        self._drafting: ModelDrafting | None = None
+        if lookup or draft_model is not None:
+            self._drafting = ModelDrafting(
+                self._engine.scheduler.row_costs, lookup=lookup, draft_model=draft_model, n_vocab=self.n_vocab
+            )
         self._answers, self._under_way = RecentAnswers(), AnswersUnderWay()
         self._takes_none = False
 
@@ -389,6 +401,18 @@ class Model:
         self._require_usable(arguments.get("session"))
         return await atool_turn(self, messages, tools, arguments)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be used: it has not been closed."""
+        return not self._engine.closed
+
+    @property
+    def drafts(self) -> DraftTotals:
+        """What has come of guessing tokens in the answers that have ended."""
+        from .drafting.statistics import DraftTotals
+
+        return DraftTotals() if self._drafting is None else self._drafting.totals
+
     def _require_open(self) -> None:
         """Raise ModelClosed after `close`. What needs no threads works in a forked process too."""
         if self._engine.closed:
@@ -421,8 +445,13 @@ class Model:
         if self.experts is not None:
             self.experts.close()
         self.file.close()
+<<<<<<< HEAD
         if self._prediction_file is not None:
             self._prediction_file.close()
+=======
+        if self._draft_model is not None:
+            self._draft_model.close()
+>>>>>>> 32d2371 (A draft model, the choice of what drafts in all commands, and what drafts gain in statistics, usage and metrics)
 
     def __repr__(self) -> str:
         closed = ", closed" if self._engine.closed else ""

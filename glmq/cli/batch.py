@@ -15,7 +15,7 @@ from ..optional_packages import require_packages
 from .model_argument import model_argument
 from .named_files import named_file, overwriting
 from .option_groups import GroupedCommand, option_group
-from .options import ModelOptions, Status, model_options, open_model
+from .options import ModelOptions, Status, model_options_of_answers, open_model
 from .terminal import counted, note
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _file_or_dash(context: click.Context, parameter: click.Parameter, value: str
         help="Answers at once.",
     ),
 )
-@option_group("Model and memory", model_options)
+@option_group("Model and memory", model_options_of_answers)
 @option_group("Output", click.option("--quiet", is_flag=True, help="Show no progress and no summary."))
 def batch(
     requests: Path | None,

@@ -23,7 +23,7 @@ from .message_input import messages
 from .model_argument import model_argument
 from .named_files import file_option
 from .option_groups import GroupedCommand, option_group
-from .options import DEFAULT_MODEL, ModelOptions, Status, model_options, open_model
+from .options import DEFAULT_MODEL, ModelOptions, Status, model_options_of_answers, open_model
 from .sampling_options import sampling_of, sampling_options
 from .talk_settings import THINKING_VIEWS, TalkSettings
 from .terminal import note
@@ -101,7 +101,7 @@ if TYPE_CHECKING:
 )
 @option_group("Answers held to a form", constraint_options)
 @option_group("Sampling", sampling_options)
-@option_group("Model and memory", model_options)
+@option_group("Model and memory", model_options_of_answers)
 @option_group(
     "Output",
     click.option(

@@ -13,7 +13,7 @@ from ..session import trained_context
 from .constraint_options import constraint_of, constraint_options
 from .model_argument import model_argument
 from .option_groups import GroupedCommand, option_group
-from .options import ModelOptions, Status, model_options, open_model
+from .options import ModelOptions, Status, model_options_of_answers, open_model
 from .sampling_options import sampling_of, sampling_options
 from .stats import stats_line
 from .terminal import note, write
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 )
 @option_group("Text held to a form", constraint_options)
 @option_group("Sampling", sampling_options)
-@option_group("Model and memory", model_options)
+@option_group("Model and memory", model_options_of_answers)
 @option_group(
     "Output",
     click.option("--json", "as_json", is_flag=True, help="One JSON object with token ids, text and timings."),

@@ -30,7 +30,7 @@ DEFAULT_MODEL = "demo"
 class ModelOptions:
     """How a model is to be loaded, and what is to be told and kept about its run.
 
-    force: whether files that are something else are overwritten.
+    force: whether files that are something else are overwritten. draft: what guesses tokens.
     """
 
     ctx: int | None
@@ -43,6 +43,7 @@ class ModelOptions:
     numa: bool
     record_routing: Target | None
     force: bool
+    draft: str = "off"
 
 
 def ram_option(command: Command) -> Command:
@@ -81,6 +82,16 @@ def activations_option(command: Command) -> Command:
     )(command)  # fmt: skip
 
 
+def draft_option(command: Command) -> Command:
+    """What guesses tokens of answers."""
+    return click.option(
+        "--draft", default="auto", show_default=True, metavar="HOW",
+        help="What guesses tokens that are then checked together, which changes nothing but the speed: lookup"
+        " (in the prompt and earlier answers), the file of a small model with the same tokenizer beside it,"
+        " auto for all there is, or off. It is done as long as it pays.",
+    )(command)  # fmt: skip
+
+
 def _memory_size(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
     from ..memory_plan import parse_size
 
@@ -95,12 +106,17 @@ def model_options(command: Command) -> Command:
     return _model_options(command, CONTEXT_HELP)
 
 
+def model_options_of_answers(command: Command) -> Command:
+    """The same for a command that has a model write answers."""
+    return _model_options(command, CONTEXT_HELP, draft_option)
+
+
 def model_options_of_chunks(command: Command) -> Command:
     """The same for a command that reads a text in chunks, of as many tokens as its context."""
     return _model_options(command, "Tokens of a chunk. [default: 512]")
 
 
-def _model_options(command: Command, context_help: str) -> Command:
+def _model_options(command: Command, context_help: str, *more: Callable[[Command], Command]) -> Command:
     @wraps(command)
     def collected(
         *args: Any,
@@ -114,15 +130,17 @@ def _model_options(command: Command, context_help: str) -> Command:
         numa: bool,
         record_routing: Path | None,
         force: bool,
+        draft: str = "off",
         **others: Any,
     ) -> Any:
         trace = None if record_routing is None else _trace_target(record_routing, force)
         chosen = ModelOptions(
-            ctx, threads, cache_type, activations, ram, load, deterministic, numa, trace, force
+            ctx, threads, cache_type, activations, ram, load, deterministic, numa, trace, force, draft
         )
         return command(*args, options=chosen, **others)
 
     options = (
+        *more,
         click.option("--ctx", type=int, metavar="N", help=context_help),
         ram_option,
         load_option,
@@ -213,6 +231,7 @@ def open_model(name: str | None, options: ModelOptions, status: Status) -> Itera
             load=options.load,
             deterministic=options.deterministic,
             numa=options.numa,
+            draft=options.draft,
             progress=status.show,
         )
     finally:

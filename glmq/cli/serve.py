@@ -14,7 +14,7 @@ from ..sampling.recommendations import recommended
 from .model_argument import model_argument
 from .named_files import file_option
 from .option_groups import GroupedCommand, option_group
-from .options import ModelOptions, Status, model_options, open_model
+from .options import ModelOptions, Status, model_options_of_answers, open_model
 from .sampling_options import sampling_of, sampling_options
 from .terminal import note
 
@@ -117,7 +117,7 @@ DEFAULT_PORT = 8080
         help="How long answers may go on after Ctrl-C or SIGTERM.",
     ),
 )
-@option_group("Model and memory", model_options)
+@option_group("Model and memory", model_options_of_answers)
 @option_group(
     "Log, on standard error",
     click.option("--quiet", is_flag=True, help="Tell of errors alone, not of requests."),

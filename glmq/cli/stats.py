@@ -16,12 +16,20 @@ def stats_line(model: Model, timings: Timings, before: ExpertStatistics | None =
     cached = f" (and {timings.n_cached} cached)" if timings.n_cached else ""
     line = (
         f"[prompt {timings.n_prompt} tokens{cached}, {timings.prompt_per_second:.1f} tokens/s"
-        f" · answer {timings.n_generated} tokens, {timings.decode_per_second:.1f} tokens/s]"
+        f" · answer {timings.n_generated} tokens, {timings.decode_per_second:.1f} tokens/s{_drafts(timings)}]"
     )
     if model.experts is None:
         return line
     statistics = model.experts.statistics
     return f"{line}\n[{(statistics.since(before) if before else statistics).line()}]"
+
+
+def _drafts(timings: Timings) -> str:
+    """What guessing tokens has come to."""
+    if not timings.n_drafted:
+        return ""
+    came_true = f"{timings.n_accepted} of {timings.n_drafted} guessed tokens came true"
+    return f" · {came_true}, about {timings.draft_gain:.2f}x as fast"
 
 
 def memory_line(model: Model) -> str:

@@ -243,8 +243,8 @@ class Talk:
         return f"{name} · context {self.model.n_ctx} · {self.model.n_threads} threads"
 
     def statistics(self) -> str:
-        """How the model uses memory, how well that works, and how full the context is."""
-        return f"{memory_line(self.model)}\n{self.context_use()}"
+        """How the model uses memory, what guessing tokens has come to, and how full the context is."""
+        return f"{memory_line(self.model)}\n{self.model.drafts.line()}\n{self.context_use()}"
 
 
 def how_compacted(done: Compaction, n_turns: int) -> str:

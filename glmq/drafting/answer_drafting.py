@@ -11,9 +11,10 @@ from typing import Protocol
 
 from glmq_kernels.gemm.sizes import ROW_TOKENS
 
+from ..answer_costs import Timings
 from .drafter import Drafter, Guess
 from .length import Length, best_length
-from .statistics import DraftStatistics
+from .statistics import DraftStatistics, DraftTotals
 from .success import AnswerSuccess, Success
 
 WEIGHT = 0.1
@@ -32,10 +33,14 @@ class Costs(Protocol):
 
 
 class Experience:
-    """What all answers of a model have shown: how often guesses come true, and what they and runs cost."""
+    """What all answers of a model have shown: how often guesses come true, and what they and runs cost.
+
+    totals: of the answers that have ended.
+    """
 
     def __init__(self, costs: Costs) -> None:
         self.costs = costs
+        self.totals = DraftTotals()
         self.success = Success()
         self._guess_seconds: dict[str, float] = {}
 
@@ -87,7 +92,7 @@ class AnswerDrafting:
             guess = self._open.popleft()
             self._observe(self._proposed.drafter, guess, token)
             if guess.token == token:
-                self.statistics.accept()
+                self.statistics.accept(self._proposed.drafter.name)
             else:
                 self._open.clear()
         for drafter in self._drafters:
@@ -125,10 +130,11 @@ class AnswerDrafting:
         estimate = self._experience.costs.estimate
         alone, longer = estimate(n_tokens) or 0.0, estimate(n_tokens + n) or 0.0
         guessing = n * self._experience.guess_seconds(drafter)
-        self.statistics.check(n, run_seconds=alone, more_seconds=longer - alone + guessing)
+        self.statistics.check(drafter.name, n, run_seconds=alone, more_seconds=longer - alone + guessing)
 
-    def end(self) -> None:
-        """The answer has ended."""
+    def end(self, timings: Timings) -> None:
+        """The answer has ended, and has cost this."""
+        self._experience.totals.add(self.statistics, timings)
         for drafter in self._drafters:
             drafter.end()
 

@@ -6,25 +6,42 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from .answer_drafting import AnswerDrafting, Costs, Experience
+from .draft_model import DraftModel
 from .drafter import Drafter
 from .lookup import LookUp
+from .statistics import DraftTotals
 from .text_index import TextIndex
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..model import Model
+    from ..session import Session, User
     from ..tokenizer import Tokenizer
 
 
 class ModelDrafting:
-    """Makes what guesses for each answer of a model."""
+    """Makes what guesses for each answer of a model.
 
-    def __init__(self, costs: Costs) -> None:
+    lookup: whether texts are looked up. draft_model: another model that guesses. n_vocab: of the model that
+    answers.
+    """
+
+    def __init__(self, costs: Costs, *, lookup: bool, draft_model: Model | None, n_vocab: int) -> None:
         self._experience = Experience(costs)
+        self._lookup, self._draft_model, self._n_vocab = lookup, draft_model, n_vocab
         self._indices: WeakKeyDictionary[Session, TextIndex] = WeakKeyDictionary()
 
-    def of_answer(self, session: Session, tokenizer: Tokenizer) -> AnswerDrafting:
-        """What guesses for an answer in a session."""
-        if session not in self._indices:
-            self._indices[session] = TextIndex()
-        drafters: list[Drafter] = [LookUp(self._indices[session])]
+    @property
+    def totals(self) -> DraftTotals:
+        """What has come of it in the answers that have ended."""
+        return self._experience.totals
+
+    def of_answer(self, session: Session, user: User, tokenizer: Tokenizer) -> AnswerDrafting:
+        """What guesses for an answer in a session, which `user` has claimed."""
+        drafters: list[Drafter] = []
+        if self._lookup:
+            if session not in self._indices:
+                self._indices[session] = TextIndex()
+            drafters.append(LookUp(self._indices[session]))
+        if self._draft_model is not None and self._draft_model.is_open:
+            drafters.append(DraftModel(self._draft_model, user, self._n_vocab))
         return AnswerDrafting(drafters, self._experience, tokenizer.eog_ids)

@@ -24,6 +24,9 @@ class Metrics:
     prompt_seconds: float = 0.0
     n_predicted: int = 0
     predicted_seconds: float = 0.0
+    n_drafted: int = 0
+    n_accepted: int = 0
+    saved_seconds: float = 0.0
     most_tokens: int = 0
     n_requests: int = 0
     n_refused: int = 0
@@ -42,6 +45,9 @@ class Metrics:
         self.prompt_seconds += timings.prompt_seconds
         self.n_predicted += timings.n_generated
         self.predicted_seconds += timings.decode_seconds
+        self.n_drafted += timings.n_drafted
+        self.n_accepted += timings.n_accepted
+        self.saved_seconds += timings.saved_seconds
         n_tokens = timings.n_cached + timings.n_prompt + timings.n_generated
         self.most_tokens = max(self.most_tokens, n_tokens)
 
@@ -56,6 +62,8 @@ class Metrics:
             "prompt_seconds": ("Seconds of reading prompts.", self.prompt_seconds),
             "tokens_predicted": ("Tokens generated.", self.n_predicted),
             "tokens_predicted_seconds": ("Seconds of generating.", self.predicted_seconds),
+            "spec_decode_num_draft_tokens": ("Guessed tokens that were checked.", self.n_drafted),
+            "spec_decode_num_accepted_tokens": ("Guessed tokens that came true.", self.n_accepted),
             "answers": ("Answers that ended, whether wanted or not.", self.n_answers),
             "http_requests": ("Requests.", self.n_requests),
             "http_requests_refused": ("Requests answered with an error.", self.n_refused),
@@ -68,6 +76,10 @@ class Metrics:
             "predicted_tokens_seconds": (
                 "Tokens generated per second of an answer.",
                 self.n_predicted / self.predicted_seconds if self.predicted_seconds else 0.0,
+            ),
+            "spec_decode_gain": (
+                "How many times as fast as without guessed tokens answers were generated, about.",
+                1 + self.saved_seconds / self.predicted_seconds if self.predicted_seconds else 1.0,
             ),
             "requests_processing": ("Answers being generated.", admission.n_busy),
             "requests_deferred": ("Answers that wait.", admission.n_waiting),

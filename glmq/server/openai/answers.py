@@ -20,7 +20,7 @@ class TokenUsage(Answered):
 
 
 class Speeds(BaseModel):
-    """Tokens, times and speeds, by llama-server's names."""
+    """Tokens, times and speeds, by llama-server's names. draft_n: guesses that were checked."""
 
     cache_n: int
     prompt_n: int
@@ -29,6 +29,8 @@ class Speeds(BaseModel):
     predicted_n: int
     predicted_ms: float
     predicted_per_second: float
+    draft_n: int | None = None
+    draft_n_accepted: int | None = None
 
 
 class AnsweredFunction(BaseModel):

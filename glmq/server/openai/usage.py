@@ -30,6 +30,8 @@ def total_usage(answers: Iterable[Finished]) -> Usage:
         min((each.cached_tokens for each in usages), default=0),
         sum(each.completion_tokens for each in usages),
         sum(each.reasoning_tokens for each in usages),
+        sum(each.accepted_prediction_tokens for each in usages),
+        sum(each.rejected_prediction_tokens for each in usages),
     )
 
 
@@ -40,12 +42,17 @@ def usage_json(usage: Usage) -> dict[str, Any]:
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
         "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens,
+            "accepted_prediction_tokens": usage.accepted_prediction_tokens,
+            "rejected_prediction_tokens": usage.rejected_prediction_tokens,
+        },
     }
 
 
 def timings_json(timings: Timings) -> dict[str, Any]:
-    """Speeds, with llama-server's names."""
+    """Speeds, with llama-server's names; of drafts only where there were any, as it does."""
+    drafts = {"draft_n": timings.n_drafted, "draft_n_accepted": timings.n_accepted}
     return {
         "cache_n": timings.n_cached,
         "prompt_n": timings.n_prompt,
@@ -54,6 +61,7 @@ def timings_json(timings: Timings) -> dict[str, Any]:
         "predicted_n": timings.n_generated,
         "predicted_ms": timings.decode_seconds * 1000,
         "predicted_per_second": timings.decode_per_second,
+        **(drafts if timings.n_drafted else {}),
     }
 
 

@@ -53,7 +53,7 @@ class Drafted:
     def __init__(self, new_drafters):
         self._new_drafters, self._experience = new_drafters, Experience(FlatCosts())
 
-    def of_answer(self, session, tokenizer):
+    def of_answer(self, session, user, tokenizer):
         drafters = [new(session) for new in self._new_drafters]
         return AnswerDrafting(drafters, self._experience, tokenizer.eog_ids)
 

@@ -129,5 +129,5 @@ def test_what_is_saved_is_counted():
     drafting.accept(1)
     drafting.accept(2)
     counted = drafting.statistics
-    assert (counted.n_drafted, counted.n_accepted) == (2, 1)
+    assert (counted.n_drafted, counted.n_accepted) == ({"known": 2}, {"known": 1})
     assert counted.saved_seconds == pytest.approx(1 - 2 * 0.5)
