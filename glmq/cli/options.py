@@ -139,7 +139,7 @@ def _model_options(command: Command, context_help: str, *more: Callable[[Command
         )
         return command(*args, options=chosen, **others)
 
-    options = (
+    options: tuple[Callable[[Any], Any], ...] = (
         *more,
         click.option("--ctx", type=int, metavar="N", help=context_help),
         ram_option,
