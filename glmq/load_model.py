@@ -20,6 +20,7 @@ from .loading import activation_type, context_size, counting_program, needs_of
 from .memory_plan import parse_size
 from .model import Model
 from .model_file import model_file
+from .models.trunk import holds_trunk, prediction_block
 from .weights import Weights
 
 
@@ -53,9 +54,10 @@ def load(
     numa: where the machine's memory is in several nodes, read all weights first, each matrix shared out among
     the nodes by rows, and keep an equal number of threads near each node (Linux);
     draft: what guesses tokens, which are then checked together, so that answers come faster and are the same:
-    "lookup" goes on as the prompt or an earlier answer does where an answer repeats it, the path of another
-    model with the same tokenizer has that model guess too, "auto" takes what there is, "off" nothing; guesses
-    are made as long as they pay;
+    "lookup" goes on as the prompt or an earlier answer does where an answer repeats it, "mtp" asks the file's
+    layer of multi-token prediction, the path of another file its layer, or the small model with the same
+    tokenizer that it holds, beside look-up, "auto" takes what there is, "off" nothing; guesses are made as
+    long as they pay;
     kernels: a folder made by `glmq compile`, from which kernels are taken for the rest of the process;
     progress(text, fraction): called while the file is read and while kernels compile, which
     happens once. Raises GlmqError with one line for what cannot be used.
@@ -80,17 +82,29 @@ def load(
     choice = draft_choice(draft)
     with ExitStack() as undone:
         file = undone.enter_context(open_gguf(model_file(path, progress)))
+        prediction: GGUFFile | None = None
         draft_model, reserved = None, 0
         if choice.file is not None:
-            draft_file = undone.enter_context(open_gguf(model_file(choice.file, progress)))
-            n_draft_ctx = min(context_size(file, n_ctx), context_size(draft_file, None))
-            draft_model, reserved = load_draft_model(draft_file, file, n_draft_ctx, n_threads, progress)
-            undone.callback(draft_model.close)
+            other = undone.enter_context(open_gguf(model_file(choice.file, progress)))
+            if not holds_trunk(other):
+                prediction = other
+            else:
+                n_draft_ctx = min(context_size(file, n_ctx), context_size(other, None))
+                draft_model, reserved = load_draft_model(other, file, n_draft_ctx, n_threads, progress)
+                undone.callback(draft_model.close)
+        elif choice.mtp is not False and prediction_block(file) is not None:
+            prediction = file
+        elif choice.mtp:
+            raise GlmqError(
+                f"{file.path.name} has no layer of multi-token prediction; name a file that has it, or choose"
+                " lookup or auto",
+                setting="draft",
+            )
         try:
             model = Model(
                 file, n_ctx=n_ctx, n_threads=n_threads, cache_type=cache_type, activations=activations,
-                ram=budget, load=load, deterministic=deterministic, numa=numa, lookup=choice.lookup,
-                draft_model=draft_model, reserved=reserved, progress=progress,
+                ram=budget, load=load, deterministic=deterministic, numa=numa, progress=progress,
+                lookup=choice.lookup, prediction=prediction, draft_model=draft_model, reserved=reserved,
             )  # fmt: skip
         except MemoryError:
             raise GlmqError(f"{path}: the system does not give the memory that this model needs") from None

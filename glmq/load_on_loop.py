@@ -24,11 +24,7 @@ class LoadSettings(TypedDict, total=False):
     load: str
     deterministic: bool
     numa: bool
-<<<<<<< HEAD
-    draft: str
-=======
     draft: str | os.PathLike[str]
->>>>>>> 32d2371 (A draft model, the choice of what drafts in all commands, and what drafts gain in statistics, usage and metrics)
     kernels: str | os.PathLike[str] | None
     progress: Callable[[str, float], None] | None
 

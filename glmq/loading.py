@@ -90,24 +90,16 @@ def prepare_program(
     progress: Progress | None,
     observes: Callable[[str], bool] = lambda name: False,
     nodes: Sequence[MemoryNode] = (),
-<<<<<<< HEAD
     prediction: GGUFFile | None = None,
-=======
     reserved: int = 0,
->>>>>>> 32d2371 (A draft model, the choice of what drafts in all commands, and what drafts gain in statistics, usage and metrics)
 ) -> tuple[Program, OffloadedExperts | None, MemoryPlan]:
     """The model's program, what keeps experts on disk where not all weights fit, and the plan of memory.
 
     observes: of which tensors the program adds up the inputs. nodes: of memory, among which weights are
-<<<<<<< HEAD
     shared out as they are read; none where they are not. prediction: the file with the layer of multi-token
-    prediction, this or another, where the program is to predict. The other arguments are those of
-    `glmq.load`. Raises GlmqError for what cannot be.
-=======
-    shared out as they are read; none where they are not. reserved: bytes of the memory that something else
-    needs, such as a draft model. The other arguments are those of `glmq.load`.
-    Raises GlmqError for what cannot be.
->>>>>>> 32d2371 (A draft model, the choice of what drafts in all commands, and what drafts gain in statistics, usage and metrics)
+    prediction, this or another, where the program is to predict. reserved: bytes of the memory that something
+    else needs, such as a draft model. The other arguments are those of `glmq.load`. Raises GlmqError for what
+    cannot be.
     """
     transcoded = transcoded_tensors(load)
     if transcoded is not None and nodes:
@@ -118,14 +110,9 @@ def prepare_program(
         )
     cache_type = known_cache_type(cache_type)
     weights = Weights(file, observes=observes, transcoded=transcoded)
-<<<<<<< HEAD
     layer = None if prediction is None else _weights_of_layer(prediction, file, weights.rewritten, transcoded)
     counted = counting_program(file, weights, n_threads, cache_type, activations, layer)
-    needs = needs_of(file, counted, n_ctx, transcoded, prediction)
-=======
-    counted = counting_program(file, weights, n_threads, cache_type, activations)
-    needs = replace(needs_of(file, counted, n_ctx, transcoded), beside=reserved)
->>>>>>> 32d2371 (A draft model, the choice of what drafts in all commands, and what drafts gain in statistics, usage and metrics)
+    needs = replace(needs_of(file, counted, n_ctx, transcoded, prediction), beside=reserved)
     plan = plan_memory(needs, ram)
     if (load != "mmap" or nodes) and not plan.in_memory:
         raise cannot_read_all(needs, plan.budget)

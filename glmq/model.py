@@ -70,17 +70,19 @@ class Model:
         load: str = "mmap",
         deterministic: bool = False,
         numa: bool = False,
-        lookup: bool = True,
-        draft_model: Model | None = None,
-        reserved: int = 0,
         progress: Progress | None = None,
         observes: Callable[[str], bool] = lambda name: False,
+        lookup: bool = True,
         prediction: GGUFFile | None = None,
+        draft_model: Model | None = None,
+        reserved: int = 0,
     ) -> None:
         """Beside what `load` takes:
 
-        observes: of which tensors the inputs are added up. prediction: the file with the layer of multi-token
-        prediction, where it is wanted, this or another one, which is closed with the model.
+        observes: of which tensors the inputs are added up. lookup: whether answers are drafted by look-up.
+        prediction: the file with the layer of multi-token prediction, where it is wanted, this or another
+        one; draft_model: a model that guesses tokens too. Both are closed with the model. reserved: bytes of
+        the memory that is not for this model.
         """
         self.file = file
         self._prediction_file = prediction
@@ -102,11 +104,8 @@ class Model:
             progress,
             observes,
             self.nodes,
-<<<<<<< HEAD
             prediction,
-=======
             reserved,
->>>>>>> 32d2371 (A draft model, the choice of what drafts in all commands, and what drafts gain in statistics, usage and metrics)
         )
         if numa and not self.nodes:
             self._program.remarks.append(NO_NODES)
@@ -125,7 +124,7 @@ class Model:
         self._chat_template: ChatTemplate | None = None
         self._draft_model = draft_model
         self._drafting: ModelDrafting | None = None
-        if lookup or draft_model is not None:
+        if lookup or prediction is not None or draft_model is not None:
             self._drafting = ModelDrafting(
                 self._engine.scheduler.row_costs, lookup=lookup, draft_model=draft_model, n_vocab=self.n_vocab
             )
@@ -445,13 +444,10 @@ class Model:
         if self.experts is not None:
             self.experts.close()
         self.file.close()
-<<<<<<< HEAD
         if self._prediction_file is not None:
             self._prediction_file.close()
-=======
         if self._draft_model is not None:
             self._draft_model.close()
->>>>>>> 32d2371 (A draft model, the choice of what drafts in all commands, and what drafts gain in statistics, usage and metrics)
 
     def __repr__(self) -> str:
         closed = ", closed" if self._engine.closed else ""

@@ -9,6 +9,7 @@ from .answer_drafting import AnswerDrafting, Costs, Experience
 from .draft_model import DraftModel
 from .drafter import Drafter
 from .lookup import LookUp
+from .mtp import MtpDrafter
 from .statistics import DraftTotals
 from .text_index import TextIndex
 
@@ -22,7 +23,7 @@ class ModelDrafting:
     """Makes what guesses for each answer of a model.
 
     lookup: whether texts are looked up. draft_model: another model that guesses. n_vocab: of the model that
-    answers.
+    answers. Its own layer of multi-token prediction guesses where it was loaded with that.
     """
 
     def __init__(self, costs: Costs, *, lookup: bool, draft_model: Model | None, n_vocab: int) -> None:
@@ -42,6 +43,8 @@ class ModelDrafting:
             if session not in self._indices:
                 self._indices[session] = TextIndex()
             drafters.append(LookUp(self._indices[session]))
+        if session.predicts:
+            drafters.append(MtpDrafter(session, user))
         if self._draft_model is not None and self._draft_model.is_open:
             drafters.append(DraftModel(self._draft_model, user, self._n_vocab))
         return AnswerDrafting(drafters, self._experience, tokenizer.eog_ids)
