@@ -16,7 +16,7 @@ from .argument_checks import check_call, check_count, check_memory, check_path, 
 from .drafting.choice import draft_choice
 from .drafting.vocabulary import require_same_vocabulary
 from .gguf import GGUFFile, open_gguf
-from .loading import activation_type, context_size, counting_program, needs_of
+from .loading import activation_type, context_size, counting_program, has_room_to_predict, needs_of
 from .memory_plan import parse_size
 from .model import Model
 from .model_file import model_file
@@ -92,14 +92,11 @@ def load(
                 n_draft_ctx = min(context_size(file, n_ctx), context_size(other, None))
                 draft_model, reserved = load_draft_model(other, file, n_draft_ctx, n_threads, progress)
                 undone.callback(draft_model.close)
-        elif choice.mtp is not False and prediction_block(file) is not None:
-            prediction = file
-        elif choice.mtp:
-            raise GlmqError(
-                f"{file.path.name} has no layer of multi-token prediction; name a file that has it, or choose"
-                " lookup or auto",
-                setting="draft",
-            )
+        elif choice.mtp is not False and _has_layer(file, required=choice.mtp is True):
+            size, threads = context_size(file, n_ctx), n_threads or core_count()
+            form = activation_type(activations, file)
+            if choice.mtp or has_room_to_predict(file, size, threads, cache_type, form, budget):
+                prediction = file
         try:
             model = Model(
                 file, n_ctx=n_ctx, n_threads=n_threads, cache_type=cache_type, activations=activations,
@@ -110,6 +107,19 @@ def load(
             raise GlmqError(f"{path}: the system does not give the memory that this model needs") from None
         undone.pop_all()
         return model
+
+
+def _has_layer(file: GGUFFile, *, required: bool) -> bool:
+    """Whether a file has the layer of multi-token prediction. Raises GlmqError for one that must have it."""
+    if prediction_block(file) is not None:
+        return True
+    if not required:
+        return False
+    raise GlmqError(
+        f"{file.path.name} has no layer of multi-token prediction; name a file that has it, or choose"
+        " lookup or auto",
+        setting="draft",
+    )
 
 
 def load_draft_model(

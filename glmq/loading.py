@@ -18,7 +18,7 @@ from .experts.disk import Disk
 from .experts.offloaded_experts import OffloadedExperts, expert_bytes
 from .file_contents import hold_in_memory
 from .gguf import GGUFFile
-from .memory_plan import MemoryPlan, Needs, cannot_read_all, plan_memory
+from .memory_plan import MemoryPlan, Needs, cannot_read_all, free_budget, plan_memory
 from .models import build_function
 from .models.trunk import prediction_block
 from .program import Program
@@ -209,6 +209,25 @@ def needs_of(
         work={batch: program.n_bytes(batch) for batch in _batch_sizes(file)},
         n_ctx=n_ctx,
     )
+
+
+def has_room_to_predict(
+    file: GGUFFile,
+    n_ctx: int,
+    n_threads: int,
+    cache_type: str,
+    activations: ActivationType,
+    ram: int | None,
+) -> bool:
+    """Whether a model is wholly in memory with its layer of multi-token prediction.
+
+    Where experts come from disk a draft costs more of them than it saves, and the layer takes their memory.
+    """
+    weights = Weights(file)
+    layer = _weights_of_layer(file, file, weights.rewritten, None)
+    counted = counting_program(file, weights, n_threads, known_cache_type(cache_type), activations, layer)
+    needs = needs_of(file, counted, n_ctx, prediction=file)
+    return needs.total <= (free_budget(needs) if ram is None else ram)
 
 
 def _batch_sizes(file: GGUFFile) -> tuple[int, ...]:

@@ -126,8 +126,9 @@ class Model:
         self._drafting: ModelDrafting | None = None
         if lookup or prediction is not None or draft_model is not None:
             self._drafting = ModelDrafting(
-                self._engine.scheduler.row_costs, lookup=lookup, draft_model=draft_model, n_vocab=self.n_vocab
-            )
+                self._engine.scheduler.row_costs, self.n_vocab, lookup=lookup,
+                new_draft_session=None if draft_model is None else draft_model.session,
+            )  # fmt: skip
         self._answers, self._under_way = RecentAnswers(), AnswersUnderWay()
         self._takes_none = False
 
@@ -399,11 +400,6 @@ class Model:
 
         self._require_usable(arguments.get("session"))
         return await atool_turn(self, messages, tools, arguments)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it can be used: it has not been closed."""
-        return not self._engine.closed
 
     @property
     def drafts(self) -> DraftTotals:

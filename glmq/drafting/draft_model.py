@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from glmq_kernels.errors import GlmqError
 
 from ..scheduling.request import Cancelled
+from ..session import Session, User
 from .drafter import Guess
-
-if TYPE_CHECKING:
-    from ..model import Model
-    from ..session import Session, User
 
 ASSUMED = 0.7
 """The share of guesses that come true, before any was compared; of guesses behind others less."""
 
 
 class DraftModel:
-    """Guesses the tokens that another model likes best, in a session of its own there.
+    """Guesses the tokens that another model likes best.
 
-    user: of the answer's session. n_vocab: of the model that answers. Where the other model's context or
-    memory ends nothing more is guessed.
+    session: a new one of the other model. user: of the answer's session. n_vocab: of the model that answers.
+    Where the other model's context or memory ends nothing more is guessed.
     """
 
     name = "model"
     costs = True
 
-    def __init__(self, model: Model, user: User, n_vocab: int) -> None:
-        self._session: Session | None = model.session()
+    def __init__(self, session: Session, user: User, n_vocab: int) -> None:
+        self._session: Session | None = session
         self._user, self._n_vocab = weakref.ref(user), n_vocab
         self._text: list[int] = []
         self._n_same = 0  # tokens of its session, the first, that are those of the text

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from ..errors import ModelClosed
+from ..session import Session, User
 from .answer_drafting import AnswerDrafting, Costs, Experience
 from .draft_model import DraftModel
 from .drafter import Drafter
@@ -14,21 +18,27 @@ from .statistics import DraftTotals
 from .text_index import TextIndex
 
 if TYPE_CHECKING:
-    from ..model import Model
-    from ..session import Session, User
     from ..tokenizer import Tokenizer
 
 
 class ModelDrafting:
     """Makes what guesses for each answer of a model.
 
-    lookup: whether texts are looked up. draft_model: another model that guesses. n_vocab: of the model that
-    answers. Its own layer of multi-token prediction guesses where it was loaded with that.
+    lookup: whether texts are looked up. new_draft_session: makes sessions of another model that guesses.
+    n_vocab: of the model that answers. Its own layer of multi-token prediction guesses where it was loaded
+    with that.
     """
 
-    def __init__(self, costs: Costs, *, lookup: bool, draft_model: Model | None, n_vocab: int) -> None:
+    def __init__(
+        self,
+        costs: Costs,
+        n_vocab: int,
+        *,
+        lookup: bool,
+        new_draft_session: Callable[[], Session] | None = None,
+    ) -> None:
         self._experience = Experience(costs)
-        self._lookup, self._draft_model, self._n_vocab = lookup, draft_model, n_vocab
+        self._lookup, self._new_draft_session, self._n_vocab = lookup, new_draft_session, n_vocab
         self._indices: WeakKeyDictionary[Session, TextIndex] = WeakKeyDictionary()
 
     @property
@@ -45,6 +55,7 @@ class ModelDrafting:
             drafters.append(LookUp(self._indices[session]))
         if session.predicts:
             drafters.append(MtpDrafter(session, user))
-        if self._draft_model is not None and self._draft_model.is_open:
-            drafters.append(DraftModel(self._draft_model, user, self._n_vocab))
+        if self._new_draft_session is not None:
+            with suppress(ModelClosed):
+                drafters.append(DraftModel(self._new_draft_session(), user, self._n_vocab))
         return AnswerDrafting(drafters, self._experience, tokenizer.eog_ids)

@@ -13,6 +13,11 @@ from glmq.gguf import GGUFFile, open_gguf
 from glmq.kv_cache.sequence import Sequence as TokenSequence
 
 
+def load_without(path) -> glmq.Model:
+    """A model without its layer."""
+    return glmq.load(path, draft="off")
+
+
 def load_predicting(path, layer_path=None, **options) -> glmq.Model:
     """A model with the layer of its own file, or of another one."""
     file = open_gguf(path)

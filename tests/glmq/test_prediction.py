@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from glmq_kernels.errors import GlmqError
 
-import glmq
 from glmq.drafting.mtp import MtpDrafter
 from glmq.errors import ModelClosed
 from glmq.gguf import open_gguf
@@ -17,7 +16,7 @@ from glmq.prediction import WantedDraft
 from glmq.scheduling.request import Cancelled, Chunk, Request
 
 from .disk_models import load_from_disk
-from .prediction_runs import Reference, load_predicting, next_logits
+from .prediction_runs import Reference, load_predicting, load_without, next_logits
 from .saved_sessions import evaluated, write_older_file
 from .small_models import (
     N_LAYERS,
@@ -204,7 +203,7 @@ def test_a_drafter_of_the_layer(model):
 def test_the_trunk_gives_the_same_bits_for_tokens_of_the_row_form(path, n_last):
     """Of a prompt that takes panels the last layer takes them too, though one token's logits are wanted."""
     found = []
-    for load in (load_predicting, glmq.load):
+    for load in (load_predicting, load_without):
         with load(path) as model:
             session = model.session()
             of_prompt = session.evaluate(TEXT[:13])
@@ -216,7 +215,7 @@ def test_the_trunk_gives_the_same_bits_for_tokens_of_the_row_form(path, n_last):
 
 
 def test_a_model_without_the_layer_drafts_nothing(path):
-    with glmq.load(path) as model:
+    with load_without(path) as model:
         session = model.session()
         session.evaluate(TEXT[:-1])
         assert session.draft(TEXT[-1:], 3) == []
@@ -342,7 +341,7 @@ class TestSavedSessions:
     @pytest.mark.parametrize("predicted", (False, True))
     @pytest.mark.parametrize("predicts", (False, True))
     def test_all_that_the_trunk_has_is_there(self, path, tmp_path, predicted, predicts):
-        load = {True: load_predicting, False: glmq.load}
+        load = {True: load_predicting, False: load_without}
         with load[predicted](path) as model:
             session = evaluated(model)
             session.save(tmp_path / "saved")
@@ -366,7 +365,7 @@ class TestSavedSessions:
 
     def test_files_of_older_versions(self, tmp_path):
         path = WRITE["glm4moe"](tmp_path / "model.gguf", change=add_prediction)
-        with glmq.load(path) as model:
+        with load_without(path) as model:
             session = evaluated(model)
             write_older_file(tmp_path / "old", session)
             expected = session.evaluate([65])
