@@ -1,0 +1,95 @@
+"""What a caller chooses to have answers drafted by: look-up, the model's own layer, another file, nothing."""
+
+from __future__ import annotations
+
+import pytest
+from glmq_kernels.errors import GlmqError
+
+import glmq
+
+from ..small_models import add_prediction, write_glm4moe, write_llama
+from ..test_generation import FREE, GREEDY
+
+PROMPT = "Once more, once more, once"
+
+
+def drafters(model):
+    """Names of what guesses in an answer."""
+    session = model.session()
+    if model._drafting is None:
+        return []
+    user = session  # anything that can be referred to weakly
+    return [each.name for each in model._drafting.of_answer(session, user, model.tokenizer)._drafters]
+
+
+@pytest.fixture(scope="module")
+def with_layer(tmp_path_factory):
+    path = tmp_path_factory.mktemp("layer") / "predicting.gguf"
+    return write_glm4moe(path, "Q8_0", change=add_prediction)
+
+
+@pytest.mark.parametrize(
+    ("draft", "expected"),
+    [("auto", ["lookup", "mtp"]), ("off", []), ("lookup", ["lookup"]), ("mtp", ["mtp"])],
+)
+def test_of_a_file_with_the_layer(with_layer, draft, expected):
+    with glmq.load(with_layer, draft=draft) as model:
+        assert drafters(model) == expected
+
+
+def test_of_a_file_without_the_layer(small_path):
+    with glmq.load(small_path) as model:
+        assert drafters(model) == ["lookup"]
+    with pytest.raises(GlmqError, match="has no layer of multi-token prediction; name a file that has it"):
+        glmq.load(small_path, draft="mtp")
+    with pytest.raises(GlmqError, match="give what drafts"):
+        glmq.load(small_path, draft="")
+    with pytest.raises(GlmqError, match="no such file|does not exist|not there"):
+        glmq.load(small_path, draft="nowhere.gguf")
+
+
+def test_a_draft_model_guesses_and_answers_are_the_same(small_path, tmp_path):
+    """The model drafts for itself, which is always right when it is greedy."""
+    with glmq.load(small_path, n_ctx=256, draft="off", deterministic=True) as model:
+        expected = [model.generate(PROMPT, sampling=each, max_tokens=40) for each in (GREEDY, FREE)]
+        for each in expected:
+            each.run()
+    with glmq.load(small_path, n_ctx=256, draft=small_path, deterministic=True) as model:
+        assert drafters(model) == ["lookup", "model"]
+        model._drafting._experience.costs = Flat()
+        model._drafting._lookup = False
+        found = [model.generate(PROMPT, sampling=each, max_tokens=40) for each in (GREEDY, FREE)]
+        for each in found:
+            each.run()
+        line = model.drafts.line()
+    assert [each.tokens for each in found] == [each.tokens for each in expected]
+    greedy = found[0].timings
+    assert greedy.n_accepted > 0.8 * greedy.n_drafted > 0
+    assert f"{sum(each.timings.n_drafted for each in found)} by model" in line
+
+
+class Flat:
+    """Runs cost so much that any guess is worth its time."""
+
+    def estimate(self, n_rows):
+        return 1e3 + 1e-3 * n_rows
+
+
+def test_a_draft_model_with_other_tokens_is_refused_in_a_line(small_path, tmp_path):
+    def rename(model):
+        tokens = list(model.writer.kv_data[0]["tokenizer.ggml.tokens"].value)
+        model.set("tokenizer.ggml.tokens", [*tokens[:-1], "<|other|>"])
+
+    other = write_llama(tmp_path / "other.gguf", change=rename)
+    with pytest.raises(
+        GlmqError, match=r"other.gguf cannot draft for small.gguf: its token 319 is '<\|other"
+    ):
+        glmq.load(small_path, draft=other)
+
+
+def test_closing_a_model_closes_what_drafts_for_it(small_path):
+    model = glmq.load(small_path, draft=small_path)
+    other = model._draft_model
+    model.close()
+    with pytest.raises(glmq.ModelClosed):
+        other.session()
