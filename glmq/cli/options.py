@@ -87,9 +87,9 @@ def draft_option(command: Command) -> Command:
     return click.option(
         "--draft", default="auto", show_default=True, metavar="HOW",
         help="What guesses tokens that are then checked together, which changes but the speed: lookup (in"
-        " the prompt and earlier answers), mtp (the file's layer of multi-token prediction), a file"
-        " with such a layer or with a small model of the same tokenizer, auto for what there is, or off. It is"
-        " done as long as it pays.",
+        " the prompt and earlier answers), mtp (the file's layer of multi-token prediction), another"
+        " file with such a layer or with a small model of the same tokenizer, auto for what there is, or off."
+        " It is done as long as it pays.",
     )(command)  # fmt: skip
 
 

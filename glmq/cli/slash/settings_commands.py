@@ -116,7 +116,5 @@ COMMANDS = {
     ),
     "/tokens": SlashCommand("[TEXT]", "count the tokens of the conversation, or of a text", _tokens),
     "/tools": SlashCommand("", "list what the model may call", _tools),
-    "/stats": SlashCommand(
-        "", "show how the model uses memory and disk, and what guessing tokens gains", _stats
-    ),
+    "/stats": SlashCommand("", "show how the model uses memory and disk", _stats),
 }
