@@ -97,13 +97,13 @@ class LlamaCpp:
         if not self._model:
             raise ValueError(f"llama.cpp does not load {path}")
         context = llama.llama_context_default_params()
-        kv_unified = _kv_unified(context)
+        unified_at = kv_unified(context)
         for at, value in (
             (N_CTX, n_ctx), (N_BATCH, n_batch), (N_UBATCH, n_batch), (N_THREADS, n_threads),
             (N_THREADS_BATCH, n_threads), (FLASH_ATTENTION, 1), (N_SEQ_MAX, n_sequences),
         ):  # fmt: skip
             ctypes.memmove(ctypes.addressof(context) + at, struct.pack("<i", value), 4)
-        ctypes.memset(ctypes.addressof(context) + kv_unified, 1, 1)
+        ctypes.memset(ctypes.addressof(context) + unified_at, 1, 1)
         self._context = ctypes.c_void_p(llama.llama_init_from_model(self._model, context))
         self._memory = ctypes.c_void_p(llama.llama_get_memory(self._context))
         self._vocab = ctypes.c_void_p(llama.llama_model_get_vocab(self._model))
@@ -182,7 +182,7 @@ class LlamaCpp:
         self._llama.llama_model_free(self._model)
 
 
-def _kv_unified(context: Record) -> int:
+def kv_unified(context: Record) -> int:
     """Where this boolean lies in the context's parameters, which are checked to be laid out as expected."""
     content = bytes(ctypes.string_at(ctypes.addressof(context), 160))
     for at, expected in CONTEXT_DEFAULTS.items():

@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,23 +86,39 @@ def cost(path: Path) -> Iterator[str]:
         yield f"| a layer of experts of {PROMPT} tokens | {1e3 * statistics.median(found):.2f} |"
 
 
-def acceptance(folder: Path) -> Iterator[str]:
+def acceptance(folder: Path, *, in_llama_cpp: bool) -> Iterator[str]:
     """Lines about the text and the conversations."""
     with tempfile.TemporaryDirectory() as place:
         path = convert(folder, Path(place) / "model.gguf", "bf16")
         with load_predicting(path) as model:
-            text = model.tokenize((folder / "heldout_text.txt").read_text())
-            windows = [text[i : i + WINDOW] for i in range(0, len(text) - 1, WINDOW)]
-            agreed = np.concatenate([agreements(model, window) for window in windows])
-            yield f"text: {agreed.mean():.3f} of {len(agreed)} tokens"
-            of_all, of_answers = [], []
-            for conversation in json.loads((folder / "heldout_conversations.json").read_text()):
-                tokens, answers = rendered(model, conversation)
-                agreed = agreements(model, tokens)
-                of_all.append(agreed)
-                of_answers.append(agreed[[place - 2 for place in answers if place >= 2]])
-            for name, found in (("conversations", of_all), ("their answers", of_answers)):
-                yield f"{name}: {np.concatenate(found).mean():.3f} of {sum(map(len, found))} tokens"
+            yield from _acceptance(folder, model, partial(agreements, model))
+            if in_llama_cpp:
+                from llama_cpp_prediction import LlamaCppPrediction
+
+                peer = LlamaCppPrediction(path)
+
+                def agree(tokens: Sequence[int]) -> np.ndarray:
+                    of_trunk, of_layer = (logits.argmax(axis=1) for logits in peer.logits(tokens[:-1]))
+                    return np.asarray(of_trunk == of_layer)[1:]
+
+                yield "llama.cpp on the same file:"
+                yield from _acceptance(folder, model, agree)
+                peer.close()
+
+
+def _acceptance(
+    folder: Path, model: glmq.Model, agree: Callable[[Sequence[int]], np.ndarray]
+) -> Iterator[str]:
+    text = model.tokenize((folder / "heldout_text.txt").read_text())
+    agreed = np.concatenate([agree(text[i : i + WINDOW]) for i in range(0, len(text) - 2, WINDOW)])
+    yield f"text: {agreed.mean():.3f} of {len(agreed)} tokens"
+    of_all, of_answers = [], []
+    for conversation in json.loads((folder / "heldout_conversations.json").read_text()):
+        tokens, answers = rendered(model, conversation)
+        of_all.append(agree(tokens))
+        of_answers.append(of_all[-1][[place - 2 for place in answers]])
+    for name, found in (("conversations", of_all), ("their answers", of_answers)):
+        yield f"{name}: {np.concatenate(found).mean():.3f} of {sum(map(len, found))} tokens"
 
 
 def agreements(model: glmq.Model, tokens: Sequence[int]) -> np.ndarray:
@@ -159,9 +176,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("what", choices=("cost", "acceptance"))
     parser.add_argument("path", type=Path, nargs="?")
+    parser.add_argument("--llama-cpp", action="store_true", help="acceptance in llama.cpp too (xllamacpp)")
     args = parser.parse_args()
     if args.what == "acceptance":
-        lines = acceptance(args.path)
+        lines = acceptance(args.path, in_llama_cpp=args.llama_cpp)
     else:
         from synthetic import write_air
 
