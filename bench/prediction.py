@@ -35,6 +35,8 @@ PROMPT = 512
 DEPTH = 64
 TRIES = 15
 WINDOW = 1024
+VOCABULARY = 151_552
+"""Tokens of GLM-4.5-Air: what the head costs beside a layer."""
 
 
 def load_predicting(path: Path) -> glmq.Model:
@@ -183,7 +185,8 @@ def main() -> None:
     else:
         from synthetic import write_air
 
-        path = args.path or write_air(cache_folder() / "bench" / "air-Q4_0-3-mtp.gguf", mtp=True)
+        path = cache_folder() / "bench" / "air-Q4_0-3-mtp.gguf"
+        path = args.path or write_air(path, vocab_size=VOCABULARY, mtp=True)
         lines = cost(path)
     for line in lines:
         print(line, flush=True)
