@@ -20,8 +20,8 @@ from .row_record import LARGEST_TOKEN, RECORD_SCALES, RECORD_SUM32, UNIT
 from .row_units import make_prefetch, make_unit_place, make_whole_units
 from .sizes import ROW_RECORD_BYTES, ROWS
 
-NEAR_BYTES = 24 << 10
-"""Of two tokens' records, at most, that the nearest cache holds beside weights."""
+NEAR_COLUMNS = 8192
+"""Of two tokens, at most, whose records the nearest cache holds beside weights: 24 KB."""
 
 
 def reads_ahead(kind: Any) -> bool:
@@ -81,16 +81,12 @@ def make_rows_of_few(kind: Any) -> tuple[Any, Any]:
         return unit_place(following, columns, 0) if is_last else unit_place(row, columns, unit + 1)
 
     @inline
-    def row_behind(rows, stride, i, count, end, columns, spare):
-        return whole_units(rows + min(i + 1, count - 1) * stride, end, columns, spare)
-
-    @inline
     def rows_of_one(rows, stride, count, end, columns, x, spare, out):
         row = whole_units(rows, end, columns, spare)
         p = unit_place(row, columns, 0)
         turned, factors = turn(load(p)), scales_of(p)
         for i in range(count):
-            following = row_behind(rows, stride, i, count, end, columns, spare)
+            following = whole_units(rows + min(i + 1, count - 1) * stride, end, columns, spare)
             found = zero_f32x8()
             for unit in range((columns + UNIT - 1) // UNIT):
                 p = place_behind(row, following, columns, unit)
@@ -107,7 +103,7 @@ def make_rows_of_few(kind: Any) -> tuple[Any, Any]:
         p = unit_place(row, columns, 0)
         turned, factors = turn(load(p)), scales_of(p)
         for i in range(count):
-            following = row_behind(rows, stride, i, count, end, columns, spare)
+            following = whole_units(rows + min(i + 1, count - 1) * stride, end, columns, spare)
             found, other = zero_f32x8(), zero_f32x8()
             for unit in range((columns + UNIT - 1) // UNIT):
                 p, at = place_behind(row, following, columns, unit), unit * ROW_RECORD_BYTES

@@ -11,6 +11,7 @@ Products of bytes are added in words as far as these cannot overflow, for all of
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from llvmlite import ir
@@ -90,6 +91,7 @@ def _make_sums(kind: Any, in_words: bool) -> Any:
     return sums
 
 
+@cache
 def make_scales(kind: Any, turned: Avx2Turned) -> Any:
     """`scales_of(p)`: scales, and the factors of a token's sums: minima, or scales times minus the offset."""
     unpack, offset, scales = kind.unpack, -float(kind.OFFSET), turned.scales
@@ -187,6 +189,7 @@ def _make_halves_step(kind: Any, turned: Avx2Turned) -> tuple[Any, Any]:
     return prepare, step
 
 
+@cache
 def _make_step(kind: Any) -> tuple[Any, Any]:
     """`prepare(p)`: what is needed of 256 weights. `step(prepared, x, found)`: found and their products."""
     turned = turned_of(kind)

@@ -25,9 +25,6 @@ from .row_record import SUMS_IN_WORDS, UNIT
 from .row_units import GROUP_SUMS_BYTES, PREFETCH_BYTES, ROW_GROUP, SUMS_BYTES
 from .sizes import ROW_RECORD_BYTES, ROW_TOKENS, ROWS
 
-SPARE = SUMS_BYTES * ROW_TOKENS + 8 * ROW_TOKENS + 8
-"""Where the scratch has room for a row of fewer than 256 weights."""
-
 
 def dot_rows(format_name: str) -> Any:
     """Kernel: out[t][i] = row i times token t.
@@ -39,10 +36,9 @@ def dot_rows(format_name: str) -> Any:
     if kind.FLOAT:
         return rows_kernel(float_token, make_float_row(kind), make_float_finish(kind))
     if SUMS_IN_WORDS:
-        if avx2_ahead.reads_ahead(kind):
-            few = avx2_ahead.make_rows_of_few(kind)
-            return ahead_rows_kernel(_integer_token, *few, avx2_row.make_rows(kind))
-        return grouped_rows_kernel(_integer_token, avx2_row.make_rows_of_one(kind), avx2_row.make_rows(kind))
+        ahead = avx2_ahead.reads_ahead(kind)
+        few = avx2_ahead.make_rows_of_few(kind) if ahead else (avx2_row.make_rows_of_one(kind),)
+        return grouped_rows_kernel(_integer_token, avx2_row.make_rows(kind), *few)
     return rows_kernel(_integer_token, turned_row.make_row(kind), turned_row.make_finish(kind))
 
 
@@ -56,7 +52,8 @@ def rows_kernel(token: Any, add_row: Any, finish: Any) -> Any:
 
     def kernel(rows, stride, count, activation, tokens, n_tokens, out, scratch):
         columns = argument(activation, ACTIVATION_COLUMNS)
-        places, spare = scratch + SUMS_BYTES * ROW_TOKENS, scratch + SPARE
+        places = scratch + SUMS_BYTES * ROW_TOKENS
+        spare = places + 8 * ROW_TOKENS + 8
         for t in range(n_tokens):
             store_i64(places + 8 * t, token(activation, load_i64(tokens + 8 * t)))
         store_i64(places + 8 * n_tokens, 0)
@@ -73,66 +70,40 @@ def rows_kernel(token: Any, add_row: Any, finish: Any) -> Any:
     return kernel
 
 
-def make_in_groups(token: Any, add_rows: Any) -> Any:
-    """`in_groups(...)`: a kernel's rows times several tokens, of which several rows take turns, unit by unit.
+def grouped_rows_kernel(token: Any, add_rows: Any, rows_of_one: Any, rows_of_two: Any = None) -> Any:
+    """The kernel `dot_rows` where several rows take turns, unit by unit, with several tokens.
 
     What a unit of the tokens takes is near then for all rows but the first, also where whole tokens do not
     fit into the nearest cache. add_rows(rows, stride, count, end, columns, tokens, sums, spare): adds the
     products of up to ROW_GROUP rows to the sums of tokens, float32 [row][token][8], whose addresses are at
-    `tokens`, with a 0 behind.
+    `tokens`, with a 0 behind. rows_of_one, rows_of_two: forms for one token, and for two that are near
+    (`avx2_ahead.py`).
     """
+    with_two = rows_of_two is not None
 
-    @inline
-    def in_groups(rows, stride, count, activation, tokens, n_tokens, out, scratch):
+    def kernel(rows, stride, count, activation, tokens, n_tokens, out, scratch):
         columns, places = argument(activation, ACTIVATION_COLUMNS), scratch + SUMS_BYTES * ROW_TOKENS
-        spare, end = scratch + SPARE, rows + count * stride
+        spare, end = places + 8 * ROW_TOKENS + 8, rows + count * stride
         for t in range(n_tokens):
             store_i64(places + 8 * t, token(activation, load_i64(tokens + 8 * t)))
         store_i64(places + 8 * n_tokens, 0)
-        group = ROW_GROUP if columns >= UNIT else 1
-        for first in range(0, count, group):
-            here = min(group, count - first)
-            for k in range(here * n_tokens):
-                store(scratch + GROUP_SUMS_BYTES * k, zero_f32x8())
-            add_rows(rows + first * stride, stride, here, end, columns, places, scratch, spare)
-            found = scratch
-            for i in range(here):
-                for t in range(n_tokens):
-                    store_f32(out + 4 * (ROWS * t + first + i), sum_lanes(load_f32x8(found)))
-                    found += GROUP_SUMS_BYTES
-
-    return in_groups
-
-
-def grouped_rows_kernel(token: Any, rows_of_one: Any, add_rows: Any) -> Any:
-    """The kernel `dot_rows` with a form of its own for a single token."""
-    in_groups = make_in_groups(token, add_rows)
-
-    def kernel(rows, stride, count, activation, tokens, n_tokens, out, scratch):
-        columns, spare = argument(activation, ACTIVATION_COLUMNS), scratch + SPARE
         if n_tokens == 1:
-            x = token(activation, load_i64(tokens))
-            rows_of_one(rows, stride, count, rows + count * stride, columns, x, spare, out)
-        elif n_tokens > 1:
-            in_groups(rows, stride, count, activation, tokens, n_tokens, out, scratch)
-
-    return kernel
-
-
-def ahead_rows_kernel(token: Any, rows_of_one: Any, rows_of_two: Any, add_rows: Any) -> Any:
-    """The same, and with another for two tokens that are near together."""
-    in_groups = make_in_groups(token, add_rows)
-
-    def kernel(rows, stride, count, activation, tokens, n_tokens, out, scratch):
-        columns, spare = argument(activation, ACTIVATION_COLUMNS), scratch + SPARE
-        x, end = token(activation, load_i64(tokens)), rows + count * stride
-        if n_tokens == 1:
-            rows_of_one(rows, stride, count, end, columns, x, spare, out)
-        elif n_tokens == 2 and 2 * columns // UNIT * ROW_RECORD_BYTES <= avx2_ahead.NEAR_BYTES:
-            y = token(activation, load_i64(tokens + 8))
+            rows_of_one(rows, stride, count, end, columns, load_i64(places), spare, out)
+        elif with_two and n_tokens == 2 and columns <= avx2_ahead.NEAR_COLUMNS:
+            x, y = load_i64(places), load_i64(places + 8)
             rows_of_two(rows, stride, count, end, columns, x, y, spare, out)
         elif n_tokens > 1:
-            in_groups(rows, stride, count, activation, tokens, n_tokens, out, scratch)
+            group = ROW_GROUP if columns >= UNIT else 1
+            for first in range(0, count, group):
+                here = min(group, count - first)
+                for k in range(here * n_tokens):
+                    store(scratch + GROUP_SUMS_BYTES * k, zero_f32x8())
+                add_rows(rows + first * stride, stride, here, end, columns, places, scratch, spare)
+                found = scratch
+                for i in range(here):
+                    for t in range(n_tokens):
+                        store_f32(out + 4 * (ROWS * t + first + i), sum_lanes(load_f32x8(found)))
+                        found += GROUP_SUMS_BYTES
 
     return kernel
 

@@ -1,7 +1,11 @@
-"""Where the units of 256 weights of a row are, which a product in the row form takes one after the other."""
+"""Where the units of 256 weights of a row are, which a product in the row form takes one after the other.
+
+What is made for a tensor type is made once: Numba compiles each function that it meets, equal or not.
+"""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from ..simd.addresses import copy_bytes, inline, prefetch, zero_bytes
@@ -18,6 +22,7 @@ ROW_GROUP, GROUP_SUMS_BYTES = 4, 32
 with one of them: together no more than SUMS_BYTES."""
 
 
+@cache
 def make_prefetch(kind: Any) -> Any:
     """`ask_ahead(p)`: ask memory for what comes some blocks behind the 256 weights at p."""
     n_lines = (kind.BYTES + 63) // 64
@@ -30,6 +35,7 @@ def make_prefetch(kind: Any) -> Any:
     return ask_ahead
 
 
+@cache
 def make_whole_units(kind: Any) -> Any:
     """`whole_units(row, end, columns, spare)`: where a row can be read in units of 256 weights.
 
@@ -49,6 +55,7 @@ def make_whole_units(kind: Any) -> Any:
     return whole_units
 
 
+@cache
 def make_unit_place(kind: Any) -> Any:
     """`unit_place(row, columns, unit)`: address of a unit of 256 weights.
 
