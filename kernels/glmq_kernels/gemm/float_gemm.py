@@ -6,7 +6,7 @@ Rows and tokens meet along the columns, 64 bytes at a time, so neither has to be
     tile of tokens         [block of columns][token of tile][64 bytes]
 
 where 64 bytes are 16 float32, or 32 bfloat16 on CPUs that multiply those. Every lane of a sum has columns
-of its own; the lanes are added up at the end of a stretch, which is long so that this is seldom.
+of its own; the lanes are added up at the end of a stretch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..simd.bfloat_dot import bfloat_dot_value
 from ..simd.vectors import I64, Vector, call_llvm, load_i8x64, load_value, shuffle_value, store
 from .activation_record import ACTIVATION_BFLOAT_TILES, ACTIVATION_COLUMNS, ACTIVATION_FLOAT_TILES
 from .prefetch import next_stretch, prefetch_part
-from .sizes import FLOAT_STRETCH_BYTES, ROWS, UNIT_OF_FLOATS_BYTES
+from .sizes import FLOAT_STRETCH_BYTES, ROWS
 
 ROW_GROUP = 2 * isa.current().panels
 """Weight rows that meet a tile at once."""
@@ -37,13 +37,12 @@ def make_float_product(kind: Any, in_bfloat: bool) -> Any:
     bfloat16 by bfloat16. Rows of an integer format are brought near as float32.
     """
     tile = isa.current().tile
-    row_bytes = FLOAT_STRETCH_BYTES if kind.FLOAT else UNIT_OF_FLOATS_BYTES
     unpack = _make_copy(kind, in_bfloat) if kind.FLOAT else _make_dequantize(kind)
     form = ACTIVATION_BFLOAT_TILES if in_bfloat else ACTIVATION_FLOAT_TILES
-    lanes = 32 if in_bfloat else 16
+    lanes, row_bytes = (32 if in_bfloat else 16), FLOAT_STRETCH_BYTES
     stretch = row_bytes // 64 * lanes
     stretch_bytes = stretch * kind.WIDTH if kind.FLOAT else kind.BYTES
-    full, part = (_make_tile_product(n, row_bytes, stretch_bytes, in_bfloat) for n in (tile, tile // 2))
+    full, part = (_make_tile_product(n, stretch_bytes, in_bfloat) for n in (tile, tile // 2))
 
     @inline
     def product(rows, rows_0, rows_1, stride, activation, first_tile, n_tokens, scratch, sums):
@@ -99,7 +98,7 @@ def _make_dequantize(kind: Any) -> Any:
     unpack, unpack_block, size = kind.unpack, kind.unpack_block, kind.BYTES
     values_0, values_1, values_2, values_3 = make_dequantize_64(kind)
     in_blocks, block_values = unpack_block is not None, make_dequantize_block(kind)
-    group, row_bytes, block_bytes = ROW_GROUP, UNIT_OF_FLOATS_BYTES, ROW_GROUP * 64
+    group, row_bytes, block_bytes = ROW_GROUP, FLOAT_STRETCH_BYTES, ROW_GROUP * 64
 
     @inline
     def put_64(values, out):
@@ -129,12 +128,12 @@ def _make_dequantize(kind: Any) -> Any:
     return dequantize
 
 
-def _make_tile_product(n_tokens: int, row_bytes: int, ahead_bytes: int, in_bfloat: bool) -> Any:
+def _make_tile_product(n_tokens: int, ahead_bytes: int, in_bfloat: bool) -> Any:
     """`multiply_tile(weights, x, blocks, is_first, sums)`: 32 rows times the first tokens of a tile."""
     tile = isa.current().tile
     lanes = isa.current().dot_lanes
     zero, step, add_up = _make_step(n_tokens, Vector("f32", lanes), in_bfloat)
-    group, groups = ROW_GROUP, ROWS // ROW_GROUP
+    group, groups, row_bytes = ROW_GROUP, ROWS // ROW_GROUP, FLOAT_STRETCH_BYTES
 
     @inline
     def multiply_tile(weights, x, blocks, is_first, sums, ahead, stride, t, n_tiles):

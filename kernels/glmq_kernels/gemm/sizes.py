@@ -10,11 +10,8 @@ STRETCH = 512
 WORD_STRETCH = 256
 """The same where weights become 16-bit words (`gemm/avx2_tile.py`)."""
 
-FLOAT_STRETCH_BYTES = 2048
-"""Bytes of the columns of a float matrix that are brought near at a time, as they are multiplied."""
-
-UNIT_OF_FLOATS_BYTES = 1024
-"""The same of an integer matrix that becomes float32: 256 columns."""
+FLOAT_STRETCH_BYTES = 1024
+"""Bytes of the columns of a float matrix that are brought near at a time."""
 
 ROWS = 32
 """Weight rows that are multiplied together; threads share rows out in these units."""
