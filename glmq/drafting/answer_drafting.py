@@ -139,7 +139,8 @@ class AnswerDrafting:
             drafter.end()
 
     def _observe(self, drafter: Drafter, guess: Guess, token: int) -> None:
-        self._success.observe((drafter.name, guess.kind), guess.token == token)
+        kind = drafter.name, guess.kind
+        self._success.observe(kind, drafter.assumed(guess.kind), guess.token == token)
 
     def _most_promising(self, n_tokens: int, n_most: int) -> tuple[Drafter | None, Length]:
         """Whose draft promises most, and of what length; None where none is worth it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-WORTH = 1.03
+WORTH = 1.08
 """How many times as fast a draft must promise to be: promises are uncertain."""
 
 

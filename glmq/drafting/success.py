@@ -10,6 +10,12 @@ PRIOR = 2.0
 OF_ALL = 6.0
 """What all answers have shown counts in one answer as so many of its own guesses."""
 
+OF_DRAFTER = 1.0
+"""That an answer's guesses come true as often as those of others counts as so many that did."""
+
+MOST = 0.98
+"""No share is taken to be larger."""
+
 MEMORY_OF_ALL, MEMORY = 400.0, 24.0
 """Older guesses count less: together as so many, of all answers and of one."""
 
@@ -49,20 +55,31 @@ class Success:
 
 
 class AnswerSuccess:
-    """Of one answer, whose own guesses count most."""
+    """Of one answer. How far its guesses come true more or less often than those of other answers counts too.
+
+    So an answer of which nothing repeats has few guesses of any kind, and one that copies has many.
+    """
 
     def __init__(self, of_all: Success) -> None:
         self._of_all = of_all
         self._counts: dict[Kind, _Count] = {}
+        self._expected: dict[str, _Count] = {}  # by drafter: guesses that were expected to come true, and did
 
-    def observe(self, kind: Kind, is_right: bool) -> None:
+    def observe(self, kind: Kind, assumed: float, is_right: bool) -> None:
         """Take in whether a guess came true."""
+        expected = self._of_all.share(kind, assumed)
+        count = self._expected.setdefault(kind[0], _Count())
+        kept = min(1.0, MEMORY / (count.compared + expected))
+        count.compared, count.right = (count.compared + expected) * kept, (count.right + is_right) * kept
         self._of_all.observe(kind, is_right)
         self._counts.setdefault(kind, _Count()).add(is_right, MEMORY)
 
     def share(self, kind: Kind, assumed: float) -> float:
         """The share of guesses that come true."""
         share, count = self._of_all.share(kind, assumed), self._counts.get(kind)
+        expected = self._expected.get(kind[0])
+        if expected is not None:
+            share = min(MOST, share * (expected.right + OF_DRAFTER) / (expected.compared + OF_DRAFTER))
         if count is None:
             return share
         return (count.right + OF_ALL * share) / (count.compared + OF_ALL)

@@ -57,8 +57,10 @@ def test_an_answer_counts_its_own_guesses_most():
     answer, kind = AnswerSuccess(of_all), ("lookup", 3)
     assert answer.share(kind, 0.5) > 0.95
     for _ in range(20):
-        answer.observe(kind, False)
+        answer.observe(kind, 0.5, False)
     assert answer.share(kind, 0.5) < 0.3
+    assert answer.share(("lookup", 4), 0.5) < 0.2  # of other kinds less is expected then, too
+    assert answer.share(("mtp", 0), 0.5) == 0.5
     assert AnswerSuccess(of_all).share(kind, 0.5) > 0.8
     assert AnswerSuccess(of_all).share(("lookup", 4), 0.5) == 0.5
 
