@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,6 +14,7 @@ import glmq
 from glmq.constraint import json_schema_constraint
 from glmq.drafting.lookup import LookUp
 from glmq.drafting.text_index import TextIndex
+from glmq.sampling.sampler import Sampler
 
 from ..disk_models import load_from_disk
 from ..small_models import write_deepseek2
@@ -314,3 +316,25 @@ def test_a_guess_with_logits_that_are_no_numbers_does_no_harm(model, monkeypatch
         session.evaluate([200])
     assert session.tokens == [1, 2, 3, 4]
     session.evaluate([5])
+
+
+@pytest.mark.slow
+def test_tokens_behind_guesses_that_came_true_are_distributed_as_without(model):
+    """Chi-square of the third tokens of answers whose first two are the likeliest, which are guessed too."""
+    free = glmq.Sampling(temperature=0.6, top_k=8, top_p=1, min_p=0)
+    prompt, session = model.tokenize(PROMPT), model.session()
+    first = int(session.evaluate(prompt).argmax())
+    second = int(session.evaluate([first]).argmax())
+    ids, probabilities = Sampler(free).distribution(session.evaluate([second]))
+    counts = dict.fromkeys(ids.tolist(), 0)
+    with drafted(model, lambda session: KnownAnswer([first, second, int(ids[1]), int(ids[0])])):
+        for seed in range(3000):
+            generation = model.generate(prompt, sampling=replace(free, seed=seed), max_tokens=4)
+            generation.run()
+            if generation.tokens[:2] == [first, second] and len(generation.tokens) > 2:
+                counts[generation.tokens[2]] += 1
+    n = sum(counts.values())
+    assert n > 100
+    expected = dict(zip(ids.tolist(), (probabilities * n).tolist(), strict=True))
+    chi_square = sum((counts[token] - each) ** 2 / each for token, each in expected.items() if each > 1)
+    assert chi_square < 31  # of at most 7 degrees of freedom: 1 in 15,000
