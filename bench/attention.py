@@ -1,9 +1,9 @@
 """Time of one layer's attention on one thread, in the thread's own time, at any depth.
 
-python bench/attention.py [--shape air|flash] [--cache-type F16] [--rows] [1@4096 1@16384 64@4096 ...]
+python bench/attention.py [--shape air|flash] [--cache-type TYPE] [--rows] [1@4096 1@16384 64@4096 ...]
 
 N@D: N tokens of one sequence behind D positions, of a prompt where they are several. --rows: as in the row
-form, without panels. The best of several runs.
+form, without panels. TYPE: of a KV cache, or of keys and values, as Q8_0/Q4_0. The best of several runs.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import time
 import numpy as np
 from glmq_kernels.arrays import address_of, aligned_zeros, copy_of
 from glmq_kernels.ops import operations as ops
-from glmq_kernels.ops.attention.cache_layout import CACHE_TYPES, CacheShape
+from glmq_kernels.ops.attention.cache_layout import CacheShape
 from glmq_kernels.ops.batch_state import N_TOKENS, PAGE_TABLES, POSITIONS
 from glmq_kernels.threads.tape import Tape
 from glmq_kernels.threads.thread_pool import ThreadPool
+
+from glmq.loading import known_cache_type
 
 SHAPES = {
     "air": (96, {"n_kv_heads": 8, "key_dim": 128, "value_dim": 128}),
@@ -25,7 +27,8 @@ SHAPES = {
 }
 """Query heads, and what is kept of a position: of GLM-4.5-Air and of GLM-4.7-Flash."""
 LAYERS = 2
-REPETITIONS = 12
+REPETITIONS, SECONDS = 12, 20.0
+"""At most so many runs of a case, and fewer where they would take longer."""
 
 
 def measure(pool: ThreadPool, n_heads: int, shape: CacheShape, n: int, depth: int, in_panels: bool) -> float:
@@ -49,8 +52,10 @@ def measure(pool: ThreadPool, n_heads: int, shape: CacheShape, n: int, depth: in
     state = tape.state
     state[N_TOKENS], state[POSITIONS], state[PAGE_TABLES] = n, address_of(positions), address_of(tables)
     planner.plan(state, positions, tables)
-    best = float("inf")
-    for _ in range(REPETITIONS):
+    best, end = float("inf"), time.thread_time() + SECONDS
+    for i in range(REPETITIONS):
+        if i and time.thread_time() + best > end:
+            break
         began = time.thread_time()
         tape.run(pool)
         best = min(best, time.thread_time() - began)
@@ -62,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", default=["1@4096", "1@16384", "64@4096"])
     parser.add_argument("--shape", choices=SHAPES, default="air")
-    parser.add_argument("--cache-type", choices=CACHE_TYPES, default="F16")
+    parser.add_argument("--cache-type", type=known_cache_type, default="F16")
     parser.add_argument("--rows", action="store_true")
     options = parser.parse_args()
     n_heads, sizes = SHAPES[options.shape]

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from glmq_kernels.errors import GlmqError
+from glmq_kernels.ops.attention.cache_layout import types_of
 from glmq_kernels.ops.machine_peak.operation import dot_peak, read_bandwidth
 from glmq_kernels.threads.thread_pool import ThreadPool
 
@@ -228,8 +229,8 @@ def _result(model: Model, limits: Limits, plan: Plan, case: Case, samples: list[
         model_size=model.file.n_bytes,
         model_type=model.architecture,
         n_threads=model.n_threads,
-        type_k=plan.cache_type.lower(),
-        type_v=plan.cache_type.lower(),
+        type_k=types_of(plan.cache_type.lower())[0],
+        type_v=types_of(plan.cache_type.lower())[1],
         n_prompt=case.n_prompt,
         n_gen=case.n_gen,
         n_depth=case.n_depth,

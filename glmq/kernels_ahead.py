@@ -54,6 +54,9 @@ OF_LATENT_ATTENTION = (
 OF_PREDICTION = ("ops.joined_norms.kernel.join",)
 """Kernels that only layers of multi-token prediction have."""
 
+CACHES = (*CACHE_TYPES, "Q8_0/Q4_0")
+"""Types of caches whose kernels are compiled ahead; of two types only keys finer than values."""
+
 ALWAYS = (STRINGS_KERNEL, *POOL_KERNELS, *READER_KERNELS)
 """Kernels that stand on no tape."""
 
@@ -65,7 +68,8 @@ def kernels_of(file: GGUFFile) -> set[str]:
     build = build_function(file)
     found = set(ALWAYS)
     rewritten: dict[str, np.ndarray] = {}
-    for cache_type in CACHE_TYPES:
+    shape = build(file, Weights(file, rewritten=rewritten), _BATCH, 1, "F16", "int8").cache_shape
+    for cache_type in _caches_of("in_keys" if shape.values_in_keys else "apart"):
         for activations in ACTIVATION_TYPES:
             for transcoded in (None, TranscodedTensors()):
                 weights = Weights(file, rewritten=rewritten, transcoded=transcoded)
@@ -84,23 +88,28 @@ def every_kernel() -> set[str]:
     return found.union(map(kernel_name, TRANSCODED_TYPES), *map(_variants, found))
 
 
+def _caches_of(values_place: str) -> Sequence[str]:
+    """Types of caches whose values are there."""
+    return CACHES if values_place == "apart" else CACHE_TYPES
+
+
 def _variants(name: str) -> Iterator[str]:
     """A kernel for all that it may be made for, where it is one of several."""
     kind, *parameters = name.split(":")
     if kind.endswith(".attend"):
         for rows in isa.current().attention_rows:
             for keys, values, place in ATTENTIONS:
-                yield from (f"{kind}:{rows}:{keys}:{values}:{cache}:{place}" for cache in CACHE_TYPES)
+                yield from (f"{kind}:{rows}:{keys}:{values}:{cache}:{place}" for cache in _caches_of(place))
     elif kind.endswith(".attend_panels"):
         for keys, values, place in ATTENTIONS:
             if place == "apart":
-                yield from (f"{kind}:{keys}:{values}:{cache}" for cache in CACHE_TYPES if cache != "F32")
+                yield from (f"{kind}:{keys}:{values}:{cache}" for cache in CACHES if cache != "F32")
     elif kind.endswith(".attend_expanded"):
         rows = max(isa.current().attention_rows)
         yield from (f"{kind}:{rows}:{FLASH_HEADS}:{cache}" for cache in CACHE_TYPES)
-    elif parameters and parameters[0] in CACHE_TYPES and kind.endswith(".rotate_and_store"):
+    elif parameters and parameters[0] in CACHES and kind.endswith(".rotate_and_store"):
         places = {place for *_, place in ATTENTIONS}
-        yield from (f"{kind}:{cache}:{place}" for cache in CACHE_TYPES for place in places)
+        yield from (f"{kind}:{cache}:{place}" for place in places for cache in _caches_of(place))
     elif parameters:
         floats = kind.startswith("gemm.dequantized.")
         yield from (

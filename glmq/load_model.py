@@ -10,6 +10,7 @@ from glmq_kernels.errors import GlmqError
 from glmq_kernels.jit.compilation import Progress
 from glmq_kernels.jit.kernel_folder import use
 from glmq_kernels.machine.cores import check_threads, core_count
+from glmq_kernels.ops.attention.cache_layout import type_of_both
 from glmq_kernels.strings.string_offsets import prepare
 
 from .argument_checks import check_call, check_count, check_memory, check_path, check_switch, check_text
@@ -30,6 +31,8 @@ def load(
     n_ctx: int | None = None,
     n_threads: int | None = None,
     cache_type: str = "F16",
+    cache_type_k: str | None = None,
+    cache_type_v: str | None = None,
     activations: str = "auto",
     ram: int | str | None = None,
     load: str = "mmap",
@@ -41,7 +44,8 @@ def load(
 ) -> Model:
     """Load a GGUF file, or a demo model by its name, "demo" or "demo-tools".
 
-    n_ctx: tokens of context; n_threads: default all cores; cache_type: F16, Q8_0 or F32, of keys and values;
+    n_ctx: tokens of context; n_threads: default all cores; cache_type: F16, Q8_0, Q4_0 or F32, of keys and
+    values, of which either may have another (cache_type_k, cache_type_v);
     activations: what tokens are rounded to before they meet quantized weights, "int8" or, slower and exact,
     "f32", by default ("auto") that for models of 10 to 500 million parameters;
     ram: memory for everything, in bytes or such as "12G" (default: what is free); routed experts for which
@@ -66,6 +70,9 @@ def load(
     check_count("n_ctx", n_ctx)
     check_count("n_threads", n_threads)
     check_text("cache_type", cache_type)
+    for name, kept_as in (("cache_type_k", cache_type_k), ("cache_type_v", cache_type_v)):
+        if kept_as is not None:
+            check_text(name, kept_as)
     check_text("activations", activations)
     check_memory("ram", ram)
     check_switch("deterministic", deterministic)
@@ -79,6 +86,7 @@ def load(
     budget = parse_size(ram) if isinstance(ram, str) else ram
     if progress:
         prepare(progress)
+    cache_type = type_of_both(cache_type_k or cache_type, cache_type_v or cache_type)
     choice = draft_choice(draft)
     with ExitStack() as undone:
         file = undone.enter_context(open_gguf(model_file(path, progress)))

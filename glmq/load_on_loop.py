@@ -19,6 +19,8 @@ class LoadSettings(TypedDict, total=False):
     n_ctx: int | None
     n_threads: int | None
     cache_type: str
+    cache_type_k: str | None
+    cache_type_v: str | None
     activations: str
     ram: int | str | None
     load: str

@@ -10,7 +10,7 @@ import numpy as np
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.jit.compilation import Progress
 from glmq_kernels.machine.numa import MemoryNode, memory_nodes
-from glmq_kernels.ops.attention.cache_layout import CACHE_TYPES
+from glmq_kernels.ops.attention.cache_layout import CACHE_TYPES, type_of_both, types_of
 from glmq_kernels.threads.tape import ACTIVATION_TYPES, ActivationType
 
 from .argument_checks import check_count
@@ -161,13 +161,15 @@ def transcoded_tensors(load: str) -> TranscodedTensors | None:
 
 
 def known_cache_type(name: str) -> str:
-    """One of `CACHE_TYPES`, however it is spelled. Raises GlmqError for others."""
-    if (cache_type := name.upper()) not in CACHE_TYPES:
-        raise GlmqError(
-            f"a KV cache of type {cache_type} is not known; choose {' or '.join(CACHE_TYPES)}",
-            setting="cache_type",
-        )
-    return cache_type
+    """One of `CACHE_TYPES`, or two of keys and of values, however spelled. Raises GlmqError for others."""
+    keys, values = types_of(name.upper())
+    for kept_as in (keys, values):
+        if kept_as not in CACHE_TYPES:
+            raise GlmqError(
+                f"a KV cache of type {kept_as} is not known; choose {' or '.join(CACHE_TYPES)}",
+                setting="cache_type",
+            )
+    return type_of_both(keys, values)
 
 
 def counting_program(

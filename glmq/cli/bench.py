@@ -7,10 +7,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
-from glmq_kernels.ops.attention.cache_layout import CACHE_TYPES
 
 from .model_argument import model_argument
-from .options import Status, activations_option, load_option, model_path, numa_option, ram_option
+from .options import (
+    Status,
+    activations_option,
+    cache_type_options,
+    load_option,
+    model_path,
+    numa_option,
+    ram_option,
+)
 
 if TYPE_CHECKING:
     from ..benchmark import Result
@@ -66,13 +73,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
 )
 @click.option("-t", "--threads", callback=_numbers, metavar="N,..", help="[default: all cores]")
 @click.option("-r", "--repetitions", type=click.IntRange(min=1), default=5, metavar="N", show_default=True)
-@click.option(
-    "--cache-type",
-    type=click.Choice([name.lower() for name in CACHE_TYPES]),
-    default="f16",
-    show_default=True,
-    help="How keys and values are kept.",
-)
+@cache_type_options
 @activations_option
 @ram_option
 @load_option

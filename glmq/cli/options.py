@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 from glmq_kernels.files.file_writing import Target, check_target
-from glmq_kernels.ops.attention.cache_layout import CACHE_TYPES
+from glmq_kernels.ops.attention.cache_layout import CACHE_TYPES, type_of_both
 from glmq_kernels.threads.tape import ACTIVATION_TYPES
 
 from .live_region import terminal_size
@@ -93,6 +93,30 @@ def draft_option(command: Command) -> Command:
     )(command)  # fmt: skip
 
 
+def cache_type_options(command: Command) -> Command:
+    """How keys and values are kept: the command gets the type of both as `cache_type`."""
+
+    @wraps(command)
+    def joined(
+        *args: Any, cache_type: str, cache_type_k: str | None, cache_type_v: str | None, **others: Any
+    ) -> Any:
+        both = type_of_both(cache_type_k or cache_type, cache_type_v or cache_type)
+        return command(*args, cache_type=both, **others)
+
+    known = click.Choice([name.lower() for name in CACHE_TYPES])
+    options = (
+        click.option("--cache-type", type=known, default="f16", show_default=True,
+                     help="How keys and values are kept; q8_0 takes half the memory, q4_0 a quarter,"
+                     " f32 twice."),
+        click.option("--cache-type-k", type=known, help="How keys are kept. [default: as --cache-type]"),
+        click.option("--cache-type-v", type=known, help="How values are kept. [default: as --cache-type]"),
+    )  # fmt: skip
+    found: Any = joined
+    for option in reversed(options):
+        found = option(found)
+    return cast("Command", found)
+
+
 def _memory_size(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
     from ..memory_plan import parse_size
 
@@ -145,9 +169,7 @@ def _model_options(command: Command, context_help: str, *more: Callable[[Command
         click.option("--ctx", type=int, metavar="N", help=context_help),
         ram_option,
         load_option,
-        click.option("--cache-type", type=click.Choice([name.lower() for name in CACHE_TYPES]), default="f16",
-                     show_default=True,
-                     help="How keys and values are kept; q8_0 takes half the memory, f32 twice."),
+        cache_type_options,
         activations_option,
         click.option("--threads", type=int, metavar="N", help="[default: all cores]"),
         click.option("--deterministic", is_flag=True,

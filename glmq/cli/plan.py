@@ -6,10 +6,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
-from glmq_kernels.ops.attention.cache_layout import CACHE_TYPES
 
 from .error_line import OPTIONS
-from .options import DEFAULT_MODEL, Status, activations_option, load_option, ram_option
+from .options import (
+    DEFAULT_MODEL,
+    Status,
+    activations_option,
+    cache_type_options,
+    load_option,
+    ram_option,
+)
 
 if TYPE_CHECKING:
     from ..forecast.forecast import Forecast
@@ -27,13 +33,7 @@ INDENT = "  "
 @ram_option
 @load_option
 @click.option("--ctx", type=int, metavar="N", help="Tokens of context. [default: the model's, at most 16384]")
-@click.option(
-    "--cache-type",
-    type=click.Choice([name.lower() for name in CACHE_TYPES]),
-    default="f16",
-    show_default=True,
-    help="How keys and values are kept.",
-)
+@cache_type_options
 @activations_option
 @click.option("--threads", type=int, metavar="N", help="[default: all cores]")
 @click.option("--prompt", "n_prompt", type=click.IntRange(min=1), default=512, show_default=True, metavar="N",

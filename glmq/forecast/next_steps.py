@@ -65,14 +65,17 @@ def _more_memory(memory: MemoryForecast) -> NextStep:
 
 
 def _smaller_cache(file: GGUFFile, memory: MemoryForecast, ram: int | None) -> Iterator[NextStep]:
-    """Keys and values in half the memory, or fewer of them."""
+    """Keys and values in less memory, or fewer of them."""
     shape, needs = memory.program.cache_shape, memory.needs
-    if shape.type != "Q8_0":
-        kv_cache = replace(shape, type="Q8_0").n_bytes(needs.n_ctx)
-        gained = _gain(file, memory, replace(needs, kv_cache=kv_cache), ram)
+    for kept_as in ("Q8_0", "Q4_0"):
+        kv_cache = replace(shape, type=kept_as).n_bytes(needs.n_ctx)
+        gained = (
+            _gain(file, memory, replace(needs, kv_cache=kv_cache), ram) if kv_cache < needs.kv_cache else ""
+        )
         if gained:
-            saved = show_size(needs.kv_cache - kv_cache)
-            yield NextStep(f"a KV cache of type q8_0 takes {saved} less: {gained}", "cache_type", "q8_0")
+            name, saved = kept_as.lower(), show_size(needs.kv_cache - kv_cache)
+            yield NextStep(f"a KV cache of type {name} takes {saved} less: {gained}", "cache_type", name)
+            break
     for n_ctx in (needs.n_ctx // 2, needs.n_ctx // 4, needs.n_ctx // 8):
         if n_ctx < 1024:
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from glmq_kernels.ops.attention.cache_layout import POSITIONS_PER_PAGE, CacheShape
+from glmq_kernels.ops.attention.cache_layout import POSITIONS_PER_PAGE, CacheShape, types_of
 
 LANES = 16
 """Keys of so many positions lie interleaved (see `glmq_kernels/ops/attention/rows.py`)."""
@@ -33,10 +33,13 @@ def _spans(shape: CacheShape, n: int) -> Iterator[tuple[int, int, int, int]]:
     yield 0, whole * block, 1, whole * block
     yield values, values + n * shape.value_bytes, 1, n * shape.value_bytes
     if rest:
-        first = whole * block
-        n_numbers = shape.key_dim * LANES
-        number_bytes = {"F32": 4, "F16": 2, "Q8_0": 1}[shape.type]
-        yield first, first + n_numbers * number_bytes, shape.key_dim, rest * number_bytes
-        if shape.type == "Q8_0":
-            scales = first + n_numbers
-            yield scales, first + block, (first + block - scales) // (2 * LANES), 2 * rest
+        first, kept_as = whole * block, types_of(shape.type)[0]
+        groups = -(-shape.key_dim // 32)
+        n_rows, number_bytes = {
+            "F32": (shape.key_dim, 4), "F16": (shape.key_dim, 2), "Q8_0": (shape.key_dim, 1),
+            "Q4_0": (16 * groups, 1),
+        }[kept_as]  # fmt: skip
+        scales = first + LANES * n_rows * number_bytes
+        yield first, scales, n_rows, rest * number_bytes
+        if scales < first + block:
+            yield scales, first + block, groups, 2 * rest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from glmq_kernels.errors import GlmqError
-from glmq_kernels.ops.attention.cache_layout import CacheShape
+from glmq_kernels.ops.attention.cache_layout import CacheShape, types_of
 from glmq_kernels.ops.expanded_attention.sizes import LatentSizes
 
 from ..gguf import GGUFFile
@@ -81,7 +81,17 @@ class LatentShape:
                 )
 
     def cache(self, n_layers: int, cache_type: str, n_prediction_layers: int = 0) -> CacheShape:
-        """What is kept of each token: a row for all heads, whose beginning is the value too."""
+        """What is kept of each token: a row for all heads, whose beginning is the value too.
+
+        Raises GlmqError for a type of values other than that of keys.
+        """
+        keys, values = types_of(cache_type)
+        if keys != values:
+            raise GlmqError(
+                f"this model's values are parts of its keys, which cannot be {keys} and {values} at once;"
+                " choose one type",
+                setting="cache_type_v",
+            )
         return CacheShape(
             n_layers + n_prediction_layers, 1, key_dim=self.row_dim, value_dim=self.kv_rank,
             values_in_keys=True, type=cache_type, n_prediction_layers=n_prediction_layers,

@@ -242,7 +242,7 @@ def test_the_list_of_what_may_go_stays_short(tree):
 @pytest.mark.parametrize("n", (0, 1, 15, 16, 17, 40, P))
 @pytest.mark.parametrize(
     "shape",
-    [CacheShape(3, 2, key_dim=48, value_dim=40, type=type) for type in ("F16", "Q8_0", "F32")]
+    [CacheShape(3, 2, key_dim=48, value_dim=40, type=type) for type in ("F16", "Q8_0", "F32", "Q4_0/F16")]
     + [CacheShape(3, 1, key_dim=48, value_dim=40, type="Q8_0", values_in_keys=True)],
 )
 def test_the_first_positions_of_a_page_are_copied_and_nothing_else(shape, n):
@@ -252,7 +252,10 @@ def test_the_first_positions_of_a_page_are_copied_and_nothing_else(shape, n):
     expected = target.copy()
     old, new = (page.reshape(6 if shape.n_kv_heads == 2 else 3, -1) for page in (source, expected))
     key_bytes = P * shape.key_bytes
-    parts = {"F32": [(0, 4 * 48, 4)], "F16": [(0, 2 * 48, 2)], "Q8_0": [(0, 48, 1), (48, 52, 2)]}[shape.type]
+    parts = {
+        "F32": [(0, 4 * 48, 4)], "F16": [(0, 2 * 48, 2)], "Q8_0": [(0, 48, 1), (48, 52, 2)],
+        "Q4_0/F16": [(0, 32, 1), (32, 36, 2)],
+    }[shape.type]  # fmt: skip
     for position in range(n):
         block, lane = 16 * shape.key_bytes * (position // 16), position % 16
         if shape.values_in_keys:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from glmq_kernels.arrays import address_of, aligned_zeros, copy_of, zeros
 from glmq_kernels.ops import operations
-from glmq_kernels.ops.attention.cache_layout import CacheShape
+from glmq_kernels.ops.attention.cache_layout import CacheShape, types_of
 from glmq_kernels.ops.batch_state import N_ROW_TOKENS, N_TOKENS, PAGE_TABLES, POSITIONS
 from glmq_kernels.threads.tape import Tape
 
@@ -51,16 +52,33 @@ def eight_bits(x):
     return kept
 
 
+def four_bits(x, block):
+    """What a Q4_0 cache keeps of (n, heads, head_dim), multiplied back by the Hadamard matrix of `block`.
+
+    That is steps from -8 to 7 times a float16 scale for each 32 dimensions.
+    """
+    blocks = x.reshape(*x.shape[:-1], -1, block)
+    matrix = reduce(np.kron, [np.array([[1, 1], [1, -1]]) / np.sqrt(2)] * int(np.log2(block)))
+    turned = (blocks @ matrix).reshape(x.shape)
+    kept = np.empty_like(turned)
+    for d in range(0, x.shape[-1], 32):
+        part = turned[..., d : d + 32]
+        largest = np.take_along_axis(part, np.abs(part).argmax(axis=-1, keepdims=True), -1)
+        scale = (largest / -8).astype(np.float32)
+        kept[..., d : d + 32] = np.clip(np.rint(part / scale), -8, 7) * half(scale)
+    return (kept.reshape(blocks.shape) @ matrix).reshape(x.shape)
+
+
 KEPT = {"F32": single, "F16": half, "Q8_0": eight_bits}
-TOLERANCE = {"F32": 2e-5, "F16": 2e-3, "Q8_0": 2e-3}
+TOLERANCE = {"F32": 2e-5, "F16": 2e-3, "Q8_0": 2e-3, "Q4_0": 2e-3}
 
 
 def check(rows, expected, cache_type):
-    """Compare outputs of any tokens. In eight bits a number may have been rounded to either of two steps."""
-    tolerance = TOLERANCE[cache_type]
-    if cache_type == "Q8_0":
+    """Compare outputs of any tokens. In few bits a number may have been rounded to either of two steps."""
+    tolerance = max(TOLERANCE[kept_as] for kept_as in types_of(cache_type))
+    if "Q" in cache_type:
         assert np.sqrt(np.square(rows - expected).mean()) < 2 * tolerance
-        tolerance = 0.05
+        tolerance = 0.5 if "Q4" in cache_type else 0.05
     np.testing.assert_allclose(rows, expected, atol=tolerance, rtol=tolerance)
 
 
@@ -130,8 +148,13 @@ class Sequence:
         angles, turned = case.angles(np.arange(n)), np.s_[..., case.rotated_from :]
         for x in q, k:
             x[turned] = rotate(x[turned], angles, case.interleaved)
-        keys = KEPT[case.cache_type](k)
-        values = keys[..., : case.value_dim] if case.in_keys else KEPT[case.cache_type](v)
+        keys, values = (
+            four_bits(x, block) if kept_as == "Q4_0" else KEPT[kept_as](x)
+            for x, kept_as, block in zip(
+                (k, v), types_of(case.cache_type), (case.shape.key_block, case.shape.value_block), strict=True
+            )
+        )
+        values = keys[..., : case.value_dim] if case.in_keys else values
         out = np.empty((n - first, case.n_heads, case.value_dim))
         for head in range(case.n_heads):
             kv = head // (case.n_heads // case.n_kv_heads)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from .attention_runs import TOLERANCE, Attention, Case, Sequence
+from .attention_runs import TOLERANCE, Attention, Case, Sequence, check
 
 
 def compare(thread_pool, batches, *, head_dim=None, **sizes):
@@ -15,6 +15,9 @@ def compare(thread_pool, batches, *, head_dim=None, **sizes):
     sequence = Sequence(case, case.n_heads, sum(batches))
     kernels = Attention(thread_pool, case, max(batches))
     found = np.concatenate([kernels((sequence, n))[0] for n in batches])
+    if "Q4" in case.cache_type:
+        check(found, sequence.expected(), case.cache_type)
+        return
     tolerance = TOLERANCE[case.cache_type]
     np.testing.assert_allclose(found, sequence.expected(), atol=tolerance, rtol=tolerance)
 
@@ -28,6 +31,15 @@ def test_prompts_and_single_tokens(thread_pool, any_isa, batches):
 @pytest.mark.parametrize("head_dim", (32, 80, 128))
 def test_a_cache_of_eight_bits(thread_pool, any_isa, batches, head_dim):
     compare(thread_pool, batches, head_dim=head_dim, cache_type="Q8_0")
+
+
+def test_a_cache_of_four_bits(thread_pool, any_isa):
+    compare(thread_pool, [70, 1, 3], head_dim=80, cache_type="Q4_0")
+
+
+@pytest.mark.parametrize("cache_type", ("Q8_0/Q4_0", "F16/Q4_0"))
+def test_keys_and_values_have_types_of_their_own(thread_pool, cache_type):
+    compare(thread_pool, [70, 1], head_dim=32, cache_type=cache_type)
 
 
 @pytest.mark.parametrize("heads", ((1, 1), (3, 1), (9, 3), (12, 1), (24, 1), (8, 8), (96, 8)))
@@ -62,6 +74,13 @@ def test_values_may_be_the_beginning_of_keys(thread_pool, any_isa, heads, cache_
     compare(
         thread_pool, [69, 1, 2], n_heads=heads, n_kv_heads=1, key_dim=96, value_dim=64, in_keys=True,
         cache_type=cache_type, n_rotated=32, rotated_from=64, interleaved=True,
+    )  # fmt: skip
+
+
+def test_values_of_four_bits_may_be_the_beginning_of_keys(thread_pool):
+    compare(
+        thread_pool, [69, 1], n_heads=8, n_kv_heads=1, key_dim=96, value_dim=64, in_keys=True,
+        cache_type="Q4_0", n_rotated=32, rotated_from=64, interleaved=True,
     )  # fmt: skip
 
 
@@ -105,11 +124,27 @@ def test_eight_bits_give_the_same_beside_later_tokens(thread_pool):
     np.testing.assert_array_equal(np.concatenate([alone((sequence, 1))[0] for _ in range(4)]), together)
 
 
+@pytest.mark.parametrize("value", (np.nan, np.inf))
 @pytest.mark.parametrize("name", ("k", "v"))
-def test_what_is_not_finite_in_eight_bits_shows(thread_pool, name):
-    case = Case(n_heads=12, n_kv_heads=1, key_dim=128, value_dim=128, cache_type="Q8_0")
+@pytest.mark.parametrize("cache_type", ("F16", "Q8_0"))
+def test_what_is_not_finite_shows_from_its_position_on(thread_pool, cache_type, name, value):
+    """And reaches no token before it, not even one that is worked out beside it."""
+    case = Case(n_heads=12, n_kv_heads=1, key_dim=128, value_dim=128, cache_type=cache_type)
+    check_spoilt(thread_pool, case, name, value, 40)
+
+
+@pytest.mark.parametrize("column", (40, 90))
+def test_what_is_not_finite_of_values_in_keys_shows_from_its_position_on(thread_pool, column):
+    case = Case(
+        n_heads=8, n_kv_heads=1, key_dim=96, value_dim=64, in_keys=True, n_rotated=32, rotated_from=64,
+        interleaved=True,
+    )  # fmt: skip
+    check_spoilt(thread_pool, case, "k", np.nan, column)
+
+
+def check_spoilt(thread_pool, case, name, value, column):
     sequence = Sequence(case, 5, 70)
-    getattr(sequence, name)[65, 40] = np.nan
+    getattr(sequence, name)[65, column] = value
     found = Attention(thread_pool, case, 70)((sequence, 70))[0]
     spoilt = np.isnan(found).any(axis=1)
     assert spoilt[65:].all()

@@ -14,7 +14,7 @@ from glmq_kernels.ops.panel_attention.work_list import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from .attention_runs import TOLERANCE, Attention, Case, Sequence
+from .attention_runs import TOLERANCE, Attention, Case, Sequence, check
 
 APART = Case(n_heads=15, n_kv_heads=1, key_dim=48, value_dim=80)
 
@@ -40,6 +40,13 @@ def test_on_any_processor(thread_pool, any_isa):
     if not panels_pay(case.shape, 12):
         pytest.skip("floats are as fast here")
     compare(thread_pool, case, [33, 50])
+
+
+def test_four_bits(thread_pool):
+    case = Case(n_heads=15, n_kv_heads=1, key_dim=48, value_dim=80, cache_type="Q4_0")
+    sequence = Sequence(case, 1, 90)
+    found = in_panels(thread_pool, case, 90)((sequence, 90))[0]
+    check(found, sequence.expected(), "Q4_0")
 
 
 def test_keys_and_values_of_any_size(thread_pool):
@@ -70,6 +77,7 @@ def test_what_is_not_finite_shows(thread_pool, name):
     found = in_panels(thread_pool, APART, 70)((sequence, 70))[0]
     spoilt = np.isnan(found).any(axis=1)
     assert spoilt[10]
+    assert not spoilt[:10].any()
     assert spoilt[11:].all() == (name != "q")
 
 

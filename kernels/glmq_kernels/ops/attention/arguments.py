@@ -17,6 +17,8 @@ class Attend(ArgumentRecord):
     LAYER_AT = auto()  # bytes from a page's begin to the keys of this layer's first kv head
     HEAD_BYTES = auto()  # from a kv head's keys to the next one's
     PARTIAL = auto()  # float32 (PARTIAL_SLOTS, n_heads, 2 + value_dim)
+    KEY_BLOCK = auto()  # numbers of a key that a Hadamard matrix has multiplied together; 0: none
+    VALUE_BLOCK = auto()  # the same of a value
     SCRATCH = auto()
     SCRATCH_BYTES = auto()  # of a thread
 
@@ -30,3 +32,4 @@ class Finish(ArgumentRecord):
     VALUE_DIM = auto()
     PARTIAL = auto()
     HEADS_IN_BLOCKS = auto()  # heads that make whole blocks of 32 columns
+    VALUE_BLOCK = auto()  # numbers of a value that a Hadamard matrix has multiplied together; 0: none

@@ -9,9 +9,8 @@ cache of half the size is not the slower one where float conversions cost as muc
 
 What is made of a chunk of positions, beside the scores:
 
-    scales     [groups][CHUNK]         float32: of values; 0 past the last and where they are not finite
-    largest    [groups]                float32: of the scales
-    spoilt     [groups]                int64: the first position whose scale is not finite, or NEVER
+    scales     [groups][CHUNK]         float32: of values; 0 past the last
+    largest    [groups]                float32: of the scales' magnitudes
     factors    [rows][groups]          float32
     count      int64: positions
     folded     [rows][groups][CHUNK]   int16
@@ -21,11 +20,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from ...simd.addresses import inline, load_f32, load_half, load_i16, load_i64, store_f32, store_i16, store_i64
+from ...simd.addresses import (
+    inline,
+    load_f32,
+    load_i16,
+    load_i64,
+    some_number,
+    store_f32,
+    store_i16,
+    store_i64,
+)
 from ...simd.conversions import ROUNDING, half_to_float, narrow_to_i16
-from ...simd.mathematics import nan_unless_finite
 from ...simd.vectors import (
     bitcast_i32x16,
     divide,
@@ -38,29 +43,25 @@ from ...simd.vectors import (
     maximum,
     splat_f32x16,
     store,
-    sum_lanes,
     zero_f32x16,
 )
-from .byte_sizes import chunk_parts
 from .chunk_products import ask_for
 from .pair_sums import make_add_by_row, make_pair_sums, make_save_by_column
 from .query_rows import LEAST, magnitude_of, query_to_words
-from .softmax import QUERY_SCALE_AT, ROW_STATE_BYTES, SEEN_AT, TAKE_AT
+from .scratch import QUERY_SCALE_AT, ROW_STATE_BYTES, SEEN_AT, TAKE_AT, chunk_parts
 from .work_list import CHUNK
 
 MOST = 32767.0
 """The largest magnitude in queries and folded weights: sums of products with bytes stay below 2**29."""
-NAN = np.float32("nan")
-NEVER = 1 << 40
-"""More than any position of a chunk."""
 
 
 @inline
 def _largest_scale(scales, n):
-    """Of the first so many of a group's scales."""
+    """The largest magnitude of the first so many of a group's scales."""
     largest = splat_f32x16(LEAST)
     for j in range(0, n, 16):
-        largest = maximum(keep_lanes(load_f32x16(scales + 4 * j), n - j, zero_f32x16()), largest)
+        x = keep_lanes(load_f32x16(scales + 4 * j), n - j, zero_f32x16())
+        largest = maximum(maximum(x, zero_f32x16() - x), largest)
     return max_lane(largest)
 
 
@@ -108,15 +109,7 @@ def make_byte_scores(rows: int, key_dim: int) -> Any:
 def make_begin_values(rows: int, value_dim: int) -> Any:
     """`begin_values(values, row_bytes, count, made)`: the scales of a chunk's values."""
     groups = -(-value_dim // 32)
-    _, largest_at, spoilt_at, _, folded_at, count_at = chunk_parts(rows, value_dim)
-
-    @inline
-    def first_spoilt(halves, count):
-        for j in range(count):
-            scale = load_half(halves + 2 * j)
-            if scale - scale != 0:
-                return j
-        return NEVER
+    _, largest_at, _, folded_at, count_at = chunk_parts(rows, value_dim)
 
     @inline
     def begin_values(values, row_bytes, count, made):
@@ -130,13 +123,6 @@ def make_begin_values(rows: int, value_dim: int) -> Any:
                 store_i16(halves + 2 * j, load_i16(at + j * row_bytes))
             for j in range(0, CHUNK, 16):
                 store(scales + 4 * j, half_to_float(load_i16x16(halves + 2 * j)))
-            differences = zero_f32x16()
-            for j in range(0, CHUNK, 16):
-                x = load_f32x16(scales + 4 * j)
-                differences = differences + (x - x)
-                store(scales + 4 * j, maximum(nan_unless_finite(x), zero_f32x16()))
-            is_sound = sum_lanes(differences) == 0
-            store_i64(made + spoilt_at + 8 * g, NEVER if is_sound else first_spoilt(halves, count))
             store_f32(made + largest_at + 4 * g, _largest_scale(scales, count))
 
     return begin_values
@@ -150,7 +136,7 @@ def make_add_bytes(rows: int, value_dim: int) -> Any:
     the chunk's first. made: as `begin_values` has left it.
     """
     groups = -(-value_dim // 32)
-    _, largest_at, spoilt_at, factors_at, folded_at, count_at = chunk_parts(rows, value_dim)
+    _, largest_at, factors_at, folded_at, count_at = chunk_parts(rows, value_dim)
     zero, add = make_pair_sums(rows, 2 * CHUNK * groups)
     add_to_out = make_add_by_row(rows, 4 * groups, 4 * value_dim)
 
@@ -167,13 +153,11 @@ def make_add_bytes(rows: int, value_dim: int) -> Any:
                 weight = load_f32x16(weights + 4 * b) * inverse
                 shifted = fma(weight, load_f32x16(scales + 4 * b), splat_f32x16(ROUNDING))
                 store(folded + 2 * (CHUNK * g + b), narrow_to_i16(bitcast_i32x16(shifted)))
-            factor = first_lane(splat_f32x16(take * largest) * splat_f32x16(1 / MOST))
-            is_spoilt = load_i64(made + spoilt_at + 8 * g) < n_seen
-            store_f32(factors + 4 * g, NAN if is_spoilt else factor)
+            store_f32(factors + 4 * g, first_lane(splat_f32x16(take * largest) * splat_f32x16(1 / MOST)))
 
     @inline
     def add_values(values, row_bytes, weights, count, out, states, position, made, ahead, step):
-        for i in range(rows):
+        for i in range(some_number(rows)):  # each is long: LLVM would unroll them
             row_state = states + ROW_STATE_BYTES * i
             fold(
                 weights + 4 * CHUNK * i, count, load_i64(row_state + SEEN_AT) - position,

@@ -12,16 +12,46 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-CACHE_TYPES = ("F16", "Q8_0", "F32")
+CACHE_TYPES = ("F16", "Q8_0", "Q4_0", "F32")
 LAYOUT = 1
 """Raised with any change of how keys and values lie or are computed, because session files keep them."""
 POSITIONS_PER_PAGE = 64
 """A multiple of 32."""
+MOST_HADAMARD = 128
+"""Numbers that a Hadamard matrix multiplies at once, at most."""
 
 
-def row_bytes(cache_type: str, columns: int) -> int:
+def row_bytes(kept_as: str, columns: int) -> int:
     """Bytes of one position's key, or value, of `columns` numbers."""
-    return {"F32": 4 * columns, "F16": 2 * columns, "Q8_0": columns + 2 * (-(-columns // 32))}[cache_type]
+    groups = -(-columns // 32)
+    return {"F32": 4 * columns, "F16": 2 * columns, "Q8_0": columns + 2 * groups, "Q4_0": 18 * groups}[
+        kept_as
+    ]
+
+
+def types_of(cache_type: str) -> tuple[str, str]:
+    """Of keys and of values, each one of `CACHE_TYPES`."""
+    keys, _, values = cache_type.partition("/")
+    return keys, values or keys
+
+
+def type_of_both(keys: str, values: str) -> str:
+    """The type of a cache whose keys and values have these types."""
+    return keys if keys == values else f"{keys}/{values}"
+
+
+def worked_type(kept_as: str) -> str:
+    """What keys or values are when products take them: four bits become eight first."""
+    return "Q8_0" if kept_as == "Q4_0" else kept_as
+
+
+def hadamard_block(kept_as: str, *widths: int) -> int:
+    """Numbers of a key or value that a Hadamard matrix multiplies together before they are kept; 0: none.
+
+    The product spreads what is large in one dimension over all of a block, so that four bits tell the others
+    apart (QuaRot, arXiv:2404.00456). widths: what a block must divide.
+    """
+    return min(MOST_HADAMARD, *(width & -width for width in widths)) if kept_as == "Q4_0" else 0
 
 
 @dataclass(frozen=True)
@@ -29,8 +59,9 @@ class CacheShape:
     """What a model keeps of each position: for each layer and kv head a key and a value.
 
     key_dim, value_dim: numbers of each. values_in_keys: a value is the first `value_dim` numbers of its key
-    and has no memory of its own. type: one of `CACHE_TYPES`. n_prediction_layers: how many of the layers, the
-    last, are of multi-token prediction.
+    and has no memory of its own. type: one of `CACHE_TYPES`, or, where values are apart, one of keys and one
+    of values, as in "Q8_0/Q4_0". n_prediction_layers: how many of the layers, the last, are of multi-token
+    prediction.
     """
 
     n_layers: int
@@ -44,12 +75,25 @@ class CacheShape:
     @property
     def key_bytes(self) -> int:
         """Of one position and kv head."""
-        return row_bytes(self.type, self.key_dim)
+        return row_bytes(types_of(self.type)[0], self.key_dim)
 
     @property
     def value_bytes(self) -> int:
         """Of one position and kv head; 0 for values in keys."""
-        return 0 if self.values_in_keys else row_bytes(self.type, self.value_dim)
+        return 0 if self.values_in_keys else row_bytes(types_of(self.type)[1], self.value_dim)
+
+    @property
+    def key_block(self) -> int:
+        """Numbers of a key in a block that a Hadamard matrix has multiplied; 0 for none."""
+        values = (self.value_dim,) if self.values_in_keys else ()
+        return hadamard_block(types_of(self.type)[0], self.key_dim, *values)
+
+    @property
+    def value_block(self) -> int:
+        """The same of a value."""
+        return (
+            self.key_block if self.values_in_keys else hadamard_block(types_of(self.type)[1], self.value_dim)
+        )
 
     @property
     def position_bytes(self) -> int:

@@ -8,10 +8,11 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from ...jit import isa
-from ...simd.addresses import inline, prefetch
+from ...simd.addresses import inline, prefetch, store_f32
 from ...simd.vectors import I64, f32x8, load_f32x16, shuffle_value, store, store_value
 from .outer import make_outer
 from .rows import make_key_loads, make_load_8, make_row_loads
+from .scratch import QUERY_SCALE_AT
 from .work_list import CHUNK
 
 
@@ -32,18 +33,19 @@ def make_copy_query(key_dim: int) -> Any:
 
     @inline
     def take_query(source, queries, i, row_state):
+        store_f32(row_state + QUERY_SCALE_AT, 1.0)
         for d in range(0, 4 * key_dim, 64):
             store(queries + 4 * key_dim * i + d, load_f32x16(source + d))
 
     return take_query
 
 
-def make_scores(rows: int, key_dim: int, cache_type: str) -> Any:
+def make_scores(rows: int, key_dim: int, kept_as: str) -> Any:
     """`score_32(queries, block, next_block, scores)`: 32 turned keys' products with all query rows."""
     if isa.current().attention_vectors == 1:
-        return _make_scores_in_halves(rows, key_dim, cache_type)
+        return _make_scores_in_halves(rows, key_dim, kept_as)
     zero, add, _, save = make_outer(2, rows, 4 * key_dim, 4 * CHUNK)
-    key_scales, load_keys = make_key_loads(cache_type, key_dim)
+    key_scales, load_keys = make_key_loads(kept_as, key_dim)
 
     @inline
     def score_32(queries, block, next_block, scores):
@@ -58,9 +60,9 @@ def make_scores(rows: int, key_dim: int, cache_type: str) -> Any:
     return score_32
 
 
-def _make_scores_in_halves(rows: int, key_dim: int, cache_type: str) -> Any:
+def _make_scores_in_halves(rows: int, key_dim: int, kept_as: str) -> Any:
     zero, add, _, save = make_outer(1, rows, 4 * key_dim, 4 * CHUNK)
-    key_scales, load_keys = make_key_loads(cache_type, key_dim)
+    key_scales, load_keys = make_key_loads(kept_as, key_dim)
 
     @inline
     def score_16(queries, block, scores):
@@ -79,7 +81,7 @@ def _make_scores_in_halves(rows: int, key_dim: int, cache_type: str) -> Any:
     return score_32
 
 
-def make_add_values(rows: int, value_dim: int, row_dim: int, cache_type: str) -> Any:
+def make_add_values(rows: int, value_dim: int, row_dim: int, kept_as: str) -> Any:
     """`add_values(values, row_bytes, weights, count, out, states, position, made, ahead, step)`.
 
     Adds weights x values to out. Of the last five see `byte_products.py`. row_dim: numbers of a row in the
@@ -87,7 +89,7 @@ def make_add_values(rows: int, value_dim: int, row_dim: int, cache_type: str) ->
     """
     _, add_2, load_2, save_2 = make_outer(2, rows, 4 * CHUNK, 4 * value_dim)
     _, add_1, load_1, save_1 = make_outer(1, rows, 4 * CHUNK, 4 * value_dim)
-    value_scale, load_values = make_row_loads(cache_type, row_dim)
+    value_scale, load_values = make_row_loads(kept_as, row_dim)
     asks = asks_ahead()
     in_pairs = value_dim // 32 * 32 if isa.current().attention_vectors == 2 else 0
 
@@ -114,9 +116,9 @@ def make_add_values(rows: int, value_dim: int, row_dim: int, cache_type: str) ->
     return add_values
 
 
-def make_turn(columns: int, cache_type: str, first: int = 0) -> Any:
+def make_turn(columns: int, kept_as: str, first: int = 0) -> Any:
     """`turn(rows, row_bytes, block)`: columns of 16 rows, from `first` on, to float32 [column][16 rows]."""
-    load = make_load_8(cache_type, columns)
+    load = make_load_8(kept_as, columns)
 
     @inline
     def turn_8(rows, row_bytes, d, block):

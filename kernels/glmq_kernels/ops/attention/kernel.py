@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...simd.addresses import argument, inline, load_i64, store_i64
+from ...simd.addresses import argument, inline, load_i64, some_number, store_i64
 from ...threads.argument_record import STATE
 from ...threads.work_units import take_one
 from ..activation.kernel import prepare_row
@@ -30,30 +30,18 @@ from ..batch_state import (
     PAGE_TABLES,
     POSITIONS,
 )
+from ..row_copy import copy_row
 from .arguments import Attend, Finish
-from .byte_products import (
-    make_add_bytes,
-    make_begin_values,
-    make_byte_scores,
-    make_take_query,
-)
-from .byte_sizes import multiplies_bytes
+from .byte_products import make_add_bytes, make_begin_values, make_byte_scores, make_take_query
 from .cache_layout import POSITIONS_PER_PAGE as PAGE
-from .cache_layout import row_bytes
+from .cache_layout import row_bytes, types_of, worked_type
 from .chunk_products import asks_ahead, make_add_values, make_copy_query, make_scores, make_turn
+from .four_bits import make_unpack_keys, make_unpack_row
+from .hadamard import hadamard
 from .query_rows import make_row_number
-from .softmax import (
-    ROW_STATE_BYTES,
-    SEEN_AT,
-    SO_FAR_AT,
-    add_chunk,
-    begin_part,
-    copy_part,
-    divided,
-    merge_part,
-    weigh_chunk,
-)
-from .work_list import CHUNK, ITEM_BYTES, WorkItem, groups_of_item
+from .scratch import ROW_STATE_BYTES, SEEN_AT, SO_FAR_AT, RowScratch, multiplies_bytes
+from .softmax import add_chunk, begin_part, copy_part, divided, merge_part, weigh_chunk
+from .work_list import CHUNK, ITEM_BYTES, WorkItem
 from .work_list import part_positions as count_part_positions
 
 part_positions = inline(count_part_positions)
@@ -80,44 +68,64 @@ def attend(row_count: str, key_size: str, value_size: str, cache_type: str, valu
     """
     rows, key_dim, value_dim = int(row_count), int(key_size), int(value_size)
     in_keys = values_place == "in_keys"
-    n_groups_most = groups_of_item(in_keys)
-    key_bytes = row_bytes(cache_type, key_dim)
-    value_bytes = key_bytes if in_keys else row_bytes(cache_type, value_dim)
+    scratch_at = RowScratch.of(rows, key_dim, value_dim, cache_type, in_keys)
+    group_bytes, part_at, out_at, state_at = (
+        scratch_at.group_bytes, scratch_at.part, scratch_at.out, scratch_at.state
+    )  # fmt: skip
+    scores_at, turned_at, made_at, query_at = (
+        scratch_at.scores, scratch_at.turned, scratch_at.made, scratch_at.query
+    )  # fmt: skip
+    unpacked_keys_at, unpacked_values_at = scratch_at.keys, scratch_at.values
+    query_bytes, out_bytes = 4 * key_dim, 4 * value_dim
+    kept_keys, kept_values = types_of(cache_type)
+    keys, values = worked_type(kept_keys), worked_type(kept_values)
+    unpacks_keys, unpacks_values = keys != kept_keys, values != kept_values and not in_keys
+    multiplies_back = unpacks_values or (in_keys and unpacks_keys)
+    key_bytes, worked_key_bytes = row_bytes(kept_keys, key_dim), row_bytes(keys, key_dim)
+    value_bytes = key_bytes if in_keys else row_bytes(kept_values, value_dim)
+    worked_value_bytes = worked_key_bytes if in_keys else row_bytes(values, value_dim)
     values_at = 0 if in_keys else PAGE * key_bytes
-    in_bytes, asks = multiplies_bytes(cache_type, in_keys), asks_ahead()
     head_bytes = PAGE * (key_bytes + (0 if in_keys else value_bytes))
+    values_in_bytes, asks = multiplies_bytes(values, in_keys), asks_ahead()
+    keys_in_bytes = values_in_bytes and multiplies_bytes(keys, in_keys)
     begin_values = make_begin_values(rows, value_dim)
-    if in_bytes:
+    if keys_in_bytes:
         take_query, score_32 = make_take_query(key_dim), make_byte_scores(rows, key_dim)
-        weigh, add_values = weigh_chunk, make_add_bytes(rows, value_dim)
     else:
         # Keys in rows are turned to float32 first.
         take_query = make_copy_query(key_dim)
-        score_32 = make_scores(rows, key_dim, "F32" if in_keys else cache_type)
+        score_32 = make_scores(rows, key_dim, "F32" if in_keys else keys)
+    if values_in_bytes:
+        weigh, add_values = weigh_chunk, make_add_bytes(rows, value_dim)
+    else:
         weigh = add_chunk
-        add_values = make_add_values(rows, value_dim, key_dim if in_keys else value_dim, cache_type)
-    block_bytes = 64 * key_dim if in_keys else 16 * key_bytes
-    turn = make_turn(key_dim, cache_type)
-    # Of each group in scratch: queries, out of the part, out so far, each [row][...], and of each row the
-    # softmax of the part, the softmax so far and the positions it sees.
-    query_bytes, out_bytes = 4 * key_dim, 4 * value_dim
-    part_at = rows * query_bytes
-    out_at = part_at + rows * out_bytes
-    state_at = out_at + rows * out_bytes
-    group_bytes = state_at + ROW_STATE_BYTES * rows
-    scores_at = n_groups_most * group_bytes
-    turned_at = made_at = scores_at + 4 * rows * CHUNK
+        add_values = make_add_values(rows, value_dim, key_dim if in_keys else value_dim, values)
+    block_bytes, kept_block_bytes = 64 * key_dim if in_keys else 16 * worked_key_bytes, 16 * key_bytes
+    turn = make_turn(key_dim, keys)
+    unpack_key_block, unpack_key_row = make_unpack_keys(key_dim), make_unpack_row(key_dim)
+    unpack_value_row = make_unpack_row(value_dim)
     row_number = make_row_number(Attend)
 
     @inline
-    def begin_group(args, kv_head, first, last, group):
+    def multiplied_query(args, source, scratch):
+        """A query as the keys are, in scratch."""
+        block, query = argument(args, Attend.KEY_BLOCK), scratch + query_at
+        copy_row(source, query, key_dim)
+        if block:
+            hadamard(query, key_dim, block)
+        return query
+
+    @inline
+    def begin_group(args, kv_head, first, last, group, scratch):
         """Bring a group's queries together."""
         state = argument(args, STATE)
         heads = argument(args, Attend.N_HEADS) // argument(args, Attend.N_KV_HEADS)
-        for i in range(rows):
+        for i in range(some_number(rows)):
             row = min(first + i, last - 1)
             source = argument(args, Attend.Q) + query_bytes * row_number(args, kv_head, row)
             row_state = group + state_at + ROW_STATE_BYTES * i
+            if unpacks_keys:
+                source = multiplied_query(args, source, scratch)
             take_query(source, group, i, row_state)
             store_i64(row_state + SEEN_AT, _positions_seen(state, row // heads))
 
@@ -135,41 +143,70 @@ def attend(row_count: str, key_size: str, value_size: str, cache_type: str, valu
         )
 
     @inline
-    def values_of(args, table, kv_head, position):
+    def kept_values_of(args, table, kv_head, position):
         return page_at(args, table, kv_head, position) + values_at + position % PAGE * value_bytes
 
     @inline
-    def score_chunk(args, table, kv_head, position, count, group, scratch):
-        scores = scratch + scores_at
-        for b in range(0, count, 32):
-            if in_keys:
-                block = scratch + turned_at + b // 16 * block_bytes
-            else:
-                place = (position + b) % PAGE
-                block = page_at(args, table, kv_head, position + b) + place // 16 * block_bytes
-            score_32(group, block, block + block_bytes, scores + 4 * b)
+    def values_of(args, table, kv_head, position, place, scratch):
+        """The values of a position, at `place` of its chunk, as products take them."""
+        if unpacks_values:
+            return scratch + unpacked_values_at + place * worked_value_bytes
+        if in_keys and unpacks_keys:
+            return scratch + unpacked_keys_at + place * worked_key_bytes
+        return kept_values_of(args, table, kv_head, position)
+
+    @inline
+    def key_block(args, table, kv_head, position, place, scratch):
+        """A block of keys, which begins at a position, at `place` of its chunk, as products take it."""
+        if in_keys:
+            return scratch + turned_at + place // 16 * block_bytes
+        if unpacks_keys:
+            return scratch + unpacked_keys_at + place // 16 * block_bytes
+        return page_at(args, table, kv_head, position) + position % PAGE // 16 * block_bytes
 
     @inline
     def one_chunk(args, table, kv_head, position, count, group, scratch, ahead, step):
         scores = scratch + scores_at
-        score_chunk(args, table, kv_head, position, count, group, scratch)
-        for i in range(rows):
+        for b in range(0, count, 32):
+            block = key_block(args, table, kv_head, position + b, b, scratch)
+            score_32(group, block, block + block_bytes, scores + 4 * b)
+        for i in range(some_number(rows)):  # each is long: LLVM would unroll them
             n_seen = seen_by(group, i) - position
             out, row_state = group + part_at + out_bytes * i, group + state_at + ROW_STATE_BYTES * i
             weigh(scores + 4 * CHUNK * i, out, value_dim, n_seen, count, row_state)
         for b in range(0, count, SPAN):
             add_values(
-                values_of(args, table, kv_head, position + b), value_bytes, scores + 4 * b,
+                values_of(args, table, kv_head, position + b, b, scratch), worked_value_bytes, scores + 4 * b,
                 min(SPAN, count - b), group + part_at, group + state_at, position + b, scratch + made_at,
                 ahead, step,
             )  # fmt: skip
+
+    @inline
+    def unpack_chunk(args, table, kv_head, position, count, scratch):
+        """Keys and values of four bits to eight, keys in whole pairs of blocks."""
+        keys, whole = scratch + unpacked_keys_at, (count + 31) // 32 * 32
+        if unpacks_keys and in_keys:
+            for j in range(whole):
+                row = page_at(args, table, kv_head, position + j) + (position + j) % PAGE * key_bytes
+                unpack_key_row(row, keys + worked_key_bytes * j)
+        elif unpacks_keys:
+            for b in range(0, whole, 16):
+                block = page_at(args, table, kv_head, position + b)
+                block += (position + b) % PAGE // 16 * kept_block_bytes
+                unpack_key_block(block, keys + b // 16 * block_bytes)
+        if unpacks_values:
+            for j in range(count):
+                row = kept_values_of(args, table, kv_head, position + j)
+                unpack_value_row(row, scratch + unpacked_values_at + worked_value_bytes * j)
 
     @inline
     def turn_chunk(args, table, kv_head, position, count, scratch):
         """Keys in rows to blocks of 16, two at a time."""
         for b in range(0, (count + 31) // 32 * 32, 16):
             keys = page_at(args, table, kv_head, position + b) + (position + b) % PAGE * key_bytes
-            turn(keys, key_bytes, scratch + turned_at + b // 16 * block_bytes)
+            if unpacks_keys:
+                keys = scratch + unpacked_keys_at + worked_key_bytes * b
+            turn(keys, worked_key_bytes, scratch + turned_at + b // 16 * block_bytes)
 
     @inline
     def end_part(args, kv_head, first, last, part, begin, group):
@@ -201,6 +238,9 @@ def attend(row_count: str, key_size: str, value_size: str, cache_type: str, valu
             out = argument(args, Attend.OUT) + out_bytes * row_number(args, kv_head, first + i)
             row_state = group + state_at + ROW_STATE_BYTES * i + SO_FAR_AT
             divided(group + out_at + out_bytes * i, row_state, out, value_dim)
+            block = argument(args, Attend.VALUE_BLOCK)
+            if multiplies_back and block:
+                hadamard(out, value_dim, block)
 
     @inline
     def one_part(args, table, kv_head, first, last, begin, end, scratch):
@@ -208,14 +248,16 @@ def attend(row_count: str, key_size: str, value_size: str, cache_type: str, valu
         n_groups = (last - first + rows - 1) // rows
         for g in range(n_groups):
             group = scratch + g * group_bytes
-            for i in range(rows):
+            for i in range(some_number(rows)):
                 begin_part(group + part_at + out_bytes * i, value_dim, group + state_at + ROW_STATE_BYTES * i)
         for position in range(begin, end, CHUNK):
+            in_chunk = min(CHUNK, end - position)
+            unpack_chunk(args, table, kv_head, position, in_chunk, scratch)
             if in_keys:
-                turn_chunk(args, table, kv_head, position, min(CHUNK, end - position), scratch)
-            if in_bytes:
-                values = values_of(args, table, kv_head, position)
-                begin_values(values, value_bytes, min(CHUNK, end - position), scratch + made_at)
+                turn_chunk(args, table, kv_head, position, in_chunk, scratch)
+            if values_in_bytes:
+                values = values_of(args, table, kv_head, position, 0, scratch)
+                begin_values(values, worked_value_bytes, in_chunk, scratch + made_at)
             # Each group asks for its share of the next page, of the last one for what is there.
             ahead, step = 0, (head_bytes // n_groups // (value_dim // 16) + 63) // 64 * 64
             if asks:
@@ -238,7 +280,7 @@ def attend(row_count: str, key_size: str, value_size: str, cache_type: str, valu
         size = part_positions(n_positions)
         n_groups = (last - first + rows - 1) // rows
         for g in range(n_groups):
-            begin_group(args, kv_head, first + g * rows, last, scratch + g * group_bytes)
+            begin_group(args, kv_head, first + g * rows, last, scratch + g * group_bytes, scratch)
         for part in range(argument(item, WorkItem.FIRST_PART), argument(item, WorkItem.LAST_PART)):
             begin, end = part * size, min((part + 1) * size, n_positions)
             one_part(args, table, kv_head, first, last, begin, end, scratch)
@@ -282,11 +324,12 @@ def finish(args, thread, threads):
         last = min(first + per_unit, n_heads)
         slot = _slot_of(state, t)
         if slot >= 0:
-            rows = argument(args, Finish.OUT)
+            rows, block = argument(args, Finish.OUT), argument(args, Finish.VALUE_BLOCK)
             for head in range(first, last):
-                _merge(
-                    args, slot, head, _positions_seen(state, t), rows + 4 * value_dim * (t * n_heads + head)
-                )
+                row = rows + 4 * value_dim * (t * n_heads + head)
+                _merge(args, slot, head, _positions_seen(state, t), row)
+                if block:
+                    hadamard(row, value_dim, block)
         if prepared:
             in_row_form = argument(state, N_ROW_TOKENS)
             prepare_row(prepared, t, in_row_form, first * value_dim, last * value_dim)

@@ -13,10 +13,9 @@ from ..expanded_attention.sizes import LatentSizes
 from ..operands import Activation
 from ..panel_attention.operation import attend_panels
 from .arguments import Attend, Finish
-from .byte_sizes import chunk_bytes, multiplies_bytes
 from .cache_layout import CacheShape
 from .plan import AttentionPlanner
-from .work_list import CHUNK, groups_of_item
+from .scratch import RowScratch
 
 
 def attend(
@@ -31,13 +30,8 @@ def attend(
     shape, n_heads, rows = planner.shape, planner.n_heads, planner.group_rows
     if planner.in_panels:
         attend_panels(tape, q, out, planner, layer)
-    group_bytes = 4 * rows * (shape.key_dim + 2 * shape.value_dim + 8)
-    made_bytes = 4 * CHUNK * shape.key_dim if shape.values_in_keys else 0  # turned keys
-    if multiplies_bytes(shape.type, shape.values_in_keys):
-        made_bytes = chunk_bytes(rows, shape.value_dim)
-    tape.reserve_scratch(
-        groups_of_item(shape.values_in_keys) * group_bytes + 4 * rows * CHUNK + made_bytes + 64
-    )
+    scratch = RowScratch.of(rows, shape.key_dim, shape.value_dim, shape.type, shape.values_in_keys)
+    tape.reserve_scratch(scratch.n_bytes)
     out_rows, prepared = (out.rows, out.address) if isinstance(out, Activation) else (out, 0)
     place = "in_keys" if shape.values_in_keys else "apart"
     tape.add(
@@ -50,6 +44,8 @@ def attend(
         layer_at=shape.keys_at(layer, 0),
         head_bytes=shape.head_bytes,
         partial=address_of(planner.partial),
+        key_block=shape.key_block,
+        value_block=shape.value_block,
         scratch=Scratch,
         scratch_bytes=ScratchBytes,
     )
@@ -62,6 +58,7 @@ def attend(
         value_dim=shape.value_dim,
         partial=address_of(planner.partial),
         heads_in_blocks=32 // math.gcd(shape.value_dim, 32),
+        value_block=shape.value_block,
         barrier=UnlessOne(ATTENTION_IS_WHOLE),
     )
 

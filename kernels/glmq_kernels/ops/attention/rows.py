@@ -5,6 +5,8 @@ Keys are turned, in blocks of 16 positions, so that a vector holds one number of
 F16     keys      [positions / 16][key_dim][16 positions]           float16
 Q8_0    keys      [positions / 16] times  [key_dim][16 positions]   int8
                                           [groups][16 positions]    float16 scales
+Q4_0    keys      [positions / 16] times  [groups][16][16 positions]  two numbers of four bits in a byte
+                                          [groups][16 positions]      float16 scales
 F32     keys      [positions / 16][key_dim][16 positions]           float32
 
 Values, and keys that hold the values, lie in rows:
@@ -12,16 +14,23 @@ Values, and keys that hold the values, lie in rows:
 F16     values    [positions][value_dim]                            float16
 Q8_0    values    [positions] times       [value_dim]               int8
                                           [groups]                  float16 scales
+Q4_0    values    [positions] times       [groups][16]              two numbers in a byte
+                                          [groups]                  float16 scales
 F32     values    [positions][value_dim]                            float32
 
-A group is 32 numbers of a row, or what is left of them.
+A group is 32 numbers of a row, or what is left of them. Byte i of 16 has number i of a group in its lower
+half and number 16 + i in its upper one, each 8 more than a signed number. Four bits are never multiplied:
+keys and values become those of Q8_0 first.
+
+Values are always finite: in place of one that is not there are zeros, and its key holds a NaN. So a position
+that a query does not see, whose weight is 0, adds 0 to its output whatever was stored.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ...simd.addresses import inline, load_half, store_i16
+from ...simd.addresses import inline, load_half, store_f32, store_i16
 from ...simd.conversions import (
     float_to_half,
     half_to_float,
@@ -44,7 +53,10 @@ from ...simd.vectors import (
     splat_f32x16,
     store,
     store_lanes,
+    sum_lanes,
+    zero_f32x16,
 )
+from .four_bits import store_key_q4_0, store_row_q4_0
 
 
 @inline
@@ -52,7 +64,7 @@ def _no_scale(address, group):
     return splat_f32x16(1.0)
 
 
-def make_key_loads(cache_type: str, key_dim: int) -> tuple[Any, Any]:
+def make_key_loads(kept_as: str, key_dim: int) -> tuple[Any, Any]:
     """`scales(block, group)` and `load(block, d, scales)`: number d of 16 turned keys, f32x16."""
 
     @inline
@@ -75,10 +87,10 @@ def make_key_loads(cache_type: str, key_dim: int) -> tuple[Any, Any]:
         "F16": (_no_scale, load_f16),
         "F32": (_no_scale, load_f32),
         "Q8_0": (scales_q8_0, load_q8_0),
-    }[cache_type]
+    }[kept_as]
 
 
-def make_row_loads(cache_type: str, columns: int) -> tuple[Any, Any]:
+def make_row_loads(kept_as: str, columns: int) -> tuple[Any, Any]:
     """`scale(row, group)` and `load(row, d, scale)`: numbers d to d + 15 of a row of `columns`, f32x16."""
 
     @inline
@@ -98,11 +110,11 @@ def make_row_loads(cache_type: str, columns: int) -> tuple[Any, Any]:
         return load_f32x16(row + 4 * d)
 
     return {"F16": (_no_scale, load_f16), "F32": (_no_scale, load_f32), "Q8_0": (scale_q8_0, load_q8_0)}[
-        cache_type
+        kept_as
     ]
 
 
-def make_load_8(cache_type: str, columns: int) -> Any:
+def make_load_8(kept_as: str, columns: int) -> Any:
     """`load(row, d)`: numbers d to d + 7 of a row of `columns`, f32x8."""
 
     @inline
@@ -118,17 +130,38 @@ def make_load_8(cache_type: str, columns: int) -> Any:
     def load_f32(row, d):
         return load_f32x8(row + 4 * d)
 
-    return {"F16": load_f16, "F32": load_f32, "Q8_0": load_q8_0}[cache_type]
+    return {"F16": load_f16, "F32": load_f32, "Q8_0": load_q8_0}[kept_as]
 
 
-def make_store_key(cache_type: str) -> Any:
+def make_store_key(kept_as: str) -> Any:
     """`store(row, keys, place, key_dim)`: float32 (key_dim,) becomes a turned key."""
-    return {"F16": _store_key_f16, "F32": _store_key_f32, "Q8_0": _store_key_q8_0}[cache_type]
+    return {
+        "F16": _store_key_f16, "F32": _store_key_f32, "Q8_0": _store_key_q8_0, "Q4_0": store_key_q4_0
+    }[kept_as]  # fmt: skip
 
 
-def make_store_row(cache_type: str) -> Any:
+def make_store_row(kept_as: str) -> Any:
     """`store(row, rows, place, columns)`: float32 (columns,) becomes a row."""
-    return {"F16": _store_row_f16, "F32": _store_row_f32, "Q8_0": _store_row_q8_0}[cache_type]
+    return {
+        "F16": _store_row_f16, "F32": _store_row_f32, "Q8_0": _store_row_q8_0, "Q4_0": store_row_q4_0
+    }[kept_as]  # fmt: skip
+
+
+@inline
+def keep_value_finite(value, value_dim, key, key_dim):
+    """Where a value is not finite it becomes 0, and the last number of its key NaN.
+
+    value, key: float32 (value_dim,) and (key_dim,), before they are stored.
+    """
+    differences = zero_f32x16()
+    for d in range(0, value_dim, 16):
+        x = load_f32x16(value + 4 * d)
+        differences = differences + (x - x)
+    spoilt = sum_lanes(differences)
+    if spoilt != 0:
+        for d in range(0, value_dim, 16):
+            store(value + 4 * d, zero_f32x16())
+        store_f32(key + 4 * (key_dim - 1), spoilt)
 
 
 @inline

@@ -20,16 +20,10 @@ from ...simd.vectors import (
     sum_lanes,
     zero_f32x16,
 )
+from .scratch import QUERY_SCALE_AT, TAKE_AT
 
 NOTHING = -3.4028234663852886e38
 """Less than every score: the lowest float32."""
-
-SO_FAR_AT = 8  # the largest score and the sum of weights of all parts so far, float32 each
-SEEN_AT = 16  # int64: positions that the row sees
-QUERY_SCALE_AT = 24  # float32: of its query as int16
-TAKE_AT = 28  # float32: what a chunk's weights are multiplied by
-ROW_STATE_BYTES = 32
-"""Of a row's state, which begins with the largest score and the sum of weights of the part."""
 
 
 @inline

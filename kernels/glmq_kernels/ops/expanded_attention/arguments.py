@@ -23,5 +23,6 @@ class AttendExpanded(ArgumentRecord):
     VALUES_ROW_BYTES = auto()
     VALUES_ROWS = auto()
     LAYER_AT = auto()  # bytes from a page's begin to the rows of this layer
+    KEY_BLOCK = auto()  # numbers of a row that a Hadamard matrix has multiplied together; 0: none
     SCRATCH = auto()
     SCRATCH_BYTES = auto()  # of a thread

@@ -19,8 +19,10 @@ from ...threads.argument_record import STATE
 from ...threads.work_units import take_one
 from ..activation.kernel import prepare_row
 from ..attention.cache_layout import POSITIONS_PER_PAGE as PAGE
-from ..attention.cache_layout import row_bytes as cached_row_bytes
+from ..attention.cache_layout import row_bytes, worked_type
 from ..attention.chunk_products import make_add_values, make_scores, make_turn
+from ..attention.four_bits import make_unpack_row
+from ..attention.hadamard import hadamard
 from ..attention.outer import make_outer
 from ..attention.rows import make_row_loads
 from ..attention.softmax import add_chunk, begin_part, divided
@@ -80,7 +82,7 @@ def attend_expanded(
         for position in range(0, n_positions, CHUNK):
             count = min(CHUNK, n_positions - position)
             page = load_i64(table + 8 * (position // PAGE)) + argument(args, AttendExpanded.LAYER_AT)
-            expand(page, count, scratch)
+            expand(page, count, argument(args, AttendExpanded.KEY_BLOCK), scratch)
             meet(position, count, padded, scratch)
         end_tokens(args, head, first, n, padded, scratch)
 
@@ -128,7 +130,7 @@ def _make_begin_head(sizes: LatentSizes, layout: ScratchLayout) -> Any:
 
 
 def _make_expand(sizes: LatentSizes, layout: ScratchLayout, cache_type: str, rows: int) -> Any:
-    """`expand(page, count, scratch)`: a chunk's keys, turned, and values."""
+    """`expand(page, count, block, scratch)`: a chunk's keys, turned, and values."""
     kv_rank, nope_dim, key_dim, expanded_dim = (
         sizes.kv_rank,
         sizes.nope_dim,
@@ -136,18 +138,24 @@ def _make_expand(sizes: LatentSizes, layout: ScratchLayout, cache_type: str, row
         sizes.expanded_dim,
     )
     weights_at, latent_at, expanded_at, keys_at = layout.weights, layout.latent, layout.expanded, layout.keys
-    stored_bytes = cached_row_bytes(cache_type, sizes.row_dim)
-    scale_of, load = make_row_loads(cache_type, sizes.row_dim)
-    zero, add, _, save = make_outer(1, rows, 4 * kv_rank, 4 * expanded_dim)
+    stored_bytes, row_dim, unpacked_at = row_bytes(cache_type, sizes.row_dim), sizes.row_dim, layout.unpacked
+    unpacks, unpack = worked_type(cache_type) != cache_type, make_unpack_row(row_dim)
+    scale_of, load = make_row_loads(worked_type(cache_type), row_dim)
+    zero, add, _, save = make_outer(1, rows, 4 * row_dim, 4 * expanded_dim)
     turn_nope = make_turn(nope_dim, "F32")
-    turn_rope = make_turn(sizes.row_dim, cache_type, first=kv_rank)
+    turn_rope = make_turn(row_dim, "F32", first=kv_rank)
 
     @inline
-    def to_floats(page, latent):
+    def to_floats(page, block, unpacked, latent):
         for i in range(CHUNK):
-            row = page + stored_bytes * i
-            for d in range(0, kv_rank, 16):
-                store(latent + 4 * (kv_rank * i + d), load(row, d, scale_of(row, d // 32)))
+            row, target = page + stored_bytes * i, latent + 4 * row_dim * i
+            if unpacks:
+                unpack(row, unpacked)
+                row = unpacked
+            for d in range(0, row_dim, 16):
+                store(target + 4 * d, load(row, d, scale_of(row, d // 32)))
+            if unpacks and block:
+                hadamard(target, row_dim, block)
 
     @inline
     def product(latent, weights, out):
@@ -157,18 +165,18 @@ def _make_expand(sizes: LatentSizes, layout: ScratchLayout, cache_type: str, row
         save(out, sums)
 
     @inline
-    def expand(page, count, scratch):
+    def expand(page, count, block, scratch):
         latent, expanded = scratch + latent_at, scratch + expanded_at
-        to_floats(page, latent)
+        to_floats(page, block, scratch + unpacked_at, latent)
         for d in range(0, expanded_dim, 16):
             weights = scratch + weights_at + 4 * d * kv_rank
             for begin in range(0, count, rows):
                 i = min(begin, CHUNK - rows)  # a last group may repeat some rows
-                product(latent + 4 * kv_rank * i, weights, expanded + 4 * (expanded_dim * i + d))
+                product(latent + 4 * row_dim * i, weights, expanded + 4 * (expanded_dim * i + d))
         for b in range(0, (count + 31) // 32 * 2):
             keys = scratch + keys_at + 64 * key_dim * b
             turn_nope(expanded + 64 * expanded_dim * b, 4 * expanded_dim, keys)
-            turn_rope(page + 16 * stored_bytes * b, stored_bytes, keys + 64 * nope_dim)
+            turn_rope(latent + 64 * row_dim * b, 4 * row_dim, keys + 64 * nope_dim)
 
     return expand
 

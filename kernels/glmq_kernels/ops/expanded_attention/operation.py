@@ -54,6 +54,7 @@ def attend_expanded(
         values_row_bytes=values.first.row_bytes,
         values_rows=Code(f"formats.dequantize.rows:{values.first.type}"),
         layer_at=shape.keys_at(layer, 0),
+        key_block=shape.key_block,
         scratch=Scratch,
         scratch_bytes=ScratchBytes,
         barrier=False,

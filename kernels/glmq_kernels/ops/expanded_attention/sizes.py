@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..attention.cache_layout import POSITIONS_PER_PAGE
+from ..attention.cache_layout import POSITIONS_PER_PAGE, row_bytes
 from ..attention.work_list import CHUNK
 
 STATE_BYTES = 32
@@ -45,13 +45,15 @@ class ScratchLayout:
     """Where things begin in a thread's scratch, in bytes; all float32 but the states.
 
     weights     [expanded_dim / 16][kv_rank][16]    the head's K_h^T, then V_h^T
-    latent      [CHUNK][kv_rank]                    the cached rows of a chunk
+    latent      [CHUNK][row_dim]                    the cached rows of a chunk
     expanded    [CHUNK][expanded_dim]               its k_nope, then v
     keys        [CHUNK / 16][key_dim][16]           its keys, turned
     scores      [group_rows][CHUNK]
     queries     [rows][key_dim]
     out         [rows][value_dim]
     states      [rows]                              `STATE_BYTES` each
+
+    and before `queries` a cached row of eight bits, where the cache's has four.
     """
 
     weights: int
@@ -59,16 +61,19 @@ class ScratchLayout:
     expanded: int
     keys: int
     scores: int
+    unpacked: int
     queries: int
 
     @classmethod
     def of(cls, sizes: LatentSizes, group_rows: int) -> ScratchLayout:
         """For groups of so many query rows."""
         latent = 4 * sizes.expanded_dim * sizes.kv_rank
-        expanded = latent + 4 * CHUNK * sizes.kv_rank
+        expanded = latent + 4 * CHUNK * sizes.row_dim
         keys = expanded + 4 * CHUNK * sizes.expanded_dim
         scores = keys + 4 * CHUNK * sizes.key_dim
-        return cls(0, latent, expanded, keys, scores, scores + 4 * group_rows * CHUNK)
+        unpacked = scores + 4 * group_rows * CHUNK
+        queries = unpacked + -(-row_bytes("Q8_0", sizes.row_dim) // 64) * 64
+        return cls(0, latent, expanded, keys, scores, unpacked, queries)
 
     def n_bytes(self, sizes: LatentSizes, n_tokens: int, group_rows: int) -> int:
         """Of a thread, for items of up to `n_tokens`."""

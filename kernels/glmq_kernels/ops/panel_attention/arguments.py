@@ -17,5 +17,7 @@ class AttendPanels(ArgumentRecord):
     N_KV_HEADS = auto()
     LAYER_AT = auto()  # bytes from a page's begin to the keys of this layer's first kv head
     HEAD_BYTES = auto()  # from a kv head's keys to the next one's
+    KEY_BLOCK = auto()  # numbers of a key that a Hadamard matrix has multiplied together; 0: none
+    VALUE_BLOCK = auto()  # the same of a value
     SCRATCH = auto()
     SCRATCH_BYTES = auto()  # of a thread

@@ -17,11 +17,14 @@ from ...simd.addresses import argument, inline, load_i64, store_i64
 from ...threads.argument_record import STATE
 from ...threads.work_units import take_one
 from ..activation.kernel import prepare_row
-from ..attention.cache_layout import row_bytes
+from ..attention.cache_layout import row_bytes, types_of, worked_type
+from ..attention.four_bits import make_unpack_keys, make_unpack_row
+from ..attention.hadamard import hadamard
 from ..attention.query_rows import make_row_number
 from ..attention.softmax import begin_part, divided
 from ..batch_state import N_PROMPT_WORK, N_ROW_TOKENS, PAGE_TABLES, POSITIONS, PROMPT_WORK
 from ..prompt_item import ITEM_BYTES, PromptItem
+from ..row_copy import copy_row
 from .arguments import AttendPanels
 from .pair_products import make_pair_products
 from .panels import make_key_panel, make_value_panel, take_query
@@ -41,15 +44,23 @@ from .softmax import hide, weigh_chunk
 def attend_panels(key_size: str, value_size: str, cache_type: str) -> Any:
     """Kernel: attention of the items of a run's last tokens. Takes `AttendPanels`."""
     key_dim, value_dim, rows = int(key_size), int(value_size), rows_at_once()
-    layout = PanelScratch.of(key_dim, value_dim, rows)
-    key_bytes, value_bytes = row_bytes(cache_type, key_dim), row_bytes(cache_type, value_dim)
+    layout = PanelScratch.of(key_dim, value_dim, rows, cache_type)
+    kept_keys, kept_values = types_of(cache_type)
+    keys_worked, values_worked = worked_type(kept_keys), worked_type(kept_values)
+    unpacks_keys, unpacks_values = keys_worked != kept_keys, values_worked != kept_values
+    key_bytes, value_bytes = row_bytes(kept_keys, key_dim), row_bytes(kept_values, value_dim)
+    block_bytes, worked_value_bytes = (
+        16 * row_bytes(keys_worked, key_dim),
+        row_bytes(values_worked, value_dim),
+    )
     values_at = CHUNK * key_bytes
     query_bytes, out_bytes = 2 * key_dim, 4 * value_dim
-    queries_at = layout.queries
+    queries_at, unpacked_at, query_at = layout.queries, layout.unpacked, layout.query
     key_panel_at, value_panel_at = 0, layout.values
     key_scales_at, value_scales_at = layout.key_scales, layout.value_scales
-    key_panel = make_key_panel(key_dim, 16 * key_bytes, cache_type)
-    value_panel = make_value_panel(value_dim, value_bytes, cache_type)
+    key_panel = make_key_panel(key_dim, block_bytes, keys_worked)
+    value_panel = make_value_panel(value_dim, worked_value_bytes, values_worked)
+    unpack_keys, unpack_row = make_unpack_keys(key_dim), make_unpack_row(value_dim)
     meet, row_number = _make_meet(layout), make_row_number(AttendPanels)
 
     @inline
@@ -63,6 +74,11 @@ def attend_panels(key_size: str, value_size: str, cache_type: str) -> Any:
         for i in range(padded):
             row = first + min(i, n - 1)
             source = argument(args, AttendPanels.Q) + 4 * key_dim * row_number(args, kv_head, row)
+            block = argument(args, AttendPanels.KEY_BLOCK)
+            if unpacks_keys and block:
+                copy_row(source, scratch + query_at, key_dim)
+                source = scratch + query_at
+                hadamard(source, key_dim, block)
             take_query(source, key_dim, queries + query_bytes * i, states + STATE_BYTES * i)
             begin_part(outs + out_bytes * i, value_dim, states + STATE_BYTES * i)
             position = load_i64(argument(state, POSITIONS) + 8 * (row // heads))
@@ -75,6 +91,9 @@ def attend_panels(key_size: str, value_size: str, cache_type: str) -> Any:
         for i in range(n):
             target = argument(args, AttendPanels.OUT) + out_bytes * row_number(args, kv_head, first + i)
             divided(outs + out_bytes * i, states + STATE_BYTES * i, target, value_dim)
+            block = argument(args, AttendPanels.VALUE_BLOCK)
+            if unpacks_values and block:
+                hadamard(target, value_dim, block)
         prepared = argument(args, AttendPanels.PREPARED)
         if prepared:
             state = argument(args, STATE)
@@ -82,6 +101,23 @@ def attend_panels(key_size: str, value_size: str, cache_type: str) -> Any:
             in_row_form, columns = argument(state, N_ROW_TOKENS), heads * value_dim
             for t in range(first // heads, (first + n) // heads):
                 prepare_row(prepared, t, in_row_form, columns * kv_head, columns * (kv_head + 1))
+
+    @inline
+    def unpacked_keys(keys, count, scratch):
+        """A page's keys as the panel takes them."""
+        if not unpacks_keys:
+            return keys
+        for b in range(0, count, 16):
+            unpack_keys(keys + key_bytes * b, scratch + unpacked_at + b // 16 * block_bytes)
+        return scratch + unpacked_at
+
+    @inline
+    def unpacked_values(values, count, scratch):
+        if not unpacks_values:
+            return values
+        for j in range(count):
+            unpack_row(values + value_bytes * j, scratch + unpacked_at + worked_value_bytes * j)
+        return scratch + unpacked_at
 
     @inline
     def one_unit(args, item, kv_head, scratch):
@@ -97,8 +133,11 @@ def attend_panels(key_size: str, value_size: str, cache_type: str) -> Any:
             count = min(CHUNK, n_positions - position)
             keys = load_i64(table + 8 * (position // CHUNK)) + argument(args, AttendPanels.LAYER_AT)
             keys += argument(args, AttendPanels.HEAD_BYTES) * kv_head
+            values, scales = keys + values_at, scratch + value_scales_at
+            keys = unpacked_keys(keys, count, scratch)
             key_panel(keys, count, scratch + key_panel_at, scratch + key_scales_at)
-            value_panel(keys + values_at, count, scratch + value_panel_at, scratch + value_scales_at)
+            values = unpacked_values(values, count, scratch)
+            value_panel(values, count, scratch + value_panel_at, scales)
             meet(position, count, padded, scratch)
         end_rows(args, kv_head, first, n, padded, scratch)
 

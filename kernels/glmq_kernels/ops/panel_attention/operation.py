@@ -23,7 +23,7 @@ def attend_panels(
     The threads do not wait for each other afterwards.
     """
     shape = planner.shape
-    layout = PanelScratch.of(shape.key_dim, shape.value_dim, rows_at_once())
+    layout = PanelScratch.of(shape.key_dim, shape.value_dim, rows_at_once(), shape.type)
     tape.reserve_scratch(layout.n_bytes(item_tokens(planner.heads) * planner.heads))
     tape.add(
         f"ops.panel_attention.kernel.attend_panels:{shape.key_dim}:{shape.value_dim}:{shape.type}",
@@ -35,6 +35,8 @@ def attend_panels(
         n_kv_heads=shape.n_kv_heads,
         layer_at=shape.keys_at(layer, 0),
         head_bytes=shape.head_bytes,
+        key_block=shape.key_block,
+        value_block=shape.value_block,
         scratch=Scratch,
         scratch_bytes=ScratchBytes,
         barrier=False,

@@ -38,9 +38,9 @@ def take_query(source, columns, target, row_state):
     store_f32(row_state + QUERY_SCALE_AT, scale * LOG2_E)
 
 
-def make_key_panel(key_dim: int, block_bytes: int, cache_type: str) -> Any:
+def make_key_panel(key_dim: int, block_bytes: int, kept_as: str) -> Any:
     """`to_panel(keys, count, panel, scales)`: turned keys of a page to [CHUNK / 16][key_dim / 2][16][2]."""
-    scales_of, load = make_key_loads(cache_type, key_dim)
+    scales_of, load = make_key_loads(kept_as, key_dim)
 
     @inline
     def to_panel(keys, count, panel, scales):
@@ -65,12 +65,12 @@ def make_key_panel(key_dim: int, block_bytes: int, cache_type: str) -> Any:
     return to_panel
 
 
-def make_value_panel(value_dim: int, value_bytes: int, cache_type: str) -> Any:
+def make_value_panel(value_dim: int, value_bytes: int, kept_as: str) -> Any:
     """`to_panel(values, count, panel, scales)`: rows of a page to [value_dim / 16][CHUNK / 2][16][2].
 
     Positions past `count` become 0.
     """
-    scale_of, load = make_row_loads(cache_type, value_dim)
+    scale_of, load = make_row_loads(kept_as, value_dim)
 
     @inline
     def load_at(values, j, d):
@@ -80,13 +80,12 @@ def make_value_panel(value_dim: int, value_bytes: int, cache_type: str) -> Any:
     @inline
     def to_panel(values, count, panel, scales):
         for d in range(0, value_dim, 16):
-            largest, nothing = zero_f32x16(), zero_f32x16()
+            largest = zero_f32x16()
             for j in range(count):
                 x = load_at(values, j, d)
                 largest = maximum(largest, maximum(x, zero_f32x16() - x))
-                nothing = nothing + (x - x)  # NaN where one is not finite
             inverse = divide(splat_f32x16(VALUE_MOST), largest + splat_f32x16(LEAST_SQUARE))
-            store(scales + 4 * d, fma(largest, splat_f32x16(1 / VALUE_MOST), nothing))
+            store(scales + 4 * d, largest * splat_f32x16(1 / VALUE_MOST))
             for j in range(0, CHUNK, 2):
                 first, second = zero_i32x16(), zero_i32x16()
                 if j < count:

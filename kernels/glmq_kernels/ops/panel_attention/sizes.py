@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...jit import isa
-from ..attention.cache_layout import POSITIONS_PER_PAGE
+from ..attention.cache_layout import POSITIONS_PER_PAGE, row_bytes, types_of, worked_type
 
 CHUNK = POSITIONS_PER_PAGE
 """Positions of a panel: those of a page."""
@@ -45,6 +45,8 @@ class PanelScratch:
     value_scales    [value_dim]                     float32
     scores          [group][CHUNK]                  float32
     weights         [group][CHUNK]                  int16
+    unpacked        keys, then values, of a page of four bits in eight
+    query           [key_dim]                       float32, on its way
     queries         [rows][key_dim]                 int16
     out             [rows][value_dim]               float32
     states          [rows]                          `STATE_BYTES` each
@@ -58,18 +60,27 @@ class PanelScratch:
     value_scales: int
     scores: int
     weights: int
+    unpacked: int
+    query: int
     queries: int
 
     @classmethod
-    def of(cls, key_dim: int, value_dim: int, group: int) -> PanelScratch:
+    def of(cls, key_dim: int, value_dim: int, group: int, cache_type: str) -> PanelScratch:
         """For groups of so many query rows."""
         values = 2 * CHUNK * key_dim
         key_scales = values + 2 * CHUNK * value_dim
         value_scales = key_scales + 4 * CHUNK
         scores = value_scales + 4 * value_dim
         weights = scores + 4 * CHUNK * group
-        queries = weights + 2 * CHUNK * group
-        return cls(key_dim, value_dim, group, values, key_scales, value_scales, scores, weights, queries)
+        unpacked = weights + 2 * CHUNK * group
+        query = unpacked + max(
+            CHUNK * row_bytes(worked_type(kept_as), columns)
+            for kept_as, columns in zip(types_of(cache_type), (key_dim, value_dim), strict=True)
+        )
+        return cls(
+            key_dim, value_dim, group, values, key_scales, value_scales, scores, weights, unpacked, query,
+            query + 4 * key_dim,
+        )  # fmt: skip
 
     def n_bytes(self, n_rows: int) -> int:
         """Of a thread, for items of up to so many query rows."""

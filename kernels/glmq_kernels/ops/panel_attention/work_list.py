@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from ...jit import isa
-from ..attention.cache_layout import CacheShape
+from ..attention.cache_layout import CacheShape, types_of
 from ..prompt_item import as_items, sequences_backwards
 
 LEAST_TOKENS = 4
@@ -24,7 +24,12 @@ def panels_pay(shape: CacheShape, heads: int) -> bool:
     heads: query heads of a kv head. An exact cache (F32) stays exact.
     """
     faster = isa.current().dot in ("vnni", "maddubs")
-    return faster and shape.type != "F32" and not shape.values_in_keys and heads * shape.value_dim % 32 == 0
+    return (
+        faster
+        and "F32" not in types_of(shape.type)
+        and not shape.values_in_keys
+        and heads * shape.value_dim % 32 == 0
+    )
 
 
 def item_tokens(heads: int) -> int:

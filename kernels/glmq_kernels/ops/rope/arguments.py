@@ -32,3 +32,5 @@ class RotateAndStore(ArgumentRecord):
     LAYER_AT = auto()  # bytes from a page's begin to the keys of this layer's first kv head
     HEAD_BYTES = auto()  # from a kv head's keys to the next one's
     VALUES_AT = auto()  # from a kv head's keys to its values
+    KEY_BLOCK = auto()  # numbers of a key that a Hadamard matrix multiplies together; 0: none
+    VALUE_BLOCK = auto()  # the same of a value

@@ -9,7 +9,9 @@ from ...simd.mathematics import nan_unless_finite
 from ...simd.vectors import load_f32x16, splat_f32x16, store
 from ...threads.argument_record import STATE
 from ..attention.cache_layout import POSITIONS_PER_PAGE as PAGE
-from ..attention.rows import make_store_key, make_store_row
+from ..attention.cache_layout import types_of
+from ..attention.hadamard import hadamard
+from ..attention.rows import keep_value_finite, make_store_key, make_store_row
 from ..batch_state import N_TOKENS, PAGE_TABLES, POSITIONS
 from ..norm.kernel import inverse_rms, scale_row
 from .arguments import RotateAndStore
@@ -40,9 +42,9 @@ def rotate_and_store(cache_type: str, values_place: str) -> Any:
 
     values_place: `apart`, or `in_keys` where only keys are stored. Takes `RotateAndStore`.
     """
-    in_keys = values_place == "in_keys"
-    store_key = make_store_row(cache_type) if in_keys else make_store_key(cache_type)
-    store_value = make_store_row(cache_type)
+    in_keys, (key_type, value_type) = values_place == "in_keys", types_of(cache_type)
+    store_key = make_store_row(key_type) if in_keys else make_store_key(key_type)
+    store_value = make_store_row(value_type)
 
     @inline
     def cached_head(args, t, kv_head):
@@ -63,24 +65,29 @@ def rotate_and_store(cache_type: str, values_place: str) -> Any:
         key_dim, value_dim = argument(args, RotateAndStore.KEY_DIM), argument(args, RotateAndStore.VALUE_DIM)
         query_from = argument(args, RotateAndStore.QUERY_ROTATED_FROM)
         key_from = argument(args, RotateAndStore.KEY_ROTATED_FROM)
-        units = (n_heads + (1 if in_keys else 2) * n_kv_heads) * n
+        units = (n_heads + n_kv_heads) * n
         for unit in range(units * thread // threads, units * (thread + 1) // threads):
             head, t = unit // n, unit % n
             if head < n_heads:
                 row = argument(args, RotateAndStore.Q) + 4 * query_dim * (t * n_heads + head)
                 _norm_and_rotate(args, row, t, query_from, argument(args, RotateAndStore.Q_NORM))
                 _scale(row, query_dim, float_argument(args, RotateAndStore.SCALE))
-            elif head < n_heads + n_kv_heads:
-                kv_head = head - n_heads
-                row = argument(args, RotateAndStore.K) + 4 * key_dim * (t * n_kv_heads + kv_head)
-                _norm_and_rotate(args, row, t, key_from, argument(args, RotateAndStore.K_NORM))
-                keys, place = cached_head(args, t, kv_head)
-                store_key(row, keys, place, key_dim)
             else:
-                kv_head = head - n_heads - n_kv_heads
-                row = argument(args, RotateAndStore.V) + 4 * value_dim * (t * n_kv_heads + kv_head)
+                kv_head = head - n_heads
+                key = argument(args, RotateAndStore.K) + 4 * key_dim * (t * n_kv_heads + kv_head)
+                _norm_and_rotate(args, key, t, key_from, argument(args, RotateAndStore.K_NORM))
+                value, value_block = key, argument(args, RotateAndStore.VALUE_BLOCK)
+                if not in_keys:
+                    value = argument(args, RotateAndStore.V) + 4 * value_dim * (t * n_kv_heads + kv_head)
+                    if value_block:
+                        hadamard(value, value_dim, value_block)
+                if argument(args, RotateAndStore.KEY_BLOCK):
+                    hadamard(key, key_dim, argument(args, RotateAndStore.KEY_BLOCK))
+                keep_value_finite(value, value_dim, key, key_dim)
                 keys, place = cached_head(args, t, kv_head)
-                store_value(row, keys + argument(args, RotateAndStore.VALUES_AT), place, value_dim)
+                store_key(key, keys, place, key_dim)
+                if not in_keys:
+                    store_value(value, keys + argument(args, RotateAndStore.VALUES_AT), place, value_dim)
 
     return kernel
 

@@ -37,7 +37,7 @@ def rotate_and_store(
     q: float32 (n_tokens, n_heads * query_dim), which is by default key_dim. k: (n_tokens, n_kv_heads *
     key_dim). v: (n_tokens, n_kv_heads * value_dim), None where the cache has values in keys. Norms take the
     first `n_normed` dimensions of a head, all by default. `n_rotated` dimensions of a head are rotated, those
-    of queries and of keys from the ones named on.
+    of queries and of keys from the ones named on. What k and v hold afterwards is not defined.
     """
     assert (v is None) == shape.values_in_keys
     tape.keep((cosines, sines, q_norm, k_norm))
@@ -66,4 +66,6 @@ def rotate_and_store(
         layer_at=shape.keys_at(layer, 0),
         head_bytes=shape.head_bytes,
         values_at=shape.values_at(0, 0),
+        key_block=shape.key_block,
+        value_block=shape.value_block,
     )
