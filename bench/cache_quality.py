@@ -4,8 +4,9 @@ python bench/cache_quality.py [--tokens 4096] [demo | FILE.gguf=TEXT.txt ...]
 
 For each model, by default the demo, a table: Kullback-Leibler divergence of the next-token distributions from
 those with an F32 cache, whose attention is in float32, over one text; mean, 99th percentile, how often the
-likeliest token is the same, and bytes of a token. All else is float32. "Rows" is the form of decoding, in
-which the whole text is read then (`deterministic`), "panels" that of prompts. "Plain": without Hadamard matrices.
+likeliest token is the same, and bytes of a token. All else is float32. "Rows" is the form of decoding,
+in which the whole text is read then (`deterministic`), "panels" that of prompts, "plain" without the
+Hadamard matrices.
 """
 
 from __future__ import annotations
