@@ -18,12 +18,16 @@ from typing import Any
 
 import numpy as np
 from glmq_kernels.errors import GlmqError
+from glmq_kernels.gemm.sizes import ROW_TOKENS
 from glmq_kernels.ops.attention.cache_layout import types_of
 from glmq_kernels.ops.machine_peak.operation import dot_peak, read_bandwidth
 from glmq_kernels.threads.thread_pool import ThreadPool
 
+from .drafting.model_drafting import ModelDrafting
+from .drafting.simulation import Simulation
 from .load_model import load
 from .model import Model
+from .sampling import Sampling
 from .session import Session
 from .system_memory import peak_memory
 
@@ -52,7 +56,8 @@ class Result:
     tokens per second, of all sequences together. weight_bytes and multiply_adds: of the products, per second
     (of prompts the whole file's bytes for each batch; while several sequences decode together those that one
     token reads, for each step, to which come those of more experts). Shares are of what was measured for
-    `limits`, 0 to 1.
+    `limits`, 0 to 1. draft: what guessed, in a row with drafts; n_drafted, n_accepted, draft_gain: guesses
+    that were checked, those of them that came true, and how many times as fast as the same tokens without.
     """
 
     model_filename: str
@@ -76,11 +81,16 @@ class Result:
     dot_share: float
     peak_memory: int | None
     experts: dict[str, float] | None
+    draft: str = ""
+    n_drafted: int = 0
+    n_accepted: int = 0
+    draft_gain: float = 1.0
 
     @property
     def test(self) -> str:
         """The row's name as llama-bench writes it, such as pp512 @ d4096, or `4 x tg32` of four sequences."""
-        return Case(self.n_prompt, self.n_gen, self.n_depth, self.n_seq).name
+        name = Case(self.n_prompt, self.n_gen, self.n_depth, self.n_seq).name
+        return f"{name} drafted" if self.draft else name
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -106,7 +116,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure: every length at every depth with every number of sequences and of threads."""
+    """What to measure: every length at every depth with every number of sequences and of threads.
+
+    draft: what guesses tokens, in further rows of one sequence that decodes. n_draft: guesses of a draft at
+    most. acceptance: the share of guesses that come true, whatever they are; None for what they are.
+    """
 
     n_prompt: Sequence[int] = (512,)
     n_gen: Sequence[int] = (128,)
@@ -119,6 +133,9 @@ class Plan:
     ram: int | None = None
     load: str = "mmap"
     numa: bool = False
+    draft: str = "off"
+    n_draft: int = ROW_TOKENS
+    acceptance: float | None = None
 
     def cases(self) -> list[Case]:
         """The rows for a number of threads, in order."""
@@ -134,6 +151,7 @@ class Plan:
 def run(path: Path, plan: Plan, tell: Callable[[Result], None], status: Callable[[str, float], None]) -> None:
     """Measure; `tell` gets each row when it is there, `status` hears of what goes on."""
     longest = max(plan.n_depth) + max((*plan.n_prompt, *plan.n_gen), default=0)
+    longest += WARM_UP_TOKENS if longest and plan.draft != "off" else 0
     if not longest:
         raise GlmqError("nothing to measure; give a length with -p or -n")
     if not all(plan.n_seq):
@@ -148,12 +166,15 @@ def run(path: Path, plan: Plan, tell: Callable[[Result], None], status: Callable
             ram=plan.ram,
             load=plan.load,
             numa=plan.numa,
+            draft=plan.draft,
             progress=status,
         ) as model:
             status("measuring the machine", 0.0)
             limits = _limits(model)
             for case in plan.cases():
                 tell(_measure(model, limits, plan, case, status))
+                if model.drafting is not None and case.n_gen and case.n_seq == 1:
+                    tell(_measure_drafted(model, model.drafting, limits, plan, case, status))
 
 
 def _limits(model: Model) -> Limits:
@@ -192,6 +213,43 @@ def _measure(
     if model.experts and experts:
         return replace(result, experts=asdict(model.experts.statistics.since(experts)))
     return result
+
+
+def _measure_drafted(
+    model: Model,
+    drafting: ModelDrafting,
+    limits: Limits,
+    plan: Plan,
+    case: Case,
+    status: Callable[[str, float], None],
+) -> Result:
+    """The same tokens without drafts and with them, greedy and without an end, behind random ones."""
+    rng = np.random.default_rng(1)
+    endless = Sampling(
+        temperature=0, repeat_penalty=1, presence_penalty=0, frequency_penalty=0,
+        logit_bias=dict.fromkeys(model.tokenizer.eog_ids, -math.inf),
+    )  # fmt: skip
+    plain, drafted = [], []
+    for i in range(plan.repetitions + 1):  # the first warms up
+        status(f"{case.name} drafted", i / (plan.repetitions + 1))
+        prompt = rng.integers(0, model.n_vocab, max(case.n_depth, WARM_UP_TOKENS)).tolist()
+        drafting.n_most, drafting.simulation = 0, None
+        without = model.generate(prompt, sampling=endless, max_tokens=case.n_gen)
+        without.run()
+        drafting.n_most = plan.n_draft
+        if plan.acceptance is not None:
+            drafting.simulation = Simulation(without.tokens, plan.acceptance)
+        generation = model.generate(prompt, sampling=endless, max_tokens=case.n_gen)
+        generation.run()
+        plain.append(without.timings)
+        drafted.append(generation.timings)
+    samples = [each.decode_per_second for each in drafted[1:]]
+    gain = mean(samples) / mean(each.decode_per_second for each in plain[1:])
+    n_drafted, n_accepted = (
+        sum(getattr(each, name) for each in drafted[1:]) for name in ("n_drafted", "n_accepted")
+    )
+    result = _result(model, limits, plan, case, samples)
+    return replace(result, draft=plan.draft, n_drafted=n_drafted, n_accepted=n_accepted, draft_gain=gain)
 
 
 def _evaluate(sessions: Sequence[Session], tokens: Sequence[list[int]], *, at_once: bool) -> None:

@@ -402,6 +402,11 @@ class Model:
         return await atool_turn(self, messages, tools, arguments)
 
     @property
+    def drafting(self) -> ModelDrafting | None:
+        """How answers are drafted; None where they are not."""
+        return self._drafting
+
+    @property
     def drafts(self) -> DraftTotals:
         """What has come of guessing tokens in the answers that have ended."""
         from .drafting.statistics import DraftTotals

@@ -78,6 +78,27 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
 @ram_option
 @load_option
 @numa_option
+@click.option(
+    "--draft",
+    default="off",
+    show_default=True,
+    metavar="HOW",
+    help="Also measure decoding with guessed tokens that are checked together: lookup, mtp, a file, or auto.",
+)
+@click.option(
+    "--n-draft",
+    type=click.IntRange(1, 7),
+    default=7,
+    metavar="N",
+    show_default=True,
+    help="Guesses that are checked at once, at most.",
+)
+@click.option(
+    "--acceptance",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="Let this share of guesses come true, such as 0.85, whatever they are; each takes its time.",
+)
 @click.option("--json", "as_json", is_flag=True, help="A JSON list of rows, with llama-bench's names.")
 def bench(
     model: str | None,
@@ -92,6 +113,9 @@ def bench(
     ram: int | None,
     load: str,
     numa: bool,
+    draft: str,
+    n_draft: int,
+    acceptance: float | None,
     as_json: bool,
 ) -> None:
     """Measure the speed of MODEL, a GGUF file or a demo model's name, by default `demo`.
@@ -118,6 +142,9 @@ def bench(
         ram=ram,
         load=load,
         numa=numa,
+        draft=draft,
+        n_draft=n_draft,
+        acceptance=acceptance,
     )
     status = Status()
     results: list[Result] = []
@@ -129,6 +156,9 @@ def bench(
             if len(results) == 1:
                 click.echo(_line(HEADERS))
             click.echo(_line(_cells(result)))
+            if result.draft:
+                came_true = f"{result.n_accepted} of {result.n_drafted} guessed tokens came true"
+                click.echo(f"  {came_true}; {result.draft_gain:.2f}x as fast as the same without")
             if result.experts:
                 click.echo("  " + ExpertStatistics(**result.experts).line())  # type: ignore[arg-type]
 

@@ -70,9 +70,17 @@ class AnswerDrafting:
     """Is told each token of an answer, and proposes what may follow.
 
     drafters: those asked, at equal promise the first. end_ids: tokens that end an answer, which is no guess.
+    n_most: guesses of a draft.
     """
 
-    def __init__(self, drafters: Sequence[Drafter], experience: Experience, end_ids: Collection[int]) -> None:
+    def __init__(
+        self,
+        drafters: Sequence[Drafter],
+        experience: Experience,
+        end_ids: Collection[int],
+        n_most: int = ROW_TOKENS,
+    ) -> None:
+        self._n_most = n_most
         self.statistics = DraftStatistics()
         self._drafters, self._experience, self._end_ids = drafters, experience, end_ids
         self._success = AnswerSuccess(experience.success)
@@ -106,7 +114,7 @@ class AnswerDrafting:
 
         n_beside: tokens of other sequences that the run will probably have. n_most: for which there is room.
         """
-        n_most = min(n_most, ROW_TOKENS - n_drawn)
+        n_most = min(n_most, ROW_TOKENS - n_drawn, self._n_most)
         if n_most < 1:
             return []
         n_tokens = n_drawn + n_beside

@@ -7,6 +7,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from glmq_kernels.gemm.sizes import ROW_TOKENS
+
 from ..errors import ModelClosed
 from ..session import Session, User
 from .answer_drafting import AnswerDrafting, Costs, Experience
@@ -14,6 +16,7 @@ from .draft_model import DraftModel
 from .drafter import Drafter
 from .lookup import LookUp
 from .mtp import MtpDrafter
+from .simulation import SimulatedDrafter, Simulation
 from .statistics import DraftTotals
 from .text_index import TextIndex
 
@@ -27,6 +30,8 @@ class ModelDrafting:
     lookup: whether texts are looked up. new_draft_session: makes sessions of another model that guesses.
     n_vocab: of the model that answers. Its own layer of multi-token prediction guesses where it was loaded
     with that.
+
+    n_most: guesses of a draft. simulation: what stands in the place of all guesses, for the time they take.
     """
 
     def __init__(
@@ -37,6 +42,8 @@ class ModelDrafting:
         lookup: bool,
         new_draft_session: Callable[[], Session] | None = None,
     ) -> None:
+        self.n_most = ROW_TOKENS
+        self.simulation: Simulation | None = None
         self._experience = Experience(costs)
         self._lookup, self._new_draft_session, self._n_vocab = lookup, new_draft_session, n_vocab
         self._indices: WeakKeyDictionary[Session, TextIndex] = WeakKeyDictionary()
@@ -58,4 +65,7 @@ class ModelDrafting:
         if self._new_draft_session is not None:
             with suppress(ModelClosed):
                 drafters.append(DraftModel(self._new_draft_session(), user, self._n_vocab))
-        return AnswerDrafting(drafters, self._experience, tokenizer.eog_ids)
+        if self.simulation is not None:
+            costly = next((each for each in drafters if each.costs), None)
+            drafters = [SimulatedDrafter(self.simulation, costly)]
+        return AnswerDrafting(drafters, self._experience, tokenizer.eog_ids, self.n_most)
