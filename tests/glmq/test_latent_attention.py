@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from glmq_kernels.errors import GlmqError
 from glmq_kernels.ops.expanded_attention import work_list
 
 import glmq
@@ -48,6 +49,12 @@ def expected(tmp_path_factory):
 def test_every_type_of_cache(always_expanded, expected, cache_type, sizes):
     path, logits = expected
     assert_close(logits_of(path, sizes, cache_type=cache_type), logits[cache_type], CLOSE[cache_type])
+
+
+def test_values_in_keys_have_the_keys_type(tmp_path):
+    path = write_deepseek2(tmp_path / "model.gguf")
+    with pytest.raises(GlmqError, match="cannot be F16 and Q4_0 at once"):
+        glmq.load(path, cache_type_v="q4_0")
 
 
 def test_every_instruction_set(always_expanded, any_isa, expected):
