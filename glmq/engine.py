@@ -35,7 +35,7 @@ class Engine:
 
     cache_bytes: memory of the KV cache, at most. deterministic: whether every token takes the row form of
     products, so that results depend on a sequence's tokens alone. nodes: of memory, among which weights and
-    threads are shared out.
+    threads are shared out. prediction_file: of the layer of multi-token prediction, where that is mapped.
 
     scheduler: takes what is to be evaluated. prefix_tree: of the KV cache. n_vocab: entries of the logits.
     work: of the matrix products of one token. n_operations: of a step. path: of the model's file. predicts:
@@ -52,10 +52,11 @@ class Engine:
         deterministic: bool = False,
         nodes: Sequence[MemoryNode] = (),
         progress: Progress | None = None,
+        prediction_file: GGUFFile | None = None,
     ) -> None:
         self.path = file.path
         self.deterministic = deterministic
-        self._file = file
+        self._files = list({file: None, (prediction_file or file): None})
         self.n_vocab = program.n_vocab
         self.work = program.tape.work
         self.n_operations = program.tape.n_operations
@@ -99,7 +100,7 @@ class Engine:
 
         Raises GlmqError when the model's file has changed.
         """
-        self._file.check_unchanged()
+        self._check_unchanged()
         assert self._program is not None, "it lives as long as the scheduler's thread"
         parts = [
             SequencePart(
@@ -156,7 +157,7 @@ class Engine:
     def _draft(self, wanted: Sequence[WantedDraft]) -> list[list[int]]:
         """Drafts of several sequences together, in the scheduler's thread."""
         assert self._prediction is not None, "it lives as long as the scheduler's thread"
-        self._file.check_unchanged()
+        self._check_unchanged()
         most = self._prediction.max_tokens
         return [
             draft
@@ -182,7 +183,7 @@ class Engine:
         """
         self.require_usable()
         assert self._program is not None, "it lives until the engine is closed"
-        self._file.check_unchanged()
+        self._check_unchanged()
         step = max(1, self.scheduler.max_tokens // len(texts))
         sequences = [TokenSequence(self.prefix_tree) for _ in texts]
         try:
@@ -231,6 +232,11 @@ class Engine:
         self._program = self._prediction = None  # and so the weights that they keep in memory
         self.prefix_tree.close()
         then()
+
+    def _check_unchanged(self) -> None:
+        """Raise GlmqError where a file that weights are mapped from has changed."""
+        for file in self._files:
+            file.check_unchanged()
 
     def _is_copy(self) -> bool:
         return os.getpid() != self._process

@@ -112,7 +112,7 @@ class Model:
         try:
             self._engine = Engine(
                 self._program, self.n_threads, self.file, self._memory_plan.kv_cache,
-                deterministic=deterministic, nodes=self.nodes, progress=progress,
+                deterministic=deterministic, nodes=self.nodes, progress=progress, prediction_file=prediction,
             )  # fmt: skip
             if self.experts is not None:
                 self._program.offload = self.experts.place(self._program.expert_layers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 
 import numpy as np
@@ -298,6 +299,17 @@ class TestFiles:
                 session.evaluate(TEXT[:-1])
                 drafts.append(session.draft(TEXT[-1:], 4))
         assert drafts[0] == drafts[1] == drafts[2]
+
+    def test_that_of_the_layer_has_changed_meanwhile(self, files):
+        trunk, alone, _ = files
+        with load_predicting(trunk, alone) as model:
+            session = model.session()
+            session.evaluate(TEXT[:-1])
+            os.truncate(alone, 4096)
+            with pytest.raises(GlmqError, match="mtp.gguf"):
+                session.draft(TEXT[-1:], 1)
+            with pytest.raises(GlmqError, match="mtp.gguf"):
+                session.evaluate(TEXT[-1:])
 
     def test_what_files_hold(self, files):
         found = []
