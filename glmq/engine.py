@@ -56,7 +56,7 @@ class Engine:
     ) -> None:
         self.path = file.path
         self.deterministic = deterministic
-        self._files = list({file: None, (prediction_file or file): None})
+        self._files = [*dict.fromkeys((file, prediction_file or file))]
         self.n_vocab = program.n_vocab
         self.work = program.tape.work
         self.n_operations = program.tape.n_operations
