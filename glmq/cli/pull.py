@@ -13,7 +13,7 @@ from .hub_download import show_download
 @click.command(short_help="Download a model from the Hugging Face Hub.")
 @click.argument("name", metavar="REPO[:TAG]")
 @click.option("--revision", metavar="REV", help="A branch, tag or commit of the repository. [default: main]")
-@click.option("--mtp", is_flag=True, help="Also the file of its multi-token prediction, for other programs.")
+@click.option("--mtp", is_flag=True, help="Also the file of its multi-token prediction (see --draft).")
 @click.option("--mmproj", is_flag=True, help="Also the file of its vision encoder, for other programs.")
 @click.option("--list", "only_list", is_flag=True, help="Say what there is and download nothing.")
 def pull(name: str, revision: str | None, mtp: bool, mmproj: bool, only_list: bool) -> None:
