@@ -185,7 +185,11 @@ class Drawing:
         n_most = session.n_ctx - len(session.tokens) - len(drawn)
         if self._max_tokens is not None:
             n_most = min(n_most, self._max_tokens - len(self.tokens) - 1)
-        draft = drafting.draft(len(drawn), session.n_beside, n_most)
+        try:
+            draft = drafting.draft(len(drawn), session.n_beside, n_most)
+        except (Cancelled, ModelClosed):
+            self.finish_reason = "cancelled"
+            return None
         logits = self._evaluate(drawn, draft=draft)
         drafting.checked(session.n_known)
         return logits

@@ -192,7 +192,8 @@ class Session:
         """Give back what the last run's draft holds, as nobody will append it."""
         if self._checked is not None:
             self._checked = None
-            self.sequence.rewind(len(self.tokens))
+            if not self.closed:
+                self.sequence.rewind(len(self.tokens))
 
     def rewind(self, n: int, *, user: User | None = None) -> None:
         """Keep the first `n` tokens and forget the rest."""

@@ -15,6 +15,7 @@ from glmq.constraint import json_schema_constraint
 from glmq.drafting.lookup import LookUp
 from glmq.drafting.text_index import TextIndex
 from glmq.sampling.sampler import Sampler
+from glmq.scheduling.request import Cancelled
 
 from ..disk_models import load_from_disk
 from ..small_models import write_deepseek2
@@ -316,6 +317,44 @@ def test_a_guess_with_logits_that_are_no_numbers_does_no_harm(model, monkeypatch
         session.evaluate([200])
     assert session.tokens == [1, 2, 3, 4]
     session.evaluate([5])
+
+
+class Interrupted(KnownAnswer):
+    """Is cancelled, or finds the model closed, when a draft is made."""
+
+    costs = True  # so that nothing but drafts asks for guesses
+
+    def __init__(self, tokens, error):
+        super().__init__(tokens)
+        self._error = error
+
+    def propose(self, n_most):
+        if n_most > 1:
+            raise self._error
+        return super().propose(n_most)
+
+
+@pytest.mark.parametrize("error", (Cancelled(), glmq.ModelClosed("closed")), ids=repr)
+def test_what_ends_guessing_early_ends_the_answer_as_cancelled(model, error):
+    session = model.session()
+    with drafted(model, lambda session: Interrupted(model.tokenize("never"), error)):
+        generation = model.generate(PROMPT, sampling=FREE, max_tokens=40, session=session)
+        generation.run()
+    assert generation.finish_reason == "cancelled"
+    assert [*session.tokens, *session.drawn] == [*generation.prompt, *generation.tokens]
+
+
+def test_a_model_that_is_closed_in_the_middle_of_what_came_true(small_path):
+    with glmq.load(small_path, n_ctx=256, draft="off") as small:
+        plain = small.generate(PROMPT, sampling=FREE, max_tokens=40)
+        plain.run()
+        with drafted(small, lambda session: KnownAnswer(plain.tokens)):
+            session = small.session()
+            generation = small.generate(PROMPT, sampling=FREE, max_tokens=40, session=session)
+            next(iter(generation))
+            small.close()
+            generation.run()
+        assert generation.finish_reason == "cancelled"
 
 
 @pytest.mark.slow
