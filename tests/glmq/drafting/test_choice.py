@@ -7,7 +7,7 @@ from glmq_kernels.errors import GlmqError
 
 import glmq
 
-from ..small_models import add_prediction, write_glm4moe, write_llama
+from ..small_models import add_prediction, add_prediction_alone, write_glm4moe, write_llama
 from ..test_generation import FREE, GREEDY
 
 PROMPT = "Once more, once more, once"
@@ -35,6 +35,18 @@ def with_layer(tmp_path_factory):
 def test_of_a_file_with_the_layer(with_layer, draft, expected):
     with glmq.load(with_layer, draft=draft) as model:
         assert drafters(model) == expected
+
+
+def test_of_the_layer_in_a_file_of_its_own(small_path, tmp_path):
+    alone = write_glm4moe(tmp_path / "mtp-small.gguf", "Q8_0", change=add_prediction_alone)
+    with glmq.load(small_path, draft=alone) as model:
+        assert drafters(model) == ["lookup", "mtp"]
+
+
+def test_where_not_all_fits_into_memory_the_layer_is_left_out(with_layer, monkeypatch):
+    monkeypatch.setattr("glmq.load_model.has_room_to_predict", lambda *arguments: False)
+    with glmq.load(with_layer) as model:
+        assert drafters(model) == ["lookup"]
 
 
 def test_of_a_file_without_the_layer(small_path):
