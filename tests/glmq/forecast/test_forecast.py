@@ -214,7 +214,7 @@ def test_the_report_is_read_by_people():
     assert lines[0] == "demo-tools: 0.02 billion parameters, 13 MB"
     assert lines[1] == "It runs here, all of it in memory."
     assert "Memory, of 1.00 GB:" in lines
-    assert any(line.split()[:3] == ["KV", "cache", "2"] for line in lines)
+    assert any(line.split()[:3] == ["KV", "cache", "3"] for line in lines)
     assert any(line.startswith("  answer ") for line in lines)
 
 
