@@ -12,6 +12,7 @@ from glmq_kernels.jit.kernel_folder import use
 from glmq_kernels.machine.cores import check_threads, core_count
 from glmq_kernels.ops.attention.cache_layout import type_of_both
 from glmq_kernels.strings.string_offsets import prepare
+from glmq_kernels.threads.tape import ActivationType
 
 from .argument_checks import check_call, check_count, check_memory, check_path, check_switch, check_text
 from .drafting.choice import draft_choice
@@ -91,6 +92,7 @@ def load(
     with ExitStack() as undone:
         file = undone.enter_context(open_gguf(model_file(path, progress)))
         prediction: GGUFFile | None = None
+        remarks: list[str] = []
         draft_model, reserved = None, 0
         if choice.file is not None:
             other = undone.enter_context(open_gguf(model_file(choice.file, progress)))
@@ -101,15 +103,16 @@ def load(
                 draft_model, reserved = load_draft_model(other, file, n_draft_ctx, n_threads, progress)
                 undone.callback(draft_model.close)
         elif choice.mtp is not False and _has_layer(file, required=choice.mtp is True):
-            size, threads = context_size(file, n_ctx), n_threads or core_count()
             form = activation_type(activations, file)
-            if choice.mtp or has_room_to_predict(file, size, threads, cache_type, form, budget):
+            settings = context_size(file, n_ctx), n_threads or core_count(), cache_type, form, budget
+            if choice.mtp or _layer_fits(file, settings, remarks):
                 prediction = file
         try:
             model = Model(
                 file, n_ctx=n_ctx, n_threads=n_threads, cache_type=cache_type, activations=activations,
                 ram=budget, load=load, deterministic=deterministic, numa=numa, progress=progress,
                 lookup=choice.lookup, prediction=prediction, draft_model=draft_model, reserved=reserved,
+                remarks=remarks,
             )  # fmt: skip
         except MemoryError:
             raise GlmqError(f"{path}: the system does not give the memory that this model needs") from None
@@ -128,6 +131,20 @@ def _has_layer(file: GGUFFile, *, required: bool) -> bool:
         " lookup or auto",
         setting="draft",
     )
+
+
+def _layer_fits(
+    file: GGUFFile, settings: tuple[int, int, str, ActivationType, int | None], remarks: list[str]
+) -> bool:
+    """Whether a file's layer of multi-token prediction has room in memory, and is whole; else that is told.
+
+    settings: of `has_room_to_predict`.
+    """
+    try:
+        return has_room_to_predict(file, *settings)
+    except GlmqError as error:  # what concerns the rest of the file as well is told as the model is loaded
+        remarks.append(f"the layer of multi-token prediction is left out: {error}")
+        return False
 
 
 def load_draft_model(

@@ -76,13 +76,14 @@ class Model:
         prediction: GGUFFile | None = None,
         draft_model: Model | None = None,
         reserved: int = 0,
+        remarks: Sequence[str] = (),
     ) -> None:
         """Beside what `load` takes:
 
         observes: of which tensors the inputs are added up. lookup: whether answers are drafted by look-up.
         prediction: the file with the layer of multi-token prediction, where it is wanted, this or another
         one; draft_model: a model that guesses tokens too. Both are closed with the model. reserved: bytes of
-        the memory that is not for this model.
+        the memory that is not for this model. remarks: on the file, beside those that loading it brings.
         """
         self.file = file
         self._prediction_file = prediction
@@ -107,6 +108,7 @@ class Model:
             prediction,
             reserved,
         )
+        self._program.remarks += remarks
         if numa and not self.nodes:
             self._program.remarks.append(NO_NODES)
         try:

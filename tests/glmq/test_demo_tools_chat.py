@@ -43,7 +43,7 @@ def test_thinking_is_folded_and_a_call_is_asked_about_run_and_answered(terminal)
     assert f'"degrees":{degrees},"sky":"{sky}"' in terminal.text.replace(" ", "")
     assert "▸ thought for" in terminal.text
     assert "They want the weather in Oslo" not in terminal.text
-    terminal.wait_for("tokens/s]")
+    terminal.wait_for("tokens/s · answer")
     terminal.send("/thinking\r")
     terminal.wait_for("The tool has answered.")
     terminal.send("/quit\r")
@@ -54,8 +54,8 @@ def test_a_refused_call_is_not_run(terminal):
     terminal.send(f"{WEATHER}\r")
     terminal.wait_for("Run it?")
     terminal.send("n\r")
-    terminal.wait_until(lambda rows: "tokens/s]" in "\n".join(rows))
-    assert "degrees" not in terminal.text.split("Run it?")[1].split("tokens/s]")[0].split("\n")[1]
+    terminal.wait_until(lambda rows: "tokens/s · answer" in "\n".join(rows))
+    assert "degrees" not in terminal.text.split("Run it?")[1].split("[prompt")[0].split("\n")[1]
 
 
 def test_through_a_pipe_only_the_answer_is_on_standard_output():
