@@ -283,7 +283,12 @@ def test_bench_refuses_what_cannot_be_measured(small_path, arguments, named):
 
 @pytest.mark.parametrize(
     "options",
-    ("--cache-type q8_0", "--cache-type f32", "--cache-type q4_0 --cache-type-k q8_0", "--cache-type-v q8_0"),
+    (
+        "--cache-type q8_0",
+        "--cache-type f32",
+        "--cache-type q4_0 --cache-type-k q8_0",
+        pytest.param("--cache-type-v q8_0", marks=pytest.mark.slow),
+    ),
 )
 def test_a_cache_of_another_type_talks_too(small_path, options):
     code, out, err = run("generate", small_path, "-p", "Hello", "-n", "4", "--temp", "0", *options.split())

@@ -237,15 +237,19 @@ def test_the_last_layer_chooses_experts_for_tokens_whose_outputs_are_wanted(smal
 
 
 @pytest.mark.parametrize(
-    "unreliable",
-    [pytest.param(False, id="plain"), pytest.param(True, id="slow and failing", marks=pytest.mark.slow)],
+    ("n", "unreliable"),
+    [
+        pytest.param(150, False, id="few"),
+        pytest.param(500, False, id="plain", marks=pytest.mark.slow),
+        pytest.param(500, True, id="slow and failing", marks=pytest.mark.slow),
+    ],
 )
-def test_500_tokens_of_the_demo_model_with_a_third_of_its_experts(monkeypatch, unreliable):
+def test_answers_of_the_demo_model_with_a_third_of_its_experts(monkeypatch, n, unreliable):
     path = model_file("demo")
     prompt = "Once upon a time, in a village between two rivers,"
     answers = []
     with glmq.load(path, n_ctx=640) as mapped:
-        generation = mapped.generate(prompt, sampling=GREEDY, max_tokens=500)
+        generation = mapped.generate(prompt, sampling=GREEDY, max_tokens=n)
         generation.run()
         answers.append(generation.tokens)
     if unreliable:
@@ -254,11 +258,11 @@ def test_500_tokens_of_the_demo_model_with_a_third_of_its_experts(monkeypatch, u
     with load_from_disk(monkeypatch, path, expert_sizes(path)[0] // 3, n_ctx=640) as model:
         if unreliable:
             flaky.failures = 1
-        generation = model.generate(prompt, sampling=GREEDY, max_tokens=500)
+        generation = model.generate(prompt, sampling=GREEDY, max_tokens=n)
         generation.run()
         answers.append(generation.tokens)
-        assert model.experts.statistics.misses > 1000
-    assert len(answers[0]) == 500
+        assert model.experts.statistics.misses > 2 * n
+    assert len(answers[0]) == n
     assert answers[0] == answers[1]
 
 

@@ -37,7 +37,7 @@ def test_a_cache_of_four_bits(thread_pool, any_isa):
     compare(thread_pool, [70, 1, 3], head_dim=80, cache_type="Q4_0")
 
 
-@pytest.mark.parametrize("cache_type", ("Q8_0/Q4_0", "F16/Q4_0"))
+@pytest.mark.parametrize("cache_type", ("Q8_0/Q4_0", pytest.param("F16/Q4_0", marks=pytest.mark.slow)))
 def test_keys_and_values_have_types_of_their_own(thread_pool, cache_type):
     compare(thread_pool, [70, 1], head_dim=32, cache_type=cache_type)
 
