@@ -41,6 +41,15 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python bench/compare.py
 	$(BIN)/python bench/many_sequences.py
 	$(BIN)/python bench/few_tokens.py
+	$(BIN)/python bench/few_tokens.py --steps "$$($(BIN)/python bench/synthetic.py Q4_0)"
+	$(BIN)/python bench/few_tokens.py --steps "$$($(BIN)/python bench/synthetic.py Q4_K_M)"
+	$(BIN)/python bench/step_profile.py "$$($(BIN)/python bench/synthetic.py Q4_0)"
+	$(BIN)/python bench/attention.py 128@8192 64@32768
+	$(BIN)/python bench/attention.py --rows 128@8192 64@32768
+	$(BIN)/python bench/decode_at_depth.py "$$($(BIN)/python bench/synthetic.py Q4_0)"
+	$(BIN)/python bench/cache_quality.py --tokens 1024
+	$(BIN)/python bench/prediction.py cost
+	$(BIN)/python bench/drafting.py
 	$(BIN)/python bench/serving.py
 	$(BIN)/python bench/forecast.py --prepare
 	$(BIN)/python bench/flash.py near far

@@ -1,11 +1,14 @@
 """Models of the shapes of GLM-4.5-Air and GLM-4.7-Flash with random weights.
 
 The time of a pass does not depend on their values.
+
+python bench/synthetic.py [TYPE]    three layers of Air's shape in glmq's cache folder; prints the path
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,6 +25,7 @@ from glmq_convert.plan import PlannedTensor
 from glmq_convert.turned_keys import turned
 from glmq_kernels.files.file_writing import check_target
 from glmq_kernels.formats.tensor_types import KERNEL_TYPES
+from glmq_kernels.jit.cache_folder import cache_folder
 
 from glmq.forecast.random_weights import DEVIATION, EMBEDDING_SCALE, random_bytes, set_scales
 
@@ -258,3 +262,8 @@ def _write_tokenizer(folder: Path, n_vocab: int) -> None:
     tokenizer = Tokenizer(BPE(vocab, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.save(str(folder / "tokenizer.json"))
+
+
+if __name__ == "__main__":
+    [type_name] = sys.argv[1:] or ["Q4_0"]
+    print(write_air(cache_folder() / "bench" / f"air-{type_name}-3.gguf", type_name))
