@@ -51,6 +51,17 @@ def test_every_type_of_cache(always_expanded, expected, cache_type, sizes):
     assert_close(logits_of(path, sizes, cache_type=cache_type), logits[cache_type], CLOSE[cache_type])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("sizes", ([200], [9, 91, 1, 99]), ids=str)
+def test_a_cache_of_four_bits(monkeypatch, expected, sizes):
+    path, _ = expected
+    found = []
+    for cheaper in (False, True):
+        monkeypatch.setattr(work_list, "expanded_is_cheaper", lambda *work, cheaper=cheaper: cheaper)
+        found.append(logits_of(path, sizes, cache_type="Q4_0"))
+    assert_close(found[1], found[0], 2e-2)
+
+
 def test_values_in_keys_have_the_keys_type(tmp_path):
     path = write_deepseek2(tmp_path / "model.gguf")
     with pytest.raises(GlmqError, match="cannot be F16 and Q4_0 at once"):
