@@ -73,16 +73,7 @@ class Scheduler:
         request = Request(runner, sequence, tokens, logits, is_cancelled, hands_back, n_draft)
         reply: Reply = Progress(0)
         while isinstance(reply, Progress):
-            try:
-                self._worker.inbox.put(request)
-                if self._worker.ended:
-                    raise self._worker.stopped_by()
-                reply = _wait(request.replies)
-            except BaseException:
-                self._withdraw(request)
-                raise
-            if isinstance(reply, BaseException):
-                raise reply
+            reply = self._ask(request)
             if progress is not None:
                 progress(request.n_done, len(tokens))
         return request
@@ -106,16 +97,7 @@ class Scheduler:
         what `run` raises, and the error that `stop` was given.
         """
         call = Call(sequence, wanted, run, is_cancelled)
-        try:
-            self._worker.inbox.put(call)
-            if self._worker.ended:
-                raise self._worker.stopped_by()
-            reply = _wait(call.replies)
-        except BaseException:
-            self._withdraw(call)
-            raise
-        if isinstance(reply, BaseException):
-            raise reply
+        self._ask(call)
         return call.results[0]
 
     @property
@@ -142,6 +124,20 @@ class Scheduler:
         """
         self._worker.stopped_by, self._worker.then = error, then
         _stop(self._worker, self._thread, self._process)
+
+    def _ask(self, asked: Request | Call[Any, Any]) -> Reply:
+        """Put something in, and wait for what is said of it. Raises that where it is an error."""
+        try:
+            self._worker.inbox.put(asked)
+            if self._worker.ended:
+                raise self._worker.stopped_by()
+            reply = _wait(asked.replies)
+        except BaseException:
+            self._withdraw(asked)
+            raise
+        if isinstance(reply, BaseException):
+            raise reply
+        return reply
 
     def _withdraw(self, request: Request | Call[Any, Any]) -> None:
         """Come back when nothing of the request is being evaluated any more, whatever comes meanwhile."""
