@@ -12,13 +12,12 @@ from glmq_kernels.jit.kernel_folder import use
 from glmq_kernels.machine.cores import check_threads, core_count
 from glmq_kernels.ops.attention.cache_layout import type_of_both
 from glmq_kernels.strings.string_offsets import prepare
-from glmq_kernels.threads.tape import ActivationType
 
 from .argument_checks import check_call, check_count, check_memory, check_path, check_switch, check_text
 from .drafting.choice import draft_choice
 from .drafting.vocabulary import require_same_vocabulary
 from .gguf import GGUFFile, open_gguf
-from .loading import activation_type, context_size, counting_program, has_room_to_predict, needs_of
+from .loading import activation_type, context_size, counting_program, layer_by_itself, needs_of
 from .memory_plan import parse_size
 from .model import Model
 from .model_file import model_file
@@ -102,11 +101,14 @@ def load(
                 n_draft_ctx = min(context_size(file, n_ctx), context_size(other, None))
                 draft_model, reserved = load_draft_model(other, file, n_draft_ctx, n_threads, progress)
                 undone.callback(draft_model.close)
-        elif choice.mtp is not False and _has_layer(file, required=choice.mtp is True):
-            form = activation_type(activations, file)
-            settings = context_size(file, n_ctx), n_threads or core_count(), cache_type, form, budget
-            if choice.mtp or _layer_fits(file, settings, remarks):
-                prediction = file
+        elif choice.mtp:
+            _require_layer(file)
+            prediction = file
+        elif choice.mtp is None:
+            prediction, remarks = layer_by_itself(
+                file, context_size(file, n_ctx), n_threads or core_count(), cache_type,
+                activation_type(activations, file), budget,
+            )  # fmt: skip
         try:
             model = Model(
                 file, n_ctx=n_ctx, n_threads=n_threads, cache_type=cache_type, activations=activations,
@@ -120,31 +122,14 @@ def load(
         return model
 
 
-def _has_layer(file: GGUFFile, *, required: bool) -> bool:
-    """Whether a file has the layer of multi-token prediction. Raises GlmqError for one that must have it."""
-    if prediction_block(file) is not None:
-        return True
-    if not required:
-        return False
-    raise GlmqError(
-        f"{file.path.name} has no layer of multi-token prediction; name a file that has it, or choose"
-        " lookup or auto",
-        setting="draft",
-    )
-
-
-def _layer_fits(
-    file: GGUFFile, settings: tuple[int, int, str, ActivationType, int | None], remarks: list[str]
-) -> bool:
-    """Whether a file's layer of multi-token prediction has room in memory, and is whole; else that is told.
-
-    settings: of `has_room_to_predict`.
-    """
-    try:
-        return has_room_to_predict(file, *settings)
-    except GlmqError as error:  # what concerns the rest of the file as well is told as the model is loaded
-        remarks.append(f"the layer of multi-token prediction is left out: {error}")
-        return False
+def _require_layer(file: GGUFFile) -> None:
+    """Refuse a file without the layer of multi-token prediction."""
+    if prediction_block(file) is None:
+        raise GlmqError(
+            f"{file.path.name} has no layer of multi-token prediction; name a file that has it, or choose"
+            " lookup or auto",
+            setting="draft",
+        )
 
 
 def load_draft_model(

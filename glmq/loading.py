@@ -213,23 +213,30 @@ def needs_of(
     )
 
 
-def has_room_to_predict(
+def layer_by_itself(
     file: GGUFFile,
     n_ctx: int,
     n_threads: int,
     cache_type: str,
     activations: ActivationType,
     ram: int | None,
-) -> bool:
-    """Whether a model is wholly in memory with its layer of multi-token prediction.
+) -> tuple[GGUFFile | None, list[str]]:
+    """The file, where its layer of multi-token prediction is used unless the user says otherwise, else None.
 
-    Where experts come from disk a draft costs more of them than it saves, and the layer takes their memory.
+    It is where the model is wholly in memory with it: where experts come from disk a draft costs more of them
+    than it saves, and the layer takes their memory. And remarks, where the layer cannot be used.
     """
+    if prediction_block(file) is None:
+        return None, []
     weights = Weights(file)
     layer = _weights_of_layer(file, file, weights.rewritten, None)
-    counted = counting_program(file, weights, n_threads, known_cache_type(cache_type), activations, layer)
-    needs = needs_of(file, counted, n_ctx, prediction=file)
-    return needs.total <= (free_budget(needs) if ram is None else ram)
+    try:
+        counted = counting_program(file, weights, n_threads, known_cache_type(cache_type), activations, layer)
+        needs = needs_of(file, counted, n_ctx, prediction=file)
+    except GlmqError as error:  # what concerns the rest of the file as well is told as the model is loaded
+        return None, [f"the layer of multi-token prediction is left out: {error}"]
+    fits = needs.total <= (free_budget(needs) if ram is None else ram)
+    return (file if fits else None), []
 
 
 def _batch_sizes(file: GGUFFile) -> tuple[int, ...]:

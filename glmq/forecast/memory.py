@@ -9,9 +9,14 @@ from glmq_kernels.threads.tape import ActivationType
 
 from ..experts.placement import INTERPRETER, RESERVE, Placement, plan_slots
 from ..gguf import GGUFFile
-from ..loading import counting_program, known_cache_type, needs_of, transcoded_tensors
+from ..loading import (
+    counting_program,
+    known_cache_type,
+    layer_by_itself,
+    needs_of,
+    transcoded_tensors,
+)
 from ..memory_plan import MemoryPlan, Needs, cannot_read_all, free_budget, plan_memory
-from ..models.trunk import prediction_block
 from ..program import Program
 from ..system_memory import resident_memory
 from ..weights import Weights
@@ -91,11 +96,11 @@ def forecast_memory(
     """Plan as loading would. Raises GlmqError for a model that glmq does not run on any machine."""
     transcoded = transcoded_tensors(load)
     weights = Weights(file, transcoded=transcoded)
-    predicts = prediction_block(file) is not None
+    prediction, _ = layer_by_itself(file, n_ctx, n_threads, cache_type, activations, ram)
     program = counting_program(
-        file, weights, n_threads, known_cache_type(cache_type), activations, weights if predicts else None
+        file, weights, n_threads, known_cache_type(cache_type), activations, weights if prediction else None
     )
-    needs = needs_of(file, program, n_ctx, transcoded, file if predicts else None)
+    needs = needs_of(file, program, n_ctx, transcoded, prediction)
     return plan_again(file, program, needs, ram, load)
 
 

@@ -10,6 +10,7 @@ import pytest
 from glmq_kernels.errors import GlmqError
 
 import glmq
+from glmq.forecast.memory import forecast_memory
 from glmq.gguf import open_gguf
 from glmq.models.deepseek2 import LATENT
 from glmq.models.metadata import EXPERTS, NEUTRAL, NO_EFFECT, ROPE, SIZES, check_metadata
@@ -298,6 +299,7 @@ class TestTrunkLayers:
             told = [each for each in model.remarks if "multi-token prediction is left out" in each]
             assert len(told) == bool(held_at), "what there is of the layer is no layer"
         with open_gguf(path) as file:
+            assert forecast_memory(file, 64, 1, "F16", "int8", None, "mmap").plan is not None
             return trunk_layers(file)
 
     @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import pytest
 from glmq_kernels.errors import GlmqError
 
 import glmq
+from glmq.forecast.memory import forecast_memory
+from glmq.gguf import open_gguf
 
 from ..small_models import add_prediction, add_prediction_alone, write_glm4moe, write_llama
 from ..test_generation import FREE, GREEDY
@@ -43,8 +45,15 @@ def test_of_the_layer_in_a_file_of_its_own(small_path, tmp_path):
         assert drafters(model) == ["lookup", "mtp"]
 
 
+@pytest.mark.parametrize(("ram", "plans_layer"), [(None, True), (1_000_000, False)])
+def test_plans_have_the_layer_where_loading_has_it(with_layer, ram, plans_layer):
+    with open_gguf(with_layer) as file:
+        planned = forecast_memory(file, 64, 1, "F16", "int8", ram, "mmap")
+    assert (planned.program.prediction is not None) == plans_layer
+
+
 def test_where_not_all_fits_into_memory_the_layer_is_left_out(with_layer, monkeypatch):
-    monkeypatch.setattr("glmq.load_model.has_room_to_predict", lambda *arguments: False)
+    monkeypatch.setattr("glmq.load_model.layer_by_itself", lambda *arguments: (None, []))
     with glmq.load(with_layer) as model:
         assert drafters(model) == ["lookup"]
 
