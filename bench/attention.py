@@ -19,7 +19,7 @@ from glmq_kernels.ops.batch_state import N_TOKENS, PAGE_TABLES, POSITIONS
 from glmq_kernels.threads.tape import Tape
 from glmq_kernels.threads.thread_pool import ThreadPool
 
-from glmq.loading import known_cache_type
+from glmq.model_settings import known_cache_type
 
 SHAPES = {
     "air": (96, {"n_kv_heads": 8, "key_dim": 128, "value_dim": 128}),

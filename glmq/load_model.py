@@ -9,7 +9,7 @@ from pathlib import Path
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.jit.compilation import Progress
 from glmq_kernels.jit.kernel_folder import use
-from glmq_kernels.machine.cores import check_threads, core_count
+from glmq_kernels.machine.cores import check_threads
 from glmq_kernels.ops.attention.cache_layout import type_of_both
 from glmq_kernels.strings.string_offsets import prepare
 
@@ -17,10 +17,11 @@ from .argument_checks import check_call, check_count, check_memory, check_path, 
 from .drafting.choice import draft_choice
 from .drafting.vocabulary import require_same_vocabulary
 from .gguf import GGUFFile, open_gguf
-from .loading import activation_type, context_size, counting_program, layer_by_itself, needs_of
+from .loading import counting_program, layer_by_itself, needs_of
 from .memory_plan import parse_size
 from .model import Model
 from .model_file import model_file
+from .model_settings import context_size, model_settings
 from .models.trunk import holds_trunk, prediction_block
 from .weights import Weights
 
@@ -105,10 +106,8 @@ def load(
             _require_layer(file)
             prediction = file
         elif choice.mtp is None:
-            prediction, remarks = layer_by_itself(
-                file, context_size(file, n_ctx), n_threads or core_count(), cache_type,
-                activation_type(activations, file), budget,
-            )  # fmt: skip
+            settings = model_settings(file, n_ctx, n_threads, cache_type, activations, budget)
+            prediction, remarks = layer_by_itself(file, settings)
         try:
             model = Model(
                 file, n_ctx=n_ctx, n_threads=n_threads, cache_type=cache_type, activations=activations,
@@ -140,9 +139,10 @@ def load_draft_model(
     Raises GlmqError where its vocabulary is another or it does not fit into memory.
     """
     require_same_vocabulary(file, draft)
-    activations = activation_type("auto", draft)
-    n_ctx = n_ctx or context_size(draft, None)
-    counted = counting_program(draft, Weights(draft), n_threads or core_count(), "F16", activations)
-    total = needs_of(draft, counted, n_ctx).total
-    model = Model(draft, n_ctx=n_ctx, n_threads=n_threads, ram=total, lookup=False, progress=progress)
+    settings = model_settings(draft, n_ctx, n_threads)
+    counted = counting_program(draft, Weights(draft), settings)
+    total = needs_of(draft, counted, settings.n_ctx).total
+    model = Model(
+        draft, n_ctx=settings.n_ctx, n_threads=n_threads, ram=total, lookup=False, progress=progress
+    )
     return model, total

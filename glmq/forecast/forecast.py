@@ -8,12 +8,12 @@ from typing import Any
 
 from glmq_kernels.errors import GlmqError
 from glmq_kernels.jit.compilation import Progress
-from glmq_kernels.machine.cores import check_threads, core_count
+from glmq_kernels.machine.cores import check_threads
 from glmq_kernels.strings.string_offsets import prepare
 
 from ..argument_checks import check_count, check_memory
-from ..loading import activation_type, context_size
 from ..memory_plan import parse_size, show_size
+from ..model_settings import model_settings
 from .figures import DiskSpeed
 from .memory import MemoryForecast, forecast_memory
 from .model_source import ModelSource, open_source
@@ -140,10 +140,10 @@ def forecast(
     if progress:
         prepare(progress)
     with open_source(model, progress) as source:
-        threads, context = n_threads or core_count(), context_size(source.file, n_ctx)
         budget = parse_size(ram) if isinstance(ram, str) else ram
-        kind = activation_type(activations, source.file)
-        memory = forecast_memory(source.file, context, threads, cache_type, kind, budget, load)
+        settings = model_settings(source.file, n_ctx, n_threads, cache_type, activations, budget)
+        threads, context = settings.n_threads, settings.n_ctx
+        memory = forecast_memory(source.file, settings, load)
         hits = hit_rates(source.file, memory)
         time, why_no_time = None, ""
         if memory.refusal is None:
@@ -162,7 +162,7 @@ def forecast(
             file_bytes=source.file.n_bytes,
             n_parameters=sum(info.n_elements for info in source.file.tensors.values()),
             n_ctx=context,
-            cache_type=cache_type.upper(),
+            cache_type=settings.cache_type,
             n_threads=threads,
             memory=memory,
             hits=hits,

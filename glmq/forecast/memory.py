@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from glmq_kernels.errors import GlmqError
-from glmq_kernels.threads.tape import ActivationType
 
 from ..experts.placement import INTERPRETER, RESERVE, Placement, plan_slots
 from ..gguf import GGUFFile
 from ..loading import (
     counting_program,
-    known_cache_type,
     layer_by_itself,
     needs_of,
     transcoded_tensors,
 )
 from ..memory_plan import MemoryPlan, Needs, cannot_read_all, free_budget, plan_memory
+from ..model_settings import ModelSettings
 from ..program import Program
 from ..system_memory import resident_memory
 from ..weights import Weights
@@ -84,24 +83,14 @@ class MemoryForecast:
         return self.dense + self.experts_kept + self.needs.kv_cache + self.work + self.process
 
 
-def forecast_memory(
-    file: GGUFFile,
-    n_ctx: int,
-    n_threads: int,
-    cache_type: str,
-    activations: ActivationType,
-    ram: int | None,
-    load: str,
-) -> MemoryForecast:
+def forecast_memory(file: GGUFFile, settings: ModelSettings, load: str) -> MemoryForecast:
     """Plan as loading would. Raises GlmqError for a model that glmq does not run on any machine."""
     transcoded = transcoded_tensors(load)
     weights = Weights(file, transcoded=transcoded)
-    prediction, _ = layer_by_itself(file, n_ctx, n_threads, cache_type, activations, ram)
-    program = counting_program(
-        file, weights, n_threads, known_cache_type(cache_type), activations, weights if prediction else None
-    )
-    needs = needs_of(file, program, n_ctx, transcoded, prediction)
-    return plan_again(file, program, needs, ram, load)
+    prediction, _ = layer_by_itself(file, settings)
+    program = counting_program(file, weights, settings, weights if prediction else None)
+    needs = needs_of(file, program, settings.n_ctx, transcoded, prediction)
+    return plan_again(file, program, needs, settings.ram, load)
 
 
 def plan_again(file: GGUFFile, program: Program, needs: Needs, ram: int | None, load: str) -> MemoryForecast:

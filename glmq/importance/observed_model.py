@@ -10,7 +10,7 @@ from glmq_kernels.jit.compilation import Progress
 
 from ..errors import NotFinite
 from ..gguf import GET_IT_AGAIN, GGUFFile
-from ..model import Model
+from ..loaded_model import LoadedModel
 from ..session import trained_context
 
 BLOCKS, OUTPUT = "blk.", "output.weight"
@@ -18,7 +18,7 @@ TEXTS_AT_ONCE = 2048
 """Tokens of a batch that memory is planned for. The more, the fewer times all experts are read."""
 
 
-class ObservedModel(Model):
+class ObservedModel(LoadedModel):
     """A model that reads chunks of text, each by itself, and knows what its matrices met.
 
     process_output: whether the head's input counts too. observes: whether any does; without, it only reads.

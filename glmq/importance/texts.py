@@ -17,7 +17,7 @@ import numpy as np
 from glmq_kernels.errors import GlmqError
 
 from ..chat.messages import check_messages
-from ..model import Model
+from ..loaded_model import LoadedModel
 from ..text_file import read_text_file
 
 OF_CONVERSATIONS = (".json", ".jsonl")
@@ -37,7 +37,7 @@ class Text:
     special: bool
 
 
-def read_text(path: Path, model: Model) -> Text:
+def read_text(path: Path, model: LoadedModel) -> Text:
     """A file's text; conversations as the model's chat template writes them, one after the other.
 
     Raises GlmqError, with the number of a conversation that is wrong.
@@ -50,7 +50,7 @@ def read_content(path: Path) -> str:
     return read_text_file(path, or_pipe=True)
 
 
-def text_of(path: Path, content: str, model: Model) -> Text:
+def text_of(path: Path, content: str, model: LoadedModel) -> Text:
     """As `read_text`, of a content that has been read."""
     if path.suffix.lower() not in OF_CONVERSATIONS:
         return Text(path.name, content, special=False)
@@ -71,7 +71,7 @@ def _conversations(content: str, path: Path) -> Sequence[Any]:
     return found if isinstance(found, list) else [found]
 
 
-def _rendered(conversation: Any, where: str, model: Model) -> str:
+def _rendered(conversation: Any, where: str, model: LoadedModel) -> str:
     if not isinstance(conversation, dict) or "messages" not in conversation:
         raise GlmqError(f"{where} is no object with messages")
     arguments = {key: value for key, value in conversation.items() if key not in NO_ARGUMENTS}
@@ -82,7 +82,7 @@ def _rendered(conversation: Any, where: str, model: Model) -> str:
         raise GlmqError(f"{where}: {error}") from None
 
 
-def chunks_of(text: Text, model: Model, chunk_size: int) -> Iterator[np.ndarray]:
+def chunks_of(text: Text, model: LoadedModel, chunk_size: int) -> Iterator[np.ndarray]:
     """The text's whole chunks, int64 (chunk_size,); what is left at its end is dropped.
 
     Where the model's texts begin with a token of their own, each chunk's first is replaced by it. Raises

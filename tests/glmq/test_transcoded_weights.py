@@ -139,7 +139,7 @@ def test_without_room_for_all_of_it_it_is_refused(path, monkeypatch):
 
 
 def test_nodes_of_memory_are_refused(path, monkeypatch):
-    monkeypatch.setattr("glmq.model.nodes_to_share", lambda numa, n_threads: [None, None])
+    monkeypatch.setattr("glmq.loaded_model.nodes_to_share", lambda numa, n_threads: [None, None])
     with pytest.raises(glmq.GlmqError, match="transcoded are not shared out among nodes of memory; choose"):
         glmq.load(path, load="transcode", numa=True)
 
