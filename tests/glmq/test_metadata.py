@@ -12,6 +12,7 @@ from glmq_kernels.errors import GlmqError
 import glmq
 from glmq.forecast.memory import forecast_memory
 from glmq.gguf import open_gguf
+from glmq.model_settings import model_settings
 from glmq.models.deepseek2 import LATENT
 from glmq.models.metadata import EXPERTS, NEUTRAL, NO_EFFECT, ROPE, SIZES, check_metadata
 from glmq.models.rotary import read_rotary
@@ -299,7 +300,10 @@ class TestTrunkLayers:
             told = [each for each in model.remarks if "multi-token prediction is left out" in each]
             assert len(told) == bool(held_at), "what there is of the layer is no layer"
         with open_gguf(path) as file:
-            assert forecast_memory(file, 64, 1, "F16", "int8", None, "mmap").plan is not None
+            assert (
+                forecast_memory(file, model_settings(file, 64, 1, activations="int8"), "mmap").plan
+                is not None
+            )
             return trunk_layers(file)
 
     @pytest.mark.parametrize(

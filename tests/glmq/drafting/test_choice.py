@@ -8,6 +8,7 @@ from glmq_kernels.errors import GlmqError
 import glmq
 from glmq.forecast.memory import forecast_memory
 from glmq.gguf import open_gguf
+from glmq.model_settings import model_settings
 
 from ..small_models import add_prediction, add_prediction_alone, write_glm4moe, write_llama
 from ..test_generation import FREE, GREEDY
@@ -48,7 +49,7 @@ def test_of_the_layer_in_a_file_of_its_own(small_path, tmp_path):
 @pytest.mark.parametrize(("ram", "plans_layer"), [(None, True), (1_000_000, False)])
 def test_plans_have_the_layer_where_loading_has_it(with_layer, ram, plans_layer):
     with open_gguf(with_layer) as file:
-        planned = forecast_memory(file, 64, 1, "F16", "int8", ram, "mmap")
+        planned = forecast_memory(file, model_settings(file, 64, 1, activations="int8", ram=ram), "mmap")
     assert (planned.program.prediction is not None) == plans_layer
 
 

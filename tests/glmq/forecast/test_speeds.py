@@ -21,6 +21,7 @@ from glmq.forecast.routing import ENOUGH_USES, hit_rates
 from glmq.forecast.speeds import Speeds
 from glmq.forecast.timing import Cost, _range
 from glmq.gguf import open_gguf
+from glmq.model_settings import model_settings
 
 from ..small_models import TOP_K
 
@@ -109,7 +110,7 @@ def test_steps_attention_and_memory_take_time(small_path, monkeypatch, tmp_path)
     for name, smaller in (("MEMORY_BYTES", 1 << 20), ("DEPTH", 256)):
         monkeypatch.setattr(measuring, name, smaller)
     with open_gguf(small_path) as file:
-        memory = forecast_memory(file, 128, 1, "F16", "int8", None, "mmap")
+        memory = forecast_memory(file, model_settings(file, 128, 1, activations="int8"), "mmap")
     with Speeds(1) as found:
         looking_back = found.attention(memory.program.planner.n_heads, memory.program.cache_shape)
         with open_gguf(small_path) as file:
@@ -127,9 +128,9 @@ def test_ranges_contain_what_is_likely(seconds, n_bytes, rates):
 
 def test_experts_that_were_used_most_here_are_expected_to_be_used_again(disk_budget, small_path):
     with open_gguf(small_path) as file:
-        needs = forecast_memory(file, 128, 1, "F16", "int8", None, "mmap").needs
+        needs = forecast_memory(file, model_settings(file, 128, 1, activations="int8"), "mmap").needs
         budget = disk_budget(small_path, needs, TOP_K, 8)
-        memory = forecast_memory(file, 128, 1, "F16", "int8", budget, "mmap")
+        memory = forecast_memory(file, model_settings(file, 128, 1, activations="int8", ram=budget), "mmap")
         assert (memory.n_kept, memory.n_experts) == (8, 16)
         fresh = hit_rates(file, memory)
         assert (fresh.known, fresh.likely) == (False, 0.5)
