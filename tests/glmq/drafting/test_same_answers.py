@@ -90,7 +90,8 @@ def test_of_every_sampler(model, sampling, wrong):
     assert found == expected
     timings = generation.timings
     assert timings.n_drafted >= timings.n_accepted > 8
-    assert wrong or timings.n_accepted == timings.n_drafted
+    if not wrong and generation.finish_reason == "length":  # else guesses behind the end were wrong
+        assert timings.n_accepted == timings.n_drafted
 
 
 def test_the_logits_of_a_draft_are_those_of_single_tokens(model):
