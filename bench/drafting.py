@@ -44,9 +44,9 @@ HEADS = (
 class Row:
     """A question's answer with drafts beside the one without, and that beside itself.
 
-    n_tokens, per_second: of the answer without drafts. gains: how many times as fast with them, of each round;
-    by_cpu: the same by processor time. same: of the two without drafts. estimate: of the gain, by what runs
-    have cost.
+    n_tokens, per_second: of the answer without drafts. gains: how many times as fast with them, of each
+    round; by_cpu: the same by processor time. same: of the two without drafts. estimate: of the gain, by
+    what runs have cost.
     """
 
     kind: str

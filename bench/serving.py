@@ -103,11 +103,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(engine: str, file: Path, threads: int) -> Iterator[int]:
-    """The port of a server that runs meanwhile."""
+def serving(engine: str, file: Path, threads: int, *more: str) -> Iterator[int]:
+    """The port of a server that runs meanwhile. more: options for glmq's."""
     port = free_port()
     if engine == "glmq":
-        options = ["--quiet", "--parallel", N_CLIENTS, "--ctx", N_CTX, "--threads", threads]
+        options = ["--quiet", "--parallel", N_CLIENTS, "--ctx", N_CTX, "--threads", threads, *more]
         command = ["-m", "glmq", "serve", file, "--port", port, *options]
     else:
         command = ["-c", LLAMA_SERVER, file, port, N_CLIENTS, N_CTX * N_CLIENTS, threads]
