@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 from glmq_kernels.errors import GlmqError
+from glmq_kernels.gemm.sizes import ROW_TOKENS
 
 from .answer_costs import Timings
 from .answer_session import AnswerSession
@@ -121,35 +122,27 @@ class Drawing:
 
     def _draw(self) -> Iterator[int]:
         """Tokens until the model, the guide, a limit or the caller ends it."""
-        session = self._claimed
         logits = self._read_prompt()
         began = time.perf_counter()
         while logits is not None and not self._ended():
-            for token in self._choose(logits):
-                if token in self._tokenizer.eog_ids:
-                    self.finish_reason = "stop"
-                    return
-                if self._guide:
-                    self._guide.accept(token)
-                self.tokens.append(token)
-                session.drawn.append(token)
-                self._repetition.accept(token)
-                if self._drafting is not None:
-                    self._drafting.accept(token)
-                self._take_time(time.perf_counter() - began)
-                yield token
-                if self._ended():
-                    return
+            tokens = self._choose(logits)
+            while tokens:
+                for token in tokens:
+                    if token in self._tokenizer.eog_ids:
+                        self.finish_reason = "stop"
+                        return
+                    self._accept(token)
+                    self._take_time(time.perf_counter() - began)
+                    yield token
+                    if self._ended():
+                        return
+                tokens = self._forced_beside()
             logits = self._next_logits()
 
     def _choose(self, logits: np.ndarray) -> Sequence[int]:
         """The tokens that the guide forces, or one that is drawn."""
         if self._guide and (forced := self._guide.forced()):
-            for token in forced:
-                self._sampler.accept(token)
-            if self._n_top_logprobs is not None:
-                self.logprobs += [TokenLogprob(token, 0.0) for token in forced]
-            return forced
+            return self._taken(forced)
         unmasked = logits if self._n_top_logprobs is None else logits.copy()
         if self._guide:
             self._guide.mask(logits)
@@ -157,6 +150,33 @@ class Drawing:
         if self._n_top_logprobs is not None:
             self.logprobs.append(token_logprob(unmasked, token, self._n_top_logprobs))
         return [token]
+
+    def _forced_beside(self) -> Sequence[int]:
+        """The tokens that the guide forces behind those drawn, where one run takes all in the row form.
+
+        Nobody needs logits before them. Longer ones are evaluated by themselves, like a prompt.
+        """
+        forced = self._guide.forced() if self._guide else ()
+        if len(self._claimed.drawn) + len(forced) > ROW_TOKENS:
+            return ()
+        return self._taken(forced)
+
+    def _taken(self, forced: Sequence[int]) -> Sequence[int]:
+        for token in forced:
+            self._sampler.accept(token)
+        if self._n_top_logprobs is not None:
+            self.logprobs += [TokenLogprob(token, 0.0) for token in forced]
+        return forced
+
+    def _accept(self, token: int) -> None:
+        """Go on behind a token that is part of the answer now."""
+        if self._guide:
+            self._guide.accept(token)
+        self.tokens.append(token)
+        self._claimed.drawn.append(token)
+        self._repetition.accept(token)
+        if self._drafting is not None:
+            self._drafting.accept(token)
 
     def _ended(self) -> bool:
         """Whether no token may follow; finish_reason then says why."""
@@ -179,20 +199,36 @@ class Drawing:
     def _next_logits(self) -> np.ndarray | None:
         """The logits after what was drawn: known already where the last run's draft began with that."""
         session, drafting = self._claimed, self._drafting
+        if drafting is not None:
+            session.take_known()
         drawn = session.drawn
-        if drafting is None or session.knows(drawn):
-            return self._evaluate(drawn)
-        n_most = session.n_ctx - len(session.tokens) - len(drawn)
-        if self._max_tokens is not None:
-            n_most = min(n_most, self._max_tokens - len(self.tokens) - 1)
+        if drafting is not None and session.knows(drawn):
+            drafting.run_saved()
+        elif drafting is not None and not (self._guide and self._guide.forced()):
+            return self._checked(drafting)
+        return self._evaluate(drawn)
+
+    def _checked(self, drafting: AnswerDrafting) -> np.ndarray | None:
+        """The logits after what was drawn, of a run that checks guesses of what follows."""
+        session = self._claimed
         try:
-            draft = drafting.draft(len(drawn), session.n_beside, n_most)
+            draft = self._draft(drafting)
         except (Cancelled, ModelClosed):
             self.finish_reason = "cancelled"
             return None
-        logits = self._evaluate(drawn, draft=draft)
+        logits = self._evaluate(session.drawn, draft=draft)
         drafting.checked(session.n_known)
         return logits
+
+    def _draft(self, drafting: AnswerDrafting) -> Sequence[int]:
+        """Guesses of what follows those drawn, without such as cannot come."""
+        session = self._claimed
+        n_drawn = len(session.drawn)
+        n_most = session.n_ctx - len(session.tokens) - n_drawn
+        if self._max_tokens is not None:
+            n_most = min(n_most, self._max_tokens - len(self.tokens) - 1)
+        draft = drafting.draft(n_drawn, session.n_beside, n_most)
+        return draft[: self._guide.n_allowed(draft)] if self._guide and draft else draft
 
     def _begin_drafting(self) -> None:
         if self._new_drafting is not None:

@@ -21,5 +21,11 @@ class Guide(Protocol):
     def mask(self, logits: np.ndarray) -> None:
         """Set the logits, float32 (n_vocab,), of tokens that may not follow to minus infinity."""
 
+    def n_allowed(self, tokens: Sequence[int]) -> int:
+        """How many of some tokens, guesses of what follows, may come one after the other, at most.
+
+        Whatever it says, answers are the same: the others are not checked by a run.
+        """
+
     def accept(self, token: int) -> None:
         """Go on behind a token, forced or drawn. Tokens that end a generation are not told."""

@@ -133,6 +133,18 @@ class Session:
         checked = self._checked
         return checked is not None and len(tokens) > 0 and checked.tokens[: len(tokens)] == list(tokens)
 
+    def take_known(self) -> None:
+        """Append the tokens of `drawn`, but the last, with which the last run's draft begins, at no cost.
+
+        Only where all of them take the row form, so that no bit changes by a draft.
+        """
+        checked, drawn = self._checked, self.drawn
+        if checked is not None and 1 < len(drawn) <= ROW_TOKENS and not self.closed:
+            n = common_prefix(checked.tokens, drawn[:-1])
+            self.sequence.extend(drawn[:n])
+            checked.take(n)
+            self.drawn = drawn[n:]
+
     def evaluate_all(self, tokens: Sequence[int], n_last: int | None = None) -> np.ndarray:
         """Append tokens; gives the logits after each, float32 (n_tokens, n_vocab).
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from enum import Enum, auto
 from weakref import WeakKeyDictionary
@@ -57,6 +58,13 @@ class _Thinking:
     def is_cut(self) -> bool:
         """Whether the output ends inside a character or, as it seems, inside `</think>`."""
         return bool(self._decoder.getstate()[0]) or _n_begun(END_THINK, self.tail) > 0
+
+    def copy(self) -> _Thinking:
+        """Another one at the same place."""
+        other = copy(self)
+        other._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        other._decoder.setstate(self._decoder.getstate())
+        return other
 
     def push(self, token: int) -> None:
         """Go on behind a token."""
@@ -123,9 +131,7 @@ class ThinkingBudget:
 
     def forced(self) -> Sequence[int]:
         """The end of thinking when the budget is spent, as soon as it cuts nothing."""
-        thinking = self._thinking
-        is_spent = thinking.phase is _Phase.THINKING and thinking.n_tokens >= self._n_tokens
-        if is_spent and not thinking.is_cut:
+        if self._closes(self._thinking):
             return self._closing
         return self._inner.forced() if self._inner else ()
 
@@ -134,11 +140,26 @@ class ThinkingBudget:
         if self._inner:
             self._inner.mask(logits)
 
+    def n_allowed(self, tokens: Sequence[int]) -> int:
+        """What the inner guide says, and none that go on with thinking where it is closed."""
+        if self._inner:
+            tokens = tokens[: self._inner.n_allowed(tokens)]
+        thinking = self._thinking.copy()
+        for n, token in enumerate(tokens):
+            if self._closes(thinking) and token != self._closing[0]:
+                return n
+            thinking.push(token)
+        return len(tokens)
+
     def accept(self, token: int) -> None:
         """Go on behind a token."""
         self._thinking.push(token)
         if self._inner:
             self._inner.accept(token)
+
+    def _closes(self, thinking: _Thinking) -> bool:
+        is_spent = thinking.phase is _Phase.THINKING and thinking.n_tokens >= self._n_tokens
+        return is_spent and not thinking.is_cut
 
 
 class AfterThinking:
@@ -170,7 +191,8 @@ class AfterThinking:
 
     def forced(self) -> Sequence[int]:
         """What the answer's guide forces, once the answer has begun."""
-        return self._inner.forced() if self._begun and self._is_answer and self._inner else ()
+        guide = self._guide_within
+        return guide.forced() if guide else ()
 
     def mask(self, logits: np.ndarray) -> None:
         """Rule out an end inside thinking, tokens with its end and more, and answers that may not be."""
@@ -187,6 +209,11 @@ class AfterThinking:
         if self._thinking.phase is _Phase.START:
             self._allowed_by_inner = np.isfinite(logits)
         logits[also] = kept
+
+    def n_allowed(self, tokens: Sequence[int]) -> int:
+        """What the answer's guide says, once the answer has begun; before that all."""
+        guide = self._guide_within
+        return guide.n_allowed(tokens) if guide else len(tokens)
 
     def accept(self, token: int) -> None:
         """Go on behind a token."""
@@ -208,6 +235,11 @@ class AfterThinking:
             self._begun = True
         else:
             self._inner = None
+
+    @property
+    def _guide_within(self) -> Guide | None:
+        """The answer's guide, once the answer has begun."""
+        return self._inner if self._begun and self._is_answer else None
 
     @property
     def _is_answer(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 import numpy as np
 from glmq_kernels.errors import GlmqError
@@ -64,6 +65,12 @@ class GrammarGuide:
         bits = np.unpackbits(self._bits.view(np.uint8)[0], count=n_vocab, bitorder="little")
         np.copyto(logits[:n_vocab], -np.inf, where=bits == 0)
         logits[n_vocab:] = -np.inf
+
+    def n_allowed(self, tokens: Sequence[int]) -> int:
+        """How many of some tokens the grammar allows, tried on a copy, so that no limit reached there counts."""
+        n_vocab = self._tokenizer.n_vocab
+        known = list(takewhile(lambda token: token < n_vocab, tokens))
+        return int(self._matcher.deep_copy().validate_tokens(known))
 
     def accept(self, token: int) -> None:
         """Go on behind a token. Raises GlmqError for one that the grammar does not allow."""

@@ -140,6 +140,10 @@ class AnswerDrafting:
         guessing = n * self._experience.guess_seconds(drafter)
         self.statistics.check(drafter.name, n, run_seconds=alone, more_seconds=longer - alone + guessing)
 
+    def run_saved(self) -> None:
+        """What follows the tokens drawn is known from the last draft, so that no run was needed."""
+        self.statistics.save_run()
+
     def end(self, timings: Timings) -> None:
         """The answer has ended, and has cost this."""
         self._experience.totals.add(self.statistics, timings)

@@ -30,8 +30,11 @@ class DraftStatistics:
         self._run_seconds = run_seconds
 
     def accept(self, name: str) -> None:
-        """A guess came true, so that a run is saved."""
+        """A guess came true."""
         self.n_accepted[name] += 1
+
+    def save_run(self) -> None:
+        """What guesses that came true have shown stands in the place of a run."""
         self.saved_seconds += self._run_seconds
 
     def added_to(self, timings: Timings) -> Timings:

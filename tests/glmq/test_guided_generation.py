@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain, repeat, takewhile
 
 import jsonschema
 import numpy as np
@@ -16,7 +17,8 @@ from .test_generation import FREE, GREEDY, Script
 
 
 class Fixed:
-    """A guide that forces tokens, a batch at a time, then allows what `allowed` has."""
+    """A guide that forces tokens, a batch at a time, then allows what `allowed` has, as it does where None
+    stands in the place of a batch."""
 
     def __init__(self, *forced, allowed=(), ends=False):
         self._forced, self._allowed, self._ends = list(forced), list(allowed), ends
@@ -27,20 +29,27 @@ class Fixed:
         return self._ends and not self._forced
 
     def forced(self):
-        return self._forced[0] if self._forced else ()
+        return (self._forced[0] or ()) if self._forced else ()
 
     def mask(self, logits):
         kept = logits[self._allowed]
         logits.fill(-np.inf)
         logits[self._allowed] = kept
 
+    def n_allowed(self, tokens):
+        """As many as it forces, and then those it allows."""
+        free = {*self._allowed}
+        places = [{token} if batch else free for batch in self._forced for token in batch or (0,)]
+        following = zip(tokens, chain(places, repeat(free)), strict=False)
+        return sum(1 for _ in takewhile(lambda pair: pair[0] in pair[1], following))
+
     def accept(self, token):
         self.accepted.append(token)
         if self._forced:
-            assert token == self._forced[0][0]
-            self._forced[0] = self._forced[0][1:]
-            if not self._forced[0]:
-                del self._forced[0]
+            batch = self._forced.pop(0) or [token]
+            assert token == batch[0]
+            if batch[1:]:
+                self._forced.insert(0, batch[1:])
 
 
 class Counted(Script):
@@ -56,15 +65,26 @@ class Counted(Script):
 
 
 def test_forced_tokens_stream_one_by_one_and_are_evaluated_together(small):
-    session, said = Counted(small.session()), small.tokenize("so it is")
-    guide = Fixed(said[:3], said[3:], ends=True)
+    session, said = Counted(small.session()), small.tokenize("so it is said")
+    guide = Fixed(said[:3], said[3:8], said[8:], ends=True)
     generation = small.generate("xy", session=session, constraint=guide)
-    assert list(generation) == list("so it is")
-    assert session.batches == [small.tokenize("xy"), said[:3]]
+    assert list(generation) == list("so it is said")
+    assert session.batches == [small.tokenize("xy"), said[:8]]
     assert (generation.tokens, generation.finish_reason) == (said, "stop")
     assert guide.accepted == said
-    assert session.drawn == said[3:]
+    assert session.drawn == said[8:]
     assert generation.timings.n_generated == len(said)
+
+
+@pytest.mark.parametrize(("n_forced", "n_runs"), [(7, 1), (8, 2)])
+def test_a_drawn_token_is_evaluated_with_those_forced_behind_it(small, n_forced, n_runs):
+    """As long as one run takes all of them in the row form, as for each of them alone."""
+    session, drawn, forced = Counted(small.session()), small.tokenize("x"), small.tokenize("a") * n_forced
+    guide = Fixed(None, forced, allowed=drawn)
+    generation = small.generate("xy", session=session, constraint=guide, max_tokens=n_forced + 2)
+    assert generation.run() == f"x{'a' * n_forced}x"
+    runs = [[*drawn, *forced]] if n_runs == 1 else [drawn, forced]
+    assert session.batches == [small.tokenize("xy"), *runs]
 
 
 def test_a_guide_rules_out_tokens(small):

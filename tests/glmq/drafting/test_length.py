@@ -129,6 +129,7 @@ def test_what_is_saved_is_counted():
     drafting.accept(0)
     drafting.checked(len(drafting.draft(1, 0, 2)))
     drafting.accept(1)
+    drafting.run_saved()
     drafting.accept(2)
     counted = drafting.statistics
     assert (counted.n_drafted, counted.n_accepted) == ({"known": 2}, {"known": 1})

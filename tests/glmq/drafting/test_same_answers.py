@@ -11,7 +11,6 @@ import pytest
 from glmq_kernels.gemm.sizes import ROW_TOKENS
 
 import glmq
-from glmq.constraint import json_schema_constraint
 from glmq.drafting.lookup import LookUp
 from glmq.drafting.text_index import TextIndex
 from glmq.sampling.sampler import Sampler
@@ -20,7 +19,6 @@ from glmq.scheduling.request import Cancelled
 from ..disk_models import load_from_disk
 from ..small_models import write_deepseek2
 from ..test_generation import FREE, GREEDY
-from ..test_guided_generation import Fixed
 from .known_answers import KnownAnswer, drafted
 
 WRONG = (0, 2, 3, 5)
@@ -86,7 +84,8 @@ def model(small_path):
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("sampling", SAMPLINGS.values(), ids=SAMPLINGS)
 def test_of_every_sampler(model, sampling, wrong):
-    expected, found, generation = both(model, wrong, sampling=sampling, max_tokens=40, logprobs=3)
+    endless = replace(sampling, logit_bias=dict.fromkeys(model.tokenizer.eog_ids, -np.inf))
+    expected, found, generation = both(model, wrong, sampling=endless, max_tokens=40, logprobs=3)
     assert found == expected
     timings = generation.timings
     assert timings.n_drafted >= timings.n_accepted > 8
@@ -170,34 +169,6 @@ def test_left_or_cancelled_anywhere(model, n_pieces):
                     list(generation)
                 left.append((generation.tokens, generation.finish_reason, session.tokens, session.drawn))
     assert left[:2] == left[2:]
-
-
-def test_a_guide_sees_only_what_is_drawn(model):
-    said = model.tokenize("so it is, and was")
-    guides = []
-
-    def new_guide():
-        guides.append(Fixed(said[:3], said[3:6], allowed=range(40, 90)))
-        return guides[-1]
-
-    expected, found, generation = both(model, 0, sampling=FREE, max_tokens=30, new_guide=new_guide)
-    assert found == expected
-    assert guides[0].accepted == guides[1].accepted == generation.tokens
-
-
-def test_under_a_constraint(model):
-    schema = {
-        "type": "object",
-        "properties": {"name": {"type": "string", "maxLength": 8}, "n": {"type": "integer"}},
-        "required": ["name", "n"],
-        "additionalProperties": False,
-    }
-    constraint = json_schema_constraint(schema)
-    for wrong in WRONG:
-        expected, found, _ = both(
-            model, wrong, sampling=FREE, max_tokens=60, new_guide=lambda: constraint.guide(model.tokenizer)
-        )
-        assert found == expected
 
 
 def test_of_latent_attention(tmp_path):

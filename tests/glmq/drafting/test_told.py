@@ -51,6 +51,7 @@ def test_lines_for_people():
     assert "No tokens were guessed" in totals.line()
     counted.check("lookup", 4, run_seconds=1.0, more_seconds=1.0)
     counted.accept("lookup")
+    counted.save_run()
     totals.add(counted, counted.added_to(PLAIN))
     assert (
         totals.line() == "Guessed tokens that came true: 1 of 4 by lookup; answers came about 1.00x as fast."
