@@ -78,12 +78,12 @@ def test_guesses_that_a_guide_forbids_are_not_checked(model):
 
 def test_a_grammar_says_how_many_guesses_it_allows_and_stays_where_it_is(model):
     encode, guide = model.tokenizer.encode, grammar_guide(model.tokenizer)
-    for text, n_allowed in {"ab is, cd": 9, "ab, gh": 4, "abc": 2, "xy": 0}.items():
-        assert guide.n_allowed(encode(text)) == n_allowed
+    for allowed, more in (("ab is, cd", ""), ("ab, ", "gh"), ("", "xy")):
+        assert guide.n_allowed([*encode(allowed), *encode(more)]) == len(encode(allowed))
     assert guide.n_allowed([model.tokenizer.n_vocab]) == 0
     for token in encode("ab"):
         guide.accept(token)
-    assert (guide.n_allowed(encode(", c")), guide.n_allowed(encode("ab"))) == (3, 0)
+    assert (guide.n_allowed(encode(", c")), guide.n_allowed(encode("ab"))) == (len(encode(", c")), 0)
 
 
 def test_where_thinking_is_closed_no_guess_goes_on_with_it(model):
