@@ -21,7 +21,7 @@ from .gguf import GGUFFile
 from .kv_cache.page_pool import PagePool
 from .kv_cache.prefix_tree import PrefixTree
 from .kv_cache.sequence import Sequence as TokenSequence
-from .prediction import Prediction, WantedDraft
+from .prediction import Predicted, Prediction, WantedDraft
 from .program import Program
 from .scheduling.request import Chunk
 from .scheduling.scheduler import Scheduler
@@ -134,14 +134,14 @@ class Engine:
         tokens: Sequence[int],
         n_most: int,
         *,
-        least_probability: float = 0.0,
+        wants_more: Callable[[Sequence[Predicted]], bool] = lambda guesses: True,
         is_cancelled: Callable[[], bool] = lambda: False,
-    ) -> list[int]:
+    ) -> list[Predicted]:
         """Guess up to `n_most` tokens behind `tokens`, which follow a sequence's and are not evaluated yet.
 
         Between two steps, in the scheduler's thread. Fewer where there is no room for keys and values, where
-        one is less probable than `least_probability`, and where it is cancelled meanwhile; none where the
-        model does not predict. What is guessed is not part of the sequence. Raises Cancelled, ModelClosed,
+        `wants_more` says no of those made so far, and where it is cancelled meanwhile; none where the model
+        does not predict. What is guessed is not part of the sequence. Raises Cancelled, ModelClosed,
         LoadedBeforeFork, and GlmqError when the model's file has changed.
         """
         self.require_usable()
@@ -151,10 +151,10 @@ class Engine:
         def goes_on() -> bool:
             return not (self._closing or is_cancelled())
 
-        wanted = WantedDraft(sequence, tokens, n_most, least_probability, goes_on)
+        wanted = WantedDraft(sequence, tokens, n_most, goes_on, wants_more)
         return self.scheduler.call(sequence, wanted, self._draft, is_cancelled)
 
-    def _draft(self, wanted: Sequence[WantedDraft]) -> list[list[int]]:
+    def _draft(self, wanted: Sequence[WantedDraft]) -> list[list[Predicted]]:
         """Drafts of several sequences together, in the scheduler's thread."""
         assert self._prediction is not None, "it lives as long as the scheduler's thread"
         self._check_unchanged()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from glmq_kernels.arrays import zeros
@@ -31,15 +32,14 @@ KEPT_STATES = 64
 class WantedDraft:
     """Up to `n_most` guesses of what follows `tokens`, which follow a sequence's and are not evaluated yet.
 
-    least_probability: of each guess; the first that is less probable ends the draft. goes_on: asked before
-    each token.
+    goes_on: asked before each token. wants_more: asked behind each guess, with all of them.
     """
 
     sequence: PagedSequence
     tokens: Sequence[int]
     n_most: int
-    least_probability: float = 0.0
     goes_on: Callable[[], bool] = lambda: True
+    wants_more: Callable[[Sequence[Predicted]], bool] = lambda guesses: True
 
     @property
     def n_steps(self) -> int:
@@ -56,12 +56,19 @@ class WantedDraft:
             return replace(self, n_most=n_most)
         return replace(self, tokens=(), n_most=0)
 
-    def part(self, place: int, guesses: Sequence[int]) -> SequencePart:
+    def part(self, place: int, guesses: Sequence[Predicted]) -> SequencePart:
         """One of these tokens for a run."""
         n = len(self.tokens)
-        token = self.tokens[place] if place < n else guesses[place - n]
+        token = self.tokens[place] if place < n else guesses[place - n].token
         position = len(self.sequence.tokens) + place
         return SequencePart(np.array([token], np.int64), position, self.sequence.page_table, 1, in_rows=True)
+
+
+class Predicted(NamedTuple):
+    """The likeliest token, with its probability by softmax."""
+
+    token: int
+    probability: float
 
 
 class Prediction:
@@ -115,14 +122,14 @@ class Prediction:
             tape.run(thread_pool, None, self._layer)
             first += n
 
-    def draft(self, thread_pool: ThreadPool, wanted: Sequence[WantedDraft]) -> list[list[int]]:
+    def draft(self, thread_pool: ThreadPool, wanted: Sequence[WantedDraft]) -> list[list[Predicted]]:
         """Guess what follows the tokens of each, all side by side, one token after the other.
 
-        A draft ends early where a guess is less probable than is wanted, and where `goes_on` says no. The
-        sequences have room for all tokens and all guesses but the last.
+        A draft ends early where `goes_on` or `wants_more` says no. The sequences have room for all tokens and
+        all guesses but the last.
         """
         states = [self._state_of(each.sequence, len(each.sequence.tokens) - 1) for each in wanted]
-        guesses: list[list[int]] = [[] for _ in wanted]
+        guesses: list[list[Predicted]] = [[] for _ in wanted]
         under_way, n_done = list(range(len(wanted))), 0
         while True:
             under_way = [i for i in under_way if n_done < wanted[i].n_steps and wanted[i].goes_on()]
@@ -134,13 +141,10 @@ class Prediction:
             found = self.predict(thread_pool, parts, before, logits).copy()
             for i, state, row in zip([*under_way], found, logits, strict=True):
                 states[i] = state
-                if n_done < len(wanted[i].tokens) - 1:
-                    continue
-                likeliest, least = int(row.argmax()), wanted[i].least_probability
-                if least and _probability(row, likeliest) < least:
-                    under_way.remove(i)
-                else:
-                    guesses[i].append(likeliest)
+                if n_done >= len(wanted[i].tokens) - 1:
+                    guesses[i].append(likeliest(row))
+                    if not wanted[i].wants_more(guesses[i]):
+                        under_way.remove(i)
             n_done += 1
 
     def predict(
@@ -169,9 +173,10 @@ class Prediction:
         return self._unknown if known is None else known
 
 
-def _probability(logits: np.ndarray, token: int) -> float:
-    """Of a token, by softmax."""
-    return float(1 / np.exp(logits - logits[token]).sum())
+def likeliest(logits: np.ndarray) -> Predicted:
+    """Of logits, float32 (n_vocab,)."""
+    token = int(logits.argmax())
+    return Predicted(token, float(1 / np.exp(logits - logits[token]).sum()))
 
 
 def _runs(parts: Sequence[SequencePart], max_tokens: int) -> list[list[SequencePart]]:

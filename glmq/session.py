@@ -22,6 +22,7 @@ from .errors import ContextFull, NotFinite, SessionBusy, WrongSession
 from .gguf import GET_IT_AGAIN, GGUFFile
 from .kv_cache.prefix_tree import common_prefix
 from .kv_cache.sequence import Sequence as TokenSequence
+from .prediction import Predicted
 from .session_file import save_session
 
 Evaluated = Callable[[int, int], None]
@@ -160,19 +161,24 @@ class Session:
         return self._engine.predicts
 
     def draft(
-        self, tokens: Sequence[int], n_most: int, *, least_probability: float = 0.0, user: User | None = None
-    ) -> list[int]:
+        self,
+        tokens: Sequence[int],
+        n_most: int,
+        *,
+        wants_more: Callable[[Sequence[Predicted]], bool] = lambda guesses: True,
+        user: User | None = None,
+    ) -> list[Predicted]:
         """Guess up to `n_most` tokens behind these, which follow its own and are not evaluated.
 
-        By multi-token prediction (see `Engine.draft`); the session stays as it is.
+        By multi-token prediction (see `Engine.draft`); the session stays as it is. wants_more: asked behind
+        each guess with all of them, in another thread.
         """
         with self._used_by(user) as user:
             self._check(copy_of(tokens, np.int64))
             n_most = min(n_most, self.n_ctx - len(self.tokens) - len(tokens))
             return self._engine.draft(
-                self.sequence, tokens, n_most, least_probability=least_probability,
-                is_cancelled=lambda: user.cancelled,
-            )  # fmt: skip
+                self.sequence, tokens, n_most, wants_more=wants_more, is_cancelled=lambda: user.cancelled
+            )
 
     def require_room(self, n: int) -> None:
         """Raise ContextFull when a sequence of `n` tokens is too long for the context."""

@@ -67,7 +67,7 @@ class GrammarGuide:
         logits[n_vocab:] = -np.inf
 
     def n_allowed(self, tokens: Sequence[int]) -> int:
-        """How many of some tokens the grammar allows, tried on a copy, so that no limit reached there counts."""
+        """How many of some tokens the grammar allows, by a copy, so that no limit reached there counts."""
         n_vocab = self._tokenizer.n_vocab
         known = list(takewhile(lambda token: token < n_vocab, tokens))
         return int(self._matcher.deep_copy().validate_tokens(known))

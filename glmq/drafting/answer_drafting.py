@@ -16,9 +16,13 @@ from .drafter import Drafter, Guess
 from .length import Length, best_length
 from .statistics import DraftStatistics, DraftTotals
 from .success import AnswerSuccess, Success
+from .sureness import Sureness
 
 WEIGHT = 0.1
 """Of the newest measurement, in the running mean of what a guess costs."""
+
+NONE = -1
+"""Stands for a guess that was not made as its drafter was too unsure, which plans count as a wrong one."""
 
 PROBE_SHARE = 0.005
 """Of an answer's time, what is spent on drafts that do not promise to be worth it, to find out whether they
@@ -85,7 +89,9 @@ class AnswerDrafting:
         self._drafters, self._experience, self._end_ids = drafters, experience, end_ids
         self._success = AnswerSuccess(experience.success)
         self._proposed: Proposal | None = None
-        self._open: deque[Guess] = deque()  # guesses of it that were checked, and not compared yet
+        self._open: deque[Guess] = deque()  # guesses of it that were not compared yet
+        self._n_checked = 0  # of these, the first, that a run has checked
+        self._before: Guess | None = None  # the last that was compared, of the same draft
         self._seconds_to_probe = 0.0
 
     def begin(self, prompt: Sequence[int]) -> None:
@@ -95,16 +101,11 @@ class AnswerDrafting:
 
     def accept(self, token: int) -> None:
         """Take note of the answer's next token, and of the guesses that it proves right or wrong."""
-        is_checked = bool(self._open)
-        if self._proposed is not None and is_checked:
-            guess = self._open.popleft()
-            self._observe(self._proposed.drafter, guess, token)
-            if guess.token == token:
-                self.statistics.accept(self._proposed.drafter.name)
-            else:
-                self._open.clear()
+        is_guessed = bool(self._open)
+        if self._proposed is not None and is_guessed:
+            self._compare(self._proposed.drafter, self._open.popleft(), token)
         for drafter in self._drafters:
-            is_counted = is_checked and self._proposed is not None and drafter is self._proposed.drafter
+            is_counted = is_guessed and self._proposed is not None and drafter is self._proposed.drafter
             if not drafter.costs and not is_counted and (guesses := drafter.propose(1)):
                 self._observe(drafter, guesses[0], token)
             drafter.accept(token)
@@ -121,24 +122,27 @@ class AnswerDrafting:
         drafter, length = self._most_promising(n_tokens, n_most)
         if drafter is None:
             return []
-        began = time.perf_counter()
-        guesses = list(takewhile(lambda guess: guess.token not in self._end_ids, drafter.propose(length.n)))
-        if guesses and drafter.costs:
-            self._experience.observe_guesses(drafter, len(guesses), time.perf_counter() - began)
-        self._proposed = Proposal(drafter, guesses, n_tokens)
-        return [guess.token for guess in guesses]
+        is_probe = length.gain == 1.0
+        made, was_unsure = self._made(drafter, 1 if is_probe else length.n, n_most, n_tokens, is_probe)
+        guesses = list(takewhile(lambda guess: guess.token not in self._end_ids, made))
+        self._proposed, self._before, self._n_checked = Proposal(drafter, guesses, n_tokens), None, 0
+        self._open = deque(guesses)
+        if was_unsure and len(guesses) == len(made):
+            self._open.append(Guess(NONE, len(made)))
+        n = len(guesses)
+        if drafter.tells_probability and not is_probe:
+            n = self._sureness(drafter).n_worth_checking(guesses, n_tokens)
+        return [guess.token for guess in guesses[:n]]
 
     def checked(self, n: int) -> None:
-        """A run has checked so many of the guesses: all of them, or none for which there was memory."""
-        self._open.clear()
+        """A run has checked so many of the guesses, the first: none where there was no memory for them."""
         if self._proposed is None or not n:
             return
+        self._n_checked = n
         drafter, n_tokens = self._proposed.drafter, self._proposed.n_tokens
-        self._open.extend(self._proposed.guesses[:n])
         estimate = self._experience.costs.estimate
         alone, longer = estimate(n_tokens) or 0.0, estimate(n_tokens + n) or 0.0
-        guessing = n * self._experience.guess_seconds(drafter)
-        self.statistics.check(drafter.name, n, run_seconds=alone, more_seconds=longer - alone + guessing)
+        self.statistics.check(drafter.name, n, run_seconds=alone, more_seconds=longer - alone)
 
     def run_saved(self) -> None:
         """What follows the tokens drawn is known from the last draft, so that no run was needed."""
@@ -150,9 +154,51 @@ class AnswerDrafting:
         for drafter in self._drafters:
             drafter.end()
 
+    def _compare(self, drafter: Drafter, guess: Guess, token: int) -> None:
+        """Take note of what has come in the place of the next guess that is open."""
+        self._observe(drafter, guess, token)
+        self._before = guess
+        if guess.token != token:
+            self._open.clear()
+        elif self._n_checked:
+            self.statistics.accept(drafter.name)
+        self._n_checked = max(0, self._n_checked - 1)
+
     def _observe(self, drafter: Drafter, guess: Guess, token: int) -> None:
-        kind = drafter.name, guess.kind
-        self._success.observe(kind, drafter.assumed(guess.kind), guess.token == token)
+        is_right = guess.token == token
+        self._success.observe((drafter.name, guess.kind), drafter.assumed(guess.kind), is_right)
+        if guess.probability is not None:
+            self._sureness(drafter).observe(guess, self._before, is_right=is_right)
+
+    def _sureness(self, drafter: Drafter) -> Sureness:
+        return Sureness(drafter.name, self._success, self._experience.costs.estimate)
+
+    def _made(
+        self, drafter: Drafter, n: int, n_most: int, n_tokens: int, is_probe: bool
+    ) -> tuple[Sequence[Guess], bool]:
+        """The guesses of a drafter, and whether it was too unsure to go on.
+
+        `n`, or where it tells probabilities as many as these promise to be worth making.
+        """
+        sureness, guess_seconds = self._sureness(drafter), self._experience.guess_seconds(drafter)
+        was_unsure = False
+
+        def wants_more(guesses: Sequence[Guess]) -> bool:
+            nonlocal was_unsure
+            if len(guesses) == n_most or guesses[-1].token in self._end_ids:
+                return False
+            was_unsure = not sureness.wants_more(guesses, n_tokens, guess_seconds)
+            return not was_unsure
+
+        began = time.perf_counter()
+        if drafter.tells_probability and not is_probe:
+            made = drafter.propose(n_most, wants_more)
+        else:
+            made = drafter.propose(n)
+        if made and drafter.costs:
+            self._experience.observe_guesses(drafter, len(made), time.perf_counter() - began)
+            self.statistics.make(len(made) * self._experience.guess_seconds(drafter))
+        return made, was_unsure
 
     def _most_promising(self, n_tokens: int, n_most: int) -> tuple[Drafter | None, Length]:
         """Whose draft promises most, and of what length; None where none is worth it."""

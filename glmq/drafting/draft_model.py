@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from glmq_kernels.errors import GlmqError
 
+from ..prediction import likeliest
 from ..scheduling.request import Cancelled
 from ..session import Session, User
-from .drafter import Guess
+from .drafter import Guess, WantsMore, wants_all
 
 ASSUMED = 0.7
 """The share of guesses that come true, before any was compared; of guesses behind others less."""
@@ -24,7 +25,7 @@ class DraftModel:
     """
 
     name = "model"
-    costs = True
+    costs = tells_probability = True
 
     def __init__(self, session: Session, user: User, n_vocab: int) -> None:
         self._session: Session | None = session
@@ -69,7 +70,7 @@ class DraftModel:
         """Less, the farther ahead."""
         return ASSUMED * 0.9**kind
 
-    def propose(self, n_most: int) -> Sequence[Guess]:
+    def propose(self, n_most: int, wants_more: WantsMore = wants_all) -> Sequence[Guess]:
         """What the other model likes best, token by token."""
         if (session := self._session) is None:
             return ()
@@ -79,8 +80,11 @@ class DraftModel:
         while len(guesses) < n_most:
             if (logits := self._evaluate(tokens)) is None:
                 break
-            guesses.append(Guess(int(logits.argmax()), kind=len(guesses)))
-            tokens = [guesses[-1].token]
+            token, probability = likeliest(logits)
+            guesses.append(Guess(token, len(guesses), probability))
+            if not wants_more(guesses):
+                break
+            tokens = [token]
         self._n_same = min(len(self._text), len(session.tokens))
         return guesses
 

@@ -22,12 +22,14 @@ def best_length(
     seconds: Callable[[int], float | None],
     n_tokens: int,
     guess_seconds: float = 0.0,
+    least_gain: float = WORTH,
 ) -> Length:
     """The number of guesses that promises the most tokens per second; 0 where none is worth it.
 
     shares: how likely each guess is to come true where those before it have. seconds: what a run of so many
     tokens costs, None where nobody knows. n_tokens: those in the run without guesses, of all its sequences,
-    each of which it brings on by one. guess_seconds: what each guess costs.
+    each of which it brings on by one. guess_seconds: what each guess costs, 0 where it is made. least_gain:
+    for which a draft is worth it.
 
     As of n independent guesses 1 + p1 + p1 p2 + ... tokens come (Leviathan et al. 2023, arXiv 2211.17192).
     """
@@ -43,4 +45,4 @@ def best_length(
         gain = expected / cost * alone / n_tokens
         if gain > best.gain:
             best = Length(n, gain)
-    return best if best.gain >= WORTH else Length()
+    return best if best.gain >= least_gain else Length()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .drafter import Guess
+from .drafter import Guess, WantsMore, wants_all
 from .text_index import BORDER, LONGEST_MATCH, TextIndex
 
 CHANGED = 0
@@ -28,7 +28,7 @@ class LookUp:
     """
 
     name = "lookup"
-    costs = False
+    costs = tells_probability = False
 
     def __init__(self, index: TextIndex) -> None:
         self._index = index
@@ -68,7 +68,7 @@ class LookUp:
         """The longer the match, the likelier."""
         return min(0.3 + 0.08 * kind, 0.9)
 
-    def propose(self, n_most: int) -> Sequence[Guess]:
+    def propose(self, n_most: int, wants_more: WantsMore = wants_all) -> Sequence[Guess]:
         """What follows the match. Where it ends with the text, the text repeats itself."""
         tokens, kinds = self._index.tokens, self.kinds(n_most)
         guesses: list[Guess] = []

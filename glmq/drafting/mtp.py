@@ -5,8 +5,9 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 
+from ..prediction import Predicted
 from ..session import Session, User
-from .drafter import Guess
+from .drafter import Guess, WantsMore, wants_all
 
 ASSUMED = (0.85, 0.65, 0.5)
 """Shares of guesses that come true, by their places in a draft, about as others tell of such layers; the last
@@ -20,7 +21,7 @@ class MtpDrafter:
     """
 
     name = "mtp"
-    costs = True
+    costs = tells_probability = True
 
     def __init__(self, session: Session, user: User | None = None) -> None:
         self._session = session
@@ -40,11 +41,17 @@ class MtpDrafter:
         """Less with each place."""
         return ASSUMED[min(kind, len(ASSUMED) - 1)]
 
-    def propose(self, n_most: int) -> Sequence[Guess]:
+    def propose(self, n_most: int, wants_more: WantsMore = wants_all) -> Sequence[Guess]:
         """Guesses of what follows the tokens drawn. Raises errors as `Session.draft` does."""
         user = None if self._user is None else self._user()
-        found = self._session.draft(self._session.drawn, n_most, user=user)
-        return [Guess(token, place) for place, token in enumerate(found)]
+        found = self._session.draft(
+            self._session.drawn, n_most, wants_more=lambda found: wants_more(_guesses(found)), user=user
+        )
+        return _guesses(found)
 
     def end(self) -> None:
         """Nothing is held."""
+
+
+def _guesses(found: Sequence[Predicted]) -> list[Guess]:
+    return [Guess(token, place, probability) for place, (token, probability) in enumerate(found)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .drafter import Drafter, Guess
+from .drafter import Drafter, Guess, WantsMore, wants_all
 
 SEED = 0
 
@@ -24,6 +24,7 @@ class SimulatedDrafter:
     """Guesses the answer's own tokens, or wrong ones. inner: guesses too, so that its time is taken."""
 
     name = "simulation"
+    tells_probability = False
 
     def __init__(self, simulation: Simulation, inner: Drafter | None) -> None:
         self._simulation, self._inner = simulation, inner
@@ -50,7 +51,7 @@ class SimulatedDrafter:
         """What was said."""
         return self._simulation.acceptance
 
-    def propose(self, n_most: int) -> Sequence[Guess]:
+    def propose(self, n_most: int, wants_more: WantsMore = wants_all) -> Sequence[Guess]:
         """As many guesses as `inner` has, or as there are."""
         if self._inner is not None:
             n_most = len(self._inner.propose(n_most))

@@ -23,6 +23,10 @@ class DraftStatistics:
         self.saved_seconds = 0.0
         self._run_seconds = 0.0
 
+    def make(self, seconds: float) -> None:
+        """Guesses are made, which takes so long."""
+        self.saved_seconds -= seconds
+
     def check(self, name: str, n: int, run_seconds: float, more_seconds: float) -> None:
         """`n` guesses are checked, for `more_seconds` more than the run would cost that each may save."""
         self.n_drafted[name] += n
@@ -39,7 +43,7 @@ class DraftStatistics:
 
     def added_to(self, timings: Timings) -> Timings:
         """What an answer has cost, with these counts."""
-        if not self.n_drafted:
+        if not self.n_drafted and not self.saved_seconds:
             return timings
         return replace(
             timings,

@@ -82,6 +82,10 @@ def test_logits_are_those_of_the_specification(tmp_path, architecture, own_table
         assert_close(np.array(one_by_one), expected)
 
 
+def drafted_tokens(session, tokens, n_most):
+    return [guess.token for guess in session.draft(tokens, n_most)]
+
+
 def test_drafts_go_on_from_what_was_drafted(model, path):
     session = model.session()
     session.evaluate(TEXT[:-1])
@@ -92,8 +96,8 @@ def test_drafts_go_on_from_what_was_drafted(model, path):
             logits, last = reference.logits(tokens, states)
             tokens.append(int(logits[-1].argmax()))
             states = np.vstack([states, last[-1:]])
-    assert session.draft(TEXT[-1:], 4) == tokens[len(TEXT) :]
-    assert session.draft(TEXT[-1:], 1) == tokens[len(TEXT) : len(TEXT) + 1]
+    assert drafted_tokens(session, TEXT[-1:], 4) == tokens[len(TEXT) :]
+    assert drafted_tokens(session, TEXT[-1:], 1) == tokens[len(TEXT) : len(TEXT) + 1]
     assert session.tokens == TEXT[:-1]
 
 
@@ -140,7 +144,7 @@ def test_rows_after_a_draft_that_was_wrong(model):
     plain.evaluate(TEXT[:18])
     expected = logits_behind(model, plain.sequence)
     drafted.evaluate(TEXT[:16])
-    wrong = [(token + 1) % 256 for token in drafted.draft(TEXT[16:17], 3)]
+    wrong = [(token + 1) % 256 for token in drafted_tokens(drafted, TEXT[16:17], 3)]
     drafted.evaluate_all([*TEXT[16:18], *wrong])
     drafted.rewind(18)
     assert_close(logits_behind(model, drafted.sequence), expected)
@@ -176,19 +180,35 @@ def test_drafts_of_sequences_side_by_side(model):
     assert [len(draft) for draft in found] == [3, 2, 5]
 
 
-def test_a_draft_ends_where_it_is_unsure(model):
+def test_a_draft_ends_where_no_more_is_wanted(model):
+    session, asked = model.session(), []
+    session.evaluate(TEXT[:-1])
+
+    def wants_more(guesses):
+        asked.append(list(guesses))
+        return len(guesses) < 2
+
+    whole = session.draft(TEXT[-1:], 3)
+    assert session.draft(TEXT[-1:], 3, wants_more=wants_more) == whole[:2]
+    assert asked == [whole[:1], whole[:2]]
+
+
+def test_guesses_have_the_probability_of_their_logits(model):
     session = model.session()
     session.evaluate(TEXT[:-1])
-    assert session.draft(TEXT[-1:], 3, least_probability=1.0) == []
-    assert len(session.draft(TEXT[-1:], 3, least_probability=1e-6)) == 3
+    [guess] = session.draft(TEXT[-1:], 1)
+    state = session.sequence.hidden.at(len(TEXT) - 2)
+    logits = next_logits(model, session.sequence, TEXT[-1:], state[None])[0].astype(np.float64)
+    assert guess.token == logits.argmax()
+    assert guess.probability == pytest.approx(np.exp(logits.max()) / np.exp(logits).sum(), rel=1e-4)
 
 
 def test_tokens_that_are_drawn_and_not_evaluated_may_be_several(model):
     """Those behind the first go on from what the layer has made of the ones before."""
     session = model.session()
     session.evaluate(TEXT[:10])
-    [first, second] = session.draft(TEXT[10:11], 2)
-    assert session.draft([TEXT[10], first], 1) == [second]
+    [first, second] = drafted_tokens(session, TEXT[10:11], 2)
+    assert drafted_tokens(session, [TEXT[10], first], 1) == [second]
 
 
 def test_a_drafter_of_the_layer(model):
@@ -199,7 +219,8 @@ def test_a_drafter_of_the_layer(model):
     session.drawn = TEXT[-1:]
     assert [*drafter.kinds(3)] == [0, 1, 2]
     guesses = drafter.propose(3)
-    assert [guess.token for guess in guesses] == session.draft(TEXT[-1:], 3)
+    assert [(guess.token, guess.probability) for guess in guesses] == session.draft(TEXT[-1:], 3)
+    assert len(drafter.propose(3, lambda guesses: False)) == 1
     assert [guess.kind for guess in guesses] == [0, 1, 2]
 
 

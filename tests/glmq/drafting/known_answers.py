@@ -18,7 +18,7 @@ class FlatCosts:
 class KnownAnswer:
     """Guesses the tokens of an answer that was given before; every `wrong`-th of them is a wrong one."""
 
-    name, costs = "known", False
+    name, costs, tells_probability = "known", False, False
 
     def __init__(self, tokens, wrong=0):
         self._tokens, self._wrong, self._place = list(tokens), wrong, 0
@@ -35,7 +35,7 @@ class KnownAnswer:
     def assumed(self, kind):
         return 0.9
 
-    def propose(self, n_most):
+    def propose(self, n_most, wants_more=None):
         places = range(self._place, min(self._place + n_most, len(self._tokens)))
         return [Guess(self._guess(place), 0) for place in places]
 

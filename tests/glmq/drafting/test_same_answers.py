@@ -300,7 +300,7 @@ class Interrupted(KnownAnswer):
         super().__init__(tokens)
         self._error = error
 
-    def propose(self, n_most):
+    def propose(self, n_most, wants_more=None):
         if n_most > 1:
             raise self._error
         return super().propose(n_most)
