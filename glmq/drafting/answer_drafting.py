@@ -122,16 +122,15 @@ class AnswerDrafting:
         drafter, length = self._most_promising(n_tokens, n_most)
         if drafter is None:
             return []
-        is_probe = length.gain == 1.0
-        made, was_unsure = self._made(drafter, 1 if is_probe else length.n, n_most, n_tokens, is_probe)
+        by_sureness = drafter.tells_probability and length.gain > 1.0  # a probe is checked in any case
+        sureness = self._sureness(drafter) if by_sureness else None
+        made, was_unsure = self._made(drafter, n_most if by_sureness else length.n, n_tokens, sureness)
         guesses = list(takewhile(lambda guess: guess.token not in self._end_ids, made))
         self._proposed, self._before, self._n_checked = Proposal(drafter, guesses, n_tokens), None, 0
         self._open = deque(guesses)
         if was_unsure and len(guesses) == len(made):
             self._open.append(Guess(NONE, len(made)))
-        n = len(guesses)
-        if drafter.tells_probability and not is_probe:
-            n = self._sureness(drafter).n_worth_checking(guesses, n_tokens)
+        n = sureness.n_worth_checking(guesses, n_tokens) if sureness else len(guesses)
         return [guess.token for guess in guesses[:n]]
 
     def checked(self, n: int) -> None:
@@ -174,27 +173,22 @@ class AnswerDrafting:
         return Sureness(drafter.name, self._success, self._experience.costs.estimate)
 
     def _made(
-        self, drafter: Drafter, n: int, n_most: int, n_tokens: int, is_probe: bool
+        self, drafter: Drafter, n_most: int, n_tokens: int, sureness: Sureness | None
     ) -> tuple[Sequence[Guess], bool]:
-        """The guesses of a drafter, and whether it was too unsure to go on.
-
-        `n`, or where it tells probabilities as many as these promise to be worth making.
-        """
-        sureness, guess_seconds = self._sureness(drafter), self._experience.guess_seconds(drafter)
-        was_unsure = False
+        """Guesses of a drafter, and whether it was too unsure to go on, by `sureness` where that is asked."""
+        guess_seconds, was_unsure = self._experience.guess_seconds(drafter), False
 
         def wants_more(guesses: Sequence[Guess]) -> bool:
             nonlocal was_unsure
-            if len(guesses) == n_most or guesses[-1].token in self._end_ids:
+            if sureness is None or len(guesses) == n_most:
+                return len(guesses) < n_most
+            if guesses[-1].token in self._end_ids:
                 return False
             was_unsure = not sureness.wants_more(guesses, n_tokens, guess_seconds)
             return not was_unsure
 
         began = time.perf_counter()
-        if drafter.tells_probability and not is_probe:
-            made = drafter.propose(n_most, wants_more)
-        else:
-            made = drafter.propose(n)
+        made = drafter.propose(n_most, wants_more)
         if made and drafter.costs:
             self._experience.observe_guesses(drafter, len(made), time.perf_counter() - began)
             self.statistics.make(len(made) * self._experience.guess_seconds(drafter))

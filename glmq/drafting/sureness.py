@@ -53,9 +53,8 @@ class Sureness:
 
     def _kind(self, guess: Guess) -> Kind:
         """The first guess of a draft, which is made of the model's own state, apart from the others."""
-        return f"{self.name}, {'further' if guess.kind else 'first'}", bisect(
-            PROBABILITIES, guess.probability or 0.0
-        )
+        place = "further" if guess.kind else "first"
+        return f"{self.name}, {place}", bisect(PROBABILITIES, guess.probability or 0.0)
 
     def _behind(self, guess: Guess) -> Kind:
         return f"{self.name}, behind", bisect(PROBABILITIES, guess.probability or 0.0)
