@@ -13,7 +13,6 @@ from io import FileIO
 from pathlib import Path
 
 import numpy as np
-from glmq_kernels.machine.cores import processor_count
 from glmq_kernels.ops.attention.cache_layout import POSITIONS_PER_PAGE, CacheShape
 
 from .commit_file import Content, checksum, read_at
@@ -21,8 +20,9 @@ from .kv_cache.page_copy import copy_positions
 from .kv_cache.sequence import Sequence
 from .saved_state import OLD_PAGE_POSITIONS, SavedState
 
-MOST_READERS = 8
-"""Threads that read pages; more do not make a disk faster."""
+N_READERS = 8
+"""Threads that read pages, however few the processors: while some wait for the disk, others take memory for
+pages from the system, which is not much faster than a disk."""
 
 ReadPage = Callable[[FileIO, int], bool]
 """Reads a page of a file, by its number, to where it belongs; gives whether it is sound."""
@@ -54,7 +54,7 @@ def read_pages(path: Path, content: Content, state: SavedState, sequence: Sequen
 
 def _n_sound(path: Path, read: ReadPage, n_pages: int) -> int:
     """Read pages in several threads; gives how many come before the first that is not sound."""
-    n_readers = min(processor_count(), MOST_READERS)
+    n_readers = max(1, min(N_READERS, n_pages))
 
     def read_from(first: int) -> int:
         """Every n_readers-th page; gives the first that is not sound."""

@@ -21,11 +21,18 @@ from glmq_kernels.ops.attention.cache_layout import CacheShape
 
 from ..errors import OutOfPages
 from ..memory_plan import show_size
+from ..system_memory import available_memory
 
 CHUNK_BYTES = 4 << 20
 """Memory taken from the system at once, where a page is not larger than this."""
 
 HUGE_PAGE_BYTES = 2 << 20
+
+LEFT_TO_SYSTEM = 16 << 20
+"""Free memory that is not taken: systems give more than they have, and end processes when it is used."""
+
+ASKED_AGAIN, MOST_UNASKED = 8, 256 << 20
+"""The system is asked what it has free when one part in so many of that has been taken, or so many bytes."""
 
 
 class Page:
@@ -87,6 +94,7 @@ class PagePool:
         self.prefix_cache: PrefixCache | None = None
         self._chunk_pages = 1 if guards_pages() else max(1, CHUNK_BYTES // self._stride)
         self._open: dict[_Chunk, None] = {}  # chunks with free pages, in the order in which they became so
+        self._granted = 0  # bytes that may be taken before the system is asked again
 
     @property
     def n_available(self) -> int:
@@ -183,8 +191,18 @@ class PagePool:
         return idle
 
     def _open_chunk(self, n_pages: int) -> None:
+        self._require_memory(n_pages * self._stride)
         self._open[_Chunk(n_pages, self._stride, self.shape.page_bytes)] = None
         self.n_taken += n_pages
+
+    def _require_memory(self, n_bytes: int) -> None:
+        """Raise MemoryError where the system has not so much to give, whatever other programs have taken."""
+        if self._granted < n_bytes:
+            available = available_memory()
+            if available is not None and available < n_bytes + LEFT_TO_SYSTEM:
+                raise MemoryError(f"{n_bytes} bytes")
+            self._granted = n_bytes + min((available or 0) // ASKED_AGAIN, MOST_UNASKED)
+        self._granted -= n_bytes
 
     def _free(self, page: Page) -> None:
         chunk = page._chunk

@@ -90,6 +90,45 @@ def test_a_system_that_gives_no_memory_is_told_in_words(pool, tree, monkeypatch)
     assert (pool.n_used, pool.n_bytes) == (0, 0)
 
 
+def available(monkeypatch, *amounts):
+    """The system has these amounts of memory free, one after another, and nothing afterwards."""
+    left = iter(amounts)
+    monkeypatch.setattr(page_pool, "available_memory", lambda: next(left, 0))
+
+
+def test_memory_that_others_have_taken_since_is_not_taken(monkeypatch):
+    monkeypatch.setattr(page_pool, "CHUNK_BYTES", 0)
+    pool = PagePool(SHAPE, 10 * PAGE_BYTES)
+    available(monkeypatch, page_pool.LEFT_TO_SYSTEM + PAGE_BYTES - 1)
+    with pytest.raises(OutOfPages, match="the system gives no more memory for the KV cache"):
+        Sequence(PrefixTree(pool)).reserve(1)
+    assert pool.n_bytes == 0
+
+
+def test_where_the_system_has_no_more_what_nobody_uses_goes(monkeypatch):
+    monkeypatch.setattr(page_pool, "CHUNK_BYTES", 0)
+    pool = PagePool(SHAPE, 10 * PAGE_BYTES)
+    tree = PrefixTree(pool)
+    evaluated(tree, text(3 * P)).release()
+    available(monkeypatch)
+    pool._granted = 0
+    sequence = evaluated(tree, text(2 * P, seed=1))
+    assert_holds_its_tokens(sequence)
+    assert pool.n_taken == 3
+
+
+def test_the_system_is_asked_again_when_a_part_of_what_it_had_is_taken(monkeypatch):
+    monkeypatch.setattr(page_pool, "CHUNK_BYTES", 0)
+    monkeypatch.setattr(page_pool, "LEFT_TO_SYSTEM", 0)
+    pool = PagePool(SHAPE, 10 * PAGE_BYTES)
+    available(monkeypatch, 3 * 8 * PAGE_BYTES)
+    sequence = Sequence(PrefixTree(pool))
+    sequence.reserve(4 * P)
+    with pytest.raises(OutOfPages):
+        sequence.reserve(5 * P)
+    assert pool.n_taken == 4
+
+
 def test_a_page_is_aligned_and_ends_before_the_next():
     shape = CacheShape(n_layers=1, n_kv_heads=1, key_dim=16, value_dim=16, type="Q8_0")
     sequence = Sequence(PrefixTree(PagePool(shape, 100 * shape.page_bytes)))
