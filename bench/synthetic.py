@@ -134,9 +134,15 @@ def _feed_forward(prefix: str, width: int, h: int) -> Iterator[tuple[str, tuple[
 
 
 class RandomWeights:
-    """A checkpoint of random weights (see `glmq_convert.plan.Weights`), already quantized."""
+    """A checkpoint of random weights (see `glmq_convert.plan.Weights`), already quantized.
 
-    def __init__(self, config: Glm4MoeConfig | Glm4MoeLiteConfig, type_name: str) -> None:
+    query_scale: a factor of the matrices that give queries.
+    """
+
+    def __init__(
+        self, config: Glm4MoeConfig | Glm4MoeLiteConfig, type_name: str, query_scale: float = 1.0
+    ) -> None:
+        self._query_scale = query_scale
         self._shapes = dict(shapes(config))
         self._of_rows: dict[str, tuple[int, ...]] = dict(self._shapes)
         if isinstance(config, Glm4MoeLiteConfig):
@@ -182,18 +188,20 @@ class RandomWeights:
         row_bytes = kind.row_bytes(columns)
         start = crc32(f"{name} {first_row}".encode()) % (len(self._bytes) - n_rows * row_bytes)
         blocks = self._bytes[start : start + n_rows * row_bytes].copy().reshape(-1, kind.block_bytes)
-        set_scales(type_name, blocks, EMBEDDING_SCALE if "embed_tokens" in name else 1.0)
+        scale = EMBEDDING_SCALE if "embed_tokens" in name else 1.0
+        set_scales(type_name, blocks, self._query_scale if "q_proj" in name else scale)
         return blocks.reshape(n_rows, row_bytes)
 
 
 def write_air(
-    path: Path, type_name: str = "Q4_0", n_layers: int = 3, vocab_size: int = 32768, *, mtp: bool = False
-) -> Path:
-    """A GGUF file, unless it is there."""
+    path: Path, type_name: str = "Q4_0", n_layers: int = 3, vocab_size: int = 32768, *, mtp: bool = False,
+    query_scale: float = 1.0,
+) -> Path:  # fmt: skip
+    """A GGUF file, unless it is there. query_scale: a factor of the matrices that give queries."""
     if path.exists():
         return path
     config = air_config(n_layers, vocab_size, mtp=mtp)
-    weights = RandomWeights(config, type_name)
+    weights = RandomWeights(config, type_name, query_scale)
     planned = glm4_moe.plan_tensors(config, weights, weights, n_mtp_layers=int(mtp))
     header = gguf.GGUFWriter(None, glm4_moe.ARCHITECTURE)
     glm4_moe.add_metadata(header, config, n_mtp_layers=int(mtp))
@@ -222,6 +230,7 @@ def _write(
         for t in choose_types(planned, TypeChoice("F16"), has_importance=False)
     ]
     header.add_tokenizer_model("none")
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_gguf(check_target(path, force=True), header, tensors, weights)
     return path
 

@@ -16,22 +16,28 @@ transformers = pytest.importorskip("transformers")
 
 from tests import glm4_moe_checkpoints as checkpoints  # noqa: E402
 
-CONTEXT, LAST, CHUNK = 202_752, 32, 16_384
+CONTEXT, LAST, CHUNK = 202_752, 32, 1024
 SIZES = {
     "num_hidden_layers": 1, "first_k_dense_replace": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
     "head_dim": 16, "hidden_size": 32, "intermediate_size": 64, "max_position_embeddings": CONTEXT,
 }  # fmt: skip
 """One layer, whose keys and values do not hang on attention, so that transformers has them in chunks."""
+LATENT_SIZES = {
+    "num_hidden_layers": 1, "mlp_layer_types": ["dense"], "num_attention_heads": 2, "num_key_value_heads": 2,
+    "q_lora_rank": 16, "kv_lora_rank": 16, "qk_nope_head_dim": 16, "qk_rope_head_dim": 16, "v_head_dim": 16,
+    "hidden_size": 32, "intermediate_size": 64, "max_position_embeddings": CONTEXT,
+}  # fmt: skip
 COMMON = {"rope_theta": 1e6, "partial_rotary_factor": 0.5}
 ROPES = {
     "plain": {"rope_type": "default"},
     "linear": {"rope_type": "linear", "factor": 8.0},
     "YaRN": {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": CONTEXT // 8},
 }
-OWN_ANGLES, THEIR_ANGLES = 1e-5, 2e-4
+OWN_ANGLES, THEIR_ANGLES, THEIR_LATENT_ANGLES = 1e-5, 2e-4, 6e-4
 """How far logits may be off, in parts of their range, with angles in float64 and in transformers' float32.
 
-The two are 2e-5 (plain), 3e-6 (linear) and 5e-5 (YaRN) apart themselves.
+The two are 2e-5 (plain), 3e-6 (linear) and 5e-5 (YaRN) apart themselves; with latent attention 1.3e-4 (plain)
+and 3.4e-4 (YaRN).
 """
 
 
@@ -70,8 +76,23 @@ def last_logits(reference, tokens):
 @pytest.mark.parametrize("rope", ROPES.values(), ids=ROPES.keys())
 def test_logits(tmp_path, rope):
     reference = checkpoints.save_checkpoint(tmp_path, **SIZES, rope_parameters={**COMMON, **rope})
+    assert_close_at_the_end(tmp_path, reference, reference.model.layers[0].self_attn.q_proj, THEIR_ANGLES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rope", ("plain", "YaRN"))
+def test_logits_of_latent_attention(tmp_path, rope):
+    rope_parameters = {"rope_theta": 1e6, **ROPES[rope]}
+    reference = checkpoints.save_checkpoint(
+        tmp_path, kind="glm4_moe_lite", **LATENT_SIZES, rope_parameters=rope_parameters
+    )
+    queries = reference.model.layers[0].self_attn.q_b_proj
+    assert_close_at_the_end(tmp_path, reference, queries, THEIR_LATENT_ANGLES)
+
+
+def assert_close_at_the_end(tmp_path, reference, queries, their_angles):
     with torch.no_grad():  # so that a few of so many positions matter
-        reference.model.layers[0].self_attn.q_proj.weight *= 6
+        queries.weight *= 6
     reference.save_pretrained(tmp_path)
     tokens = torch.randint(0, 330, (CONTEXT,), generator=torch.Generator().manual_seed(1))
     theirs, rotary = last_logits(reference, tokens), reference.model.rotary_emb
@@ -82,5 +103,5 @@ def test_logits(tmp_path, rope):
         session = model.session()
         session.evaluate(tokens[:-LAST].tolist())
         found = session.evaluate_all(tokens[-LAST:].tolist())
-    for expected, closeness in ((exact, OWN_ANGLES), (theirs, THEIR_ANGLES)):
+    for expected, closeness in ((exact, OWN_ANGLES), (theirs, their_angles)):
         assert np.abs(found - expected).max() < closeness * np.ptp(expected)
