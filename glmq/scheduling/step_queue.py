@@ -205,7 +205,7 @@ class StepQueue:
             last,
             OutOfPages(
                 f"{len(last.sequence.tokens) + len(last.tokens)} tokens need more memory for keys and values"
-                " than other sequences leave; end some of those, or give the model more",
+                " than other sequences and programs leave; end some of those, or give the model more",
                 setting="ram",
             ),
         )
