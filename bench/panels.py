@@ -15,7 +15,7 @@ import time
 import numpy as np
 from glmq_kernels.arrays import address_of, aligned_zeros, copy_of
 from glmq_kernels.formats.tensor_types import KERNEL_TYPES
-from glmq_kernels.gemm.sizes import PANEL_BUFFER_BYTES, PANEL_SCRATCH_BYTES, ROWS, tile_count
+from glmq_kernels.gemm.sizes import PANEL_BUFFER_BYTES, ROWS, panel_scratch_bytes, tile_count
 from glmq_kernels.jit import isa
 from glmq_kernels.jit.store import kernel
 from glmq_kernels.ops.operands import Activation
@@ -32,7 +32,7 @@ def nanoseconds(type_name: str, n_tokens: int) -> float:
     activation.serve(type_name)
     row_bytes = KERNEL_TYPES[type_name].row_bytes(COLUMNS)
     weights = copy_of(np.random.default_rng(0).integers(0, 100, ROWS * row_bytes), np.uint8)
-    scratch = aligned_zeros(PANEL_SCRATCH_BYTES + PANEL_BUFFER_BYTES + ROWS * row_bytes)
+    scratch = aligned_zeros(panel_scratch_bytes() + PANEL_BUFFER_BYTES + ROWS * row_bytes)
     sums = aligned_zeros(4 * ROWS * tiles * isa.current().tile)
     call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 8)(kernel(f"gemm.gemm.multiply:{type_name}").address)
     arguments = (

@@ -130,7 +130,7 @@ def prepare(activation, token, tile, slot, first, last):
             a, b, scale, sum_a, sum_b = quantize_block(rows + 128 * block)
             unit, place = _place_in_record(columns, block)
             put_block(_record_of(activation, token, unit), place, a, b, scale, sum_a, sum_b)
-            if tile >= 0:
+            if tile >= 0 and argument(activation, ACTIVATION_TILES):
                 at = tile_record + block * RECORD_BYTES
                 _put_in_tile(at, slot, a, b, scale, scale * sum_a, scale * sum_b)
     if tile >= 0:

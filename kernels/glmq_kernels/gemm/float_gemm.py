@@ -27,7 +27,9 @@ from .prefetch import next_stretch, prefetch_part
 from .sizes import FLOAT_STRETCH_BYTES, ROWS
 
 ROW_GROUP = 2 * isa.current().panels
-"""Weight rows that meet a tile at once."""
+"""Weight rows that meet tokens at once."""
+TOKENS = 4 if isa.current().amx else isa.current().tile
+"""Of a tile, that meet them at once: as many as registers hold."""
 
 
 def make_float_product(kind: Any, in_bfloat: bool) -> Any:
@@ -42,14 +44,14 @@ def make_float_product(kind: Any, in_bfloat: bool) -> Any:
     lanes, row_bytes = (32 if in_bfloat else 16), FLOAT_STRETCH_BYTES
     stretch = row_bytes // 64 * lanes
     stretch_bytes = stretch * kind.WIDTH if kind.FLOAT else kind.BYTES
-    full, part = (_make_tile_product(n, stretch_bytes, in_bfloat) for n in (tile, tile // 2))
+    full, part = (_make_tile_product(n, stretch_bytes, in_bfloat) for n in (TOKENS, TOKENS // 2))
 
     @inline
     def product(rows, rows_0, rows_1, stride, activation, first_tile, n_tokens, scratch, sums):
         columns = argument(activation, ACTIVATION_COLUMNS)
         tile_bytes = (columns + lanes - 1) // lanes * 64 * tile
         tiles = argument(activation, form) + first_tile * tile_bytes
-        n_tiles = (n_tokens + tile - 1) // tile
+        n_parts = (n_tokens + TOKENS - 1) // TOKENS
         for first in range(0, columns, stretch):
             count = min(stretch, columns - first)
             at = first // stretch
@@ -57,12 +59,14 @@ def make_float_product(kind: Any, in_bfloat: bool) -> Any:
             unpack(rows_1 + at * stretch_bytes, stride, count, scratch + 16 * row_bytes)
             blocks = (count + lanes - 1) // lanes
             ahead = next_stretch(rows, stride, at, 1, (columns + stretch - 1) // stretch, stretch_bytes)
-            for t in range(n_tiles):
-                x, saved = tiles + t * tile_bytes + first // lanes * 64 * tile, sums + t * tile * 128
-                if n_tokens - t * tile > tile // 2:
-                    full(scratch, x, blocks, first == 0, saved, ahead, stride, t, n_tiles)
+            for i in range(n_parts):
+                t, slot = i * TOKENS // tile, i * TOKENS % tile
+                x = tiles + t * tile_bytes + (first // lanes * tile + slot) * 64
+                saved = sums + (2 * t * tile + slot) * 64
+                if n_tokens - i * TOKENS > TOKENS // 2:
+                    full(scratch, x, blocks, first == 0, saved, ahead, stride, i, n_parts)
                 else:
-                    part(scratch, x, blocks, first == 0, saved, ahead, stride, t, n_tiles)
+                    part(scratch, x, blocks, first == 0, saved, ahead, stride, i, n_parts)
 
     return product
 
@@ -129,16 +133,16 @@ def _make_dequantize(kind: Any) -> Any:
 
 
 def _make_tile_product(n_tokens: int, ahead_bytes: int, in_bfloat: bool) -> Any:
-    """`multiply_tile(weights, x, blocks, is_first, sums)`: 32 rows times the first tokens of a tile."""
+    """`multiply_tile(weights, x, blocks, is_first, sums, ...)`: 32 rows times some tokens of a tile."""
     tile = isa.current().tile
     lanes = isa.current().dot_lanes
     zero, step, add_up = _make_step(n_tokens, Vector("f32", lanes), in_bfloat)
     group, groups, row_bytes = ROW_GROUP, ROWS // ROW_GROUP, FLOAT_STRETCH_BYTES
 
     @inline
-    def multiply_tile(weights, x, blocks, is_first, sums, ahead, stride, t, n_tiles):
+    def multiply_tile(weights, x, blocks, is_first, sums, ahead, stride, part, n_parts):
         for row in range(0, ROWS, group):
-            prefetch_part(ahead, stride, t * groups + row // group, n_tiles * groups, ahead_bytes)
+            prefetch_part(ahead, stride, part * groups + row // group, n_parts * groups, ahead_bytes)
             accumulators = zero()
             for block in range(blocks):
                 at = weights + row * row_bytes + block * 64 * group

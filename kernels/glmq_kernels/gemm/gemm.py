@@ -15,33 +15,43 @@ from typing import Any
 
 from ..formats.unpack import unpacking_of
 from ..jit import isa
-from ..simd.addresses import argument, copy_bytes, inline, zero_bytes
+from ..simd.addresses import argument, inline
 from .activation_record import ACTIVATION_COLUMNS, ACTIVATION_TILES
+from .amx_product import make_amx_product, whole_rows
 from .avx2_tile import make_multiply_tile, weight_form
 from .float_gemm import make_float_product
 from .matrix_tile import make_matrix_step
 from .panel import make_unpack_panel
+from .panel_form import sums_of_rows
 from .prefetch import next_stretch, prefetch_part
-from .sizes import PANEL_BUFFER_BYTES, PANEL_SCRATCH_BYTES, STRETCH, WORD_STRETCH, record_bytes, takes_bfloat
+from .sizes import (
+    PANEL_BUFFER_BYTES,
+    ROWS,
+    STRETCH,
+    WORD_STRETCH,
+    panel_scratch_bytes,
+    record_bytes,
+    takes_bfloat,
+)
 from .tile import make_accumulators, make_block_step, make_minimum_step, panel_bytes
 from .tile_record import IN_SHORT_REGISTERS
 
+PANEL_SCRATCH_BYTES = panel_scratch_bytes()
 PART = isa.current().tile // 2
 """Of a last tile that holds no more than so many tokens, only these are multiplied."""
 
 
 def multiply(format_name: str) -> Any:
-    """Kernel: up to 32 rows times tiles.
+    """Kernel: up to `panel_rows` rows times tiles.
 
     rows, bytes from a row to the next, number of rows, activation, its first tile, number of tokens,
-    scratch (PANEL_SCRATCH_BYTES, PANEL_BUFFER_BYTES and 32 rows), sums. The result is left in the sums,
-    float32 [tile][2][token in tile][16 rows].
+    scratch (panel_scratch_bytes, PANEL_BUFFER_BYTES and 32 rows), sums. The result is left in the sums,
+    float32 [32 rows][tile][2][token in tile][16 rows].
     """
-    kind = unpacking_of(format_name)
-    product = (
-        make_float_product(kind, takes_bfloat(format_name)) if kind.FLOAT else _make_integer_product(kind)
-    )
-    return product_kernel(product)
+    kind, in_bfloat = unpacking_of(format_name), takes_bfloat(format_name)
+    if in_bfloat and isa.current().amx:
+        return make_amx_product(kind)
+    return product_kernel(make_float_product(kind, in_bfloat) if kind.FLOAT else _make_integer_product(kind))
 
 
 def product_kernel(product: Any) -> Any:
@@ -49,22 +59,14 @@ def product_kernel(product: Any) -> Any:
 
     def kernel(rows, stride, count, activation, tile, n_tokens, scratch, sums):
         spare = scratch + PANEL_SCRATCH_BYTES + PANEL_BUFFER_BYTES
-        rows_0 = _whole_rows(rows, stride, count, spare)
-        rows_1 = _whole_rows(rows + 16 * stride, stride, count - 16, spare + 16 * stride)
-        product(rows, rows_0, rows_1, stride, activation, tile, n_tokens, scratch, sums)
+        for first in range(0, count, ROWS):
+            at, left = rows + first * stride, count - first
+            rows_0 = whole_rows(at, stride, left, spare)
+            rows_1 = whole_rows(at + 16 * stride, stride, left - 16, spare + 16 * stride)
+            out = sums_of_rows(sums, first, n_tokens)
+            product(at, rows_0, rows_1, stride, activation, tile, n_tokens, scratch, out)
 
     return kernel
-
-
-@inline
-def _whole_rows(rows, stride, count, spare):
-    """Address of 16 readable rows, the first `count` those at `rows`; a copy where they end early."""
-    if count >= 16:
-        return rows
-    zero_bytes(spare, 16 * stride)
-    if count > 0:
-        copy_bytes(spare, rows, count * stride)
-    return spare
 
 
 def _make_integer_product(kind: Any) -> Any:

@@ -81,26 +81,18 @@ def _make_turn_scales(kind: Any) -> Any:
     return make_turn(emit)
 
 
-def make_unpack_panel(kind: Any) -> Any:
-    """`unpack_panel(rows, stride, first, blocks, panel, block_stride, buffer)` of an integer format.
+def make_unpack_to_buffer(kind: Any, center: int) -> Any:
+    """`unpack_to_buffer(at, stride, first, blocks, buffer)`: up to 8 blocks of 32 columns of 16 rows.
 
-    Brings up to 8 blocks of 32 columns of 16 rows, from block `first` (a multiple of 8) on, into panels
-    `block_stride` bytes apart. For an odd number one more panel is written.
+    at: where the 256 columns of block `first`, a multiple of 8, are in the first row. Minima are those of
+    u - center. Gives how many blocks lie in the buffer before those that are wanted.
     """
     unpack, unpack_block, size = kind.unpack, kind.unpack_block, kind.BYTES
     in_blocks, has_minimum = unpack_block is not None, kind.HAS_MINIMUM
     minima_at = PANEL_BUFFER_MINIMA if kind.GROUP == 16 else PANEL_BUFFER_SCALES + 32
-    if IN_SHORT_REGISTERS:
-        form = weight_form(kind)
-        center, at_once = form.center, 1
-        turn, turn_scales = make_turn_block(form), make_turn_block_scales(form)
-    else:
-        center, at_once = kind.CENTER, 2
-        turn = make_turn_rows(kind) if isa.current().matrix else _make_turn_64(kind)
-        turn_scales = _make_turn_scales(kind)
     # Minima belong to u; what is multiplied is u - center.
-    lanes, center = 256 // kind.GROUP, float(center - kind.OFFSET)
-    centers = make_constant(Vector("f32", lanes), [center] * lanes)
+    lanes, added = 256 // kind.GROUP, float(center - kind.OFFSET)
+    centers = make_constant(Vector("f32", lanes), [added] * lanes)
 
     @inline
     def unpack_rows(rows, stride, buffer, skipped):
@@ -125,11 +117,10 @@ def make_unpack_panel(kind: Any) -> Any:
                 store(buffer + 256 * r + 32 * b, weights)
                 store_f32(buffer + PANEL_BUFFER_SCALES + 64 * r + 4 * b, scale)
                 if has_minimum:
-                    store_f32(buffer + minima_at + 64 * r + 4 * b, minimum + center * scale)
+                    store_f32(buffer + minima_at + 64 * r + 4 * b, minimum + added * scale)
 
     @inline
-    def unpack_panel(rows, stride, first, blocks, panel, block_stride, buffer):
-        at = rows + first // 8 * size
+    def unpack_to_buffer(at, stride, first, blocks, buffer):
         skipped = 0
         if in_blocks and blocks < 8:
             if first:
@@ -140,6 +131,30 @@ def make_unpack_panel(kind: Any) -> Any:
                 unpack_blocks(at, stride, blocks, buffer)
         else:
             unpack_rows(at, stride, buffer, 0)
+        return skipped
+
+    return unpack_to_buffer
+
+
+def make_unpack_panel(kind: Any) -> Any:
+    """`unpack_panel(rows, stride, first, blocks, panel, block_stride, buffer)` of an integer format.
+
+    Brings up to 8 blocks of 32 columns of 16 rows, from block `first` (a multiple of 8) on, into panels
+    `block_stride` bytes apart. For an odd number one more panel is written.
+    """
+    if IN_SHORT_REGISTERS:
+        form = weight_form(kind)
+        center, at_once = form.center, 1
+        turn, turn_scales = make_turn_block(form), make_turn_block_scales(form)
+    else:
+        center, at_once = kind.CENTER, 2
+        turn = make_turn_rows(kind) if isa.current().matrix else _make_turn_64(kind)
+        turn_scales = _make_turn_scales(kind)
+    unpack_to_buffer, size = make_unpack_to_buffer(kind, center), kind.BYTES
+
+    @inline
+    def unpack_panel(rows, stride, first, blocks, panel, block_stride, buffer):
+        skipped = unpack_to_buffer(rows + first // 8 * size, stride, first, blocks, buffer)
         for b in range(0, blocks, at_once):
             turn(buffer + 32 * (skipped + b), panel + b * block_stride, block_stride)
         turn_scales(buffer, panel, block_stride)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..jit import isa
 from ..simd.addresses import call_8, inline
+from .sizes import ROWS
 
 TILE = isa.current().tile
 SECOND_16 = TILE * 64
@@ -14,6 +15,12 @@ SECOND_16 = TILE * 64
 def multiply(code, rows, stride, count, activation, tile, n_tokens, scratch, sums):
     """Rows times tokens from a tile of the activation on. code: address of the type's `gemm.multiply`."""
     call_8(code, rows, stride, count, activation, tile, n_tokens, scratch, sums)
+
+
+@inline
+def sums_of_rows(sums, first, n_tokens):
+    """Where the sums of 32 rows begin, of which `first` is the first: a multiple of 32."""
+    return sums + first // ROWS * ((n_tokens + TILE - 1) // TILE * TILE * 4 * ROWS)
 
 
 @inline

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..formats.tensor_types import MATRIX_TYPES
 from ..jit import isa
 
 STRETCH = 512
@@ -35,8 +36,27 @@ PANEL_BUFFER_MINIMA = PANEL_BUFFER_SCALES + 16 * 64
 PANEL_BUFFER_BYTES = PANEL_BUFFER_MINIMA + 16 * 64
 """The buffer through which rows become panels (drawn in `gemm/panel.py`)."""
 
-PANEL_SCRATCH_BYTES = max(2 * (STRETCH // 32 + 1) * (512 + 2 * 3 * 64), FLOAT_STRETCH_BYTES * ROWS)
-"""Room for a stretch of unpacked weights of any format."""
+AMX_STRETCH = 512
+"""Columns of panels that are unpacked at a time for AMX (`gemm/amx_product.py`)."""
+
+AMX_PANEL_BYTES = 2048 * (AMX_STRETCH // 32 + 1)
+"""Of 32 rows."""
+
+AMX_FIELDS_BYTES = 2 * 16 * 64
+"""Room for the scales of 256 columns, and as many numbers that are added."""
+
+
+def panel_rows() -> int:
+    """Most weight rows that meet panels' tokens together, a multiple of ROWS."""
+    return 4 * ROWS if isa.current().amx else ROWS
+
+
+def panel_scratch_bytes() -> int:
+    """Room for a stretch of unpacked weights of any format."""
+    in_floats = FLOAT_STRETCH_BYTES * ROWS
+    if isa.current().amx:
+        return max(panel_rows() // ROWS * AMX_PANEL_BYTES + AMX_FIELDS_BYTES, in_floats)
+    return max(2 * (STRETCH // 32 + 1) * (512 + 2 * 3 * 64), in_floats)
 
 
 def few() -> int:
@@ -56,8 +76,9 @@ def row_records_bytes(columns: int) -> int:
 
 
 def takes_bfloat(type_name: str) -> bool:
-    """Whether products of many tokens with a tensor type want them as bfloat16."""
-    return type_name == "BF16" and isa.current().bfloat
+    """Whether products of many tokens with a tensor type want them as bfloat16, but for float32 activations."""
+    level = isa.current()
+    return level.bfloat if type_name == "BF16" else level.amx and not MATRIX_TYPES[type_name].is_float
 
 
 def float_tile_bytes(columns: int, bfloat: bool) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import GlmqError
-from ..machine.instructions import ARM, X86, processor_features
+from ..machine.instructions import ARM, X86, may_use_amx, processor_features
 from .compiler_presence import can_compile, cannot_compile
 
 
@@ -28,6 +28,7 @@ class Isa:
     half            whether the CPU converts float16 by itself
     bfloat          whether the CPU multiplies bfloat16 (AVX-512, Arm)
     bit_shuffle     whether the CPU has AVX-512's shuffles of bits (VBMI)
+    amx             whether the CPU multiplies matrices of bfloat16 in registers for them (AMX)
     panels, tile    a matrix product of many tokens works on `panels` times 16 weight rows and `tile`
                     tokens at once, as many as the registers hold
     triple          another machine's, by LLVM's name, for which code is made here; empty: this one's
@@ -52,6 +53,7 @@ class Isa:
     bfloat: bool = False
     bit_shuffle: bool = False
     matrix: bool = False
+    amx: bool = False
     triple: str = ""
 
     @property
@@ -78,9 +80,13 @@ AVXVNNI_NEEDS = (*AVX2_NEEDS, "avxvnni")
 AVX512_NEEDS = (
     *_SSE, "avx", "avx2", "f16c", "fma", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni"
 )  # fmt: skip
+AMX_NEEDS = ("avx512bf16", "amx-tile", "amx-bf16")
+"""Beside all of AVX-512's."""
+AMX_TILE = 16
+"""Tokens that AMX multiplies at once."""
 NEON_NEEDS = ("neon", "lse", "dotprod")
 I8MM_NEEDS = (*NEON_NEEDS, "i8mm", "bf16")
-LEVELS = ("avx512", "avxvnni", "avx2", "i8mm", "neon", "generic")
+LEVELS = ("amx", "avx512", "avxvnni", "avx2", "i8mm", "neon", "generic")
 
 NEON = Isa("neon", "generic", "+dotprod,+lse,+neon", "sdot", 4, "neon", 0, True, 1, 4)
 """64-bit Arm since Armv8.2: Apple's processors, Neoverse, Cortex-A75 and later."""
@@ -96,7 +102,10 @@ def _host() -> tuple[str, dict[str, bool]]:
         raise cannot_compile("kernels must be compiled")
     import llvmlite.binding as llvm
 
-    return llvm.get_host_cpu_name(), dict(llvm.get_host_cpu_features())
+    have = dict(llvm.get_host_cpu_features())
+    if have.get("amx-tile"):
+        have["amx-tile"] = may_use_amx()
+    return llvm.get_host_cpu_name(), have
 
 
 @functools.cache
@@ -117,10 +126,13 @@ def levels_of(cpu: str, have: Mapping[str, bool], machine: str) -> dict[str, Isa
     every = _features(have, [name for name, on in have.items() if on])
     if machine in X86:
         if _has(have, AVX512_NEEDS):
-            found["avx512"] = Isa(
+            avx512 = Isa(
                 "avx512", cpu, every, "vnni", 16, "avx512", 128, True, 2, 6, (4, 8, 12), 2,
                 bfloat=bool(have.get("avx512bf16")), bit_shuffle=bool(have.get("avx512vbmi")),
             )  # fmt: skip
+            if _has(have, AMX_NEEDS):
+                found["amx"] = replace(avx512, name="amx", tile=AMX_TILE, amx=True)
+            found["avx512"] = avx512
         if _has(have, AVXVNNI_NEEDS):
             features = _features(have, AVXVNNI_NEEDS)
             found["avxvnni"] = Isa("avxvnni", "x86-64-v3", features, "vnni", 8, "avx2", 0, True, 1, 4, (4, 6))

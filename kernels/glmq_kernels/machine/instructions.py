@@ -1,6 +1,7 @@
 """Which instructions the processor has, as the system tells, without a code generator that knows it.
 
-x86-64 is asked on Linux only: elsewhere the code generator knows. Arm is asked wherever glmq runs: there the
+x86-64 is asked on Linux only: elsewhere the code generator knows. There, Linux also has to be asked whether this
+process may use AMX's registers. Arm is asked wherever glmq runs: there the
 code generator does not tell of dot products on any system.
 """
 
@@ -26,8 +27,16 @@ _TOLD_AS = {
     "avx_vnni": "avxvnni",
     "avx512_vnni": "avx512vnni",
     "avx512_bf16": "avx512bf16",
+    "amx_tile": "amx-tile",
+    "amx_bf16": "amx-bf16",
 }
 """Linux's names of features of x86-64 where LLVM has others."""
+
+_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18
+"""Number of the system call, of what is asked of it, and of the state that AMX's registers are.
+
+Source: Linux, Documentation/arch/x86/xstate.rst.
+"""
 
 _HWCAP, _HWCAP2 = 16, 26
 _ARM_BITS = {
@@ -55,7 +64,19 @@ def processor_features() -> frozenset[str]:
         if sys.platform == "linux":
             return arm_features_on_linux(_auxiliary_value)
         return arm_features_on_macos(_system_value) if sys.platform == "darwin" else frozenset()
-    return x86_features(Path("/proc/cpuinfo"))
+    found = x86_features(Path("/proc/cpuinfo"))
+    return found if may_use_amx() else found - {"amx-tile"}
+
+
+@functools.cache
+def may_use_amx() -> bool:
+    """Whether this process may use AMX's registers, for which Linux is asked: from then on all its threads may.
+
+    A thread that has used them needs some 8 KB more for each signal, on the stack where that is handled.
+    """
+    if sys.platform != "linux" or platform.machine().lower() not in X86:
+        return False
+    return int(ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA)) == 0
 
 
 def x86_features(told: Path) -> frozenset[str]:

@@ -111,15 +111,21 @@ class Activation:
 
     def serve(self, type_name: str) -> None:
         """Have the rows prepared for products with matrices of a tensor type."""
-        if MATRIX_TYPES[type_name].is_float or self.precision == "f32":
-            bfloat = takes_bfloat(type_name)
-            slot = ACTIVATION_BFLOAT_TILES if bfloat else ACTIVATION_FLOAT_TILES
-            if not self.slots[slot]:
-                self._allocate(slot, self._max_tiles * float_tile_bytes(self.columns, bfloat))
-        elif not self.slots[ACTIVATION_ROW_RECORDS]:
-            self._allocate(ACTIVATION_ROW_RECORDS, self._max_rows * row_records_bytes(self.columns))
-            tile_bytes = self.columns // 32 * record_bytes(isa.current().tile)
-            self._allocate(ACTIVATION_TILES, self._max_tiles * tile_bytes)
+        is_float, columns = MATRIX_TYPES[type_name].is_float, self.columns
+        in_integers = not is_float and self.precision == "int8"
+        if in_integers:
+            self._need(ACTIVATION_ROW_RECORDS, self._max_rows * row_records_bytes(columns))
+        if takes_bfloat(type_name) and (is_float or in_integers):
+            self._need(ACTIVATION_BFLOAT_TILES, self._max_tiles * float_tile_bytes(columns, bfloat=True))
+        elif in_integers:
+            tile_bytes = columns // 32 * record_bytes(isa.current().tile)
+            self._need(ACTIVATION_TILES, self._max_tiles * tile_bytes)
+        else:
+            self._need(ACTIVATION_FLOAT_TILES, self._max_tiles * float_tile_bytes(columns, bfloat=False))
+
+    def _need(self, slot: int, n_bytes: int) -> None:
+        if not self.slots[slot]:
+            self._allocate(slot, n_bytes)
 
 
 class Routing:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from ..formats.tensor_types import MATRIX_TYPES
 from ..gemm.sizes import (
     PANEL_BUFFER_BYTES,
-    PANEL_SCRATCH_BYTES,
     ROW_SCRATCH_BYTES,
     ROW_SUMS,
     ROWS,
+    panel_rows,
+    panel_scratch_bytes,
     tile_count,
 )
 from ..jit import isa
@@ -49,7 +50,8 @@ def kernels_of(matrix: Matrix, activation: Activation) -> dict[str, Code]:
 def reserve_product_scratch(tape: Tape, *matrices: Matrix) -> int:
     """Room for the row form, or for panels, a copy of 32 rows and two sets of sums, whose offset is given."""
     row_bytes = max(matrix.row_bytes for matrix in matrices)
-    panels = PANEL_SCRATCH_BYTES + PANEL_BUFFER_BYTES + ROWS * row_bytes
+    panels = panel_scratch_bytes() + PANEL_BUFFER_BYTES + ROWS * row_bytes
     offset = -(-max(panels, ROW_SUMS + ROW_SCRATCH_BYTES) // 64) * 64
-    tape.reserve_scratch(offset + 2 * tile_count(tape.max_tokens) * isa.current().tile * 4 * ROWS + 64)
+    n_tokens = tile_count(tape.max_tokens) * isa.current().tile
+    tape.reserve_scratch(offset + 2 * n_tokens * 4 * panel_rows() + 64)
     return offset

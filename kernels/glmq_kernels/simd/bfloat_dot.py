@@ -7,7 +7,7 @@ from typing import Any
 from llvmlite import ir
 
 from ..jit import isa
-from .vectors import call_llvm
+from .vectors import I16, I32, call_llvm, shuffle_value
 
 
 class BFloatType(ir.Type):
@@ -35,3 +35,16 @@ def bfloat_dot_value(builder: Any, sums: Any, a: Any, b: Any) -> Any:
     signature = ir.FunctionType(sums.type, [sums.type, a.type, b.type])
     code = ir.InlineAsm(signature, "vdpbf16ps $3, $2, $0", "=v,0,v,v", side_effect=False)
     return builder.call(code, [sums, a, b])
+
+
+def bfloat_pairs_value(builder: Any, low: Any, high: Any) -> Any:
+    """Float32 lanes of two vectors as bfloat16, nearest even, in the low and the high halves of int32 lanes.
+
+    For levels of AVX-512 whose `bfloat` is set.
+    """
+    words = ir.VectorType(I16, 32)
+    signature = ir.FunctionType(words, [low.type, high.type])
+    code = ir.InlineAsm(signature, "vcvtne2ps2bf16 $1, $2, $0", "=v,v,v", side_effect=False)
+    found = builder.call(code, [low, high])
+    pairs = shuffle_value(builder, found, found, [i // 2 + 16 * (i % 2) for i in range(32)])
+    return builder.bitcast(pairs, ir.VectorType(I32, 16))

@@ -114,6 +114,12 @@ def rows_of_unit(most, n_rows, threads):
 
 
 @inline
+def rows_of_panel_unit(least, most, n_rows, threads):
+    """The same of a product of many tokens, which wants no fewer rows than `least`."""
+    return max(least, rows_of_unit(most, n_rows, threads))
+
+
+@inline
 def take_one(args):
     """The number of the next unit, for units of very different sizes that are in order, the largest first."""
     return atomic_add(argument(args, TAKEN), 1)

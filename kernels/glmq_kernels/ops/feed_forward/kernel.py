@@ -10,19 +10,26 @@ from __future__ import annotations
 
 from ...gemm.activation import prepare
 from ...gemm.activation_record import ACTIVATION_ROWS
-from ...gemm.panel_form import SECOND_16, TILE, multiply, sums_of_token
+from ...gemm.panel_form import SECOND_16, TILE, multiply, sums_of_rows, sums_of_token
 from ...gemm.row_form import dot_rows, row_form_count
-from ...gemm.sizes import ROW_NUMBERS, ROW_TOKENS, ROWS, few
+from ...gemm.sizes import ROW_NUMBERS, ROW_TOKENS, ROWS, few, panel_rows
+from ...jit import isa
 from ...simd.addresses import argument, inline, load_f32, store_f32, store_i64
 from ...simd.mathematics import silu
 from ...simd.vectors import fma, load_f32x16, splat_f32x16, store
 from ...threads.argument_record import STATE, record_size
-from ...threads.work_units import make_take_by_node, rows_of_unit, share_begin, share_size
+from ...threads.work_units import (
+    make_take_by_node,
+    rows_of_panel_unit,
+    rows_of_unit,
+    share_begin,
+    share_size,
+)
 from ..routing.places import assignment_at, entry, has_turn, n_entries, token_at
 from ..routing.record import ROUTING_TOP_K, ROUTING_WEIGHTS
 from .arguments import Down, DownNetwork, GateUp, NetworkMatrix
 
-FEW = few()
+FEW, PANEL_ROWS = few(), panel_rows()
 GATE = 8 * record_size(GateUp)
 UP = GATE + 8 * len(NetworkMatrix)
 NETWORKS, NETWORK = 8 * record_size(Down), 8 * len(DownNetwork)
@@ -31,7 +38,7 @@ NETWORKS, NETWORK = 8 * record_size(Down), 8 * len(DownNetwork)
 GROUP_WORK, TOKEN_WORK = 5, 2
 """What unpacking for a group of tokens in the row form costs, and each of them."""
 
-PANEL_WORK, TILE_WORK = 15, 6
+PANEL_WORK, TILE_WORK = (24, 4) if isa.current().amx else (15, 6)
 """What unpacking a panel costs, and multiplying a tile with it."""
 
 
@@ -89,35 +96,45 @@ def _gate_up_rows(args, gate_rows, up_rows, r, left, n, first, in_row_form, scra
 
 @inline
 def _gate_up_panels(args, gate_rows, up_rows, r, left, first, count, tile, scratch):
-    """32 rows of gate and up for an expert's tokens in the panel form."""
+    """Some rows of gate and up for an expert's tokens in the panel form."""
     gathered, hidden = argument(args, GateUp.GATHERED), argument(args, GateUp.HIDDEN)
     gate, up, n_rows = args + GATE, args + UP, argument(args, GateUp.ROWS)
     gates = scratch + argument(args, GateUp.SUMS_OFFSET)
-    ups = gates + (count + TILE - 1) // TILE * TILE * 4 * ROWS
+    ups = sums_of_rows(gates, left + ROWS - 1, count)
     _multiply(gate, gate_rows, left, gathered, tile, count, scratch, gates)
     _multiply(up, up_rows, left, gathered, tile, count, scratch, ups)
-    for i in range(count):
-        a, b = sums_of_token(gates, i), sums_of_token(ups, i)
-        out = argument(hidden, ACTIVATION_ROWS) + 4 * ((first + i) * n_rows + r)
-        _gated(a, b, out, left)
-        _gated(a + SECOND_16, b + SECOND_16, out + 64, left - 16)
-        prepare(hidden, first + i, tile + i // TILE, i % TILE, r, r + left)
+    for row in range(0, left, ROWS):
+        here = min(ROWS, left - row)
+        for i in range(count):
+            a, b = (
+                sums_of_token(sums_of_rows(gates, row, count), i),
+                sums_of_token(sums_of_rows(ups, row, count), i),
+            )
+            out = argument(hidden, ACTIVATION_ROWS) + 4 * ((first + i) * n_rows + r + row)
+            _gated(a, b, out, here)
+            _gated(a + SECOND_16, b + SECOND_16, out + 64, here - 16)
+            prepare(hidden, first + i, tile + i // TILE, i % TILE, r + row, r + row + here)
 
 
 @inline
-def _gate_up_unit(args, expert, r, n, first, count, in_row_form, tile, scratch):
-    """32 rows of one expert for all its tokens."""
-    matrices, left = argument(args, GateUp.TABLE) + 24 * expert, min(ROWS, argument(args, GateUp.ROWS) - r)
-    gate_rows = argument(matrices, 0) + r * argument(args + GATE, NetworkMatrix.ROW_BYTES)
-    up_rows = argument(matrices, 1) + r * argument(args + UP, NetworkMatrix.ROW_BYTES)
-    _gate_up_rows(args, gate_rows, up_rows, r, left, n, first, in_row_form, scratch)
+def _gate_up_unit(args, expert, r, size, n, first, count, in_row_form, tile, scratch):
+    """Up to `size` rows of one expert for all its tokens."""
+    matrices, left = argument(args, GateUp.TABLE) + 24 * expert, min(size, argument(args, GateUp.ROWS) - r)
+    gate_stride, up_stride = (
+        argument(args + GATE, NetworkMatrix.ROW_BYTES),
+        argument(args + UP, NetworkMatrix.ROW_BYTES),
+    )
+    gate_rows, up_rows = argument(matrices, 0) + r * gate_stride, argument(matrices, 1) + r * up_stride
+    for row in range(0, left if in_row_form else 0, ROWS):
+        here, gates, ups = min(ROWS, left - row), gate_rows + row * gate_stride, up_rows + row * up_stride
+        _gate_up_rows(args, gates, ups, r + row, here, n, first, in_row_form, scratch)
     if count > in_row_form:
         first, count = first + in_row_form, count - in_row_form
         _gate_up_panels(args, gate_rows, up_rows, r, left, first, count, tile, scratch)
 
 
 @inline
-def _gate_up_share(args, n, in_row_form, first_unit, per_expert, begin, end, scratch):
+def _gate_up_share(args, size, n, in_row_form, first_unit, per_expert, begin, end, scratch):
     """The units whose work begins at `begin` up to `end` of the work on `per_expert` units of each expert."""
     routing = argument(args, GateUp.ROUTING)
     done = 0
@@ -128,25 +145,25 @@ def _gate_up_share(args, n, in_row_form, first_unit, per_expert, begin, end, scr
             from_unit = max(0, (begin - done + work - 1) // work)
             to_unit = min(per_expert, (end - done + work - 1) // work)
             for unit in range(first_unit + from_unit, first_unit + to_unit):
-                _gate_up_unit(args, expert, unit * ROWS, n, first, count, in_rows, tile, scratch)
+                _gate_up_unit(args, expert, unit * size, size, n, first, count, in_rows, tile, scratch)
             done += per_expert * work
 
 
 @inline
 def _gate_up_units_of_node(args, node, given):
     """As many units as its rows have with all experts that are met."""
-    of_matrix, _, n_met, _, _, _ = given
+    of_matrix, _, n_met, _, _, _, _ = given
     return share_size(args, node, of_matrix) * n_met
 
 
 @inline
 def _run_gate_up_units(args, node, begin, end, given):
     """Units of equal work, of which an expert with many tokens has more."""
-    of_matrix, work, n_met, n, in_row_form, scratch = given
+    of_matrix, work, n_met, size, n, in_row_form, scratch = given
     first, here = share_begin(args, node, of_matrix), share_size(args, node, of_matrix)
     units, whole = here * n_met, here * work
     from_work, to_work = whole * begin // units, whole * end // units
-    _gate_up_share(args, n, in_row_form, first, here, from_work, to_work, scratch)
+    _gate_up_share(args, size, n, in_row_form, first, here, from_work, to_work, scratch)
 
 
 _take_gate_up_by_node = make_take_by_node(_gate_up_units_of_node, _run_gate_up_units)
@@ -158,13 +175,16 @@ def gate_up(args, thread, threads):
     n = argument(state, argument(args, GateUp.COUNT_SLOT))
     in_row_form = row_form_count(state, n, argument(args, GateUp.ROW_FORM_SLOT), FEW)
     scratch = argument(args, GateUp.SCRATCH) + thread * argument(args, GateUp.SCRATCH_BYTES)
-    of_matrix = (argument(args, GateUp.ROWS) + ROWS - 1) // ROWS
+    n_rows, size = argument(args, GateUp.ROWS), ROWS
+    if not routing and n > in_row_form:
+        size = rows_of_panel_unit(ROWS, PANEL_ROWS, n_rows, threads)
+    of_matrix = (n_rows + size - 1) // size
     work, n_met = 0, 0
     for i in range(n_entries(routing, n) if n > 0 else 0):
         _, _, count, in_rows, _ = entry(routing, i, n, in_row_form)
         work += _work_of(count, in_rows)
         n_met += 1 if count else 0
-    _take_gate_up_by_node(args, thread, threads, (of_matrix, work, n_met, n, in_row_form, scratch))
+    _take_gate_up_by_node(args, thread, threads, (of_matrix, work, n_met, size, n, in_row_form, scratch))
 
 
 @inline
@@ -196,6 +216,27 @@ def _down_unit(args, network, expert, r, most, n, first, count, in_row_form, til
     hidden, left = argument(network, DownNetwork.HIDDEN), min(most, argument(args, Down.ROWS) - r)
     stride = argument(network, DownNetwork.ROW_BYTES)
     rows = argument(argument(network, DownNetwork.TABLE), 3 * expert + 2) + r * stride
+    for row in range(0, left if in_row_form else 0, ROWS):
+        at, here = rows + row * stride, min(ROWS, left - row)
+        _down_row_form(args, network, at, r + row, here, n, first, in_row_form, scratch)
+    if count > in_row_form:
+        sums, first, count = (
+            scratch + argument(args, Down.SUMS_OFFSET),
+            first + in_row_form,
+            count - in_row_form,
+        )
+        _multiply(network, rows, left, hidden, tile, count, scratch, sums)
+        for row in range(0, left, ROWS):
+            for i in range(count):
+                found = sums_of_token(sums_of_rows(sums, row, count), i)
+                second, here = found + SECOND_16, min(ROWS, left - row)
+                _add_to_token(args, network, found, second, first + i, n, r + row, here)
+
+
+@inline
+def _down_row_form(args, network, rows, r, left, n, first, in_row_form, scratch):
+    """Up to 32 rows of one expert for its tokens in the row form."""
+    hidden, stride = argument(network, DownNetwork.HIDDEN), argument(network, DownNetwork.ROW_BYTES)
     for group in range(first, first + in_row_form, ROW_TOKENS):
         n_here = min(ROW_TOKENS, first + in_row_form - group)
         for t in range(n_here):
@@ -205,16 +246,6 @@ def _down_unit(args, network, expert, r, most, n, first, count, in_row_form, til
         for t in range(n_here):
             found = results + 4 * ROWS * t
             _add_to_token(args, network, found, found + 64, group + t, n, r, left)
-    if count > in_row_form:
-        sums, first, count = (
-            scratch + argument(args, Down.SUMS_OFFSET),
-            first + in_row_form,
-            count - in_row_form,
-        )
-        _multiply(network, rows, left, hidden, tile, count, scratch, sums)
-        for i in range(count):
-            found = sums_of_token(sums, i)
-            _add_to_token(args, network, found, found + SECOND_16, first + i, n, r, left)
 
 
 @inline
@@ -255,6 +286,10 @@ def down(args, thread, threads):
     n = argument(state, argument(args, Down.COUNT_SLOT))
     in_row_form = row_form_count(state, n, argument(args, Down.ROW_FORM_SLOT), FEW)
     scratch = argument(args, Down.SCRATCH) + thread * argument(args, Down.SCRATCH_BYTES)
-    size = rows_of_unit(ROWS, argument(args, Down.ROWS), threads) if n == in_row_form else ROWS
-    units = (argument(args, Down.ROWS) + size - 1) // size if n > 0 else 0
+    n_rows = argument(args, Down.ROWS)
+    if n == in_row_form:
+        size = rows_of_unit(ROWS, n_rows, threads)
+    else:
+        size = rows_of_panel_unit(ROWS, PANEL_ROWS, n_rows, threads)
+    units = (n_rows + size - 1) // size if n > 0 else 0
     _take_down_by_node(args, thread, threads, (units, size, n, in_row_form, scratch))
