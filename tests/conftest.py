@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import time
@@ -24,6 +25,14 @@ CACHE_TYPE_ON_OTHER_LEVELS = "F16"
 """The same of attention's heads and of the KV cache."""
 
 
+LEVELS = [name for name in isa.levels() if name != "amx"]
+"""Levels of instructions that tests run on, the best first.
+
+AMX is AVX-512 but for products of many tokens with quantized weights and with bfloat16: tests of these name it
+(`tests/kernels/test_amx.py` and a few of whole models), all others leave it out.
+"""
+os.environ.setdefault("GLMQ_ISA", LEVELS[0])
+
 BRIEF_EXAMPLES = 40
 """Of each property that sets no number of its own, where slow tests are left out; else hypothesis's 100."""
 
@@ -40,9 +49,9 @@ def pytest_configure(config):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(params=isa.levels())
+@pytest.fixture(params=LEVELS)
 def any_isa(request, monkeypatch):
-    """Runs a test once for each level of instructions that this machine has."""
+    """Runs a test once for each level of instructions that this machine has, or on one that it names."""
     monkeypatch.setenv("GLMQ_ISA", request.param)
     return request.param
 
@@ -58,7 +67,7 @@ def chosen(item):
 
 
 def pytest_collection_modifyitems(items):
-    best = next(iter(isa.levels()))
+    best = LEVELS[0]
     for item in items:
         is_rare = (
             chosen(item).get("type_name", "F32") not in TYPES_ON_OTHER_LEVELS

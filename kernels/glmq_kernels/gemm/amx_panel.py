@@ -1,11 +1,11 @@
 """Panels of bfloat16 for AMX (`amx_product.py`): rows of weights turned, so that columns meet tokens.
 
-For each block of 32 columns of 16 rows a panel has 16 x 64 bytes: of columns 2k and 2k + 1 the weights of each
-row, side by side. Two panels lie block by block. Rows of an integer format are unpacked into a buffer
+For each block of 32 columns of 16 rows a panel has 16 x 64 bytes: of columns 2k and 2k + 1 the weights of
+each row, side by side. Two panels lie block by block. Rows of an integer format are unpacked into a buffer
 (`panel.py`) and turned as bytes; a lane then has four columns of its row, and the scale of its row stands in
-the same lane. A weight u is put among the digits of a power of two, where it is a float without conversion:
-(power + u) * scale + (start - power * scale), which is exact but for the last digits of products that are
-rounded to 8 digits right after.
+the same lane. A weight u is put among the binary digits of a power of two, where it is a float without any
+conversion: (power + u) * scale + (start - power * scale), with an error far below the rounding to bfloat16
+that follows.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def make_fill_panel(kind: Any) -> Any:
 def _make_dequantize(kind: Any) -> Any:
     unpack_to_buffer = make_unpack_to_buffer(kind, 0)
     turn_fields, turn_64 = _make_turn_fields(kind), _make_turn_64(kind)
-    size, group_fields = kind.BYTES, 32 // kind.GROUP * 64
+    size, block_fields = kind.BYTES, 32 // kind.GROUP * 64
 
     @inline
     def fill_panel(rows, stride, first, blocks, columns, panel, buffer, fields):
@@ -62,9 +62,8 @@ def _make_dequantize(kind: Any) -> Any:
             skipped = unpack_to_buffer(at, stride, first + block, some, buffer)
             turn_fields(buffer, fields, 0)
             for b in range(0, some, 2):
-                turn_64(
-                    buffer + 32 * (skipped + b), panel + (block + b) * BLOCK_BYTES, fields + b * group_fields
-                )
+                out = panel + (block + b) * BLOCK_BYTES
+                turn_64(buffer + 32 * (skipped + b), out, fields + b * block_fields)
 
     return fill_panel
 
@@ -131,8 +130,7 @@ def _make_turn_64(kind: Any) -> Any:
     """`turn(buffer, panel, fields)`: 64 columns of 16 rows to the panels of two blocks."""
     place, power = _power(kind)
     mask = ir.Constant(i32x16.llvm, [255 << place] * 16)
-    [bits] = [power.bit_length() - 1 + 127]
-    exponent = ir.Constant(i32x16.llvm, [bits << 23] * 16)
+    exponent = ir.Constant(i32x16.llvm, [127 + power.bit_length() - 1 << 23] * 16)
 
     def emit(builder: Any, buffer: Any, panel: Any, fields: Any) -> None:
         for j, four in enumerate(turned(builder, buffer, i32x16, ROW_BYTES)):

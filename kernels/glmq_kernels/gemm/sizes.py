@@ -62,6 +62,8 @@ def panel_scratch_bytes() -> int:
 def few() -> int:
     """Up to so many tokens that could take panels are multiplied row by row: until then that is faster."""
     level = isa.current()
+    if level.amx:
+        return 8
     return 16 if level.dot_lanes == 16 and level.dot == "vnni" else 12
 
 
@@ -76,7 +78,7 @@ def row_records_bytes(columns: int) -> int:
 
 
 def takes_bfloat(type_name: str) -> bool:
-    """Whether products of many tokens with a tensor type want them as bfloat16, but for float32 activations."""
+    """Whether products of many tokens with a tensor type want them as bfloat16, unless all are in float32."""
     level = isa.current()
     return level.bfloat if type_name == "BF16" else level.amx and not MATRIX_TYPES[type_name].is_float
 

@@ -1,8 +1,8 @@
 """Which instructions the processor has, as the system tells, without a code generator that knows it.
 
-x86-64 is asked on Linux only: elsewhere the code generator knows. There, Linux also has to be asked whether this
-process may use AMX's registers. Arm is asked wherever glmq runs: there the
-code generator does not tell of dot products on any system.
+x86-64 is asked on Linux only: elsewhere the code generator knows. Linux also has to be asked whether this
+process may use AMX. Arm is asked wherever glmq runs: there the code generator does not tell of dot products
+on any system.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ def processor_features() -> frozenset[str]:
 
 @functools.cache
 def may_use_amx() -> bool:
-    """Whether this process may use AMX's registers, for which Linux is asked: from then on all its threads may.
+    """Whether this process may use AMX's registers: Linux is asked for it, and then lets all its threads.
 
-    A thread that has used them needs some 8 KB more for each signal, on the stack where that is handled.
+    A thread that uses them needs 8 KB more on the stack where a signal is handled.
     """
     if sys.platform != "linux" or platform.machine().lower() not in X86:
         return False
