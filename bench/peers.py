@@ -33,7 +33,7 @@ FLAGS = {
     "avxvnni": {"NATIVE": False} | dict.fromkeys((*_AVX2, "AVX_VNNI"), True),
     "avx512": {"NATIVE": True},
 }
-"""Of ggml's build for each level of instructions."""
+"""Of ggml's build for each level of instructions; NATIVE: all that the processor has, AMX too."""
 LEFT_OUT = ("COMMON", "TESTS", "EXAMPLES", "TOOLS", "SERVER")
 """Parts of llama.cpp beside its library."""
 
@@ -59,7 +59,7 @@ def folder_of(name: str) -> Path:
 
 def for_level(level: str) -> str:
     """The name of the peer that is built for a level of instructions."""
-    return f"llama.cpp-{level}"
+    return f"llama.cpp-{'avx512' if level == 'amx' else level}"
 
 
 def runnable() -> list[str]:

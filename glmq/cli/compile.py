@@ -18,8 +18,8 @@ from .options import Status, model_path
 @click.option("--all", "every", is_flag=True, help="Also the kernels of every tensor type.")
 @click.option(
     "--isa", default="auto", show_default=True, metavar="LIST",
-    help="Instructions, separated by commas: auto (the best that this machine can run), avx512bf16, avx512,"
-    " avxvnni, avx2, generic, or all. This machine need not have them.",
+    help="Instructions, separated by commas: auto (the best that this machine can run), amx, avx512bf16,"
+    " avx512, avxvnni, avx2, generic, or all. This machine need not have them.",
 )  # fmt: skip
 @click.option("-o", "--output", "folder", required=True, metavar="FOLDER", help="Made if it is not there.")
 def compile(models: tuple[str, ...], every: bool, isa: str, folder: str) -> None:

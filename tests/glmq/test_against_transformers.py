@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from glmq_convert.conversion import convert
+from glmq_kernels.jit import isa
 
 import glmq
 from glmq.gguf import open_gguf
@@ -167,3 +168,16 @@ def test_every_instruction_set_gives_the_logits(any_isa, tmp_path):
     tokens, expected = tokens_without_ties(reference)
     with glmq.load(convert(tmp_path, tmp_path / "model.gguf", "f32"), cache_type="F32") as model:
         assert np.abs(model.logits(tokens.tolist()) - expected).max() < CLOSENESS["F32"] * np.ptp(expected)
+
+
+@pytest.mark.skipif("amx" not in isa.levels(), reason="the processor has no AMX")
+@pytest.mark.parametrize("any_isa", ["amx"], indirect=True)
+@pytest.mark.parametrize("kind", ("bf16", "q8_0"))
+def test_amx_gives_the_logits_of_a_prompt(any_isa, tmp_path, kind):
+    """Of a model whose tokens go to all experts, so that rounding chooses none."""
+    reference = checkpoints.save_checkpoint(tmp_path, n_routed_experts=4, num_experts_per_tok=4)
+    tokens = torch.randint(0, 330, (N_TOKENS,), generator=torch.Generator().manual_seed(0))
+    expected, _ = logits_and_margin(reference, tokens)
+    path = convert(tmp_path, tmp_path / "model.gguf", kind)
+    with glmq.load(path, cache_type="F32", activations="int8") as model:
+        assert np.abs(model.logits(tokens.tolist()) - expected).max() < 1e-2 * np.ptp(expected)

@@ -290,7 +290,7 @@ def test_levels_are_named_best_first():
 
 @pytest.mark.parametrize("names", ([], ["avx3"], ["avx2", ""]))
 def test_unknown_levels_are_refused(names):
-    with pytest.raises(GlmqError, match="are not known; choose auto, all or some of avx512bf16"):
+    with pytest.raises(GlmqError, match="are not known; choose auto, all or some of amx, avx512bf16"):
         portable_levels(names)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import GlmqError
 from ..machine.instructions import processor_features
-from .isa import AVX2_NEEDS, AVX512_NEEDS, AVXVNNI_NEEDS, Isa
+from .isa import AMX_NEEDS, AMX_TILE, AVX2_NEEDS, AVX512_NEEDS, AVXVNNI_NEEDS, Isa
 
 _V4_NEEDS = tuple(dict.fromkeys((*AVX2_NEEDS, *AVX512_NEEDS, "avx512cd")))
 """x86-64-v4 with the int8 dot product."""
@@ -32,13 +32,17 @@ def _level(isa: Isa, needs: Sequence[str], *, without: str = "") -> PortableLeve
 
 
 _AVX512 = Isa("avx512", "x86-64-v4", "", "vnni", 16, "avx512", 128, True, 2, 6, (4, 8, 12), 2)
+_AVX512_BF16 = replace(_AVX512, bfloat=True, bit_shuffle=True)
 _NARROW = "-prefer-256-bit"
 """The code generator takes the first processors with AVX-512 for slower with its whole width."""
 
 PORTABLE = {
-    "avx512bf16": _level(
-        replace(_AVX512, bfloat=True, bit_shuffle=True), (*_V4_NEEDS, *_MORE), without=_NARROW
+    "amx": _level(
+        replace(_AVX512_BF16, name="amx", tile=AMX_TILE, amx=True),
+        tuple(dict.fromkeys((*_V4_NEEDS, *_MORE, *AMX_NEEDS))),
+        without=_NARROW,
     ),
+    "avx512bf16": _level(_AVX512_BF16, (*_V4_NEEDS, *_MORE), without=_NARROW),
     "avx512": _level(_AVX512, _V4_NEEDS, without=_NARROW),
     "avxvnni": _level(
         Isa("avxvnni", "x86-64-v3", "", "vnni", 8, "avx2", 0, True, 1, 4, (4, 6)), AVXVNNI_NEEDS
@@ -46,7 +50,7 @@ PORTABLE = {
     "avx2": _level(Isa("avx2", "x86-64-v3", "", "maddubs", 8, "avx2", 0, True, 1, 4, (4, 6)), AVX2_NEEDS),
     "generic": _level(Isa("generic", "x86-64", "", "generic", 16, "", 0, False, 1, 4), ()),
 }
-"""By names, the best first. `avx512bf16`: Zen 4 and later, Sapphire Rapids and later."""
+"""By names, the best first. `amx`: Sapphire Rapids and later. `avx512bf16`: Zen 4 and later as well."""
 
 
 def portable_levels(names: Sequence[str]) -> dict[str, PortableLevel]:
