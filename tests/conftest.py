@@ -28,8 +28,8 @@ CACHE_TYPE_ON_OTHER_LEVELS = "F16"
 LEVELS = [name for name in isa.levels() if name != "amx"]
 """Levels of instructions that tests run on, the best first.
 
-AMX is AVX-512 but for products of many tokens with quantized weights and with bfloat16: tests of these name it
-(`tests/kernels/test_amx.py` and a few of whole models), all others leave it out.
+AMX is AVX-512 but for products of many tokens with quantized weights and with bfloat16: tests of these name
+it (`tests/kernels/test_amx.py` and a few of whole models), all others leave it out.
 """
 os.environ.setdefault("GLMQ_ISA", LEVELS[0])
 

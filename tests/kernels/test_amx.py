@@ -43,7 +43,7 @@ def product_in_bfloat(x, weights, type_name):
 
 
 def assert_close(actual, expected, error=1e-4):
-    """To the rounding of weights that lie next to the middle between two bfloat16; others cost 20 times that."""
+    """But for weights next to the middle between two bfloat16; to round none of them costs 20 times that."""
     assert np.linalg.norm(actual - expected) < error * np.linalg.norm(expected)
 
 

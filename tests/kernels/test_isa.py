@@ -7,7 +7,7 @@ from dataclasses import replace
 import llvmlite.binding as llvm
 import pytest
 from glmq_kernels.jit import isa
-from glmq_kernels.jit.isa import AVX2_NEEDS, AVX512_NEEDS, AVXVNNI_NEEDS, levels_of
+from glmq_kernels.jit.isa import AMX_NEEDS, AVX2_NEEDS, AVX512_NEEDS, AVXVNNI_NEEDS, levels_of
 
 FEATURES = sorted({*AVX512_NEEDS, *AVXVNNI_NEEDS, "avx512bf16", "avx512vbmi", "gfni", "sha", "xsave", "sse2"})
 ON_X86 = llvm.get_default_triple().startswith("x86_64")
@@ -67,6 +67,16 @@ def test_optional_parts_of_avx512_are_used_where_they_are():
     assert (found.bfloat, found.bit_shuffle) == (False, False)
     found = levels_of("znver5", features(), "x86_64")["avx512"]
     assert (found.bfloat, found.bit_shuffle) == (True, True)
+
+
+@pytest.mark.parametrize("missing", ("", *AMX_NEEDS, "avx512bw"))
+def test_amx_is_avx512_with_other_products_where_all_that_it_needs_is_there(missing):
+    have = {name: name != missing for name in (*FEATURES, *AMX_NEEDS)}
+    found = levels_of("sapphirerapids", have, "x86_64")
+    assert ("amx" in found) == (not missing)
+    if not missing:
+        assert next(iter(found)) == "amx"
+        assert replace(found["amx"], name="avx512", tile=found["avx512"].tile, amx=False) == found["avx512"]
 
 
 @pytest.mark.parametrize(
