@@ -49,6 +49,7 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python bench/decode_at_depth.py "$$($(BIN)/python bench/synthetic.py Q4_0)"
 	$(BIN)/python bench/cache_quality.py --tokens 1024
 	$(BIN)/python bench/prediction.py cost
+	$(BIN)/python bench/draft_gain.py air-3
 	$(BIN)/python bench/drafting.py
 	$(BIN)/python bench/serving.py
 	$(BIN)/python bench/forecast.py --prepare

@@ -3,9 +3,10 @@
 python bench/prediction.py cost [FILE]          a file with such a layer, by default one of Air's shape
 python bench/prediction.py acceptance FOLDER    a checkpoint with held-out text and conversations beside it
 
-`cost` tells milliseconds: of a layer of experts, the head, a step that drafts a token, and the rows of one
-token and of a prompt of 512. `acceptance` converts the checkpoint and tells how often the layer's likeliest
-token is the trunk's, of a text and of conversations.
+`cost` tells milliseconds: of a layer of experts, the head, a step of the layer with the logits of all tokens,
+a draft, which chooses among likely tokens, and the rows of one token and of a prompt of 512. `acceptance`
+converts the checkpoint and tells how often the layer's likeliest token is the trunk's, of a text and of
+conversations.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def cost(path: Path) -> Iterator[str]:
         runs: dict[str, Callable[[], object]] = {
             "a layer of experts": lambda: tape.run(pool, layer, following),
             "the final norm and the head": lambda: tape.run(pool, FINAL_NORM),
-            "a step that drafts a token": lambda: prediction.predict(pool, [one], states[:1], logits),
+            "a step of the layer, all logits": lambda: prediction.predict(pool, [one], states[:1], logits),
+            "a draft of one token": lambda: session.draft([1], 1),
             "the layer's row of a token": lambda: prediction.store(pool, [one], states[:1]),
             f"its rows of {PROMPT} tokens": lambda: prediction.store(pool, [prompt], states),
         }
@@ -125,12 +127,22 @@ def _acceptance(
 
 def agreements(model: glmq.Model, tokens: Sequence[int]) -> np.ndarray:
     """Of each place from the third on, whether the layer's likeliest token is the trunk's, bool (n - 2,)."""
+    of_layer, of_trunk = predictions(model, tokens)
+    return np.asarray(of_layer.argmax(axis=1) == of_trunk)[1:]
+
+
+def predictions(model: glmq.Model, tokens: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Behind each token but the last, the layer's logits (n - 1, n_vocab) and the trunk's likeliest token.
+
+    Both are of the next token, which the layer predicts without the trunk's hidden state there.
+    """
     engine, session = model._engine, model.session()
     n, states = len(tokens) - 1, []
     trunk = []
     for first in range(0, n, DEPTH):
-        trunk.append(session.evaluate_all(tokens[first : min(first + DEPTH, n)]).argmax(axis=1))
-        states.append(session.sequence.hidden.rows)
+        part = tokens[first : min(first + DEPTH, n)]
+        trunk.append(session.evaluate_all(part).argmax(axis=1))
+        states.append(session.sequence.hidden.rows[-len(part) :])
     logits = zeros((n, engine.n_vocab), np.float32)
     sequence = TokenSequence(engine.prefix_tree)
     before = np.vstack([np.zeros_like(states[0][:1]), *states])[:n]
@@ -138,21 +150,21 @@ def agreements(model: glmq.Model, tokens: Sequence[int]) -> np.ndarray:
     def run(wanted: Sequence[None]) -> Sequence[None]:
         for first in range(0, n, PROMPT):
             sequence.reserve(min(PROMPT, n - first))
-            part = copy_of(tokens[first : min(first + PROMPT, n)], np.int64)
-            last = first + len(part)
+            run_tokens = copy_of(tokens[first : min(first + PROMPT, n)], np.int64)
+            last = first + len(run_tokens)
             engine._prediction.predict(
                 engine._thread_pool,
-                [SequencePart(part, first, sequence.page_table, len(part), in_rows=False)],
+                [SequencePart(run_tokens, first, sequence.page_table, len(run_tokens), in_rows=False)],
                 before[first:last],
                 logits[first:last],
             )
-            sequence.extend(part.tolist())
+            sequence.extend(run_tokens.tolist())
         return wanted
 
     engine.scheduler.call(sequence, None, run)
     sequence.release(publish=False)
     session.rewind(0)
-    return (logits.argmax(axis=1) == np.concatenate(trunk))[1:]
+    return logits, np.concatenate(trunk)
 
 
 def rendered(model: glmq.Model, conversation: Mapping[str, Any]) -> tuple[list[int], list[int]]:

@@ -205,6 +205,7 @@ def write_air(
     planned = glm4_moe.plan_tensors(config, weights, weights, n_mtp_layers=int(mtp))
     header = gguf.GGUFWriter(None, glm4_moe.ARCHITECTURE)
     glm4_moe.add_metadata(header, config, n_mtp_layers=int(mtp))
+    _add_tokenizer(header, vocab_size if mtp else None)
     return _write(path, header, planned, weights, type_name)
 
 
@@ -219,7 +220,16 @@ def write_flash(
     planned = glm4_moe_lite.plan_tensors(config, weights, weights, n_mtp_layers=int(mtp))
     header = gguf.GGUFWriter(None, glm4_moe_lite.ARCHITECTURE)
     glm4_moe_lite.add_metadata(header, config, n_mtp_layers=int(mtp))
+    _add_tokenizer(header, vocab_size if mtp else None)
     return _write(path, header, planned, weights, type_name)
+
+
+def _add_tokenizer(header: gguf.GGUFWriter, vocab_size: int | None) -> None:
+    """Names for so many tokens, as answers need them; or no tokenizer."""
+    header.add_tokenizer_model("none" if vocab_size is None else "gpt2")
+    if vocab_size is not None:
+        header.add_tokenizer_pre("glm4")
+        header.add_token_list([f"t{i}" for i in range(vocab_size)])
 
 
 def _write(
@@ -229,7 +239,6 @@ def _write(
         replace(t, type=matrix_type(t.pieces[0].source, t.columns, type_name)) if t.type == "F16" else t
         for t in choose_types(planned, TypeChoice("F16"), has_importance=False)
     ]
-    header.add_tokenizer_model("none")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_gguf(check_target(path, force=True), header, tensors, weights)
     return path

@@ -24,7 +24,7 @@ from glmq_kernels.ops.machine_peak.operation import dot_peak, read_bandwidth
 from glmq_kernels.threads.thread_pool import ThreadPool
 
 from .drafting.model_drafting import ModelDrafting
-from .drafting.simulation import Simulation
+from .drafting.simulation import FrequentTokens, Simulation
 from .load_model import load
 from .model import Model
 from .sampling import Sampling
@@ -223,7 +223,11 @@ def _measure_drafted(
     case: Case,
     status: Callable[[str, float], None],
 ) -> Result:
-    """The same tokens without drafts and with them, greedy and without an end, behind random ones."""
+    """The same tokens without drafts and with them, greedy and without an end, behind random ones.
+
+    Where it is simulated which guesses come true only frequent tokens are written.
+    """
+    guide = None if plan.acceptance is None else FrequentTokens()
     rng = np.random.default_rng(1)
     endless = Sampling(
         temperature=0, repeat_penalty=1, presence_penalty=0, frequency_penalty=0,
@@ -234,12 +238,12 @@ def _measure_drafted(
         status(f"{case.name} drafted", i / (plan.repetitions + 1))
         prompt = rng.integers(0, model.n_vocab, max(case.n_depth, WARM_UP_TOKENS)).tolist()
         drafting.n_most, drafting.simulation = 0, None
-        without = model.generate(prompt, sampling=endless, max_tokens=case.n_gen)
+        without = model.generate(prompt, sampling=endless, max_tokens=case.n_gen, constraint=guide)
         without.run()
         drafting.n_most = plan.n_draft
         if plan.acceptance is not None:
             drafting.simulation = Simulation(without.tokens, plan.acceptance)
-        generation = model.generate(prompt, sampling=endless, max_tokens=case.n_gen)
+        generation = model.generate(prompt, sampling=endless, max_tokens=case.n_gen, constraint=guide)
         generation.run()
         plain.append(without.timings)
         drafted.append(generation.timings)

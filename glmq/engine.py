@@ -158,7 +158,7 @@ class Engine:
         """Drafts of several sequences together, in the scheduler's thread."""
         assert self._prediction is not None, "it lives as long as the scheduler's thread"
         self._check_unchanged()
-        most = self._prediction.max_tokens
+        most = self._prediction.most_drafts
         return [
             draft
             for first in range(0, len(wanted), most)

@@ -5,27 +5,40 @@ The row at position p is made of the token there and the trunk's hidden state of
     tokens   t_0    t_1    t_2  ...  t_p
     hidden   0      h_0    h_1  ...  h_(p-1)     the trunk's, final-normed
     row      0      1      2    ...  p           gives logits of t_(p+1)
+
+Rows of tokens that are decoded wait for each other, or for the next draft, whose first run then writes them
+with its own: so the weights that make them are read once for all.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from glmq_kernels.arrays import zeros
+from glmq_kernels.arrays import copy_of, zeros
+from glmq_kernels.gemm.sizes import ROW_TOKENS
+from glmq_kernels.ops.attention.cache_layout import POSITIONS_PER_PAGE
 from glmq_kernels.threads.thread_pool import ThreadPool
 
 from .batch import SequencePart
+from .draft_head import DraftHead
 from .errors import ContextFull, OutOfPages
 from .kv_cache.hidden_states import HiddenStates
 from .program import Program
 from .scheduling.request import PagedSequence
-from .tape_sections import STORE
+from .tape_sections import DRAFT_HEAD, HEAD, STORE
 
 KEPT_STATES = 64
 """Hidden states of the last tokens of a run that stay with a sequence, for when it is rewound: of a draft."""
+
+MOST_BEHIND = ROW_TOKENS
+"""Tokens of a sequence whose rows wait to be written."""
+
+RECENT = 4096
+"""So many tokens at the end of a text that others have read, or a file held, are likely in its answer."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +69,13 @@ class WantedDraft:
             return replace(self, n_most=n_most)
         return replace(self, tokens=(), n_most=0)
 
-    def part(self, place: int, guesses: Sequence[Predicted]) -> SequencePart:
-        """One of these tokens for a run."""
+    def part(self, place: int, guesses: Sequence[Predicted], n_behind: int) -> SequencePart:
+        """One of these tokens for a run, with the sequence's last ones, so many, before the first."""
         n = len(self.tokens)
         token = self.tokens[place] if place < n else guesses[place - n].token
         position = len(self.sequence.tokens) + place
-        return SequencePart(np.array([token], np.int64), position, self.sequence.page_table, 1, in_rows=True)
+        tokens = copy_of([*self.sequence.tokens[position - n_behind :], token], np.int64)
+        return SequencePart(tokens, position - n_behind, self.sequence.page_table, 1, in_rows=True)
 
 
 class Predicted(NamedTuple):
@@ -77,13 +91,17 @@ class Prediction:
     def __init__(self, program: Program) -> None:
         self._program, (self._layer,) = program, program.layers
         self._inputs = program.hidden_inputs
-        self._unknown = np.zeros(self._inputs.shape[1], np.float32)
+        self._unknown = np.zeros((1, self._inputs.shape[1]), np.float32)
         self._no_logits = zeros((0, program.n_vocab), np.float32)
+        self._head = program.draft_head
+        self._known: weakref.WeakSet[PagedSequence] = weakref.WeakSet()  # whose texts the head has taken
+        if self._head is not None:
+            self._head.take_first()
 
     @property
-    def max_tokens(self) -> int:
-        """Of a run."""
-        return self._program.tape.max_tokens
+    def most_drafts(self) -> int:
+        """That are made side by side."""
+        return max(1, self._program.tape.max_tokens // (MOST_BEHIND + 1))
 
     def follow(
         self,
@@ -96,17 +114,31 @@ class Prediction:
 
         sequences: of each part. hidden: float32 (n_tokens, hidden size), the trunk's.
         """
-        before = np.empty_like(hidden)
+        written: list[SequencePart] = []
+        befores: list[np.ndarray] = []
         first = 0
         for sequence, part in zip(sequences, parts, strict=True):
-            last, kept = first + len(part.tokens), min(len(part.tokens), KEPT_STATES)
-            before[first] = self._state_of(sequence, part.position - 1)
-            before[first + 1 : last] = hidden[first : last - 1]
-            sequence.hidden = HiddenStates(
-                part.position + len(part.tokens) - kept, hidden[last - kept : last].copy()
-            )
+            last = first + len(part.tokens)
+            n_behind, before = self._behind(sequence, part.position)
+            states = np.vstack((before, hidden[first:last]))
+            begin, end = part.position - n_behind, part.position + len(part.tokens)
+            # A page that is filled has all its rows, as others may then read it.
+            is_in_page = begin // POSITIONS_PER_PAGE == end // POSITIONS_PER_PAGE
+            if part.in_rows and end - begin <= MOST_BEHIND and is_in_page:
+                sequence.hidden = HiddenStates(begin - 1, states, n_behind=end - begin)
+            else:
+                tokens = copy_of([*sequence.tokens[begin : part.position], *part.tokens], np.int64)
+                written.append(replace(part, tokens=tokens, position=begin))
+                befores.append(states[:-1])
+                kept = min(len(part.tokens), KEPT_STATES)
+                sequence.hidden = HiddenStates(end - kept, states[-kept:].copy())
             first = last
-        self.store(thread_pool, parts, before)
+        if written:
+            self.store(thread_pool, written, np.vstack(befores))
+        if self._head is not None:
+            for part in parts:
+                is_decoded = part.in_rows and len(part.tokens) <= ROW_TOKENS
+                self._head.take(part.tokens, of_answer=is_decoded)
 
     def store(self, thread_pool: ThreadPool, parts: Sequence[SequencePart], hidden: np.ndarray) -> None:
         """Write the rows of tokens of any number of sequences to their pages.
@@ -125,24 +157,35 @@ class Prediction:
     def draft(self, thread_pool: ThreadPool, wanted: Sequence[WantedDraft]) -> list[list[Predicted]]:
         """Guess what follows the tokens of each, all side by side, one token after the other.
 
-        A draft ends early where `goes_on` or `wants_more` says no. The sequences have room for all tokens and
-        all guesses but the last.
+        Guesses are the likeliest of the tokens that the layer's head for drafts has, where it pays, and as
+        probable as they are among these. A draft ends early where `goes_on` or `wants_more` says no. The
+        sequences have room for all tokens and all guesses but the last.
         """
-        states = [self._state_of(each.sequence, len(each.sequence.tokens) - 1) for each in wanted]
+        if self._head is not None:
+            self._take_texts(self._head, [each.sequence for each in wanted])
+        head = self._head if self._head is not None and self._head.pays else None
+        section = HEAD if head is None else DRAFT_HEAD
+        n_tokens = self._program.n_vocab if head is None else len(head.tokens)
+        before = [self._behind(each.sequence, len(each.sequence.tokens))[1] for each in wanted]
         guesses: list[list[Predicted]] = [[] for _ in wanted]
         under_way, n_done = list(range(len(wanted))), 0
         while True:
             under_way = [i for i in under_way if n_done < wanted[i].n_steps and wanted[i].goes_on()]
             if not under_way:
                 return guesses
-            parts = [wanted[i].part(n_done, guesses[i]) for i in under_way]
-            logits = zeros((len(parts), self._program.n_vocab), np.float32)
-            before = np.stack([states[i] for i in under_way])
-            found = self.predict(thread_pool, parts, before, logits).copy()
+            parts = [wanted[i].part(n_done, guesses[i], len(before[i]) - 1) for i in under_way]
+            logits = zeros((len(parts), n_tokens), np.float32)
+            hidden = np.vstack([before[i] for i in under_way])
+            found = self._predict(thread_pool, parts, hidden, logits, section).copy()
             for i, state, row in zip([*under_way], found, logits, strict=True):
-                states[i] = state
+                sequence, before[i] = wanted[i].sequence, state[None]
+                if not n_done and sequence.hidden is not None:
+                    sequence.hidden = replace(sequence.hidden.before(len(sequence.tokens)), n_behind=0)
                 if n_done >= len(wanted[i].tokens) - 1:
-                    guesses[i].append(likeliest(row))
+                    guess = likeliest(row)
+                    if head is not None:
+                        guess = guess._replace(token=int(head.tokens[guess.token]))
+                    guesses[i].append(guess)
                     if not wanted[i].wants_more(guesses[i]):
                         under_way.remove(i)
             n_done += 1
@@ -160,17 +203,41 @@ class Prediction:
         (n_outputs, hidden size), what takes the place of the trunk's hidden states of these positions; until
         the next run.
         """
+        return self._predict(thread_pool, parts, hidden, logits, HEAD)
+
+    def _predict(
+        self,
+        thread_pool: ThreadPool,
+        parts: Sequence[SequencePart],
+        hidden: np.ndarray,
+        logits: np.ndarray,
+        head: str,
+    ) -> np.ndarray:
+        """The same with a section of the tape that is a head."""
         tape = self._program.tape
         self._inputs[: len(hidden)] = hidden
         self._program.set_batch(parts, logits)
         tape.run(thread_pool, None, STORE)
-        tape.run(thread_pool, self._layer)
+        tape.run(thread_pool, self._layer, HEAD)
+        tape.run_section(thread_pool, head)
         return self._program.hidden[: len(logits)]
 
-    def _state_of(self, sequence: PagedSequence, position: int) -> np.ndarray:
-        """The trunk's hidden state at a position; zeros before the first, and where it is not known."""
-        known = sequence.hidden.at(position) if sequence.hidden is not None else None
-        return self._unknown if known is None else known
+    def _take_texts(self, head: DraftHead, sequences: Sequence[PagedSequence]) -> None:
+        """Take note of what sequences hold that the layer did not see them read."""
+        for sequence in sequences:
+            if sequence not in self._known:
+                self._known.add(sequence)
+                head.take(np.array(sequence.tokens[-RECENT:], np.int64))
+
+    def _behind(self, sequence: PagedSequence, position: int) -> tuple[int, np.ndarray]:
+        """How many rows before a position are not written, and the hidden states before each of them and it.
+
+        float32 (n + 1, hidden size), the trunk's; zeros before the first position, and where it is not known.
+        """
+        states = None if sequence.hidden is None else sequence.hidden.before(position)
+        if states is None or states.position + len(states.rows) != position or not len(states.rows):
+            return 0, self._unknown
+        return states.n_behind, states.rows[-states.n_behind - 1 :]
 
 
 def likeliest(logits: np.ndarray) -> Predicted:

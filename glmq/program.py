@@ -13,6 +13,7 @@ from glmq_kernels.threads.tape import Tape
 from glmq_kernels.threads.thread_pool import ThreadPool
 
 from .batch import BatchTable, SequencePart
+from .draft_head import DraftHead
 from .experts.expert_layer import ExpertLayer
 from .experts.offload import ExpertOffload
 from .rotary_angles import Rotary
@@ -27,7 +28,8 @@ class Program:
     remarks: what the user should know of the file, a line each.
     rewritten_bytes: memory of weights that are kept in another form beside the file's.
     prediction: the layer of multi-token prediction, where it is wanted; hidden_inputs: the trunk's hidden
-    states that such a layer's program reads, float32 (max_tokens, hidden size).
+    states that such a layer's program reads, float32 (max_tokens, hidden size); draft_head: what its section
+    DRAFT_HEAD multiplies with, where it has one.
     on_routing: called after each such layer's routing with the layer and the places in the run, int64, of the
     tokens that it works on.
     """
@@ -45,6 +47,7 @@ class Program:
         self.rewritten_bytes = 0
         self.prediction: Program | None = None
         self.hidden_inputs: np.ndarray = np.zeros((0, 0), np.float32)
+        self.draft_head: DraftHead | None = None
         self.on_routing: Callable[[ExpertLayer, np.ndarray], None] | None = None
         pairs = len(rotary.frequencies)
         self.cosines, self.sines = (

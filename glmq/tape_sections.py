@@ -20,3 +20,6 @@ FINAL_NORM = "final_norm"
 
 HEAD = "head"
 """The logits."""
+
+DRAFT_HEAD = "draft_head"
+"""Of a layer of multi-token prediction, behind its head: the logits of likely tokens alone, for drafts."""

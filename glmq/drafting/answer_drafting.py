@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -19,7 +19,7 @@ from .success import AnswerSuccess, Success
 from .sureness import Sureness
 
 WEIGHT = 0.1
-"""Of the newest measurement, in the running mean of what a guess costs."""
+"""Of the newest measurement, in the running mean of what a guess costs, once there are many."""
 
 NONE = -1
 """Stands for a guess that was not made as its drafter was too unsure, which plans count as a wrong one."""
@@ -47,6 +47,7 @@ class Experience:
         self.totals = DraftTotals()
         self.success = Success()
         self._guess_seconds: dict[str, float] = {}
+        self._n_measured: Counter[str] = Counter()
 
     def guess_seconds(self, drafter: Drafter) -> float:
         """What a guess costs."""
@@ -54,11 +55,13 @@ class Experience:
 
     def observe_guesses(self, drafter: Drafter, n: int, seconds: float) -> None:
         """Take in what guesses have cost."""
-        known = self._guess_seconds.get(drafter.name)
-        each = seconds / n
-        if known is not None:
-            each = known + WEIGHT * (min(each, 2 * known) - known)
-        self._guess_seconds[drafter.name] = each
+        name, each = drafter.name, seconds / n
+        known, n_measured = self._guess_seconds.get(name, each), self._n_measured[name]
+        if n_measured == 1 and each < known:  # the first guess waits for caches
+            known = each
+        weight = max(WEIGHT, 1 / (n_measured + 1))
+        self._guess_seconds[name] = known + weight * (min(each, 2 * known) - known)
+        self._n_measured[name] = n_measured + 1
 
 
 @dataclass(frozen=True)

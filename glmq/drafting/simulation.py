@@ -7,17 +7,47 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..draft_head import LAST, LEAST_ROWS
 from .drafter import Drafter, Guess, WantsMore, wants_all
 
-SEED = 0
+
+class FrequentTokens:
+    """A guide: only the first tokens of a vocabulary follow, the frequent ones.
+
+    Random weights write any token as readily, which no text does, and a head for drafts has none of them.
+    """
+
+    @property
+    def finished(self) -> bool:
+        """Never."""
+        return False
+
+    def forced(self) -> Sequence[int]:
+        """None."""
+        return ()
+
+    def mask(self, logits: np.ndarray) -> None:
+        """Leave the first tokens."""
+        logits[LEAST_ROWS - LAST :] = -np.inf
+
+    def n_allowed(self, tokens: Sequence[int]) -> int:
+        """All: wrong guesses are to be checked too."""
+        return len(tokens)
+
+    def accept(self, token: int) -> None:
+        """Every token is followed by the same ones."""
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """tokens: what the answer will be. acceptance: the share of guesses that come true, 0 to 1."""
+    """tokens: what the answer will be. acceptance: the share of guesses that come true, 0 to 1.
+
+    seed: chooses which ones.
+    """
 
     tokens: Sequence[int]
     acceptance: float
+    seed: int = 0
 
 
 class SimulatedDrafter:
@@ -30,7 +60,7 @@ class SimulatedDrafter:
         self._simulation, self._inner = simulation, inner
         self.costs = inner is not None
         self._place = 0
-        self._random = np.random.default_rng(SEED)
+        self._random = np.random.default_rng(simulation.seed)
 
     def begin(self, prompt: Sequence[int]) -> None:
         """Begin with the first token."""

@@ -11,11 +11,13 @@ import numpy as np
 class HiddenStates:
     """Final-normed hidden states of tokens that follow each other, float32 (n, hidden size).
 
-    position: of the first.
+    position: of the first. n_behind: of the last so many tokens the layer has no keys and values yet; the
+    state before the first of them is among the rows too.
     """
 
     position: int
     rows: np.ndarray
+    n_behind: int = 0
 
     def at(self, position: int) -> np.ndarray | None:
         """That of a position, float32 (hidden size,); None where it is not known."""
@@ -24,4 +26,6 @@ class HiddenStates:
 
     def before(self, position: int) -> HiddenStates:
         """Those before a position, perhaps none."""
-        return HiddenStates(self.position, self.rows[: max(0, position - self.position)])
+        rows = self.rows[: max(0, position - self.position)]
+        n_cut = len(self.rows) - len(rows)
+        return HiddenStates(self.position, rows, max(0, self.n_behind - n_cut))

@@ -6,7 +6,8 @@ For token t_p at position p, and the trunk's final-normed hidden state h of posi
     z = a layer of attention and experts of z, with a cache of its own
     u = rms(z), logits = W_head u        of the token at p + 1
 
-It drafts further with the token drafted and u in the place of h. Follows MtpModel of Hugging Face
+It drafts further with the token drafted and u in the place of h, and, where that is worth it, with a head of
+the likely tokens alone (`glmq/draft_head.py`). Follows MtpModel of Hugging Face
 transformers, but that the layer's own embedding and head are used where a file has them, and that position 0
 has a row, as llama.cpp has it.
 """
@@ -24,8 +25,9 @@ from glmq_kernels.ops.batch_part import LOGITS_ONLY
 from glmq_kernels.ops.buffers import floats_of
 from glmq_kernels.ops.operands import Matrix
 
+from ..draft_head import DraftHead, draft_rows
 from ..gguf import GGUFFile, StringArray
-from ..tape_sections import HEAD, STORE
+from ..tape_sections import DRAFT_HEAD, HEAD, STORE
 from ..weights import Weights
 from .decoder import Attention, Decoder
 from .expert_layers import ExpertSizes, feed_forward
@@ -72,6 +74,7 @@ def add_prediction(
     decoder.tape.section(HEAD)
     output = _own_or(decoder, f"blk.{layer}.nextn.shared_head_head.weight", trunk.output)
     ops.matmul(decoder.tape, decoder.normed, ops.Projection(output, None), part=LOGITS_ONLY)
+    _add_draft_head(trunk, decoder, output)
     weights.check_all_used(lambda name: not name.startswith(f"blk.{layer}."))
     decoder.program.hidden_inputs = floats_of(hidden, decoder.tape.max_tokens, decoder.hidden_size)
     trunk.program.prediction = decoder.program
@@ -117,6 +120,23 @@ def _join(decoder: Decoder, layer: int, embedding: Matrix, hidden: np.ndarray) -
     )
     matrix = weights.matrix(f"{prefix}.eh_proj.weight", size, 2 * size)
     ops.matmul(tape, joined, ops.Projection(matrix, decoder.x))
+
+
+def _add_draft_head(trunk: Decoder, decoder: Decoder, output: Matrix) -> None:
+    """A second, smaller head, where the whole one is a large part of what a draft and its check cost."""
+    checked = sum(
+        each.n_choices * each.n_bytes * (2 if each.routed else 1) for each in trunk.tape.work.products
+    )
+    work = decoder.tape.work
+    layer_bytes = work.weight_bytes + work.output_bytes - output.n_bytes
+    step_bytes = checked + layer_bytes
+    n = draft_rows(output.rows, output.row_bytes, step_bytes)
+    if n is None:
+        return
+    head = decoder.program.draft_head = DraftHead(output, n, step_bytes)
+    decoder.tape.keep(head.matrix.memory)
+    decoder.tape.section(DRAFT_HEAD)
+    ops.matmul(decoder.tape, decoder.normed, ops.Projection(head.matrix, None), part=LOGITS_ONLY)
 
 
 def _own_or(decoder: Decoder, name: str, of_trunk: Matrix) -> Matrix:

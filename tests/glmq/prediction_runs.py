@@ -25,17 +25,22 @@ def load_predicting(path, layer_path=None, **options) -> glmq.Model:
 
 
 def next_logits(
-    model: glmq.Model, sequence: TokenSequence, tokens: Sequence[int], states: np.ndarray
+    model: glmq.Model, sequence: TokenSequence, tokens: Sequence[int], states: np.ndarray | None = None
 ) -> np.ndarray:
-    """What the layer predicts behind tokens that follow a sequence's, from the hidden states before them."""
-    engine = model._engine
+    """What the layer predicts behind tokens that follow a sequence's, from the hidden states before them.
+
+    states: None for those that the sequence knows, of one token; rows that wait are then written before.
+    """
+    engine, n_behind = model._engine, 0
+    if states is None:
+        n_behind, states = engine._prediction._behind(sequence, len(sequence.tokens))
+        tokens = [*sequence.tokens[len(sequence.tokens) - n_behind :], *tokens]
     logits = np.zeros((len(tokens), engine.n_vocab), np.float32)
 
     def run(wanted):
-        sequence.reserve(len(tokens))
-        part = SequencePart(
-            copy_of(tokens, np.int64), len(sequence.tokens), sequence.page_table, len(tokens), in_rows=False
-        )
+        first = len(sequence.tokens) - n_behind
+        sequence.reserve(len(tokens) - n_behind)
+        part = SequencePart(copy_of(tokens, np.int64), first, sequence.page_table, len(tokens), in_rows=False)
         engine._prediction.predict(engine._thread_pool, [part], states, logits)
         return wanted
 

@@ -8,12 +8,13 @@ from functools import partial
 import numpy as np
 import pytest
 from glmq_kernels.errors import GlmqError
+from glmq_kernels.ops.attention.cache_layout import POSITIONS_PER_PAGE
 
 from glmq.drafting.mtp import MtpDrafter
 from glmq.errors import ModelClosed
 from glmq.gguf import open_gguf
 from glmq.models.trunk import holds_trunk, prediction_block
-from glmq.prediction import WantedDraft
+from glmq.prediction import MOST_BEHIND, WantedDraft
 from glmq.scheduling.request import Cancelled, Chunk, Request
 
 from .disk_models import load_from_disk
@@ -53,9 +54,8 @@ def assert_close(found, expected):
 
 def logits_behind(model, sequence, state=None):
     """What the layer predicts behind the token of TEXT that follows a sequence's."""
-    n = len(sequence.tokens)
-    state = sequence.hidden.at(n - 1) if state is None else state
-    return next_logits(model, sequence, [TEXT[n]], state[None])[0]
+    token = TEXT[len(sequence.tokens)]
+    return next_logits(model, sequence, [token], None if state is None else state[None])[-1]
 
 
 @pytest.mark.parametrize(
@@ -136,6 +136,35 @@ def test_rows_of_sequences_in_one_run(model):
         assert_close(logits_behind(model, sequence), logits_behind(model, whole.sequence))
         if n_logits:
             assert_close(chunk.logits, of_text[n - n_logits : n])
+
+
+def test_rows_of_tokens_that_are_decoded_wait_for_a_draft(model):
+    whole, decoded = model.session(), model.session()
+    whole.evaluate(TEXT[:20])
+    decoded.evaluate(TEXT[:16])
+    waiting = []
+    for token in TEXT[16:20]:
+        decoded.evaluate([token])
+        waiting.append(decoded.sequence.hidden.n_behind)
+    assert waiting == [1, 2, 3, 4]
+    decoded.rewind(19)
+    assert decoded.sequence.hidden.n_behind == 3
+    decoded.evaluate(TEXT[19:20])
+    assert len(decoded.draft(TEXT[20:21], 2)) == 2
+    assert decoded.sequence.hidden.n_behind == 0
+    state = decoded.sequence.hidden.at(19)
+    expected = logits_behind(model, whole.sequence, whole.sequence.hidden.at(19))
+    assert_close(logits_behind(model, decoded.sequence, state), expected)
+
+
+def test_no_row_waits_for_long_or_in_a_page_that_others_may_read(model):
+    session = model.session()
+    session.evaluate(list(range(POSITIONS_PER_PAGE - MOST_BEHIND - 3)))
+    waiting = []
+    for token in range(MOST_BEHIND + 5):
+        session.evaluate([token])
+        waiting.append(session.sequence.hidden.n_behind)
+    assert waiting == [*range(1, MOST_BEHIND + 1), 0, 1, 0, 1, 2]
 
 
 def test_rows_after_a_draft_that_was_wrong(model):
