@@ -26,6 +26,8 @@ from glmq.model_file import model_file
 N_QUESTIONS = 2
 """That each client asks."""
 
+GREEDY = {"temperature": 0, "repeat_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0}
+
 QUESTIONS = {"editing": EDITING, "free": FREE}
 
 
@@ -42,9 +44,8 @@ def tokens_per_second(port: int, asked: list[list[list[int]]], n_tokens: int) ->
     counts: list[int] = []
 
     def ask(prompts: list[list[int]]) -> None:
-        counts.extend(
-            answer(port, prompt=prompt, max_tokens=n_tokens, temperature=0)[0] for prompt in prompts
-        )
+        for prompt in prompts:
+            counts.append(answer(port, prompt=prompt, max_tokens=n_tokens, **GREEDY)[0])
 
     threads = [threading.Thread(target=ask, args=(prompts,)) for prompts in asked]
     began = time.perf_counter()
