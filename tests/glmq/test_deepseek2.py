@@ -32,6 +32,7 @@ def test_files_from_before_keys_were_absorbed_give_the_same_logits(tmp_path, typ
         logits_of(
             write_deepseek2(tmp_path / f"{layout}.gguf", type_name, old_layout=layout == "old", **switches),
             cache_type="F32",
+            activations="f32",
         )
         for layout in ("new", "old")
     )

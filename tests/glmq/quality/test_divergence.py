@@ -60,7 +60,7 @@ def test_a_file_holds_the_text_and_the_logarithms_of_all_probabilities(small, ch
     tokens, rows = rows_as_llama_cpp_reads_them(base_path)
     assert (tokens == chunks.tokens).all()
     assert base_path.stat().st_size == logits_file_bytes(chunks, small.n_vocab)
-    np.testing.assert_allclose(rows, log_p_of(small, chunks), atol=1e-3)
+    np.testing.assert_allclose(rows, log_p_of(small, chunks), atol=2e-3)
 
 
 def test_a_file_reads_as_it_was_written(base_path, chunks):
