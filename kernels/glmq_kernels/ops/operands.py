@@ -75,7 +75,8 @@ def matrix_of(data: np.ndarray, rows: int, columns: int, type_name: str, observe
 class Activation:
     """Rows of float32, and the other forms in which the products that read them want them.
 
-    precision: in which quantized matrices meet them; float matrices always meet floats.
+    precision: int8, or f32 where they are not rounded: float matrices meet floats in any case, but of BF16
+    in bfloat16, where the processor multiplies that, unless it is f32.
     A form's memory exists once a product of its kind has asked for it with `serve`.
     """
 
@@ -111,11 +112,11 @@ class Activation:
 
     def serve(self, type_name: str) -> None:
         """Have the rows prepared for products with matrices of a tensor type."""
-        is_float, columns = MATRIX_TYPES[type_name].is_float, self.columns
-        in_integers = not is_float and self.precision == "int8"
+        columns, is_exact = self.columns, self.precision == "f32"
+        in_integers = not is_exact and not MATRIX_TYPES[type_name].is_float
         if in_integers:
             self._need(ACTIVATION_ROW_RECORDS, self._max_rows * row_records_bytes(columns))
-        if takes_bfloat(type_name) and (is_float or in_integers):
+        if takes_bfloat(type_name) and not is_exact:
             self._need(ACTIVATION_BFLOAT_TILES, self._max_tiles * float_tile_bytes(columns, bfloat=True))
         elif in_integers:
             tile_bytes = columns // 32 * record_bytes(isa.current().tile)

@@ -10,6 +10,7 @@ from ..gemm.sizes import (
     ROWS,
     panel_rows,
     panel_scratch_bytes,
+    takes_bfloat,
     tile_count,
 )
 from ..jit import isa
@@ -39,8 +40,9 @@ def count_work(
 
 def kernels_of(matrix: Matrix, activation: Activation) -> dict[str, Code]:
     """The products of a matrix in the row form and in the panel form."""
-    in_floats = activation.precision == "f32" and not MATRIX_TYPES[matrix.type].is_float
-    few, many = ("dequantized", "dequantized") if in_floats else ("gemv", "gemm")
+    is_exact, is_float = activation.precision == "f32", MATRIX_TYPES[matrix.type].is_float
+    few = "dequantized" if is_exact and not is_float else "gemv"
+    many = "dequantized" if is_exact and (not is_float or takes_bfloat(matrix.type)) else "gemm"
     return {
         "dot_rows": Code(f"gemm.{few}.dot_rows:{matrix.type}"),
         "multiply": Code(f"gemm.{many}.multiply:{matrix.type}"),
