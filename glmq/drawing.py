@@ -15,7 +15,7 @@ from .answer_costs import Timings
 from .answer_session import AnswerSession
 from .drafting.answer_drafting import AnswerDrafting
 from .errors import ModelClosed, OutOfPages
-from .guide import Guide
+from .guide import Guide, n_allowed
 from .repetition import Repetition
 from .sampling import Sampler, Sampling
 from .scheduling.request import Cancelled
@@ -228,7 +228,7 @@ class Drawing:
         if self._max_tokens is not None:
             n_most = min(n_most, self._max_tokens - len(self.tokens) - 1)
         draft = drafting.draft(n_drawn, session.n_beside, n_most)
-        return draft[: self._guide.n_allowed(draft)] if self._guide and draft else draft
+        return draft[: n_allowed(self._guide, draft)] if draft else draft
 
     def _begin_drafting(self) -> None:
         if self._new_drafting is not None:

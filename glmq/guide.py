@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -21,11 +21,21 @@ class Guide(Protocol):
     def mask(self, logits: np.ndarray) -> None:
         """Set the logits, float32 (n_vocab,), of tokens that may not follow to minus infinity."""
 
+    def accept(self, token: int) -> None:
+        """Go on behind a token, forced or drawn. Tokens that end a generation are not told."""
+
+
+@runtime_checkable
+class LooksAhead(Protocol):
+    """What a guide may tell besides, so that guesses which it rules out are not checked by the model."""
+
     def n_allowed(self, tokens: Sequence[int]) -> int:
         """How many of some tokens, guesses of what follows, may come one after the other, at most.
 
-        Whatever it says, answers are the same: the others are not checked by a run.
+        Whatever it says, answers are the same.
         """
 
-    def accept(self, token: int) -> None:
-        """Go on behind a token, forced or drawn. Tokens that end a generation are not told."""
+
+def n_allowed(guide: Guide | None, tokens: Sequence[int]) -> int:
+    """How many of some tokens a guide may allow, one after the other: all where it does not look ahead."""
+    return guide.n_allowed(tokens) if isinstance(guide, LooksAhead) else len(tokens)

@@ -176,9 +176,6 @@ class Reply:
     def mask(self, logits):
         pass
 
-    def n_allowed(self, tokens):
-        return len(tokens)
-
     def accept(self, token):
         assert self._left.pop(0) == token
 

@@ -17,7 +17,7 @@ import numpy as np
 from glmq_kernels.errors import GlmqError
 
 from ..constraint.token_table import token_bytes
-from ..guide import Guide
+from ..guide import Guide, n_allowed
 from ..tokenizer import Tokenizer
 from .answer_tags import END_THINK, END_TOOL_CALL, THINK
 
@@ -142,8 +142,7 @@ class ThinkingBudget:
 
     def n_allowed(self, tokens: Sequence[int]) -> int:
         """What the inner guide says, and none that go on with thinking where it is closed."""
-        if self._inner:
-            tokens = tokens[: self._inner.n_allowed(tokens)]
+        tokens = tokens[: n_allowed(self._inner, tokens)]
         thinking = self._thinking.copy()
         for n, token in enumerate(tokens):
             if self._closes(thinking) and token != self._closing[0]:
@@ -212,8 +211,7 @@ class AfterThinking:
 
     def n_allowed(self, tokens: Sequence[int]) -> int:
         """What the answer's guide says, once the answer has begun; before that all."""
-        guide = self._guide_within
-        return guide.n_allowed(tokens) if guide else len(tokens)
+        return n_allowed(self._guide_within, tokens)
 
     def accept(self, token: int) -> None:
         """Go on behind a token."""

@@ -30,10 +30,6 @@ class FrequentTokens:
         """Leave the first tokens."""
         logits[LEAST_ROWS - LAST :] = -np.inf
 
-    def n_allowed(self, tokens: Sequence[int]) -> int:
-        """All: wrong guesses are to be checked too."""
-        return len(tokens)
-
     def accept(self, token: int) -> None:
         """Every token is followed by the same ones."""
 

@@ -35,9 +35,6 @@ class Waiting:
             self.waits.set()
             assert self.go_on.wait(SECONDS)
 
-    def n_allowed(self, tokens):
-        return len(tokens)
-
     def accept(self, token):
         pass
 
