@@ -86,6 +86,7 @@ class PagePool:
 
     def __init__(self, shape: CacheShape, max_bytes: int) -> None:
         self.shape = shape
+        self._trunk_bytes = shape.trunk.page_bytes
         self._stride = -(-shape.page_bytes // ALIGNMENT) * ALIGNMENT
         self.max_pages = max_bytes // self._stride
         self.n_used = self.n_idle = self.n_taken = 0
@@ -107,11 +108,14 @@ class PagePool:
         return self.n_taken * self._stride
 
     def take(self) -> Page:
-        """A page for one sequence; what is in it is not defined.
+        """A page for one sequence.
 
-        Raises OutOfPages when all pages are used, or the system gives no memory.
+        What the trunk's layers have in it is not defined. Rows of multi-token prediction are zeros: some are
+        never written, and what others wrote there would go on into drafts and session files. Raises
+        OutOfPages when all pages are used, or the system gives no memory.
         """
         page = self._free_page()
+        page.bytes[self._trunk_bytes :] = 0
         page.n_users = 1
         self.n_used += 1
         return page

@@ -47,6 +47,17 @@ def evaluated(tree, tokens, publish=True):
 # Memory
 
 
+def test_rows_of_prediction_that_nobody_writes_are_zeros_and_not_those_of_another_text():
+    shape = CacheShape(n_layers=3, n_kv_heads=2, key_dim=32, value_dim=32, n_prediction_layers=1)
+    pool = PagePool(shape, shape.page_bytes)
+    with pool.lock:
+        page = pool.take()
+        page.bytes[:] = 7
+        pool.drop(page)
+        again = pool.take()
+    assert not again.bytes[shape.trunk.page_bytes :].any()
+
+
 def test_a_sequence_that_may_grow_takes_the_memory_of_what_it_holds():
     shape = CacheShape(n_layers=4, n_kv_heads=8, key_dim=128, value_dim=128)
     pool = PagePool(shape, shape.n_bytes(131_072))
