@@ -11,8 +11,6 @@ from glmq_kernels.ops.operands import Routing
 
 from .runs import fill, new_tape, padded, run
 
-FEW = few()
-
 
 def choose(logits, bias, top_k, n_groups, kept_groups, normalize, factor):
     """Expert ids in ascending order, and their weights."""
@@ -77,7 +75,7 @@ def assert_sorted(routing, chosen, n_row_tokens):
     np.testing.assert_array_equal(routing.order, by_expert)
     np.testing.assert_array_equal(routing.offsets, np.concatenate([[0], np.cumsum(counts)]))
     in_panels = np.bincount(chosen[n_row_tokens:].ravel(), minlength=routing.n_experts)
-    in_panels[in_panels <= FEW] = 0
+    in_panels[in_panels <= few()] = 0
     np.testing.assert_array_equal(routing.in_row_form, counts - in_panels)
     tiles = -(-in_panels // isa.current().tile)
     np.testing.assert_array_equal(routing.tile_offsets, np.concatenate([[0], np.cumsum(tiles)]))
