@@ -143,6 +143,8 @@ class ThinkingBudget:
     def n_allowed(self, tokens: Sequence[int]) -> int:
         """What the inner guide says, and none that go on with thinking where it is closed."""
         tokens = tokens[: n_allowed(self._inner, tokens)]
+        if self._thinking.n_tokens + len(tokens) <= self._n_tokens:
+            return len(tokens)
         thinking = self._thinking.copy()
         for n, token in enumerate(tokens):
             if self._closes(thinking) and token != self._closing[0]:

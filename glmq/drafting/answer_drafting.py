@@ -90,7 +90,8 @@ class AnswerDrafting:
         self._n_most = n_most
         self.statistics = DraftStatistics()
         self._drafters, self._experience, self._end_ids = drafters, experience, end_ids
-        self._success = AnswerSuccess(experience.success)
+        doubted = {drafter.name for drafter in drafters if not drafter.costs}
+        self._success = AnswerSuccess(experience.success, doubted)
         self._proposed: Proposal | None = None
         self._open: deque[Guess] = deque()  # guesses of it that were not compared yet
         self._n_checked = 0  # of these, the first, that a run has checked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 PRIOR = 2.0
@@ -12,6 +13,9 @@ OF_ALL = 6.0
 
 OF_DRAFTER = 1.0
 """That an answer's guesses come true as often as those of others counts as so many that did."""
+
+OF_DOUBTED = 0.5
+"""That many of so many: of a drafter whose guesses are compared anyway, so that its answer soon shows more."""
 
 MOST = 0.98
 """No share is taken to be larger."""
@@ -57,11 +61,15 @@ class Success:
 class AnswerSuccess:
     """Of one answer. How far its guesses come true more or less often than those of other answers counts too.
 
-    So an answer of which nothing repeats has few guesses of any kind, and one that copies has many.
+    So an answer of which nothing repeats has few guesses of any kind, and one that copies has many. Answers
+    differ in that more than drafts can cost: an answer behind many that copied is no reason for long drafts.
+
+    doubted: names of drafters whose guesses are taken to come true less often than in other answers until
+    this one has shown how often they do.
     """
 
-    def __init__(self, of_all: Success) -> None:
-        self._of_all = of_all
+    def __init__(self, of_all: Success, doubted: Collection[str] = ()) -> None:
+        self._of_all, self._doubted = of_all, doubted
         self._counts: dict[Kind, _Count] = {}
         self._expected: dict[str, _Count] = {}  # by drafter: guesses that were expected to come true, and did
 
@@ -77,9 +85,10 @@ class AnswerSuccess:
     def share(self, kind: Kind, assumed: float) -> float:
         """The share of guesses that come true."""
         share, count = self._of_all.share(kind, assumed), self._counts.get(kind)
-        expected = self._expected.get(kind[0])
-        if expected is not None:
-            share = min(MOST, share * (expected.right + OF_DRAFTER) / (expected.compared + OF_DRAFTER))
+        name = kind[0]
+        expected = self._expected.get(name, _Count())
+        begun = OF_DOUBTED if name in self._doubted else OF_DRAFTER
+        share = min(MOST, share * (expected.right + begun) / (expected.compared + OF_DRAFTER))
         if count is None:
             return share
         return (count.right + OF_ALL * share) / (count.compared + OF_ALL)

@@ -65,6 +65,18 @@ def test_an_answer_counts_its_own_guesses_most():
     assert AnswerSuccess(of_all).share(("lookup", 4), 0.5) == 0.5
 
 
+def test_an_answer_behind_many_that_copied_shows_first_that_it_copies_too():
+    of_all, kind = Success(), ("lookup", 3)
+    for _ in range(200):
+        of_all.observe(kind, True)
+    answer = AnswerSuccess(of_all, doubted={"lookup"})
+    assert answer.share(kind, 0.5) < 0.5
+    assert answer.share(("mtp", 0), 0.85) == 0.85
+    for _ in range(3):
+        answer.observe(kind, 0.5, True)
+    assert answer.share(kind, 0.5) > 0.85
+
+
 class Priced:
     """Costs that a test sets."""
 
