@@ -15,7 +15,7 @@ OF_DRAFTER = 1.0
 """That an answer's guesses come true as often as those of others counts as so many that did."""
 
 OF_DOUBTED = 0.5
-"""So many of those did, of a drafter whose guesses are compared anyway, so that the answer soon shows more."""
+"""So many of those did, of drafters whose guesses are compared anyway: the answer soon shows more."""
 
 MOST = 0.98
 """No share is taken to be larger."""
