@@ -51,6 +51,10 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python bench/prediction.py cost
 	$(BIN)/python bench/draft_gain.py air-3
 	$(BIN)/python bench/drafting.py
+	$(BIN)/python bench/serving_drafts.py
+	$(BIN)/python bench/guided_drafts.py
+	$(BIN)/python bench/long_session.py
+	$(BIN)/python bench/session_file.py --tokens 100000 --layers 6 --demo-tokens 0
 	$(BIN)/python bench/serving.py
 	$(BIN)/python bench/forecast.py --prepare
 	$(BIN)/python bench/flash.py near far
