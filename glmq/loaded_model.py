@@ -68,11 +68,8 @@ class LoadedModel:
         self.path: Path = file.path
         self.architecture = file.text("general.architecture")
         settings = model_settings(file, n_ctx, n_threads, cache_type, activations, ram)
-        self.n_ctx, self.n_threads, self.activations = (
-            settings.n_ctx,
-            settings.n_threads,
-            settings.activations,
-        )
+        self.n_ctx, self.n_threads = settings.n_ctx, settings.n_threads
+        self.activations = settings.activations
         self.nodes = nodes_to_share(numa, self.n_threads)
         self._program, self.experts, self._memory_plan = prepare_program(
             file, settings, load, progress, observes, self.nodes, prediction, reserved

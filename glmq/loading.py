@@ -54,8 +54,7 @@ def prepare_program(
     observes: of which tensors the program adds up the inputs. nodes: of memory, among which weights are
     shared out as they are read; none where they are not. prediction: the file with the layer of multi-token
     prediction, this or another, where the program is to predict. reserved: bytes of the memory that something
-    else needs, such as a draft model. load, progress: as of `glmq.load`. Raises GlmqError for what
-    cannot be.
+    else needs, such as a draft model. load, progress: as of `glmq.load`. Raises GlmqError for what cannot be.
     """
     transcoded = transcoded_tensors(load)
     if transcoded is not None and nodes:
