@@ -4,9 +4,10 @@ python bench/draft_overhead.py [--kind free] [--tokens 96] [--passes 15] [--furt
 
 The demo model answers the questions of bench/drafting_prompts.py once. Then the same tokens are drawn again
 with and without drafts, in turn, where a stand-in for the model gives each token's logits at once and the
-likeliest is drawn without a sampler: what is left is Python, measured by the time that the thread has had the
-processor, of each answer the best of all passes. --further: what a further token of a run is said to cost, of the first, which decides how many guesses
-are checked. --parts: which functions of drafts take how much; measuring them costs time itself.
+likeliest is drawn without a sampler: what is left is Python, measured by the time that the thread has had
+the processor, of each answer the best of all passes. --further: what a further token of a run is said to
+cost, of the first, which decides how many guesses are checked. --parts: which functions of drafts take how
+much; measuring them costs time itself.
 """
 
 from __future__ import annotations
@@ -180,7 +181,8 @@ def main() -> None:
                 with timed_parts() as seconds:
                     measured(model, replay, answers, 3)
                 for name, each in seconds.items():
-                    print(f"{name}: {1e6 * statistics.median(each):.1f} of {len(each) / n_drawn * options.passes / 3:.2f} calls a token")
+                    n_calls = len(each) * options.passes / 3 / n_drawn
+                    print(f"{name}: {1e6 * statistics.median(each):.1f} of {n_calls:.2f} calls a token")
             model._engine.scheduler, Sampler.sample = scheduler, sample
 
 

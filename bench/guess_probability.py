@@ -30,6 +30,7 @@ from glmq.drafting.mtp import ASSUMED
 from glmq.drafting.sureness import PROBABILITIES
 from glmq.prediction import Predicted
 from glmq.sampling.sampler import Sampler
+from glmq.scheduling.request import ALONE
 
 N_ANSWER, N_TEXT, N_PREFIX, TEXT_STEP = 80, 100, 200, 1500
 """Tokens of an answer and of a text, of a text's beginning, and from one beginning to the next."""
@@ -111,6 +112,9 @@ class Recorded:
         """Go on."""
         self._place += 1
 
+    def next_guess(self) -> None:
+        """None: guesses take time."""
+
     def kinds(self, n_most: int) -> Sequence[int]:
         """Places."""
         return range(min(n_most, len(self._text.drafts[self._place])))
@@ -168,7 +172,7 @@ def gain(texts: Iterable[Text], further: float, guess: float, *, by_probability:
         plain += max(0, len(left) - 1)
         drafting.accept(left.pop() if left else 0)
         while left:
-            draft = drafting.draft(1, 0, len(left) - 1)
+            draft = drafting.draft(1, ALONE, len(left) - 1)
             drafting.checked(len(draft))
             spent += costs.estimate(1 + len(draft))
             n_checked += len(draft)

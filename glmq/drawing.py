@@ -50,7 +50,8 @@ class Drawing:
         self.logprobs: list[TokenLogprob] = []
         self.text = ""
         self.finish_reason: str | None = None
-        self.timings = Timings()
+        self._timings = Timings()  # of the prompt
+        self._decode_seconds = 0.0
         self._source, self._tokenizer = session, tokenizer
         self._sampler = Sampler(sampling, tokenizer, self.prompt)
         self._repetition = Repetition()
@@ -63,6 +64,12 @@ class Drawing:
         self._new_drafting = new_drafting
         self._drafting: AnswerDrafting | None = None
         self._at_rest = True
+
+    @property
+    def timings(self) -> Timings:
+        """What it has cost so far."""
+        timings = replace(self._timings, n_generated=len(self.tokens), decode_seconds=self._decode_seconds)
+        return timings if self._drafting is None else self._drafting.statistics.added_to(timings)
 
     @property
     def looping(self) -> bool:
@@ -132,7 +139,7 @@ class Drawing:
                         self.finish_reason = "stop"
                         return
                     self._accept(token)
-                    self._take_time(time.perf_counter() - began)
+                    self._decode_seconds = time.perf_counter() - began
                     yield token
                     if self._ended():
                         return
@@ -216,8 +223,9 @@ class Drawing:
         except (Cancelled, ModelClosed):
             self.finish_reason = "cancelled"
             return None
-        logits = self._evaluate(session.drawn, draft=draft)
-        drafting.checked(session.n_known)
+        logits = self._evaluate(session.drawn, draft=draft, promised=drafting.promised)
+        if draft:
+            drafting.checked(session.n_known)
         return logits
 
     def _draft(self, drafting: AnswerDrafting) -> Sequence[int]:
@@ -227,7 +235,7 @@ class Drawing:
         n_most = session.n_ctx - len(session.tokens) - n_drawn
         if self._max_tokens is not None:
             n_most = min(n_most, self._max_tokens - len(self.tokens) - 1)
-        draft = drafting.draft(n_drawn, session.n_beside, n_most)
+        draft = drafting.draft(n_drawn, session.beside, n_most)
         return draft[: n_allowed(self._guide, draft)] if draft else draft
 
     def _begin_drafting(self) -> None:
@@ -240,20 +248,19 @@ class Drawing:
         if self._drafting is not None:
             self._drafting.end(self.timings)
 
-    def _take_time(self, seconds: float) -> None:
-        self.timings = replace(self.timings, n_generated=len(self.tokens), decode_seconds=seconds)
-        if self._drafting is not None:
-            self.timings = self._drafting.statistics.added_to(self.timings)
-
     def _evaluate(
-        self, tokens: Sequence[int], progress: Evaluated | None = None, draft: Sequence[int] = ()
+        self,
+        tokens: Sequence[int],
+        progress: Evaluated | None = None,
+        draft: Sequence[int] = (),
+        promised: float = 0.0,
     ) -> np.ndarray | None:
         """The logits after the last token; None when it ends before that.
 
         It is cancelled, the model is closed, or behind the prompt there is no more memory.
         """
         try:
-            return self._claimed.evaluate(tokens, progress, draft=draft, user=self)
+            return self._claimed.evaluate(tokens, progress, draft=draft, promised=promised, user=self)
         except (Cancelled, ModelClosed):
             self.finish_reason = "cancelled"
         except OutOfPages:
@@ -274,5 +281,5 @@ class Drawing:
         if logits is not None:
             self._begin_drafting()
         seconds = time.perf_counter() - began
-        self.timings = Timings(n_cached, len(session.tokens) - n_cached, seconds)
+        self._timings = Timings(n_cached, len(session.tokens) - n_cached, seconds)
         return logits

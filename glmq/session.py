@@ -23,6 +23,7 @@ from .gguf import GET_IT_AGAIN, GGUFFile
 from .kv_cache.prefix_tree import common_prefix
 from .kv_cache.sequence import Sequence as TokenSequence
 from .prediction import Predicted
+from .scheduling.request import ALONE
 from .session_file import save_session
 
 Evaluated = Callable[[int, int], None]
@@ -78,7 +79,7 @@ class Session:
     sequence: its tokens and their pages of the KV cache. drawn: what was drawn to follow them and is not
     evaluated yet. saved_as: name of the state that was last saved or restored; n_saved: how many of its first
     tokens are still the same. saves: all states that files had when it was saved to or restored from them.
-    n_beside: tokens of other sequences that decoded in its last run.
+    beside: what of other sequences decoded in its last run.
     """
 
     def __init__(self, engine: Engine, file: GGUFFile, n_ctx: int) -> None:
@@ -91,7 +92,7 @@ class Session:
         self.n_saved = 0
         self.saves: set[Commit] = set()
         self._engine = engine
-        self.n_beside = 0
+        self.beside = ALONE
         self._user: weakref.ref[User] | None = None
         self._checked: CheckedDraft | None = None
 
@@ -106,6 +107,7 @@ class Session:
         progress: Evaluated | None = None,
         *,
         draft: Sequence[int] = (),
+        promised: float = 0.0,
         user: User | None = None,
     ) -> np.ndarray:
         """Append tokens; gives the logits after the last one, float32 (n_vocab,).
@@ -113,6 +115,7 @@ class Session:
         draft: guesses of what follows them, which are evaluated in the same run and not appended. As long as
         the next calls append just these, one after another, their results are there (`knows`). Tokens and
         draft together are at most as many as the row form takes at once, so that no bit changes by a draft.
+        promised: how many of the draft will probably be appended.
 
         Raises ContextFull before anything is changed when they do not fit, OutOfPages when other sequences
         have the memory, NotFinite when a logit is not a number; `tokens` are then what they were. What ends
@@ -124,7 +127,7 @@ class Session:
                 return self._take_checked(tokens)
             n_rows = len(tokens) + len(draft)
             assert not draft or n_rows <= ROW_TOKENS, "a draft takes the row form"
-            logits = self._run(tokens, user, 1 + len(draft), progress, draft)
+            logits = self._run(tokens, user, 1 + len(draft), progress, draft, promised)
             if len(logits) > 1:
                 self._checked = CheckedDraft(list(draft), logits)
             return self._finite(logits[0], len(tokens))
@@ -308,6 +311,7 @@ class Session:
         n_outputs: int,
         progress: Evaluated | None,
         draft: Sequence[int] = (),
+        promised: float = 0.0,
     ) -> np.ndarray:
         """Append tokens; gives the last `n_outputs` rows of logits, those of the draft among them.
 
@@ -319,13 +323,13 @@ class Session:
         self.drawn, self._checked = [], None
         try:
             request = self._engine.scheduler.evaluate(
-                self._engine, self.sequence, wanted, logits, n_draft=len(draft),
+                self._engine, self.sequence, wanted, logits, n_draft=len(draft), promised=promised,
                 is_cancelled=lambda: user.cancelled, progress=progress,
             )  # fmt: skip
         except BaseException:
             self.sequence.rewind(len(self.tokens))  # gives back what was reserved for the rest
             raise
-        self.n_beside = request.n_beside
+        self.beside = request.beside
         return request.logits
 
     def _take_checked(self, tokens: Sequence[int]) -> np.ndarray:

@@ -12,8 +12,9 @@ from typing import Protocol
 from glmq_kernels.gemm.sizes import ROW_TOKENS
 
 from ..answer_costs import Timings
+from ..scheduling.request import Beside
 from .drafter import Drafter, Guess
-from .length import Length, best_length
+from .length import Length, best_length, least_share
 from .statistics import DraftStatistics, DraftTotals
 from .success import AnswerSuccess, Success
 from .sureness import Sureness
@@ -29,11 +30,28 @@ PROBE_SHARE = 0.005
 have become so."""
 
 
+KEPT = 8
+"""How often what runs cost is looked up before that is done anew: it changes little from run to run."""
+
+
 class Costs(Protocol):
     """What runs cost."""
 
     def estimate(self, n_rows: int) -> float | None:
         """Seconds of a run of so many tokens; None where nobody knows."""
+
+
+@dataclass(slots=True)
+class RunPrices:
+    """Of a run without guesses and of one with one, in seconds; and `least_share` for it.
+
+    n_uses: how often it was looked up.
+    """
+
+    run: float
+    longer: float
+    least_share: float
+    n_uses: int = 0
 
 
 class Experience:
@@ -48,6 +66,21 @@ class Experience:
         self.success = Success()
         self._guess_seconds: dict[str, float] = {}
         self._n_measured: Counter[str] = Counter()
+        self._prices: dict[tuple[str, int], RunPrices] = {}
+
+    def prices(self, drafter: Drafter, n_tokens: int) -> RunPrices | None:
+        """What a run of so many tokens costs without and with a drafter's guess; None where nobody knows."""
+        prices = self._prices.get((drafter.name, n_tokens))
+        if prices is None or prices.n_uses >= KEPT:
+            run, longer = self.costs.estimate(n_tokens), self.costs.estimate(n_tokens + 1)
+            if run is None or longer is None:
+                return None
+            guess_seconds = self.guess_seconds(drafter)
+            share = least_share(self.costs.estimate, n_tokens, guess_seconds, ROW_TOKENS - 1)
+            prices = RunPrices(run, longer + guess_seconds, share)
+            self._prices[drafter.name, n_tokens] = prices
+        prices.n_uses += 1
+        return prices
 
     def guess_seconds(self, drafter: Drafter) -> float:
         """What a guess costs."""
@@ -77,7 +110,7 @@ class AnswerDrafting:
     """Is told each token of an answer, and proposes what may follow.
 
     drafters: those asked, at equal promise the first. end_ids: tokens that end an answer, which is no guess.
-    n_most: guesses of a draft.
+    n_most: guesses of a draft. promised: how many guesses of the last draft will probably come true.
     """
 
     def __init__(
@@ -90,8 +123,9 @@ class AnswerDrafting:
         self._n_most = n_most
         self.statistics = DraftStatistics()
         self._drafters, self._experience, self._end_ids = drafters, experience, end_ids
-        doubted = {drafter.name for drafter in drafters if not drafter.costs}
-        self._success = AnswerSuccess(experience.success, doubted)
+        self._free = [drafter for drafter in drafters if not drafter.costs]
+        self._success = AnswerSuccess(experience.success, {drafter.name for drafter in self._free})
+        self.promised = 0.0
         self._proposed: Proposal | None = None
         self._open: deque[Guess] = deque()  # guesses of it that were not compared yet
         self._n_checked = 0  # of these, the first, that a run has checked
@@ -105,37 +139,43 @@ class AnswerDrafting:
 
     def accept(self, token: int) -> None:
         """Take note of the answer's next token, and of the guesses that it proves right or wrong."""
-        is_guessed = bool(self._open)
-        if self._proposed is not None and is_guessed:
-            self._compare(self._proposed.drafter, self._open.popleft(), token)
+        counted: Drafter | None = None
+        if self._open and self._proposed is not None:
+            counted = self._proposed.drafter
+            self._compare(counted, self._open.popleft(), token)
+        for drafter in self._free:
+            if drafter is not counted and (guess := drafter.next_guess()) is not None:
+                guessed, kind = guess
+                self._success.observe((drafter.name, kind), drafter.assumed(kind), guessed == token)
         for drafter in self._drafters:
-            is_counted = is_guessed and self._proposed is not None and drafter is self._proposed.drafter
-            if not drafter.costs and not is_counted and (guesses := drafter.propose(1)):
-                self._observe(drafter, guesses[0], token)
             drafter.accept(token)
 
-    def draft(self, n_drawn: int, n_beside: int, n_most: int) -> list[int]:
+    def draft(self, n_drawn: int, beside: Beside, n_most: int) -> list[int]:
         """Guesses of what follows the tokens drawn, as many as are worth checking with these in one run.
 
-        n_beside: tokens of other sequences that the run will probably have. n_most: for which there is room.
+        beside: what of other sequences the run will probably have. n_most: for which there is room.
         """
+        self.promised = 0.0
         n_most = min(n_most, ROW_TOKENS - n_drawn, self._n_most)
         if n_most < 1:
             return []
-        n_tokens = n_drawn + n_beside
-        drafter, length = self._most_promising(n_tokens, n_most)
+        n_tokens, progress = n_drawn + beside.n_tokens, n_drawn + beside.progress
+        drafter, length = self._most_promising(n_tokens, progress, n_most)
         if drafter is None:
             return []
         by_sureness = drafter.tells_probability and length.gain > 1.0  # a probe is checked in any case
         sureness = self._sureness(drafter) if by_sureness else None
-        made, was_unsure = self._made(drafter, n_most if by_sureness else length.n, n_tokens, sureness)
+        n_made = n_most if by_sureness else length.n
+        made, was_unsure = self._made(drafter, n_made, n_tokens, progress, sureness)
         guesses = list(takewhile(lambda guess: guess.token not in self._end_ids, made))
         self._proposed, self._before, self._n_checked = Proposal(drafter, guesses, n_tokens), None, 0
         self._open = deque(guesses)
         if was_unsure and len(guesses) == len(made):
             self._open.append(Guess(NONE, len(made)))
-        n = sureness.n_worth_checking(guesses, n_tokens) if sureness else len(guesses)
-        return [guess.token for guess in guesses[:n]]
+        if sureness is not None:
+            length = sureness.worth_checking(guesses, n_tokens, progress)
+        self.promised = length.promised
+        return [guess.token for guess in guesses[: length.n]]
 
     def checked(self, n: int) -> None:
         """A run has checked so many of the guesses, the first: none where there was no memory for them."""
@@ -177,7 +217,7 @@ class AnswerDrafting:
         return Sureness(drafter.name, self._success, self._experience.costs.estimate)
 
     def _made(
-        self, drafter: Drafter, n_most: int, n_tokens: int, sureness: Sureness | None
+        self, drafter: Drafter, n_most: int, n_tokens: int, progress: float, sureness: Sureness | None
     ) -> tuple[Sequence[Guess], bool]:
         """Guesses of a drafter, and whether it was too unsure to go on, by `sureness` where that is asked."""
         guess_seconds, was_unsure = self._experience.guess_seconds(drafter), False
@@ -188,7 +228,7 @@ class AnswerDrafting:
                 return len(guesses) < n_most
             if guesses[-1].token in self._end_ids:
                 return False
-            was_unsure = not sureness.wants_more(guesses, n_tokens, guess_seconds)
+            was_unsure = not sureness.wants_more(guesses, n_tokens, guess_seconds, progress)
             return not was_unsure
 
         began = time.perf_counter()
@@ -198,35 +238,37 @@ class AnswerDrafting:
             self.statistics.make(len(made) * self._experience.guess_seconds(drafter))
         return made, was_unsure
 
-    def _most_promising(self, n_tokens: int, n_most: int) -> tuple[Drafter | None, Length]:
+    def _most_promising(self, n_tokens: int, progress: float, n_most: int) -> tuple[Drafter | None, Length]:
         """Whose draft promises most, and of what length; None where none is worth it."""
         best, length = None, Length()
-        possible: list[Drafter] = []
+        possible: list[tuple[Drafter, RunPrices]] = []
         for drafter in self._drafters:
             kinds = drafter.kinds(n_most)
-            if not kinds:
+            prices = self._experience.prices(drafter, n_tokens) if kinds else None
+            if prices is None:
                 continue
-            possible.append(drafter)
-            shares = [self._success.share((drafter.name, kind), drafter.assumed(kind)) for kind in kinds]
-            guess_seconds = self._experience.guess_seconds(drafter)
-            found = best_length(shares, self._experience.costs.estimate, n_tokens, guess_seconds)
+            possible.append((drafter, prices))
+            name, assumed, share = drafter.name, drafter.assumed, self._success.share
+            first = share((name, kinds[0]), assumed(kinds[0]))
+            if first < prices.least_share * progress:
+                continue
+            shares = [first, *(share((name, kind), assumed(kind)) for kind in kinds[1:])]
+            found = best_length(
+                shares, self._experience.costs.estimate, n_tokens, self._experience.guess_seconds(drafter),
+                progress=progress,
+            )  # fmt: skip
             if found.gain > length.gain:
                 best, length = drafter, found
-        if best is None:
-            best = self._probed(possible, n_tokens)
-            length = Length(1) if best else Length()
+        if best is None and (best := self._probed(possible)) is not None:
+            length = Length(1)
         return best, length
 
-    def _probed(self, possible: Sequence[Drafter], n_tokens: int) -> Drafter | None:
+    def _probed(self, possible: Sequence[tuple[Drafter, RunPrices]]) -> Drafter | None:
         """Who may guess though that promises nothing: now and then, for a small share of the time."""
-        costs = self._experience.costs
-        run, longer = costs.estimate(n_tokens), costs.estimate(n_tokens + 1)
-        if run is None or longer is None:
-            return None
-        self._seconds_to_probe += PROBE_SHARE * run
-        for drafter in reversed(possible):
-            price = longer - run + self._experience.guess_seconds(drafter)
-            if price <= self._seconds_to_probe:
+        if possible:
+            self._seconds_to_probe += PROBE_SHARE * possible[0][1].run
+        for drafter, prices in reversed(possible):
+            if prices.longer - prices.run <= self._seconds_to_probe:
                 self._seconds_to_probe = 0.0
                 return drafter
         return None

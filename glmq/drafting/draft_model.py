@@ -61,6 +61,10 @@ class DraftModel:
         if self._session is not None and place == self._n_same < len(self._session.tokens):
             self._n_same += self._session.tokens[place] == token
 
+    def next_guess(self) -> tuple[int, int] | None:
+        """None: guesses take time."""
+        return None
+
     def kinds(self, n_most: int) -> Sequence[int]:
         """The place in the draft."""
         session = self._session

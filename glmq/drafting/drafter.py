@@ -45,6 +45,12 @@ class Drafter(Protocol):
     def accept(self, token: int) -> None:
         """Take note of the next token of the answer."""
 
+    def next_guess(self) -> tuple[int, int] | None:
+        """The token that is guessed next, and the guess's kind; None where there is none.
+
+        Only of drafters whose guesses take no time: each of these is compared with what comes.
+        """
+
     def kinds(self, n_most: int) -> Sequence[int]:
         """Of which kinds the next guesses would be, at most so many; found without any cost."""
 

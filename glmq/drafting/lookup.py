@@ -41,28 +41,35 @@ class LookUp:
         self._index.follow(prompt)
         self._search()
 
+    def next_guess(self) -> tuple[int, int] | None:
+        """What follows the match first."""
+        place, tokens = self._place, self._index.tokens
+        if not self._length or place >= len(tokens) or tokens[place] == BORDER:
+            return None
+        return tokens[place], CHANGED if self._n_changed else _KINDS[self._length]
+
     def accept(self, token: int) -> None:
         """Go on behind a token, in the text that is followed or in another one."""
-        followed, place = self._length, self._place
-        is_right = followed > 0 and self._index.tokens[place] == token
+        followed, place, index = self._length, self._place, self._index
+        is_right = followed > 0 and place < len(index.tokens) and index.tokens[place] == token
         n_changed, self._n_changed = self._n_changed, 0
-        self._index.append(token)
-        if is_right:
-            length = 1 if n_changed else min(followed + 1, LONGEST_MATCH)
-            self._place, self._length = place + 1, length
+        place += 1 - index.append(token)
+        if is_right and place > 0:
+            self._place, self._length = place, 1 if n_changed else min(followed + 1, LONGEST_MATCH)
             return
         self._search()
         goes_on = followed >= LEAST_FOLLOWED and n_changed < MOST_CHANGED
-        if not self._length and goes_on and place + 1 < len(self._index.tokens):
-            self._place, self._length, self._n_changed = place + 1, followed, n_changed + 1
+        if not self._length and goes_on and 0 < place < len(index.tokens):
+            self._place, self._length, self._n_changed = place, followed, n_changed + 1
 
     def kinds(self, n_most: int) -> Sequence[int]:
         """By the length of the match, which a guess that is right makes longer."""
-        if not self._length:
+        length = self._length
+        if not length:
             return ()
         if self._n_changed:
-            return [CHANGED, *map(kind_of_length, range(1, n_most))]
-        return [kind_of_length(min(self._length + i, LONGEST_MATCH)) for i in range(n_most)]
+            return (CHANGED, *_KINDS[1:n_most])
+        return (_KINDS[length : length + n_most] + _AT_MOST[:n_most])[:n_most]
 
     def assumed(self, kind: int) -> float:
         """The longer the match, the likelier."""
@@ -93,3 +100,10 @@ def kind_of_length(length: int) -> int:
         return length
     octave = length.bit_length() - 1
     return 2 * octave + 1 + (length >> (octave - 1) & 1)
+
+
+_KINDS = tuple(kind_of_length(max(1, length)) for length in range(LONGEST_MATCH + 1))
+"""By the length of the match, which is 1 or more."""
+
+_AT_MOST = (_KINDS[LONGEST_MATCH],) * LONGEST_MATCH
+"""Of guesses behind a match that is as long as is looked for."""

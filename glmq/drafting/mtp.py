@@ -33,6 +33,10 @@ class MtpDrafter:
     def accept(self, token: int) -> None:
         """The same."""
 
+    def next_guess(self) -> tuple[int, int] | None:
+        """None: guesses take time."""
+        return None
+
     def kinds(self, n_most: int) -> Sequence[int]:
         """Places, where a token is drawn that the guesses can follow."""
         return range(n_most if self._session.predicts and self._session.drawn else 0)

@@ -69,6 +69,10 @@ class SimulatedDrafter:
         if self._inner is not None:
             self._inner.accept(token)
 
+    def next_guess(self) -> tuple[int, int] | None:
+        """None: what comes true is known."""
+        return None
+
     def kinds(self, n_most: int) -> Sequence[int]:
         """One kind, as long as the answer is."""
         return [0] * max(0, min(n_most, len(self._simulation.tokens) - self._place))

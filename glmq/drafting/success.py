@@ -27,7 +27,7 @@ Kind = tuple[str, int]
 """A drafter's name, and its kind of guess."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Count:
     """Guesses that were compared with what came, and those of them that were right."""
 
@@ -48,7 +48,10 @@ class Success:
 
     def observe(self, kind: Kind, is_right: bool) -> None:
         """Take in whether a guess came true."""
-        self._counts.setdefault(kind, _Count()).add(is_right, MEMORY_OF_ALL)
+        count = self._counts.get(kind)
+        if count is None:
+            count = self._counts[kind] = _Count()
+        count.add(is_right, MEMORY_OF_ALL)
 
     def share(self, kind: Kind, assumed: float) -> float:
         """The share of guesses that come true. assumed: before any was compared."""
@@ -76,19 +79,27 @@ class AnswerSuccess:
     def observe(self, kind: Kind, assumed: float, is_right: bool) -> None:
         """Take in whether a guess came true."""
         expected = self._of_all.share(kind, assumed)
-        count = self._expected.setdefault(kind[0], _Count())
+        count = self._expected.get(kind[0])
+        if count is None:
+            count = self._expected[kind[0]] = _Count()
         kept = min(1.0, MEMORY / (count.compared + expected))
         count.compared, count.right = (count.compared + expected) * kept, (count.right + is_right) * kept
         self._of_all.observe(kind, is_right)
-        self._counts.setdefault(kind, _Count()).add(is_right, MEMORY)
+        count = self._counts.get(kind)
+        if count is None:
+            count = self._counts[kind] = _Count()
+        count.add(is_right, MEMORY)
 
     def share(self, kind: Kind, assumed: float) -> float:
         """The share of guesses that come true."""
-        share, count = self._of_all.share(kind, assumed), self._counts.get(kind)
-        name = kind[0]
-        expected = self._expected.get(name, _Count())
+        share, name = self._of_all.share(kind, assumed), kind[0]
         begun = OF_DOUBTED if name in self._doubted else OF_DRAFTER
-        share = min(MOST, share * (expected.right + begun) / (expected.compared + OF_DRAFTER))
+        expected, count = self._expected.get(name), self._counts.get(kind)
+        if expected is None:
+            share *= begun / OF_DRAFTER
+        else:
+            share *= (expected.right + begun) / (expected.compared + OF_DRAFTER)
+        share = min(MOST, share)
         if count is None:
             return share
         return (count.right + OF_ALL * share) / (count.compared + OF_ALL)

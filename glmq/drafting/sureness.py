@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .drafter import Guess
-from .length import best_length
+from .length import Length, best_length
 from .success import AnswerSuccess, Kind
 
 PROBABILITIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
@@ -34,19 +34,24 @@ class Sureness:
         if before is not None and before.probability is not None:
             self.success.observe(self._behind(before), before.probability, is_right)
 
-    def wants_more(self, guesses: Sequence[Guess], n_tokens: int, guess_seconds: float) -> bool:
+    def wants_more(
+        self, guesses: Sequence[Guess], n_tokens: int, guess_seconds: float, progress: float | None = None
+    ) -> bool:
         """Whether one more guess behind these promises more tokens per second.
 
-        n_tokens: of the run without guesses. guess_seconds: what each costs.
+        n_tokens: of the run without guesses. guess_seconds: what each costs. progress: as of `best_length`.
         """
         last = guesses[-1]
         following = self.success.share(self._behind(last), last.probability or 0.0)
         shares = [*self._shares(guesses), following]
-        return best_length(shares, self.seconds, n_tokens, guess_seconds, least_gain=1.0).n == len(shares)
+        length = best_length(shares, self.seconds, n_tokens, guess_seconds, 1.0, progress)
+        return length.n == len(shares)
 
-    def n_worth_checking(self, guesses: Sequence[Guess], n_tokens: int) -> int:
+    def worth_checking(
+        self, guesses: Sequence[Guess], n_tokens: int, progress: float | None = None
+    ) -> Length:
         """How many of the guesses, which are made, a run of so many tokens without them should check."""
-        return best_length(self._shares(guesses), self.seconds, n_tokens, least_gain=1.0).n
+        return best_length(self._shares(guesses), self.seconds, n_tokens, 0.0, 1.0, progress)
 
     def _shares(self, guesses: Sequence[Guess]) -> list[float]:
         return [self.success.share(self._kind(guess), guess.probability or 0.0) for guess in guesses]

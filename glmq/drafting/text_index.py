@@ -33,7 +33,23 @@ BORDER = -1
 """Stands between two texts."""
 
 _FACTOR, _SPREAD = 0x9E3779B1, 0x9E3779B97F4A7C15
+_MASK_32, _MASK_64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 _LEAST_BITS = 12
+
+
+class _Chain:
+    """Places by n-grams of one length.
+
+    heads, earlier: int32, as above. slot: that of the text's last n-gram, whose value is `value`, a number
+    that each token changes a little; drop: what a token has become in it when it leaves.
+    """
+
+    __slots__ = ("drop", "earlier", "heads", "length", "slot", "value")
+
+    def __init__(self, length: int, bits: int) -> None:
+        self.length, self.drop = length, pow(_FACTOR, length, 1 << 32)
+        self.heads, self.earlier = array("i", b"\xff" * (4 << bits)), array("i")
+        self.value = self.slot = 0
 
 
 class TextIndex:
@@ -65,13 +81,15 @@ class TextIndex:
         self._text = array("i", new.tobytes())
         self._add(added)
 
-    def append(self, token: int) -> None:
-        """Go on with the last text by a token."""
+    def append(self, token: int) -> int:
+        """Go on with the last text by a token; gives how many tokens, the first, are forgotten for it."""
         self._text.append(token)
-        if len(self._tokens) < self._limit:
+        n = len(self._tokens)
+        if n < self._limit:
             self._push(token)
         else:
             self._add(np.array([token], np.int32))
+        return n + 1 - len(self._tokens)
 
     def longest_match(self) -> tuple[int, int]:
         """(the place behind the longest match with the end, its length); of several the newest.
@@ -79,38 +97,31 @@ class TextIndex:
         The length is 0 where there is none. Matches are at least as long as the shortest n-grams, and at most
         `LONGEST_MATCH`.
         """
-        best, best_length = 0, 0
-        for heads, earlier, length in self._chains:
-            if len(self._tokens) < length:
-                continue
-            place = heads[self._slot(length)]
+        tokens, end = self._tokens, len(self._tokens)
+        best, best_length, most = 0, 0, LONGEST_MATCH
+        for chain in self._chains:
+            place, earlier = chain.heads[chain.slot] if end >= chain.length else -1, chain.earlier
             for _ in range(MOST_LOOKS):
-                if place < 0 or best_length == LONGEST_MATCH:
+                if place < 0 or best_length == most:
                     break
-                found = self._match(place, best_length)
-                if found > best_length and found >= length:
-                    best, best_length = place, found
+                # A longer match has one more of the end's tokens: most places are passed over by that alone.
+                if place > best_length and tokens[place - 1 - best_length] == tokens[end - 1 - best_length]:
+                    found = self._match(place)
+                    if found > best_length and found >= chain.length:
+                        best, best_length = place, found
                 place = earlier[place]
             if best_length:
                 break
+            most = chain.length - 1  # a longer one would have been found
         return best, best_length
 
-    def _match(self, place: int, least: int) -> int:
-        """How many tokens before a place are those at the end; 0 where it is no more than `least`."""
+    def _match(self, place: int) -> int:
+        """How many tokens before a place are those at the end."""
         tokens, end = self._tokens, len(self._tokens)
-        if least and (place <= least or tokens[place - 1 - least] != tokens[end - 1 - least]):
-            return 0
         n, most = 0, min(place, LONGEST_MATCH)
         while n < most and tokens[place - 1 - n] == tokens[end - 1 - n] != BORDER:
             n += 1
         return n
-
-    def _slot(self, length: int) -> int:
-        """Of the last tokens."""
-        value = 0
-        for token in self._tokens[-length:]:
-            value = (value * _FACTOR + token) & 0xFFFFFFFF
-        return ((value * _SPREAD) & 0xFFFFFFFFFFFFFFFF) >> self._shift
 
     def _add(self, added: np.ndarray) -> None:
         """Append tokens, int32 (n,), many at once."""
@@ -122,37 +133,48 @@ class TextIndex:
             self._index(added)
 
     def _push(self, token: int) -> None:
-        place = len(self._tokens)
-        for heads, earlier, length in self._chains:
-            if place >= length:
-                slot = self._slot(length)
-                earlier.append(heads[slot])
-                heads[slot] = place
+        tokens, shift = self._tokens, self._shift
+        place = len(tokens)
+        for chain in self._chains:
+            value = chain.value * _FACTOR + token
+            if place >= chain.length:
+                chain.earlier.append(chain.heads[chain.slot])
+                chain.heads[chain.slot] = place
+                value -= tokens[place - chain.length] * chain.drop
             else:
-                earlier.append(-1)
-        self._tokens.append(token)
+                chain.earlier.append(-1)
+            chain.value = value = value & _MASK_32
+            chain.slot = (value * _SPREAD & _MASK_64) >> shift
+        tokens.append(token)
 
     def _reset(self, tokens: np.ndarray) -> None:
         """Hold these tokens, with tables large enough for as many again."""
         bits = max(_LEAST_BITS, (2 * len(tokens)).bit_length())
         self._limit, self._shift = min(1 << bits, MOST_TOKENS), 64 - bits
         self._tokens = array("i")
-        self._chains = [(array("i", b"\xff" * (4 << bits)), array("i"), length) for length in LENGTHS]
+        self._chains = [_Chain(length, bits) for length in LENGTHS]
         self._index(tokens)
 
     def _index(self, added: np.ndarray) -> None:
         first = len(self._tokens)
         self._tokens.frombytes(added.astype(np.int32).tobytes())
         tokens = np.frombuffer(self._tokens, np.int32)
-        for heads, earlier, length in self._chains:
+        for chain in self._chains:
+            length = chain.length
             n_short = min(max(0, length - first), len(added))
-            earlier.extend([-1] * n_short)
+            chain.earlier.extend([-1] * n_short)
             places = np.arange(first + n_short, len(tokens))
-            links = _chain(tokens, places, length, self._shift, np.frombuffer(heads, np.int32))
-            earlier.frombytes(links.tobytes())
+            links = _entered(tokens, places, length, self._shift, np.frombuffer(chain.heads, np.int32))
+            chain.earlier.frombytes(links.tobytes())
+            chain.value = 0
+            for token in self._tokens[-length:]:
+                chain.value = chain.value * _FACTOR + token & _MASK_32
+            chain.slot = (chain.value * _SPREAD & _MASK_64) >> self._shift
 
 
-def _chain(tokens: np.ndarray, places: np.ndarray, length: int, shift: int, heads: np.ndarray) -> np.ndarray:
+def _entered(
+    tokens: np.ndarray, places: np.ndarray, length: int, shift: int, heads: np.ndarray
+) -> np.ndarray:
     """Enter places into a table; gives for each the one before of the same slot, int32."""
     values = np.zeros(len(places), np.uint32)
     for i in range(length):

@@ -71,6 +71,20 @@ Reply = Progress | BaseException | None
 """What a caller is told: how far it is, why it ended early, or None when all of it is done."""
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Tokens of other sequences in a run: how many, and by how many these sequences will probably grow.
+
+    That is less where some of them are guesses.
+    """
+
+    n_tokens: int = 0
+    progress: float = 0.0
+
+
+ALONE = Beside()
+
+
 @dataclass(eq=False)
 class Request:
     """Tokens for a sequence, int64 (n,), to be evaluated by a runner.
@@ -79,9 +93,10 @@ class Request:
     and inside long ones. hands_back: whether the caller wants it back after each step, with its progress.
     n_draft: how many of the tokens, the last, are a draft: they are evaluated too, but the sequence does not
     grow by them, and they are left out where there is no memory for them. Only of requests that decode.
+    promised: how many of these will probably be drawn.
     n_done: tokens evaluated so far. admitted: whether its sequence has the memory for all of them. withdrawn:
-    whether its caller is gone. n_beside: other tokens that decoded in its last step. replies: what the caller
-    waits for.
+    whether its caller is gone. beside: what else decoded in its last step. replies: what the caller waits
+    for.
     """
 
     runner: Runner
@@ -91,10 +106,11 @@ class Request:
     is_cancelled: Callable[[], bool] = lambda: False
     hands_back: bool = False
     n_draft: int = 0
+    promised: float = 0.0
     n_done: int = 0
     admitted: bool = False
     withdrawn: bool = False
-    n_beside: int = 0
+    beside: Beside = ALONE
     replies: SimpleQueue[Reply] = field(default_factory=SimpleQueue)
 
     @property
@@ -121,7 +137,7 @@ class Request:
             if not self.n_draft:
                 raise
             self.tokens, self.logits = self.tokens[: -self.n_draft], self.logits[: -self.n_draft]
-            self.n_draft = 0
+            self.n_draft, self.promised = 0, 0.0
             self.sequence.reserve(len(self.tokens))
 
     @property

@@ -55,22 +55,23 @@ class Scheduler:
         logits: np.ndarray,
         *,
         n_draft: int = 0,
+        promised: float = 0.0,
         is_cancelled: Callable[[], bool] = lambda: False,
         progress: Callable[[int, int], None] | None = None,
     ) -> Request:
         """Extend a sequence by int64 (n,) tokens; wait for that. Gives the request as it was evaluated.
 
-        logits: float32 (m, n_vocab), filled for the last m of them. n_draft: how many of the tokens are a
-        draft (see `Request`). is_cancelled: asked before each step and several times in long ones, in another
-        thread. progress: called in this thread with the numbers of tokens done and wanted; meanwhile nothing
-        more of them is read.
+        logits: float32 (m, n_vocab), filled for the last m of them. n_draft, promised: of a draft
+        among the tokens (see `Request`). is_cancelled: asked before each step and several times in long ones,
+        in another thread. progress: called in this thread with the numbers of tokens done and wanted;
+        meanwhile nothing more of them is read.
 
         What ends it early leaves the sequence as far as whole steps have brought it. That is Cancelled, what
         `progress` or the handler of a signal raises, ContextFull, OutOfPages, what the runner raises, and
         the error that `stop` was given.
         """
         hands_back = progress is not None
-        request = Request(runner, sequence, tokens, logits, is_cancelled, hands_back, n_draft)
+        request = Request(runner, sequence, tokens, logits, is_cancelled, hands_back, n_draft, promised)
         reply: Reply = Progress(0)
         while isinstance(reply, Progress):
             reply = self._ask(request)

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from weakref import WeakKeyDictionary, WeakSet
 
 from ..errors import ContextFull, OutOfPages
-from .request import Cancelled, Chunk, PagedSequence, Progress, Reply, Request
+from .request import Beside, Cancelled, Chunk, PagedSequence, Progress, Reply, Request
 from .step_costs import StepCosts
 from .step_plan import plan_step
 
@@ -156,11 +156,13 @@ class StepQueue:
         self._changed_at = now
         self.costs.observe(step.n_decode, step.n_prompt, now - began)
         replies: list[tuple[SimpleQueue[Reply], Reply]] = []
+        progress = sum(_progress(chunk) for chunk in step.chunks if chunk.request.decodes)
         for chunk in step.chunks:
             request = chunk.request
             request.sequence.extend(chunk.tokens[: chunk.n_tokens - request.n_draft].tolist())
             request.n_done += chunk.n_tokens
-            request.n_beside = step.n_decode - chunk.n_tokens if request.decodes else 0
+            if request.decodes:
+                request.beside = Beside(step.n_decode - chunk.n_tokens, max(0.0, progress - _progress(chunk)))
             if request.n_left and not request.hands_back:
                 if request in self._prompts:  # its turn comes after the others'
                     self._prompts.remove(request)
@@ -227,3 +229,8 @@ class StepQueue:
         return any(
             now < at + DECODES_FOR for sequence, at in self._decoded_at.items() if sequence not in reading
         )
+
+
+def _progress(chunk: Chunk) -> float:
+    """By how many tokens a sequence that decodes probably grows by a step."""
+    return chunk.n_tokens - chunk.request.n_draft + chunk.request.promised

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from glmq.errors import ContextFull, OutOfPages
-from glmq.scheduling.request import Cancelled, Progress
+from glmq.scheduling.request import Beside, Cancelled, Progress
 from glmq.scheduling.step_queue import PATIENCE
 
 from .scripted_engine import CountedMemory, ScriptedSequence, Simulation
@@ -153,6 +153,15 @@ def test_the_grace_for_one_who_does_not_come_is_a_share_of_the_step():
     gaps = [b - a for a, b in itertools.pairwise(times)]
     assert gaps[0] <= slow(1, 0) + 0.25 * slow(2, 0) * 1.001
     assert gaps[1] == pytest.approx(slow(1, 0))
+
+
+def test_each_hears_what_decoded_beside_it_and_how_far_that_will_come():
+    simulation = Simulation(fast)
+    plain = simulation.submit(ScriptedSequence(), 1)
+    drafted = simulation.submit(ScriptedSequence(), 4, n_draft=3, promised=1.5)
+    simulation.run_one()
+    assert plain.beside == Beside(n_tokens=4, progress=2.5)
+    assert drafted.beside == Beside(n_tokens=1, progress=1.0)
 
 
 def test_progress_is_handed_back_between_steps():

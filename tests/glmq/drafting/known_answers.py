@@ -29,6 +29,11 @@ class KnownAnswer:
     def accept(self, token):
         self._place += 1
 
+    def next_guess(self):
+        if self._place < len(self._tokens):
+            return self._guess(self._place), 0
+        return None
+
     def kinds(self, n_most):
         return [0] * min(n_most, max(0, len(self._tokens) - self._place))
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from glmq.drafting.answer_drafting import AnswerDrafting, Experience
-from glmq.drafting.length import Length, best_length
+from glmq.drafting.length import Length, best_length, least_share
 from glmq.drafting.success import AnswerSuccess, Success
+from glmq.scheduling.request import ALONE
 
 from .known_answers import KnownAnswer
 
@@ -48,6 +53,37 @@ def test_the_gain_is_that_of_all_tokens_of_the_run():
     alone, beside = best_length([1.0], shared, 1), best_length([1.0], shared, 4)
     assert alone.gain == pytest.approx(2 / 1.25)
     assert beside.gain == pytest.approx(5 / 2.0 * 1.75 / 4)
+
+
+def test_guesses_of_others_in_the_run_count_as_far_as_they_will_come_true():
+    """Four rows beside it, of which three are guesses that nobody believes in."""
+    all_come, one_comes = (best_length([0.9], shared, 5, progress=progress) for progress in (5.0, 2.0))
+    assert all_come == best_length([0.9], shared, 5)
+    assert one_comes.gain == pytest.approx(2.9 / 2 * shared(5) / shared(6))
+    assert one_comes.gain > all_come.gain
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=7),
+    st.lists(st.floats(0, 0.6), min_size=7, max_size=7),
+    st.floats(0, 0.3),
+    st.floats(1, 4),
+)
+def test_no_number_is_worth_it_where_the_first_guess_is_less_likely_than_the_least(
+    shares, further, guess_seconds, progress
+):
+    def seconds(n_rows):
+        return 1.0 + sum(further[: n_rows - 1])
+
+    least = least_share(seconds, 1, guess_seconds, 7) * progress
+    if best_length(shares, seconds, 1, guess_seconds, progress=progress).n:
+        assert shares[0] >= least * (1 - 1e-9)
+
+
+def test_the_least_share_is_no_larger_than_it_must_be():
+    least = least_share(shared, 1, 0.0, 7)
+    assert best_length([least + 0.001, *[1.0] * 6], shared, 1).n == 7
+    assert least_share(unknown, 1, 0.0, 7) == math.inf
 
 
 def test_an_answer_counts_its_own_guesses_most():
@@ -96,7 +132,7 @@ def drafted_runs(costs, n_tokens, wrong):
     while place < n_tokens:
         drafting.accept(place)
         place += 1
-        draft = drafting.draft(1, 0, n_tokens)
+        draft = drafting.draft(1, ALONE, n_tokens)
         lengths.append(len(draft))
         drafting.checked(len(draft))
         for token in draft:
@@ -122,7 +158,7 @@ def test_a_token_that_ends_answers_is_no_guess():
     drafting = AnswerDrafting([KnownAnswer(range(10))], Experience(Priced(0.1)), end_ids={4})
     drafting.begin([])
     drafting.accept(0)
-    assert drafting.draft(1, 0, 9) == [1, 2, 3]
+    assert drafting.draft(1, ALONE, 9) == [1, 2, 3]
 
 
 def test_where_the_run_is_full_nothing_is_guessed():
@@ -130,16 +166,16 @@ def test_where_the_run_is_full_nothing_is_guessed():
     drafting.begin([])
     for token in range(8):
         drafting.accept(token)
-    assert drafting.draft(8, 0, 99) == []
-    assert len(drafting.draft(6, 0, 99)) == 2
-    assert drafting.draft(1, 0, 0) == []
+    assert drafting.draft(8, ALONE, 99) == []
+    assert len(drafting.draft(6, ALONE, 99)) == 2
+    assert drafting.draft(1, ALONE, 0) == []
 
 
 def test_what_is_saved_is_counted():
     drafting = AnswerDrafting([KnownAnswer(range(20), wrong=3)], Experience(Priced(0.5)), end_ids=())
     drafting.begin([])
     drafting.accept(0)
-    drafting.checked(len(drafting.draft(1, 0, 2)))
+    drafting.checked(len(drafting.draft(1, ALONE, 2)))
     drafting.accept(1)
     drafting.run_saved()
     drafting.accept(2)

@@ -6,6 +6,7 @@ from glmq.drafting.answer_drafting import AnswerDrafting, Experience
 from glmq.drafting.drafter import Guess, wants_all
 from glmq.drafting.success import AnswerSuccess, Success
 from glmq.drafting.sureness import Sureness
+from glmq.scheduling.request import ALONE
 
 from .known_answers import KnownAnswer
 from .test_length import Priced
@@ -51,7 +52,7 @@ def answered(drafting, n_tokens):
     """Drafts of an answer of the tokens 0, 1, 2 and so on, of which the first is accepted."""
     drafts, place = [], 1
     while place < n_tokens:
-        draft = drafting.draft(1, 0, n_tokens - place)
+        draft = drafting.draft(1, ALONE, n_tokens - place)
         drafts.append(draft)
         drafting.checked(len(draft))
         for token in draft:
@@ -83,12 +84,12 @@ def test_guesses_that_are_not_checked_are_compared_with_what_comes():
     success = Success()
     sureness = Sureness("known", AnswerSuccess(success), Priced(0.3).estimate)
     unsure, sure = Guess(3, 0, 0.15), Guess(4, 0, 0.995)
-    assert sureness.n_worth_checking([unsure], 1) == 0
-    assert sureness.n_worth_checking([sure, Guess(5, 1, 0.97), Guess(6, 2, 0.15)], 1) == 2
+    assert sureness.worth_checking([unsure], 1).n == 0
+    assert sureness.worth_checking([sure, Guess(5, 1, 0.97), Guess(6, 2, 0.15)], 1).n == 2
     for _ in range(30):
         sureness.observe(unsure, None, is_right=True)
         sureness.observe(Guess(5, 1, 0.9), sure, is_right=False)
-    assert sureness.n_worth_checking([unsure], 1) == 1
+    assert sureness.worth_checking([unsure], 1).n == 1
     assert not sureness.wants_more([sure], 1, 0.05)
 
 
@@ -99,7 +100,7 @@ def test_a_guess_that_was_not_made_counts_as_wrong_in_plans():
     drafting = AnswerDrafting([NeverSure(range(9))], OfNoTime(Priced(0.3)), end_ids=())
     drafting.begin([])
     drafting.accept(0)
-    assert drafting.draft(1, 0, 9) == []  # one was made
+    assert drafting.draft(1, ALONE, 9) == []  # one was made
     drafting.checked(0)
     drafting.accept(1)
     drafting.accept(2)
