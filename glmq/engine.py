@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
@@ -16,7 +17,7 @@ from glmq_kernels.threads.thread_pool import KERNELS as POOL_KERNELS
 from glmq_kernels.threads.thread_pool import ThreadPool
 
 from .batch import SequencePart
-from .errors import LoadedBeforeFork, ModelClosed
+from .errors import ContextFull, LoadedBeforeFork, ModelClosed, OutOfPages
 from .gguf import GGUFFile
 from .kv_cache.page_pool import PagePool
 from .kv_cache.prefix_tree import PrefixTree
@@ -166,6 +167,24 @@ class Engine:
                 self._thread_pool, [each.with_room() for each in wanted[first : first + most]]
             )
         ]
+
+    def complete(self, sequence: TokenSequence) -> None:
+        """Write what the layer of multi-token prediction still lacks of a sequence, where there is memory.
+
+        Between two steps, in the scheduler's thread. Raises ModelClosed and LoadedBeforeFork.
+        """
+        self.require_usable()
+        if sequence.hidden is not None and sequence.hidden.n_behind:
+            self.scheduler.call(sequence, sequence, self._complete)
+
+    def _complete(self, sequences: Sequence[TokenSequence]) -> Sequence[None]:
+        assert self._prediction is not None, "it lives as long as the scheduler's thread"
+        self._check_unchanged()
+        for sequence in sequences:
+            with suppress(OutOfPages, ContextFull):
+                sequence.reserve(1)
+                self._prediction.catch_up(self._thread_pool, [sequence])
+        return [None] * len(sequences)
 
     @property
     def input_sums(self) -> Sequence[InputSums]:

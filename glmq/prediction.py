@@ -35,7 +35,11 @@ KEPT_STATES = 64
 """Hidden states of the last tokens of a run that stay with a sequence, for when it is rewound: of a draft."""
 
 MOST_BEHIND = ROW_TOKENS
-"""Tokens of a sequence whose rows wait to be written."""
+"""Tokens of a sequence whose rows the first run of a draft writes with its own."""
+
+WAITING_BYTES = 128 << 10
+"""Hidden states of a sequence that wait where more than those fit: a run that writes rows costs a small model
+as much as a good part of a token, and seldom is better than often where nothing is drafted."""
 
 RECENT = 4096
 """So many tokens at the end of a text that others have read, or a file held, are likely in its answer."""
@@ -92,6 +96,7 @@ class Prediction:
         self._program, (self._layer,) = program, program.layers
         self._inputs = program.hidden_inputs
         self._unknown = np.zeros((1, self._inputs.shape[1]), np.float32)
+        self._most_waiting = max(MOST_BEHIND, WAITING_BYTES // self._unknown.nbytes)
         self._no_logits = zeros((0, program.n_vocab), np.float32)
         self._head = program.draft_head
         self._known: weakref.WeakSet[PagedSequence] = weakref.WeakSet()  # whose texts the head has taken
@@ -119,19 +124,18 @@ class Prediction:
         first = 0
         for sequence, part in zip(sequences, parts, strict=True):
             last = first + len(part.tokens)
-            n_behind, before = self._behind(sequence, part.position)
-            states = np.vstack((before, hidden[first:last]))
-            begin, end = part.position - n_behind, part.position + len(part.tokens)
+            known = self._states(sequence, part.position)
+            begin, end = part.position - known.n_behind, part.position + len(part.tokens)
             # A page that is filled has all its rows, as others may then read it.
             is_in_page = begin // POSITIONS_PER_PAGE == end // POSITIONS_PER_PAGE
-            if part.in_rows and end - begin <= MOST_BEHIND and is_in_page:
-                sequence.hidden = HiddenStates(begin - 1, states, n_behind=end - begin)
+            if part.in_rows and end - begin <= self._most_waiting and is_in_page:
+                sequence.hidden = known.followed_by(hidden[first:last])
             else:
                 tokens = copy_of([*sequence.tokens[begin : part.position], *part.tokens], np.int64)
                 written.append(replace(part, tokens=tokens, position=begin))
-                befores.append(states[:-1])
-                kept = min(len(part.tokens), KEPT_STATES)
-                sequence.hidden = HiddenStates(end - kept, states[-kept:].copy())
+                befores += [known.rows[-known.n_behind - 1 :], hidden[first : last - 1]]
+                kept = hidden[max(first, last - KEPT_STATES) : last].copy()
+                sequence.hidden = HiddenStates(end - len(kept), kept)
             first = last
         if written:
             self.store(thread_pool, written, np.vstack(befores))
@@ -166,7 +170,9 @@ class Prediction:
         head = self._head if self._head is not None and self._head.pays else None
         section = HEAD if head is None else DRAFT_HEAD
         n_tokens = self._program.n_vocab if head is None else len(head.tokens)
-        before = [self._behind(each.sequence, len(each.sequence.tokens))[1] for each in wanted]
+        self.catch_up(thread_pool, [each.sequence for each in wanted if each.n_steps > 0], MOST_BEHIND)
+        known = [self._states(each.sequence, len(each.sequence.tokens)) for each in wanted]
+        before = [each.rows[-each.n_behind - 1 :] for each in known]
         guesses: list[list[Predicted]] = [[] for _ in wanted]
         under_way, n_done = list(range(len(wanted))), 0
         while True:
@@ -180,7 +186,7 @@ class Prediction:
             for i, state, row in zip([*under_way], found, logits, strict=True):
                 sequence, before[i] = wanted[i].sequence, state[None]
                 if not n_done and sequence.hidden is not None:
-                    sequence.hidden = replace(sequence.hidden.before(len(sequence.tokens)), n_behind=0)
+                    sequence.hidden = sequence.hidden.before(len(sequence.tokens)).caught_up()
                 if n_done >= len(wanted[i].tokens) - 1:
                     guess = likeliest(row)
                     if head is not None:
@@ -229,15 +235,34 @@ class Prediction:
                 self._known.add(sequence)
                 head.take(np.array(sequence.tokens[-RECENT:], np.int64))
 
-    def _behind(self, sequence: PagedSequence, position: int) -> tuple[int, np.ndarray]:
-        """How many rows before a position are not written, and the hidden states before each of them and it.
+    def catch_up(
+        self, thread_pool: ThreadPool, sequences: Sequence[PagedSequence], most_behind: int = 0
+    ) -> None:
+        """Write the rows that wait of sequences with more of them than may.
 
-        float32 (n + 1, hidden size), the trunk's; zeros before the first position, and where it is not known.
+        The sequences have room for more tokens, so that nobody else reads the page.
         """
-        states = None if sequence.hidden is None else sequence.hidden.before(position)
-        if states is None or states.position + len(states.rows) != position or not len(states.rows):
-            return 0, self._unknown
-        return states.n_behind, states.rows[-states.n_behind - 1 :]
+        for sequence in sequences:
+            n = len(sequence.tokens)
+            known = self._states(sequence, n)
+            if known.n_behind > most_behind:
+                begin = n - known.n_behind
+                tokens = copy_of(sequence.tokens[begin:], np.int64)
+                part = SequencePart(tokens, begin, sequence.page_table, 0, in_rows=True)
+                self.store(thread_pool, [part], known.rows[-known.n_behind - 1 : -1])
+                sequence.hidden = known.caught_up()
+
+    def _states(self, sequence: PagedSequence, position: int) -> HiddenStates:
+        """The trunk's hidden states of a sequence up to a position, the last before it among them.
+
+        Zeros of that one before the first position, and where it is not known.
+        """
+        states = sequence.hidden
+        if states is not None and states.end != position:
+            states = states.before(position)
+        if states is None or states.end != position or not len(states.rows):
+            return HiddenStates(position - 1, self._unknown)
+        return states
 
 
 def likeliest(logits: np.ndarray) -> Predicted:

@@ -246,6 +246,7 @@ class Session:
         when the file is in use by another process, cannot be written, or is no session file.
         """
         with self._used_by(None):
+            self._engine.complete(self.sequence)
             save_session(Path(path), self, extra or {}, force=force)
 
     def __repr__(self) -> str:

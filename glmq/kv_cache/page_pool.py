@@ -22,6 +22,7 @@ from glmq_kernels.ops.attention.cache_layout import CacheShape
 from ..errors import OutOfPages
 from ..memory_plan import show_size
 from ..system_memory import available_memory
+from .hidden_states import HiddenStates
 
 CHUNK_BYTES = 4 << 20
 """Memory taken from the system at once, where a page is not larger than this."""
@@ -39,10 +40,11 @@ class Page:
     """A page of the pool.
 
     bytes: uint8 (page_bytes,), at `address`. n_users: sequences that hold it. is_kept: whether the prefix
-    tree holds it.
+    tree holds it. hidden: of one that was published before it was full, what multi-token prediction goes on
+    from behind its tokens.
     """
 
-    __slots__ = ("_chunk", "address", "bytes", "is_kept", "n_users")
+    __slots__ = ("_chunk", "address", "bytes", "hidden", "is_kept", "n_users")
 
     def __init__(self, chunk: _Chunk, memory: np.ndarray) -> None:
         self._chunk = chunk
@@ -50,6 +52,7 @@ class Page:
         self.address = address_of(memory)
         self.n_users = 0
         self.is_kept = False
+        self.hidden: HiddenStates | None = None
 
     @property
     def is_shared(self) -> bool:
@@ -190,7 +193,7 @@ class PagePool:
         idle = self.prefix_cache.reclaim() if self.prefix_cache else None
         if idle is None:
             raise OutOfPages(f"{lack}; end other answers, or give the model more memory", setting="ram")
-        idle.is_kept = False
+        idle.is_kept, idle.hidden = False, None
         self.n_idle -= 1
         return idle
 
@@ -210,6 +213,7 @@ class PagePool:
 
     def _free(self, page: Page) -> None:
         chunk = page._chunk
+        page.hidden = None
         chunk.free.append(page)
         self._open[chunk] = None
         if len(chunk.free) == chunk.n_pages:

@@ -178,6 +178,7 @@ class Sequence:
         self._append(pages)
         self.tokens.extend(tokens)
         self._n_published = self._n_full
+        self.hidden = None if not pages or pages[-1].hidden is None else pages[-1].hidden.before(len(tokens))
 
     def _append(self, pages: Tokens[Page]) -> None:
         n = len(self._pages)
@@ -210,6 +211,11 @@ class Sequence:
         copy_positions(self._pool.shape, shared.bytes, own.bytes, n_filled)
         self._replace(self._n_full, own)
 
+    def _last_states(self) -> HiddenStates | None:
+        """What others need to go on from behind the last token as this sequence would."""
+        hidden = self.hidden
+        return hidden.needed() if hidden is not None and hidden.end == len(self.tokens) else None
+
     def _are_equal(self, a: Page, b: Page) -> bool:
         """Whether all that the trunk reads of two pages is the same."""
         n = self._pool.shape.trunk.page_bytes
@@ -225,7 +231,10 @@ class Sequence:
             if known is None and i:  # the tree has let go of the page before
                 self._n_published = 0
                 continue
-            if len(tokens) < POSITIONS_PER_PAGE:
+            is_full = len(tokens) == POSITIONS_PER_PAGE
+            if known is page:
+                page.hidden = None if is_full else self._last_states()
+            if not is_full:
                 break
             if known is None or (exact and known is not page and not self._are_equal(known, page)):
                 self._is_private = True

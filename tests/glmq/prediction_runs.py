@@ -33,7 +33,8 @@ def next_logits(
     """
     engine, n_behind = model._engine, 0
     if states is None:
-        n_behind, states = engine._prediction._behind(sequence, len(sequence.tokens))
+        known = engine._prediction._states(sequence, len(sequence.tokens))
+        n_behind, states = known.n_behind, known.rows[-known.n_behind - 1 :]
         tokens = [*sequence.tokens[len(sequence.tokens) - n_behind :], *tokens]
     logits = np.zeros((len(tokens), engine.n_vocab), np.float32)
 

@@ -157,7 +157,73 @@ def test_rows_of_tokens_that_are_decoded_wait_for_a_draft(model):
     assert_close(logits_behind(model, decoded.sequence, state), expected)
 
 
-def test_no_row_waits_for_long_or_in_a_page_that_others_may_read(model):
+def decoded_behind(model, n, n_waiting):
+    """A session of the first tokens of TEXT, of which so many were drawn one by one."""
+    session = model.session()
+    session.evaluate(TEXT[: n - n_waiting])
+    for token in TEXT[n - n_waiting : n]:
+        session.evaluate([token])
+    assert session.sequence.hidden.n_behind == n_waiting
+    return session
+
+
+def test_more_rows_than_a_draft_writes_are_written_before_it(model):
+    whole, decoded = model.session(), decoded_behind(model, 22, MOST_BEHIND + 4)
+    whole.evaluate(TEXT[:22])
+    expected = whole.draft(TEXT[22:23], 2)
+    found = decoded.draft(TEXT[22:23], 2)
+    assert [guess.token for guess in found] == [guess.token for guess in expected]
+    assert decoded.sequence.hidden.n_behind == 0
+    state = whole.sequence.hidden.at(21)
+    behind = logits_behind(model, whole.sequence, state)
+    assert_close(logits_behind(model, decoded.sequence, state), behind)
+
+
+@pytest.mark.parametrize("n_adopted", (22, 19, 14, 11))
+def test_rows_that_waited_when_an_answer_ended_are_written_by_who_adopts_it(model, n_adopted):
+    whole = model.session()
+    whole.evaluate(TEXT[:n_adopted])
+    expected = logits_behind(model, whole.sequence)
+    whole.sequence.release(publish=False)
+    decoded_behind(model, 22, 12).sequence.release()
+    other = model.session()
+    assert other.adopt(TEXT[:n_adopted]) == n_adopted
+    assert_close(logits_behind(model, other.sequence), expected)
+    other.sequence.release(publish=False)
+    with model._engine.prefix_tree.pool.lock:
+        model._engine.prefix_tree.clear()
+
+
+def test_states_behind_other_tokens_than_were_published_are_unknown(model):
+    tree = model._engine.prefix_tree
+    decoded = decoded_behind(model, 22, 12)
+    decoded.sequence.publish(partly=True)
+    decoded.rewind(14)
+    decoded.evaluate([1] * 50)
+    decoded.sequence.publish()
+    decoded.sequence.release()
+    pages, n = tree.match([*TEXT[:14], *[1] * 50])
+    assert (n, pages[-1].hidden) == (64, None)
+
+
+def test_a_fork_and_its_origin_go_on_by_themselves(model):
+    origin = decoded_behind(model, 18, 6)
+    fork = model.session()
+    fork.sequence = origin.sequence.fork()
+    for session, tokens in ((origin, TEXT[18:22]), (fork, [7, 7, 7]), (origin, TEXT[22:23])):
+        for token in tokens:
+            session.evaluate([token])
+    for session in (origin, fork):
+        whole = model.session()
+        whole.evaluate(session.tokens)
+        states = (each.sequence.hidden.at(len(whole.tokens) - 1) for each in (session, whole))
+        assert_close(*states)
+        found, expected = (next_logits(model, each.sequence, [9])[-1] for each in (session, whole))
+        assert_close(found, expected)
+
+
+def test_no_row_waits_for_long_or_in_a_page_that_others_may_read(model, monkeypatch):
+    monkeypatch.setattr(model._engine._prediction, "_most_waiting", MOST_BEHIND)  # as of a large model
     session = model.session()
     session.evaluate(list(range(POSITIONS_PER_PAGE - MOST_BEHIND - 3)))
     waiting = []
@@ -190,7 +256,7 @@ def test_rows_of_a_fork_and_of_who_finds_them_in_the_prefix_tree(model):
     other = model.session()
     assert other.adopt(TEXT) == 20
     assert_close(logits_behind(model, other.sequence, state), expected)
-    other.evaluate(TEXT[20:22])  # without the state before it, so that its first row is a poor one
+    other.evaluate(TEXT[20:22])
     assert other.draft(TEXT[22:23], 2)
 
 
@@ -426,6 +492,17 @@ class TestSavedSessions:
         restored = model.restore_session(tmp_path / "saved").session
         expected = next_logits(model, session.sequence, [65], state[None])
         assert_close(next_logits(model, restored.sequence, [65], state[None]), expected)
+
+    def test_rows_that_wait_are_written_for_the_file(self, model, tmp_path):
+        session = decoded_behind(model, 22, 12)
+        session.save(tmp_path / "saved")
+        assert session.sequence.hidden.n_behind == 0
+        state = session.sequence.hidden.at(21)
+        restored = model.restore_session(tmp_path / "saved").session
+        whole = model.session()
+        whole.evaluate(TEXT[:22])
+        expected = logits_behind(model, whole.sequence, state)
+        assert_close(logits_behind(model, restored.sequence, state), expected)
 
     def test_files_of_older_versions(self, tmp_path):
         path = WRITE["glm4moe"](tmp_path / "model.gguf", change=add_prediction)
