@@ -15,9 +15,10 @@ from glmq_kernels.threads.thread_pool import ThreadPool
 import glmq
 from glmq.gguf import open_gguf
 from glmq.loading import NO_NODES
+from glmq.models import prediction_layer
 from glmq.node_shares import node_pieces, share_of_rows
 
-from .small_models import write_glm4moe
+from .small_models import add_prediction, write_glm4moe
 
 
 def machine(root, processors_of_nodes, has_memory):
@@ -122,6 +123,28 @@ def test_a_model_shared_out_gives_the_same_answers(path, two_nodes, n_threads):
         assert model.remarks == ()
     fractions = [fraction for text, fraction in told if text.startswith("reading the model: ")]
     assert (fractions[0], fractions[-1]) == (0.0, 1.0)
+
+
+def test_guesses_by_a_head_of_likely_tokens_are_the_same(two_nodes, monkeypatch, tmp_path):
+    """Its rows lie in the memory of one node, the layer's in both."""
+    monkeypatch.setattr(prediction_layer, "draft_rows", lambda *sizes: 64)
+    path = write_glm4moe(tmp_path / "model.gguf", change=add_prediction)
+    text = np.random.default_rng(5).integers(0, 256, 30).tolist()
+    guessed = []
+    for numa in (False, True):
+        with glmq.load(path, n_threads=2, numa=numa, draft="mtp") as model:
+            assert len(model.nodes) == 2 * numa
+            head = model._engine._prediction._head
+            head._saved = 1.0  # a random text would not be worth it
+            session = model.session()
+            session.evaluate(text[:12])
+            guessed.append([])
+            for token in text[12:]:
+                guessed[-1] += session.draft([token], 3)
+                session.evaluate([token])
+            assert head.pays
+    assert guessed[0] == guessed[1]
+    assert len(guessed[0]) == 3 * 18
 
 
 def test_one_thread_has_one_node(path, two_nodes):

@@ -157,6 +157,12 @@ def test_rows_of_tokens_that_are_decoded_wait_for_a_draft(model):
     assert_close(logits_behind(model, decoded.sequence, state), expected)
 
 
+def forget_all(model):
+    """Let go of what tests before have published."""
+    with model._engine.prefix_tree.pool.lock:
+        model._engine.prefix_tree.clear()
+
+
 def decoded_behind(model, n, n_waiting):
     """A session of the first tokens of TEXT, of which so many were drawn one by one."""
     session = model.session()
@@ -190,8 +196,7 @@ def test_rows_that_waited_when_an_answer_ended_are_written_by_who_adopts_it(mode
     assert other.adopt(TEXT[:n_adopted]) == n_adopted
     assert_close(logits_behind(model, other.sequence), expected)
     other.sequence.release(publish=False)
-    with model._engine.prefix_tree.pool.lock:
-        model._engine.prefix_tree.clear()
+    forget_all(model)
 
 
 def test_states_behind_other_tokens_than_were_published_are_unknown(model):
@@ -204,6 +209,7 @@ def test_states_behind_other_tokens_than_were_published_are_unknown(model):
     decoded.sequence.release()
     pages, n = tree.match([*TEXT[:14], *[1] * 50])
     assert (n, pages[-1].hidden) == (64, None)
+    forget_all(model)
 
 
 def test_a_fork_and_its_origin_go_on_by_themselves(model):
