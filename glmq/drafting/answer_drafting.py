@@ -194,6 +194,7 @@ class AnswerDrafting:
     def end(self, timings: Timings) -> None:
         """The answer has ended, and has cost this."""
         self._experience.totals.add(self.statistics, timings)
+        self._success.end()
         for drafter in self._drafters:
             drafter.end()
 

@@ -15,7 +15,14 @@ OF_DRAFTER = 1.0
 """That an answer's guesses come true as often as those of others counts as so many that did."""
 
 OF_DOUBTED = 0.5
-"""So many of those did, of drafters whose guesses are compared anyway: the answer soon shows more."""
+"""So many of those did at most, of drafters whose guesses are compared anyway: the answer soon shows more.
+
+Fewer, where the last answers did not repeat what they had: the mean of what each has shown, however many
+guesses that were, for an answer that copies has far more of them than one that does not.
+"""
+
+LAST_ANSWERS, LEAST_EXPECTED = 4.0, 1.0
+"""So many answers are that, and in so many guesses that were expected to come true it shows."""
 
 MOST = 0.98
 """No share is taken to be larger."""
@@ -45,6 +52,16 @@ class Success:
 
     def __init__(self) -> None:
         self._counts: dict[Kind, _Count] = {}
+        self._in_answers: dict[str, float] = {}
+
+    def begun(self, name: str) -> float:
+        """Of guesses of a drafter that are expected to come true, the share that does in an answer."""
+        return self._in_answers.get(name, OF_DOUBTED)
+
+    def end_answer(self, name: str, share: float) -> None:
+        """Take in which share that was in an answer."""
+        known = self.begun(name)
+        self._in_answers[name] = known + (min(share, 1.0) - known) / LAST_ANSWERS
 
     def observe(self, kind: Kind, is_right: bool) -> None:
         """Take in whether a guess came true."""
@@ -72,7 +89,8 @@ class AnswerSuccess:
     """
 
     def __init__(self, of_all: Success, doubted: Collection[str] = ()) -> None:
-        self._of_all, self._doubted = of_all, doubted
+        self._of_all = of_all
+        self._doubted = {name: min(OF_DOUBTED, of_all.begun(name)) for name in doubted}
         self._counts: dict[Kind, _Count] = {}
         self._expected: dict[str, _Count] = {}  # by drafter: guesses that were expected to come true, and did
 
@@ -93,7 +111,7 @@ class AnswerSuccess:
     def share(self, kind: Kind, assumed: float) -> float:
         """The share of guesses that come true."""
         share, name = self._of_all.share(kind, assumed), kind[0]
-        begun = OF_DOUBTED if name in self._doubted else OF_DRAFTER
+        begun = self._doubted.get(name, OF_DRAFTER)
         expected, count = self._expected.get(name), self._counts.get(kind)
         if expected is None:
             share *= begun / OF_DRAFTER
@@ -103,3 +121,10 @@ class AnswerSuccess:
         if count is None:
             return share
         return (count.right + OF_ALL * share) / (count.compared + OF_ALL)
+
+    def end(self) -> None:
+        """The answer has ended: others begin with what it has shown."""
+        for name in self._doubted:
+            count = self._expected.get(name)
+            if count is not None and count.compared >= LEAST_EXPECTED:
+                self._of_all.end_answer(name, count.right / count.compared)

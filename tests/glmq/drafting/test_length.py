@@ -113,6 +113,33 @@ def test_an_answer_behind_many_that_copied_shows_first_that_it_copies_too():
     assert answer.share(kind, 0.5) > 0.85
 
 
+def test_an_answer_behind_some_that_did_not_copy_is_doubted_more():
+    of_all, kind = Success(), ("lookup", 3)
+    for _ in range(200):
+        of_all.observe(kind, True)
+    first = AnswerSuccess(of_all, doubted={"lookup"}).share(kind, 0.5)
+    for is_right in (False, False, False):
+        answer = AnswerSuccess(of_all, doubted={"lookup"})
+        for _ in range(3):
+            answer.observe(kind, 0.5, is_right)
+        answer.end()
+    doubted = AnswerSuccess(of_all, doubted={"lookup"})
+    assert doubted.share(kind, 0.5) < first / 2
+    for _ in range(4):
+        doubted.observe(kind, 0.5, True)
+    assert doubted.share(kind, 0.5) > 0.8
+    doubted.end()
+    assert first / 2 < AnswerSuccess(of_all, doubted={"lookup"}).share(kind, 0.5) <= first
+
+
+def test_an_answer_that_had_next_to_nothing_to_repeat_tells_nothing():
+    of_all, kind = Success(), ("lookup", 3)
+    before = AnswerSuccess(of_all, doubted={"lookup"}).share(kind, 0.5)
+    answer = AnswerSuccess(of_all, doubted={"lookup"})
+    answer.end()
+    assert AnswerSuccess(of_all, doubted={"lookup"}).share(kind, 0.5) == before
+
+
 class Priced:
     """Costs that a test sets."""
 
