@@ -185,6 +185,7 @@ class AnswerDrafting:
         drafter, n_tokens = self._proposed.drafter, self._proposed.n_tokens
         estimate = self._experience.costs.estimate
         alone, longer = estimate(n_tokens) or 0.0, estimate(n_tokens + n) or 0.0
+        self._experience.success.checked(drafter.name, self.promised / self._reliability(drafter))
         self.statistics.check(drafter.name, n, run_seconds=alone, more_seconds=longer - alone)
 
     def run_saved(self) -> None:
@@ -206,6 +207,7 @@ class AnswerDrafting:
             self._open.clear()
         elif self._n_checked:
             self.statistics.accept(drafter.name)
+            self._experience.success.accepted(drafter.name)
         self._n_checked = max(0, self._n_checked - 1)
 
     def _observe(self, drafter: Drafter, guess: Guess, token: int) -> None:
@@ -213,6 +215,10 @@ class AnswerDrafting:
         self._success.observe((drafter.name, guess.kind), drafter.assumed(guess.kind), is_right)
         if guess.probability is not None:
             self._sureness(drafter).observe(guess, self._before, is_right=is_right)
+
+    def _reliability(self, drafter: Drafter) -> float:
+        """How much of what its drafts promise comes true; all where its model's own probabilities promise."""
+        return 1.0 if drafter.tells_probability else self._experience.success.reliability(drafter.name)
 
     def _sureness(self, drafter: Drafter) -> Sureness:
         return Sureness(drafter.name, self._success, self._experience.costs.estimate)
@@ -250,7 +256,7 @@ class AnswerDrafting:
                 continue
             possible.append((drafter, prices))
             name, assumed, share = drafter.name, drafter.assumed, self._success.share
-            first = share((name, kinds[0]), assumed(kinds[0]))
+            first = share((name, kinds[0]), assumed(kinds[0])) * self._reliability(drafter)
             if first < prices.least_share * progress:
                 continue
             shares = [first, *(share((name, kind), assumed(kind)) for kind in kinds[1:])]

@@ -24,6 +24,12 @@ guesses that were, for an answer that copies has far more of them than one that 
 LAST_ANSWERS, LEAST_EXPECTED = 4.0, 1.0
 """So many answers are that, and in so many guesses that were expected to come true it shows."""
 
+SURE, MEMORY_OF_PROMISES = 6.0, 60.0
+"""That drafts keep what they promise counts as so many guesses that did, beside so many of the last ones."""
+
+FORGOTTEN = 0.1
+"""Of what drafts have kept or not, for each answer: others may be worth trying again."""
+
 MOST = 0.98
 """No share is taken to be larger."""
 
@@ -53,6 +59,29 @@ class Success:
     def __init__(self) -> None:
         self._counts: dict[Kind, _Count] = {}
         self._in_answers: dict[str, float] = {}
+        self._promised: dict[
+            str, _Count
+        ] = {}  # by drafter: guesses promised to come true, and those that did
+
+    def reliability(self, name: str) -> float:
+        """How much of what a drafter's drafts have promised has come true, at most all.
+
+        Less than the shares say: those drafts are made whose guesses are taken to come true most often, and
+        among these are most of those of which that is taken too high.
+        """
+        count = self._promised.get(name)
+        return 1.0 if count is None else min(1.0, (count.right + SURE) / (count.compared + SURE))
+
+    def checked(self, name: str, promised: float) -> None:
+        """A run has checked guesses of which so many should come true, by their shares."""
+        count = self._promised.setdefault(name, _Count())
+        kept = min(1.0, MEMORY_OF_PROMISES / (count.compared + promised)) if promised else 1.0
+        count.compared, count.right = (count.compared + promised) * kept, count.right * kept
+
+    def accepted(self, name: str) -> None:
+        """One of these came true."""
+        if (count := self._promised.get(name)) is not None:
+            count.right += 1
 
     def begun(self, name: str) -> float:
         """Of guesses of a drafter that are expected to come true, the share that does in an answer."""
@@ -62,6 +91,8 @@ class Success:
         """Take in which share that was in an answer."""
         known = self.begun(name)
         self._in_answers[name] = known + (min(share, 1.0) - known) / LAST_ANSWERS
+        if (count := self._promised.get(name)) is not None:
+            count.compared, count.right = (1 - FORGOTTEN) * count.compared, (1 - FORGOTTEN) * count.right
 
     def observe(self, kind: Kind, is_right: bool) -> None:
         """Take in whether a guess came true."""

@@ -140,6 +140,20 @@ def test_an_answer_that_had_next_to_nothing_to_repeat_tells_nothing():
     assert AnswerSuccess(of_all, doubted={"lookup"}).share(kind, 0.5) == before
 
 
+def test_drafts_that_keep_less_than_they_promise_are_believed_less_for_a_while():
+    of_all = Success()
+    assert of_all.reliability("lookup") == 1.0
+    for _ in range(40):
+        of_all.checked("lookup", 1.0)
+        of_all.checked("lookup", 0.5)
+        of_all.accepted("lookup")
+    found = of_all.reliability("lookup")
+    assert 0.65 < found < 0.75
+    for _ in range(40):
+        of_all.end_answer("lookup", 0.5)
+    assert of_all.reliability("lookup") > 0.95
+
+
 class Priced:
     """Costs that a test sets."""
 
