@@ -51,6 +51,7 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python bench/prediction.py cost
 	$(BIN)/python bench/draft_gain.py air-3
 	$(BIN)/python bench/drafting.py
+	$(BIN)/python bench/draft_overhead.py
 	$(BIN)/python bench/serving_drafts.py
 	$(BIN)/python bench/guided_drafts.py
 	$(BIN)/python bench/long_session.py

@@ -156,6 +156,8 @@ class TextIndex:
         self._index(tokens)
 
     def _index(self, added: np.ndarray) -> None:
+        if not len(added):
+            return
         first = len(self._tokens)
         self._tokens.frombytes(added.astype(np.int32).tobytes())
         tokens = np.frombuffer(self._tokens, np.int32)
