@@ -6,16 +6,22 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: chat test test-full test-arm test-arm-brief lint types layers bench bench-disk clean
+.PHONY: chat test test-full test-arm test-arm-brief pytest checks lint types layers bench bench-disk clean
+.PHONY: types-here types-win32 types-darwin
 
 chat: $(VENV)/installed
 	$(BIN)/glmq chat
 
-test: $(VENV)/installed-test lint types layers
-	$(PYTEST) -m "not slow"
+test: $(VENV)/installed-test
+	$(MAKE) --jobs $(WORKERS) checks
+	$(MAKE) pytest
 
-test-full: $(VENV)/installed-test lint types layers
+test-full: $(VENV)/installed-test
+	$(MAKE) --jobs $(WORKERS) checks
 	$(PYTEST)
+
+pytest: $(VENV)/installed-test
+	$(PYTEST) -m "not slow"
 
 # On an emulated 64-bit Arm machine, which is made once in ~/.cache/glmq-arm, or in $$GLMQ_ARM.
 test-arm: $(VENV)/installed-test
@@ -24,14 +30,20 @@ test-arm: $(VENV)/installed-test
 test-arm-brief: $(VENV)/installed-test
 	$(BIN)/python tests/arm/run.py --brief
 
+# Each keeps one core busy.
+checks: lint types layers
+
 lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-types: $(VENV)/installed-test
+types: types-here types-win32 types-darwin
+
+types-here: $(VENV)/installed-test
 	$(BIN)/mypy
-	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32
-	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin
+
+types-win32 types-darwin: types-%: $(VENV)/installed-test
+	$(BIN)/mypy --platform $* --cache-dir .mypy_cache/$*
 
 layers: $(VENV)/installed-test
 	$(BIN)/lint-imports
@@ -78,10 +90,12 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-# PyTorch is wanted as its CPU build, which has a number of its own on some package indexes.
+# PyTorch is wanted as its CPU build, which has a number of its own on some package indexes. Python compiles the
+# few modules of these packages that are imported when they are; to compile all takes a minute.
 $(VENV)/installed-test: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet torch==2.13.0 || $(BIN)/python -m pip install --quiet torch
-	$(BIN)/python -m pip install --quiet --editable ".[test]"
+	$(BIN)/python -m pip install --quiet --no-compile torch==2.13.0 \
+		|| $(BIN)/python -m pip install --quiet --no-compile torch
+	$(BIN)/python -m pip install --quiet --no-compile --editable ".[test]"
 	touch $@
 
 $(VENV)/installed-bench: $(VENV)/installed

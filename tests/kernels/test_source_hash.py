@@ -142,11 +142,12 @@ def test_the_hash_covers_the_versions_of_packages(monkeypatch, package_name, ker
     assert after != before
 
 
-def test_the_hash_covers_how_kernels_are_compiled(monkeypatch):
+@pytest.mark.parametrize("file", store.COMPILER)
+def test_the_hash_covers_how_kernels_are_compiled(monkeypatch, file):
     before = store.object_path("strings.kernel.walk", isa.current())
     hashed = store.source_hash
     monkeypatch.setattr(
-        store, "source_hash", lambda path, **how: "" if path.name == "compile.py" else hashed(path, **how)
+        store, "source_hash", lambda path, **how: "" if path.name == file else hashed(path, **how)
     )
     assert store.object_path("strings.kernel.walk", isa.current()) != before
 

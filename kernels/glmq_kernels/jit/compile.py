@@ -23,6 +23,7 @@ from . import isa
 from .compilation import UNWRITABLE
 from .object_file import write_object
 from .store import ENTRY_POINT
+from .whole_module import compile_whole_modules
 
 
 def kernel_function(name: str) -> Callable[..., None]:
@@ -34,7 +35,11 @@ def kernel_function(name: str) -> Callable[..., None]:
 
 
 def compile_module(name: str) -> llvm.ModuleRef:
-    """The optimized LLVM module of a kernel, with one exported function, `glmq_kernel`."""
+    """The optimized LLVM module of a kernel, with one exported function, `glmq_kernel`.
+
+    From the first time on no function that Numba compiles in this process can be called (`whole_module.py`).
+    """
+    compile_whole_modules()
     function = kernel_function(name)
     parameters = [types.int64] * len(inspect.signature(function).parameters)
     compiled = cfunc(types.void(*parameters), error_model="numpy")(function)

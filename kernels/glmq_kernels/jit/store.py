@@ -44,6 +44,8 @@ from .object_file import read_object
 from .source_hash import PACKAGE, source_hash
 
 ENTRY_POINT = "glmq_kernel"
+COMPILER = ("compile.py", "whole_module.py")
+"""Files beside this one that say how kernels are compiled."""
 
 _CALL = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 _loaded: dict[tuple[isa.Isa, str], Kernel] = {}
@@ -153,7 +155,7 @@ def object_path(name: str, level: isa.Isa) -> Path:
         ENTRY_POINT,
         repr(level),
         f"{sys.platform} {platform.machine()} {sys.implementation.cache_tag}",
-        source_hash(PACKAGE / "jit" / "compile.py", follow=False),
+        *(source_hash(PACKAGE / "jit" / name, follow=False) for name in COMPILER),
         source_hash(PACKAGE / f"{module.replace('.', '/')}.py"),
     )
     stem = re.sub(r"\W+", "-", name)
