@@ -11,6 +11,8 @@ Products of bytes are added in words as far as these cannot overflow, for all of
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -55,8 +57,9 @@ first_words = make_shuffle([word // 2 * 2 for word in range(16)])
 last_words = make_shuffle([word // 2 * 2 + 1 for word in range(16)])
 
 
-def _make_sums(kind: Any, in_words: bool) -> Any:
-    """`sums(weights, x, factors) -> i32x8`: four or eight vectors of weights times a token's bytes at x.
+def _make_sums(kind: Any, in_words: bool) -> tuple[Any, Any]:
+    """`sums(weights, x, factors) -> i32x8`: four or eight vectors of weights times a token's bytes at x; and
+    `sums_of_two(weights, x, y, factors)` of two tokens, which meet each vector in turn.
 
     in_words: through words, which are multiplied with factors (i16x16); else by dot products.
     """
@@ -64,31 +67,49 @@ def _make_sums(kind: Any, in_words: bool) -> Any:
     fit = max(n for n in (1, 2, 4, 8) if n == 1 or 2 * n * LARGEST_TOKEN * largest < 2**15)
     product = multiply_signed_bytes if takes_signed(largest) else multiply_pairs
 
+    def by_dots(builder: Any, weights: list[Any], x: Any) -> Any:
+        chains = [ir.Constant(i32x8.llvm, [0] * 8)] * 2
+        for i, weight in enumerate(weights):
+            chains[i % 2] = dot_value(builder, chains[i % 2], weight, _load_bytes(builder, x, i), wide=True)
+        return builder.add(*chains)
+
+    def by_words(builder: Any, weights: list[Any], tokens: list[Any], factors: Any) -> list[Any]:
+        totals: list[Any] = [None] * len(tokens)
+        words: list[Any] = [None] * len(tokens)
+        for i, weight in enumerate(weights):
+            for t, x in enumerate(tokens):
+                new = product(builder, weight, _load_bytes(builder, x, i))
+                words[t] = new if i % fit == 0 else builder.add(words[t], new)
+                if (i + 1) % fit == 0 or i + 1 == len(weights):
+                    new = call_llvm(builder, "llvm.x86.avx2.pmadd.wd", i32x8.llvm, [words[t], factors])
+                    totals[t] = builder.add(totals[t], new) if totals[t] else new
+        return totals
+
     @intrinsic
     def sums(typing: Any, weights: Any, x: Any, factors: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            def added(values: list[Any]) -> Any:
-                while len(values) > 1:
-                    values = [builder.add(*values[i : i + 2]) for i in range(0, len(values), 2)]
-                return values[0]
-
-            pairs = []
-            for i in range(weights.count):
-                at = builder.add(args[1], I64(64 * (i % 4) + LAST_HALVES * (i // 4)))
-                pairs.append((builder.extract_value(args[0], i), load_value(builder, at, i8x32.llvm)))
+            vectors = [builder.extract_value(args[0], i) for i in range(weights.count)]
             if not in_words:
-                chains = [ir.Constant(i32x8.llvm, [0] * 8)] * 2
-                for i, pair in enumerate(pairs):
-                    chains[i % 2] = dot_value(builder, chains[i % 2], *pair, wide=True)
-                return added(chains)
-            words = [product(builder, *pair) for pair in pairs]
-            parts = [added(words[i : i + fit]) for i in range(0, len(words), fit)]
-            name = "llvm.x86.avx2.pmadd.wd"
-            return added([call_llvm(builder, name, i32x8.llvm, [part, args[2]]) for part in parts])
+                return by_dots(builder, vectors, args[1])
+            return by_words(builder, vectors, [args[1]], args[2])[0]
 
         return i32x8(weights, types.int64, factors), codegen
 
-    return sums
+    @intrinsic
+    def sums_of_two(typing: Any, weights: Any, x: Any, y: Any, factors: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            vectors = [builder.extract_value(args[0], i) for i in range(weights.count)]
+            found = by_words(builder, vectors, [args[1], args[2]], args[3])
+            return context.make_tuple(builder, sig.return_type, found)
+
+        return types.UniTuple(i32x8, 2)(weights, types.int64, types.int64, factors), codegen
+
+    return sums, sums_of_two
+
+
+def _load_bytes(builder: Any, x: Any, i: int) -> Any:
+    """A token's bytes for vector i of weights."""
+    return load_value(builder, builder.add(x, I64(64 * (i % 4) + LAST_HALVES * (i // 4))), i8x32.llvm)
 
 
 @cache
@@ -112,44 +133,66 @@ def make_scales(kind: Any, turned: Avx2Turned) -> Any:
     return scales_and_minima if kind.HAS_MINIMUM else scales_and_offsets
 
 
-def _make_blocks_step(kind: Any, turned: Avx2Turned) -> tuple[Any, Any]:
-    """The step where groups are blocks of 32 columns."""
+@dataclass(frozen=True)
+class HalfSteps:
+    """A step in parts, which take the first or the last halves of the blocks: four i8x32 of weights.
+
+    A token's bytes for the last halves lie LAST_HALVES behind those for the first.
+
+    scales(p)                            what else is needed of 256 weights
+    factors(scales)                      what `sums` multiplies with in the first halves, and in the last
+    sums(weights, x, factors)            products with a token, added up by blocks: i32x8
+    sums_of_two(weights, x, y, factors)  the same of two tokens
+    finish(total, scales, x, found)      found, and the sums of whole blocks scaled
+    """
+
+    scales: Callable[[Any], Any]
+    factors: Callable[[Any], Any]
+    sums: Callable[..., Any]
+    sums_of_two: Callable[..., Any]
+    finish: Callable[[Any, Any, Any, Any], Any]
+
+
+def _make_block_halves(kind: Any, turned: Avx2Turned) -> HalfSteps:
+    """Where groups are blocks of 32 columns."""
     in_words, has_sums = isa.current().dot == "maddubs", not takes_signed(kind.CENTER + kind.LARGEST)
-    weights_of, scales_of, sums = turned.weights, make_scales(kind, turned), _make_sums(kind, in_words)
+    sums, sums_of_two = _make_sums(kind, in_words)
 
     @inline
-    def prepare(p):
-        return weights_of(p), scales_of(p)
+    def factors(scales):
+        return splat_i16x16(1), splat_i16x16(1)
 
     @inline
-    def step(prepared, x, found):
-        weights, (scales, minima) = prepared
+    def finish(total, both, x, found):
+        scales, minima = both
         if has_sums:
             found = fma(minima, load_f32x8(x + RECORD_SUM32), found)
-        factors = scales * load_f32x8(x + RECORD_SCALES)
-        return fma(to_float(sums(weights, x, splat_i16x16(1))), factors, found)
+        return fma(to_float(total), scales * load_f32x8(x + RECORD_SCALES), found)
 
-    return prepare, step
+    return HalfSteps(make_scales(kind, turned), factors, sums, sums_of_two, finish)
 
 
-def _make_words_step(kind: Any, turned: Avx2Turned) -> tuple[Any, Any]:
-    """The step of groups of 16 columns whose scales are integers."""
-    weights_of, words, sums = turned.weights, turned.words, _make_sums(kind, in_words=True)
+def _make_word_halves(kind: Any, turned: Avx2Turned) -> HalfSteps:
+    """Where groups have 16 columns and scales are integers."""
+    words, (sums, sums_of_two) = turned.words, _make_sums(kind, in_words=True)
     offset, has_minimum = kind.OFFSET, kind.HAS_MINIMUM
 
     @inline
-    def prepare(p):
-        scales, minima, scale, minimum = words(p)
+    def scales(p):
+        groups, minima, scale, minimum = words(p)
         if not has_minimum:
             minima = minima * splat_i16x16(-offset)
-        factors = first_words(scales, scales), last_words(scales, scales)
-        return weights_of(p), factors, minima, splat_f32x8(scale), splat_f32x8(minimum)
+        both = first_words(groups, groups), last_words(groups, groups)
+        return both, minima, splat_f32x8(scale), splat_f32x8(minimum)
 
     @inline
-    def step(prepared, x, found):
-        weights, factors, minima, scale, minimum = prepared
+    def factors(scales):
+        return scales[0]
+
+    @inline
+    def finish(total, scales, x, found):
+        _, minima, scale, minimum = scales
         x_scales = load_f32x8(x + RECORD_SCALES)
-        total = sums(weights[:4], x, factors[0]) + sums(weights[4:], x + LAST_HALVES, factors[1])
         rest = multiply_words(minima, load_i16x16(x + RECORD_SUM16))
         if has_minimum:
             found = fma(to_float(rest), x_scales * minimum, found)
@@ -157,13 +200,44 @@ def _make_words_step(kind: Any, turned: Avx2Turned) -> tuple[Any, Any]:
             total = total + rest
         return fma(to_float(total), x_scales * scale, found)
 
-    return prepare, step
+    return HalfSteps(scales, factors, sums, sums_of_two, finish)
 
 
-def _make_halves_step(kind: Any, turned: Avx2Turned) -> tuple[Any, Any]:
+@cache
+def make_half_steps(kind: Any) -> HalfSteps:
+    """The steps of a tensor type whose halves of blocks are added up as integers."""
+    turned = turned_of(kind)
+    return (_make_block_halves if kind.GROUP == 32 else _make_word_halves)(kind, turned)
+
+
+def _make_whole_step(kind: Any, turned: Avx2Turned) -> tuple[Any, Any]:
+    """The step where all of a block is added up as integers."""
+    halves, weights_of = make_half_steps(kind), turned.weights
+    scales_of, factors, sums, finish = halves.scales, halves.factors, halves.sums, halves.finish
+
+    @inline
+    def prepare(p):
+        return weights_of(p), scales_of(p)
+
+    @inline
+    def step(prepared, x, found):
+        weights, scales = prepared
+        first, last = factors(scales)
+        total = sums(weights[:4], x, first) + sums(weights[4:], x + LAST_HALVES, last)
+        return finish(total, scales, x, found)
+
+    @inline
+    def step_of_blocks(prepared, x, found):
+        weights, scales = prepared
+        return finish(sums(weights, x, factors(scales)[0]), scales, x, found)
+
+    return prepare, step_of_blocks if kind.GROUP == 32 else step
+
+
+def _make_float_step(kind: Any, turned: Avx2Turned) -> tuple[Any, Any]:
     """The step of groups of 16 columns whose scales are floats."""
     in_words, has_sums = isa.current().dot == "maddubs", not takes_signed(kind.CENTER + kind.LARGEST)
-    weights_of, scales_of, sums = turned.weights, make_scales(kind, turned), _make_sums(kind, in_words)
+    weights_of, scales_of, (sums, _) = turned.weights, make_scales(kind, turned), _make_sums(kind, in_words)
 
     @inline
     def by_halves(v):
@@ -193,9 +267,8 @@ def _make_halves_step(kind: Any, turned: Avx2Turned) -> tuple[Any, Any]:
 def _make_step(kind: Any) -> tuple[Any, Any]:
     """`prepare(p)`: what is needed of 256 weights. `step(prepared, x, found)`: found and their products."""
     turned = turned_of(kind)
-    if kind.GROUP == 32:
-        return _make_blocks_step(kind, turned)
-    return (_make_words_step if turned.words else _make_halves_step)(kind, turned)
+    whole = kind.GROUP == 32 or turned.words is not None
+    return (_make_whole_step if whole else _make_float_step)(kind, turned)
 
 
 def make_rows_of_one(kind: Any) -> Any:

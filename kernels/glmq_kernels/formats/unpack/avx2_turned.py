@@ -67,12 +67,14 @@ class Avx2Turned:
     words          of formats with groups of 16: None, or words(p) -> scales and minima of the groups
                    (i16x16), and what they are multiples of (float32)
     stages         None, or how `weights` comes about, for products that read ahead
+    halves         None, or for the same two functions of p that give four of `weights` each
     """
 
     weights: Callable[[Any], Any]
     scales: Any = None
     words: Any = None
     stages: NibbleStages | None = None
+    halves: tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None
 
 
 def turned_of(kind: Any) -> Avx2Turned:
@@ -97,6 +99,16 @@ def make_weights_of_stages(stages: NibbleStages) -> Any:
 def turned_by_stages(stages: NibbleStages, scales: Any = None) -> Avx2Turned:
     """Weights that are turned in stages."""
     return Avx2Turned(make_weights_of_stages(stages), scales, stages=stages)
+
+
+def turned_by_halves(first: Any, last: Any, scales: Any = None, words: Any = None) -> Avx2Turned:
+    """Weights whose first four vectors, of the first halves of all blocks, and last four are made apart."""
+
+    @inline
+    def weights(p):
+        return first(p) + last(p)
+
+    return Avx2Turned(weights, scales, words, halves=(first, last))
 
 
 def _make_weights(kind: Any) -> Any:
@@ -192,20 +204,20 @@ def stages_of_blocks(size: int, at: int) -> NibbleStages:
     return NibbleStages(load, turn, _low_and_high, ((0, 4), (1, 5), (2, 6), (3, 7)))
 
 
-def make_bytes(size: int, at: int, flipped: int) -> Any:
-    """`weights` of blocks of `size` bytes with 32 bytes at `at`, some of whose bits are flipped."""
-    load_first, load_last = make_load_halves(size, at), make_load_halves(size, at + 16)
+def make_bytes(size: int, at: int, flipped: int) -> tuple[Any, Any]:
+    """Both halves of blocks of `size` bytes with 32 bytes at `at`, some of whose bits are flipped."""
 
-    @inline
-    def flip(vectors):
-        mask = splat_i8x32(flipped)
-        return vectors[0] ^ mask, vectors[1] ^ mask, vectors[2] ^ mask, vectors[3] ^ mask
+    def half(at: int) -> Any:
+        load = make_load_halves(size, at)
 
-    @inline
-    def weights(p):
-        return flip(load_first(p)) + flip(load_last(p))
+        @inline
+        def flip(p):
+            vectors, mask = load(p), splat_i8x32(flipped)
+            return vectors[0] ^ mask, vectors[1] ^ mask, vectors[2] ^ mask, vectors[3] ^ mask
 
-    return weights
+        return flip if flipped else load
+
+    return half(at), half(at + 16)
 
 
 def _by_turns(order: tuple[int, ...]) -> Any:
@@ -247,9 +259,15 @@ def stages_of_runs(at: int) -> NibbleStages:
     return NibbleStages(load, _turn_runs, _two_of_four, ((0, 1), (2, 3), (4, 5), (6, 7)))
 
 
-def make_nibble_runs(at: int) -> Any:
-    """`weights` of four runs of 32 bytes at `at`: low nibbles are a block, high ones the next."""
-    return make_weights_of_stages(stages_of_runs(at))
+def make_half_of_runs(at: int) -> Any:
+    """`half(p)`: of four runs of 32 bytes, of each the 16 at `at`; low nibbles are a block, high ones the next."""
+
+    @inline
+    def half(p):
+        a, b = _turn_half(load_two(p + at, p + at + 64), load_two(p + at + 32, p + at + 96))
+        return _two_of_four(a) + _two_of_four(b)
+
+    return half
 
 
 def make_load_runs(at: int) -> Any:
@@ -310,7 +328,8 @@ def make_where_set(bits: list[int], value: int) -> Any:
 
 
 def make_bit_of_each_block(at: int, value: int) -> Any:
-    """`add(p, weights)`: `value` more where bit b of the byte at `at`, of 32, is set: b is the block's."""
+    """`add(p, weights)`: `value` more in four vectors where bit b of their bytes at `at` is set, of 16 bytes
+    there: b is the block's."""
     where_set = make_where_set([1 << lane for lane in range(8) for _ in range(4)], value)
 
     @inline
@@ -319,8 +338,7 @@ def make_bit_of_each_block(at: int, value: int) -> Any:
 
     @inline
     def add(p, w):
-        first = w[0] | more(p), w[1] | more(p + 4), w[2] | more(p + 8), w[3] | more(p + 12)
-        return (*first, w[4] | more(p + 16), w[5] | more(p + 20), w[6] | more(p + 24), w[7] | more(p + 28))
+        return w[0] | more(p), w[1] | more(p + 4), w[2] | more(p + 8), w[3] | more(p + 12)
 
     return add
 

@@ -56,12 +56,14 @@ def unpack(p):
 unpack_block = None
 
 join_i8x8 = make_shuffle(range(16))
-avx2_low, add_third_bits = make_two_bit_runs(32), make_bit_of_each_block(0, 4)
+avx2_low = make_two_bit_runs(32)
+add_first_bits, add_last_bits = make_bit_of_each_block(0, 4), make_bit_of_each_block(16, 4)
 
 
 @inline
 def _avx2_weights(p):
-    return add_third_bits(p, avx2_low(p))
+    w = avx2_low(p)
+    return add_first_bits(p, w[:4]) + add_last_bits(p, w[4:])
 
 
 @inline

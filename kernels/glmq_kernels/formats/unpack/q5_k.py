@@ -10,7 +10,7 @@ Bit i of a byte of fifth bits belongs to the i-th run of 32 weights.
 from __future__ import annotations
 
 from ...simd.addresses import inline
-from .avx2_turned import Avx2Turned, make_bit_of_each_block, make_nibble_runs
+from .avx2_turned import make_bit_of_each_block, make_half_of_runs, turned_by_halves
 from .q4_k import nibbles, unpack_scales
 from .runs_of_32 import load_twice, make_bits
 
@@ -39,12 +39,18 @@ def unpack(p):
 
 unpack_block = None
 
-avx2_nibbles, add_fifth_bits = make_nibble_runs(48), make_bit_of_each_block(16, 16)
+first_nibbles, last_nibbles = make_half_of_runs(48), make_half_of_runs(64)
+add_first_bits, add_last_bits = make_bit_of_each_block(16, 16), make_bit_of_each_block(32, 16)
 
 
 @inline
-def _avx2_weights(p):
-    return add_fifth_bits(p, avx2_nibbles(p))
+def _first_half(p):
+    return add_first_bits(p, first_nibbles(p))
 
 
-avx2_turned = Avx2Turned(_avx2_weights)
+@inline
+def _last_half(p):
+    return add_last_bits(p, last_nibbles(p))
+
+
+avx2_turned = turned_by_halves(_first_half, _last_half)

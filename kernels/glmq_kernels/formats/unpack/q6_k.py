@@ -14,7 +14,7 @@ from __future__ import annotations
 from ...simd.addresses import inline, load_half
 from ...simd.conversions import bytes_to_signed_words, to_float, widen_to_i32
 from ...simd.vectors import load_i8x16, load_i8x64, splat_f32x16
-from .avx2_turned import Avx2Turned, load_two, make_load_runs
+from .avx2_turned import load_two, turned_by_halves
 from .avx2_turned import make_bits as avx2_bits
 from .runs_of_32 import load_twice, make_bits
 from .turned import turn_halves
@@ -45,14 +45,14 @@ def unpack(p):
 
 unpack_block = None
 
-load_high = make_load_runs(128)
 low_0, low_1, low_2, low_3 = (avx2_bits(4 * (r // 2), 15) for r in range(4))
 top_0, top_1, top_2, top_3 = (avx2_bits(2 * r - 4, 0x30) for r in range(4))
 
 
 @inline
-def _half(first, second, high):
-    """Of 16 bytes of the first and second 32 low ones in either half of a block, and of the high ones."""
+def _half(p, q):
+    """Of 16 bytes of the first and second 32 low ones in either half of a block, and of the high ones at q."""
+    first, second, high = load_two(p, p + 64), load_two(p + 32, p + 96), load_two(q, q + 32)
     return turn_halves(
         low_0(first) | top_0(high),
         low_1(second) | top_1(high),
@@ -62,10 +62,13 @@ def _half(first, second, high):
 
 
 @inline
-def _avx2_weights(p):
-    high, more = load_high(p)
-    first = _half(load_two(p, p + 64), load_two(p + 32, p + 96), high)
-    return first + _half(load_two(p + 16, p + 80), load_two(p + 48, p + 112), more)
+def _first_half(p):
+    return _half(p, p + 128)
+
+
+@inline
+def _last_half(p):
+    return _half(p + 16, p + 144)
 
 
 @inline
@@ -74,4 +77,4 @@ def _words(p):
     return scales, scales, scale, scale
 
 
-avx2_turned = Avx2Turned(_avx2_weights, words=_words)
+avx2_turned = turned_by_halves(_first_half, _last_half, words=_words)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from ...simd.addresses import inline
 from ...simd.pair_products import takes_signed
 from ...simd.vectors import join_i8x32, load_i8x32, splat_i8x32, splat_i8x64
-from .avx2_turned import Avx2Turned, make_block_scales, make_bytes
+from .avx2_turned import make_block_scales, make_bytes, turned_by_halves
 from .blocks_of_32 import make_unpack, make_unpack_block, make_unpack_turned
 from .turned import make_turned_bytes
 
@@ -48,4 +48,4 @@ def _unsigned_bytes(p):
 unpack_turned = make_unpack_turned(SIZE, _unsigned_bytes, 0)
 
 sign_bit = 0 if takes_signed(CENTER + LARGEST) else 128
-avx2_turned = Avx2Turned(make_bytes(SIZE, 2, sign_bit), make_block_scales(SIZE))
+avx2_turned = turned_by_halves(*make_bytes(SIZE, 2, sign_bit), make_block_scales(SIZE))
