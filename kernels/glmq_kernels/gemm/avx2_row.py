@@ -20,7 +20,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from ..formats.unpack.avx2_turned import Avx2Turned, turned_of
+from ..formats.unpack.avx2_turned import Avx2Turned, largest_of, offset_of, turned_of
 from ..jit import isa
 from ..simd.addresses import inline, load_i64, store_f32
 from ..simd.conversions import to_float, widen_to_i32
@@ -63,7 +63,7 @@ def _make_sums(kind: Any, in_words: bool) -> tuple[Any, Any]:
 
     in_words: through words, which are multiplied with factors (i16x16); else by dot products.
     """
-    largest = kind.CENTER + kind.LARGEST
+    largest = largest_of(kind)
     fit = max(n for n in (1, 2, 4, 8) if n == 1 or 2 * n * LARGEST_TOKEN * largest < 2**15)
     product = multiply_signed_bytes if takes_signed(largest) else multiply_pairs
 
@@ -115,7 +115,7 @@ def _load_bytes(builder: Any, x: Any, i: int) -> Any:
 @cache
 def make_scales(kind: Any, turned: Avx2Turned) -> Any:
     """`scales_of(p)`: scales, and the factors of a token's sums: minima, or scales times minus the offset."""
-    unpack, offset, scales = kind.unpack, -float(kind.OFFSET), turned.scales
+    unpack, offset, scales = kind.unpack, -offset_of(kind), turned.scales
     offsets = make_constant(f32x8 if kind.GROUP == 32 else f32x16, [offset] * (256 // kind.GROUP))
 
     @inline
@@ -155,7 +155,7 @@ class HalfSteps:
 
 def _make_block_halves(kind: Any, turned: Avx2Turned) -> HalfSteps:
     """Where groups are blocks of 32 columns."""
-    in_words, has_sums = isa.current().dot == "maddubs", not takes_signed(kind.CENTER + kind.LARGEST)
+    in_words, has_sums = isa.current().dot == "maddubs", not takes_signed(largest_of(kind))
     sums, sums_of_two = _make_sums(kind, in_words)
 
     @inline
@@ -236,7 +236,7 @@ def _make_whole_step(kind: Any, turned: Avx2Turned) -> tuple[Any, Any]:
 
 def _make_float_step(kind: Any, turned: Avx2Turned) -> tuple[Any, Any]:
     """The step of groups of 16 columns whose scales are floats."""
-    in_words, has_sums = isa.current().dot == "maddubs", not takes_signed(kind.CENTER + kind.LARGEST)
+    in_words, has_sums = isa.current().dot == "maddubs", not takes_signed(largest_of(kind))
     weights_of, scales_of, (sums, _) = turned.weights, make_scales(kind, turned), _make_sums(kind, in_words)
 
     @inline

@@ -52,7 +52,7 @@ class VectorModel(models.PrimitiveModel):
 i8x8, i8x16, i8x32, i8x64 = (Vector("i8", lanes) for lanes in (8, 16, 32, 64))
 i16x1, i16x8, i16x16, i16x32 = Vector("i16", 1), Vector("i16", 8), Vector("i16", 16), Vector("i16", 32)
 i32x4, i32x8, i32x16 = Vector("i32", 4), Vector("i32", 8), Vector("i32", 16)
-i64x8 = Vector("i64", 8)
+i64x4, i64x8 = Vector("i64", 4), Vector("i64", 8)
 f16x8, f16x16 = Vector("f16", 8), Vector("f16", 16)
 f32x4, f32x8, f32x16 = Vector("f32", 4), Vector("f32", 8), Vector("f32", 16)
 
@@ -208,12 +208,17 @@ splat_i8x16, splat_i8x32, splat_i8x64 = (
     make_splat(i8x64, types.int64),
 )
 splat_i16x1 = make_splat(i16x1, types.int64)
-splat_i16x16, splat_i16x32 = make_splat(i16x16, types.int64), make_splat(i16x32, types.int64)
+splat_i16x8, splat_i16x16, splat_i16x32 = (
+    make_splat(i16x8, types.int64),
+    make_splat(i16x16, types.int64),
+    make_splat(i16x32, types.int64),
+)
 splat_i32x4, splat_i32x8, splat_i32x16 = (
     make_splat(i32x4, types.int64),
     make_splat(i32x8, types.int64),
     make_splat(i32x16, types.int64),
 )
+splat_i64x4 = make_splat(i64x4, types.int64)
 zero_f32x8, zero_f32x16 = make_constant(f32x8, [0.0] * 8), make_constant(f32x16, [0.0] * 16)
 zero_i64x8 = make_constant(i64x8, [0] * 8)
 zero_i32x8, zero_i32x16 = make_constant(i32x8, [0] * 8), make_constant(i32x16, [0] * 16)

@@ -68,6 +68,8 @@ class Avx2Turned:
                    (i16x16), and what they are multiples of (float32)
     stages         None, or how `weights` comes about, for products that read ahead
     halves         None, or for the same two functions of p that give four of `weights` each
+    offset, largest
+                   where they are not those of the type: a weight is scale * (u - offset), and the largest u
     """
 
     weights: Callable[[Any], Any]
@@ -75,11 +77,24 @@ class Avx2Turned:
     words: Any = None
     stages: NibbleStages | None = None
     halves: tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None
+    offset: float | None = None
+    largest: int | None = None
 
 
 def turned_of(kind: Any) -> Avx2Turned:
     """How a tensor type's weights are turned; made of its `unpack` where it does not say."""
     return getattr(kind, "avx2_turned", None) or Avx2Turned(_make_weights(kind))
+
+
+def offset_of(kind: Any) -> float:
+    """What is subtracted from u of a tensor type's turned weights."""
+    found = turned_of(kind).offset
+    return float(kind.OFFSET if found is None else found)
+
+
+def largest_of(kind: Any) -> int:
+    """The largest u of a tensor type's turned weights."""
+    return turned_of(kind).largest or int(kind.CENTER + kind.LARGEST)
 
 
 def make_weights_of_stages(stages: NibbleStages) -> Any:

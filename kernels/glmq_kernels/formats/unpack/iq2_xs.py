@@ -11,7 +11,23 @@ from gguf.quants import IQ2_XS
 
 from ...simd.addresses import inline, load_half, load_i64
 from ...simd.conversions import to_float
-from ...simd.vectors import load_i16x32, make_shuffle, splat_f32x16, splat_i16x32
+from ...simd.vectors import (
+    I16,
+    load_i16x16,
+    load_i16x32,
+    make_shuffle,
+    splat_f32x16,
+    splat_i16x16,
+    splat_i16x32,
+)
+from .avx2_code_books import (
+    TurnedEntries,
+    make_with_signs,
+    odd_steps,
+    signs_of_upper_sevens,
+    to_memory,
+)
+from .avx2_turned import Avx2Turned
 from .code_books import OFFSET as OFFSET
 from .code_books import CodeBook, complete_signs, load_sevens, make_weights, with_signs
 from .few_values import FewValues, make_half_factor, make_odd, with_negatives
@@ -24,7 +40,8 @@ LARGEST = 63
 HAS_MINIMUM = False
 BYTES = 74
 
-magnitudes = make_weights(CodeBook(IQ2_XS))
+book = CodeBook(IQ2_XS)
+magnitudes = make_weights(book)
 in_turn = make_shuffle([lane // 2 + 8 * (lane % 2) for lane in range(16)])
 
 
@@ -62,3 +79,21 @@ def unpack(p):
 
 unpack_block = None
 few_values = FewValues(with_negatives(IQ2_XS.grid_map), make_odd(_steps, 16), make_half_factor(0, 0.125))
+
+turned_entries = TurnedEntries(book.entries + OFFSET, range(0, 64, 8), I16).make_weights()
+with_turned_signs = make_with_signs(OFFSET)
+
+
+@inline
+def _turned(p):
+    numbers = load_i16x16(p + 2) & splat_i16x16(511), load_i16x16(p + 34) & splat_i16x16(511)
+    return with_turned_signs(turned_entries(to_memory(numbers)), signs_of_upper_sevens(p + 2))
+
+
+@inline
+def _words(p):
+    steps, factor = odd_steps(p + 66), 0.125 * load_half(p)
+    return steps, steps, factor, factor
+
+
+avx2_turned = Avx2Turned(_turned, words=_words)

@@ -11,7 +11,9 @@ from gguf.quants import IQ2_XXS
 
 from ...simd.addresses import inline, load_half, load_i64
 from ...simd.conversions import bytes_to_words, to_float
-from ...simd.vectors import bitcast_i8x32, load_i32x16, make_shuffle, splat_f32x8, splat_i32x8
+from ...simd.vectors import I8, bitcast_i8x32, load_i32x16, make_shuffle, splat_f32x8, splat_i32x8
+from .avx2_code_books import TurnedEntries, make_with_signs, signs_of_28_bits
+from .avx2_turned import Avx2Turned
 from .code_books import OFFSET as OFFSET
 from .code_books import CodeBook, complete_signs, make_weights, spread_sevens, with_signs
 from .few_values import FewValues, make_half_factor, make_odd, with_negatives
@@ -23,7 +25,8 @@ LARGEST = 63
 HAS_MINIMUM = False
 BYTES = 66
 
-magnitudes = make_weights(CodeBook(IQ2_XXS))
+book = CodeBook(IQ2_XXS)
+magnitudes = make_weights(book)
 even_lanes = make_shuffle([2 * i for i in range(8)])
 odd_lanes = make_shuffle([2 * i + 1 for i in range(8)])
 
@@ -62,3 +65,22 @@ def unpack(p):
 
 unpack_block = None
 few_values = FewValues(with_negatives(IQ2_XXS.grid_map), make_odd(_steps, 8), make_half_factor(0, 0.125))
+
+turned_entries = TurnedEntries(book.entries + OFFSET, range(0, 64, 8), I8).make_weights()
+with_turned_signs = make_with_signs(OFFSET)
+
+
+@inline
+def _turned(p):
+    words = load_i32x16(p + 2)
+    signs = signs_of_28_bits(odd_lanes(words, words))
+    return with_turned_signs(turned_entries(p + 2), signs)
+
+
+@inline
+def _turned_scales(p):
+    scales = _scales(p)
+    return scales, scales
+
+
+avx2_turned = Avx2Turned(_turned, _turned_scales)

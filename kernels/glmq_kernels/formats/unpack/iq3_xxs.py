@@ -11,7 +11,9 @@ from gguf.quants import IQ3_XXS
 
 from ...simd.addresses import inline, load_half, load_i64
 from ...simd.conversions import bytes_to_words, to_float
-from ...simd.vectors import load_i8x32, load_i32x8, splat_f32x8, splat_i32x8
+from ...simd.vectors import I8, load_i8x32, load_i32x8, splat_f32x8, splat_i32x8
+from .avx2_code_books import TurnedEntries, make_with_signs, signs_of_28_bits
+from .avx2_turned import Avx2Turned
 from .code_books import OFFSET as OFFSET
 from .code_books import CodeBook, complete_signs, make_weights, spread_sevens, with_signs
 from .few_values import FewValues, make_half_factor, make_odd, with_negatives
@@ -23,7 +25,8 @@ LARGEST = 63
 HAS_MINIMUM = False
 BYTES = 98
 
-magnitudes = make_weights(CodeBook(IQ3_XXS))
+book = CodeBook(IQ3_XXS)
+magnitudes = make_weights(book)
 
 
 @inline
@@ -57,3 +60,21 @@ def unpack(p):
 
 unpack_block = None
 few_values = FewValues(with_negatives(IQ3_XXS.grid_map), make_odd(_steps, 8), make_half_factor(0, 0.25))
+
+# On AVX2 weights are halves of these, so that products of two fit into 16 bits.
+turned_entries = TurnedEntries(book.entries // 2 + 32, range(0, 64, 8), I8).make_weights()
+with_turned_signs = make_with_signs(32)
+
+
+@inline
+def _turned(p):
+    return with_turned_signs(turned_entries(p + 2), signs_of_28_bits(load_i32x8(p + 66)))
+
+
+@inline
+def _turned_scales(p):
+    scales = _scales(p) * splat_f32x8(2)
+    return scales, scales
+
+
+avx2_turned = Avx2Turned(_turned, _turned_scales, offset=32.0, largest=63)
