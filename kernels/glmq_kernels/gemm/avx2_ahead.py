@@ -13,14 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..formats.unpack.avx2_turned import turned_of
+from ..formats.unpack.avx2_turned import largest_of, turned_of
 from ..jit import isa
 from ..simd.addresses import inline, store_f32
 from ..simd.conversions import to_float
 from ..simd.pair_products import multiply_bytes, multiply_words
 from ..simd.vectors import fma, load_f32x8, load_i8x32, splat_i16x16, sum_lanes, zero_f32x8
-from .avx2_row import LAST_HALVES, make_half_steps, make_scales
-from .row_record import RECORD_SCALES, RECORD_SUM32, UNIT
+from .avx2_row import LAST_HALVES, make_half_steps, make_scales, make_sums
+from .row_record import LARGEST_TOKEN, RECORD_SCALES, RECORD_SUM32, UNIT
 from .row_units import make_prefetch, make_unit_place, make_whole_units
 from .sizes import ROW_RECORD_BYTES, ROW_SPARE_BYTES, ROWS
 
@@ -101,6 +101,36 @@ def _units_of_nibbles(kind: Any) -> UnitsAhead:
     return UnitsAhead(begin, one, two)
 
 
+def _units_of_values(kind: Any) -> UnitsAhead:
+    """Of nibbles that stand for larger values: four vectors of weights at a time."""
+    stages, steps = turned_of(kind).stages, make_half_steps(kind)
+    load, turn, split, scales_of, finish = stages.load, stages.turn, stages.split, steps.scales, steps.finish
+    places = tuple(place for pair in stages.places for place in pair)
+    offsets = tuple(64 * (place % 4) + LAST_HALVES * (place // 4) for place in places)
+    sums, sums_of_two = make_sums(kind, True, offsets[:4])
+    more_sums, more_sums_of_two = make_sums(kind, True, offsets[4:])
+
+    @inline
+    def begin(p):
+        return turn(load(p))
+
+    @inline
+    def one(turned, p, behind, x, found):
+        loaded, scales, ones = load(behind), scales_of(p), splat_i16x16(1)
+        total = sums(split(turned[0]) + split(turned[1]), x, ones)
+        total = total + more_sums(split(turned[2]) + split(turned[3]), x, ones)
+        return turn(loaded), finish(total, scales, x, found)
+
+    @inline
+    def two(turned, p, behind, x, y, found, other):
+        loaded, scales, ones = load(behind), scales_of(p), splat_i16x16(1)
+        total, more = sums_of_two(split(turned[0]) + split(turned[1]), x, y, ones)
+        a, b = more_sums_of_two(split(turned[2]) + split(turned[3]), x, y, ones)
+        return turn(loaded), finish(total + a, scales, x, found), finish(more + b, scales, y, other)
+
+    return UnitsAhead(begin, one, two)
+
+
 def _units_of_halves(kind: Any) -> UnitsAhead:
     """By halves of blocks: what is kept of a unit are the first ones."""
     first_of, last_of = turned_of(kind).halves
@@ -127,12 +157,22 @@ def _units_of_halves(kind: Any) -> UnitsAhead:
     return UnitsAhead(first_of, one, two)
 
 
-def make_rows_of_few(kind: Any) -> tuple[Any, Any]:
+def _units_ahead(kind: Any) -> UnitsAhead:
+    if not turned_of(kind).stages:
+        return _units_of_halves(kind)
+    in_words = 16 * LARGEST_TOKEN * largest_of(kind) < 2**15
+    return _units_of_nibbles(kind) if in_words else _units_of_values(kind)
+
+
+def make_rows_of_few(kind: Any) -> tuple[Any, ...]:
     """`rows_of_one(rows, stride, count, end, columns, x, spare, out)`, and with y behind x `rows_of_two`.
+
+    Weights of two and three bits have only the first: their second token costs less where four rows take
+    turns.
 
     x, y: a token's records. Results are written to out, float32 [token][ROWS].
     """
-    units = (_units_of_nibbles if turned_of(kind).stages else _units_of_halves)(kind)
+    units = _units_ahead(kind)
     begin, one, two = units.begin, units.one, units.two
     ask_ahead, whole_units, unit_place = make_prefetch(kind), make_whole_units(kind), make_unit_place(kind)
 
@@ -177,4 +217,4 @@ def make_rows_of_few(kind: Any) -> tuple[Any, Any]:
             store_f32(out + 4 * (ROWS + i), sum_lanes(other))
             row = following
 
-    return rows_of_one, rows_of_two
+    return (rows_of_one,) if turned_of(kind).times else (rows_of_one, rows_of_two)

@@ -33,6 +33,7 @@ from ..simd.vectors import (
     f32x16,
     fma,
     i8x32,
+    i16x16,
     i32x8,
     load_f32x8,
     load_i16x16,
@@ -57,20 +58,28 @@ first_words = make_shuffle([word // 2 * 2 for word in range(16)])
 last_words = make_shuffle([word // 2 * 2 + 1 for word in range(16)])
 
 
-def _make_sums(kind: Any, in_words: bool) -> tuple[Any, Any]:
-    """`sums(weights, x, factors) -> i32x8`: four or eight vectors of weights times a token's bytes at x; and
+HALF_BY_HALF = tuple(64 * (i % 4) + LAST_HALVES * (i // 4) for i in range(8))
+"""Where a token's bytes are for eight vectors of weights, those of the first halves of blocks first."""
+
+
+def make_sums(kind: Any, in_words: bool, places: tuple[int, ...] = HALF_BY_HALF) -> tuple[Any, Any]:
+    """`sums(weights, x, factors) -> i32x8`: some vectors of weights times a token's bytes behind x; and
     `sums_of_two(weights, x, y, factors)` of two tokens, which meet each vector in turn.
 
-    in_words: through words, which are multiplied with factors (i16x16); else by dot products.
+    in_words: through words, which are multiplied with factors (i16x16); else by dot products. places: of the
+    token's bytes for the vectors.
     """
     largest = largest_of(kind)
     fit = max(n for n in (1, 2, 4, 8) if n == 1 or 2 * n * LARGEST_TOKEN * largest < 2**15)
     product = multiply_signed_bytes if takes_signed(largest) else multiply_pairs
 
+    def token_bytes(builder: Any, x: Any, i: int) -> Any:
+        return load_value(builder, builder.add(x, I64(places[i])), i8x32.llvm)
+
     def by_dots(builder: Any, weights: list[Any], x: Any) -> Any:
         chains = [ir.Constant(i32x8.llvm, [0] * 8)] * 2
         for i, weight in enumerate(weights):
-            chains[i % 2] = dot_value(builder, chains[i % 2], weight, _load_bytes(builder, x, i), wide=True)
+            chains[i % 2] = dot_value(builder, chains[i % 2], weight, token_bytes(builder, x, i), wide=True)
         return builder.add(*chains)
 
     def by_words(builder: Any, weights: list[Any], tokens: list[Any], factors: Any) -> list[Any]:
@@ -78,7 +87,7 @@ def _make_sums(kind: Any, in_words: bool) -> tuple[Any, Any]:
         words: list[Any] = [None] * len(tokens)
         for i, weight in enumerate(weights):
             for t, x in enumerate(tokens):
-                new = product(builder, weight, _load_bytes(builder, x, i))
+                new = product(builder, weight, token_bytes(builder, x, i))
                 words[t] = new if i % fit == 0 else builder.add(words[t], new)
                 if (i + 1) % fit == 0 or i + 1 == len(weights):
                     new = call_llvm(builder, "llvm.x86.avx2.pmadd.wd", i32x8.llvm, [words[t], factors])
@@ -107,16 +116,13 @@ def _make_sums(kind: Any, in_words: bool) -> tuple[Any, Any]:
     return sums, sums_of_two
 
 
-def _load_bytes(builder: Any, x: Any, i: int) -> Any:
-    """A token's bytes for vector i of weights."""
-    return load_value(builder, builder.add(x, I64(64 * (i % 4) + LAST_HALVES * (i // 4))), i8x32.llvm)
-
-
 @cache
 def make_scales(kind: Any, turned: Avx2Turned) -> Any:
     """`scales_of(p)`: scales, and the factors of a token's sums: minima, or scales times minus the offset."""
     unpack, offset, scales = kind.unpack, -offset_of(kind), turned.scales
-    offsets = make_constant(f32x8 if kind.GROUP == 32 else f32x16, [offset] * (256 // kind.GROUP))
+    lanes = f32x8 if kind.GROUP == 32 else f32x16
+    offsets = make_constant(lanes, [offset] * lanes.lanes)
+    parts = make_constant(lanes, [1 / n for n in turned.times or (1,) * 8 for _ in range(32 // kind.GROUP)])
 
     @inline
     def unpack_scales(p):
@@ -128,7 +134,7 @@ def make_scales(kind: Any, turned: Avx2Turned) -> Any:
     @inline
     def scales_and_offsets(p):
         scales, _ = scales_and_minima(p)
-        return scales, scales * offsets()
+        return scales * parts(), scales * offsets()
 
     return scales_and_minima if kind.HAS_MINIMUM else scales_and_offsets
 
@@ -156,7 +162,7 @@ class HalfSteps:
 def _make_block_halves(kind: Any, turned: Avx2Turned) -> HalfSteps:
     """Where groups are blocks of 32 columns."""
     in_words, has_sums = isa.current().dot == "maddubs", not takes_signed(largest_of(kind))
-    sums, sums_of_two = _make_sums(kind, in_words)
+    sums, sums_of_two = make_sums(kind, in_words)
 
     @inline
     def factors(scales):
@@ -174,16 +180,18 @@ def _make_block_halves(kind: Any, turned: Avx2Turned) -> HalfSteps:
 
 def _make_word_halves(kind: Any, turned: Avx2Turned) -> HalfSteps:
     """Where groups have 16 columns and scales are integers."""
-    words, (sums, sums_of_two) = turned.words, _make_sums(kind, in_words=True)
-    offset, has_minimum = kind.OFFSET, kind.HAS_MINIMUM
+    words, (sums, sums_of_two), has_minimum = turned.words, make_sums(kind, in_words=True), kind.HAS_MINIMUM
+    times = turned.times or (1,) * 8
+    offsets = make_constant(i16x16, [-kind.OFFSET * n for n in times for _ in range(2)])
+    parts = make_constant(f32x8, [1 / n for n in times])
 
     @inline
     def scales(p):
         groups, minima, scale, minimum = words(p)
         if not has_minimum:
-            minima = minima * splat_i16x16(-offset)
+            minima = minima * offsets()
         both = first_words(groups, groups), last_words(groups, groups)
-        return both, minima, splat_f32x8(scale), splat_f32x8(minimum)
+        return both, minima, splat_f32x8(scale) * parts(), splat_f32x8(minimum)
 
     @inline
     def factors(scales):
@@ -237,7 +245,7 @@ def _make_whole_step(kind: Any, turned: Avx2Turned) -> tuple[Any, Any]:
 def _make_float_step(kind: Any, turned: Avx2Turned) -> tuple[Any, Any]:
     """The step of groups of 16 columns whose scales are floats."""
     in_words, has_sums = isa.current().dot == "maddubs", not takes_signed(largest_of(kind))
-    weights_of, scales_of, (sums, _) = turned.weights, make_scales(kind, turned), _make_sums(kind, in_words)
+    weights_of, scales_of, (sums, _) = turned.weights, make_scales(kind, turned), make_sums(kind, in_words)
 
     @inline
     def by_halves(v):

@@ -1,9 +1,9 @@
 """Weights of code books in registers of 32 bytes: entries are read to where `avx2_turned.py` wants them.
 
 An entry of four weights is a lane of a turned vector, one of eight a lane each of two vectors, so nothing is
-turned. An entry is read with what lies around it in the table, at such an address that it is in its place, and
-blended in. Signs are turned the same: the sign of byte k of lane b, vector v, is bit 4 v + k of the block's
-32 bits.
+turned. It is read together with what lies around it in the table, from such an address that it comes to its
+place, and blended in. Signs lie as they are needed: that of byte k of lane b, vector v, is bit 4 v + k of the
+32 bits of block b.
 """
 
 from __future__ import annotations
@@ -155,8 +155,8 @@ EVEN, ODD = ([1 << bit + k for _ in range(8) for k in range(4)] for bit in (0, 4
 
 
 def make_mirrored(top: int) -> Any:
-    """`mirrored(w, signs)`: eight vectors of bytes, top - w where signs are set, for top a power of two less 1."""
-    even, odd = make_where_set(EVEN, top), make_where_set(ODD, top)
+    """`mirrored(w, signs)`: eight vectors of bytes, top - w where signs are set; top: a power of two less 1."""
+    even, odd = make_where_set(EVEN, [top] * 32), make_where_set(ODD, [top] * 32)
 
     @inline
     def mirrored(w, signs):
@@ -169,8 +169,8 @@ def make_mirrored(top: int) -> Any:
 
 
 def make_with_signs(middle: int) -> Any:
-    """`with_signs(w, signs)`: eight vectors of bytes above a power of two, as far below it where signs are set."""
-    even, odd = make_where_set(EVEN, 255), make_where_set(ODD, 255)
+    """`with_signs(w, signs)`: eight vectors of bytes; where signs are set, as far below a power of two as above."""
+    even, odd = make_where_set(EVEN, [255] * 32), make_where_set(ODD, [255] * 32)
 
     @inline
     def below(w, is_set):

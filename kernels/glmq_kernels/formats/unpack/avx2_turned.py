@@ -9,7 +9,7 @@ their halves; formats that keep several weights in a byte turn these bytes and t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,9 +25,9 @@ from ...simd.vectors import (
     bitcast_i16x16,
     bitcast_i32x8,
     high_half_i8x64,
+    i8x32,
     i16x8,
     i16x16,
-    i32x8,
     join_i8x16,
     load_i8x16,
     load_value,
@@ -70,6 +70,7 @@ class Avx2Turned:
     halves         None, or for the same two functions of p that give four of `weights` each
     offset, largest
                    where they are not those of the type: a weight is scale * (u - offset), and the largest u
+    times          None, or how many times as large as u what `weights` gives is for each of the eight blocks
     """
 
     weights: Callable[[Any], Any]
@@ -79,6 +80,7 @@ class Avx2Turned:
     halves: tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None
     offset: float | None = None
     largest: int | None = None
+    times: tuple[int, ...] | None = None
 
 
 def turned_of(kind: Any) -> Avx2Turned:
@@ -93,8 +95,9 @@ def offset_of(kind: Any) -> float:
 
 
 def largest_of(kind: Any) -> int:
-    """The largest u of a tensor type's turned weights."""
-    return turned_of(kind).largest or int(kind.CENTER + kind.LARGEST)
+    """The largest byte of a tensor type's turned weights."""
+    turned = turned_of(kind)
+    return max(turned.times or (1,)) * (turned.largest or int(kind.CENTER + kind.LARGEST))
 
 
 def make_weights_of_stages(stages: NibbleStages) -> Any:
@@ -116,14 +119,16 @@ def turned_by_stages(stages: NibbleStages, scales: Any = None) -> Avx2Turned:
     return Avx2Turned(make_weights_of_stages(stages), scales, stages=stages)
 
 
-def turned_by_halves(first: Any, last: Any, scales: Any = None, words: Any = None) -> Avx2Turned:
+def turned_by_halves(
+    first: Any, last: Any, scales: Any = None, words: Any = None, times: tuple[int, ...] | None = None
+) -> Avx2Turned:
     """Weights whose first four vectors, of the first halves of all blocks, and last four are made apart."""
 
     @inline
     def weights(p):
         return first(p) + last(p)
 
-    return Avx2Turned(weights, scales, words, halves=(first, last))
+    return Avx2Turned(weights, scales, words, halves=(first, last), times=times)
 
 
 def _make_weights(kind: Any) -> Any:
@@ -179,29 +184,16 @@ def make_load_halves(size: int, at: int) -> Any:
     return load_turned
 
 
-def make_nibbles(size: int, at: int, values: Any = None) -> Any:
-    """`weights` of blocks of `size` bytes with 16 bytes at `at`: low nibbles first, then high ones.
-
-    values: what the weights are for nibbles, byte by byte, where they are not the nibbles.
-    """
-    nibbles = make_weights_of_stages(stages_of_blocks(size, at))
-
-    @inline
-    def values_of_nibbles(p):
-        a, b, c, d, e, f, g, h = nibbles(p)
-        first = values(a), values(b), values(c), values(d)
-        return (*first, values(e), values(f), values(g), values(h))
-
-    return nibbles if values is None else values_of_nibbles
-
-
 @inline
 def _low_and_high(v):
     return low_nibbles(v), high_nibbles(v)
 
 
-def stages_of_blocks(size: int, at: int) -> NibbleStages:
-    """Of blocks of `size` bytes with 16 bytes at `at`: low nibbles first, then high ones."""
+def stages_of_blocks(size: int, at: int, values: Any = None) -> NibbleStages:
+    """Of blocks of `size` bytes with 16 bytes at `at`: low nibbles first, then high ones.
+
+    values: what the weights are for nibbles, byte by byte, where they are not the nibbles.
+    """
 
     @inline
     def load(p):
@@ -216,7 +208,12 @@ def stages_of_blocks(size: int, at: int) -> NibbleStages:
     def turn(loaded):
         return turn_halves(loaded[0], loaded[1], loaded[2], loaded[3])
 
-    return NibbleStages(load, turn, _low_and_high, ((0, 4), (1, 5), (2, 6), (3, 7)))
+    @inline
+    def split_to_values(v):
+        return values(low_nibbles(v)), values(high_nibbles(v))
+
+    split = split_to_values if values else _low_and_high
+    return NibbleStages(load, turn, split, ((0, 4), (1, 5), (2, 6), (3, 7)))
 
 
 def make_bytes(size: int, at: int, flipped: int) -> tuple[Any, Any]:
@@ -275,7 +272,7 @@ def stages_of_runs(at: int) -> NibbleStages:
 
 
 def make_half_of_runs(at: int) -> Any:
-    """`half(p)`: of four runs of 32 bytes, of each the 16 at `at`; low nibbles are a block, high ones the next."""
+    """`half(p)`: of four runs of 32 bytes the 16 at `at`; low nibbles are a block, high ones the next."""
 
     @inline
     def half(p):
@@ -285,67 +282,66 @@ def make_half_of_runs(at: int) -> Any:
     return half
 
 
-def make_load_runs(at: int) -> Any:
-    """`load(p)`: 64 bytes at `at`, as two vectors; both halves of these bytes hold runs of 32 weights."""
+TIMES_OF_RUNS = (1, 4) * 4
+"""How many times as large weights of two-bit runs are than they should be, in each lane."""
+
+run_masks = make_constant(i8x32, [3 * times for times in TIMES_OF_RUNS for _ in range(4)])
+four_of_words = make_constant(i16x16, [4] * 16)
+
+
+def _make_runs_of_word(j: int) -> Any:
+    """`runs(v, shifted)`: word j of either half four times, the last two out of `shifted`, and masked."""
+    words = [4 * h + j + 8 * (place // 2) for h in range(2) for place in range(4)]
+    pick = make_shuffle(words)
 
     @inline
-    def load(p):
-        return load_two(p + at, p + at + 32), load_two(p + at + 16, p + at + 48)
+    def runs(v, shifted):
+        return bitcast_i8x32(pick(v, shifted)) & run_masks()
 
-    return load
-
-
-def _make_word(j: int) -> Any:
-    """Word j of either half, in all places of its half."""
-    words = [4 * h + j for h in range(2) for _ in range(4)]
-    return make_shuffle([4 * word + k for word in words for k in range(4)])
+    return runs
 
 
-word_0, word_1, word_2, word_3 = (_make_word(j) for j in range(4))
-runs_places = make_constant(i32x8, [0, 2, 4, 6] * 2)
+runs_0, runs_1, runs_2, runs_3 = (_make_runs_of_word(j) for j in range(4))
 
 
-@inline
-def _two_bits(v):
-    return bitcast_i8x32(bitcast_i32x8(v) >> runs_places()) & splat_i8x32(3)
+def make_half_of_two_bits(at: int) -> Any:
+    """`half(p)`: of two times four runs of 32 weights, 32 bytes each, all of the 16 bytes at `at`.
 
-
-@inline
-def _two_bits_of_half(v):
-    return _two_bits(word_0(v, v)), _two_bits(word_1(v, v)), _two_bits(word_2(v, v)), _two_bits(word_3(v, v))
-
-
-def make_two_bit_runs(at: int) -> Any:
-    """`weights` of 64 bytes at `at`: a run is two bits higher than the one before it."""
-    load = make_load_runs(at)
+    A run is two bits higher than the one before it; the first and third are where they should be when all
+    are taken once as they are and once four bits lower, the others two bits above.
+    """
 
     @inline
-    def weights(p):
-        first, last = load(p)
-        return _two_bits_of_half(first) + _two_bits_of_half(last)
+    def half(p):
+        both = load_two(p + at, p + at + 32)
+        v, shifted = bitcast_i32x8(both), bitcast_i32x8(bitcast_i16x16(both) >> four_of_words())
+        return runs_0(v, shifted), runs_1(v, shifted), runs_2(v, shifted), runs_3(v, shifted)
 
-    return weights
+    return half
 
 
-def make_where_set(bits: list[int], value: int) -> Any:
-    """`where_set(v)`: a value where byte i has bits[i]."""
+def make_where_set(bits: Sequence[int], values: Sequence[int]) -> Any:
+    """`where_set(v)`: values[i] where byte i has bits[i], else 0."""
 
     @intrinsic
     def where_set(typing: Any, v: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            mask = ir.Constant(v.llvm, bits)
+            mask = ir.Constant(v.llvm, list(bits))
             is_set = builder.icmp_unsigned("==", builder.and_(args[0], mask), mask)
-            return builder.and_(builder.sext(is_set, v.llvm), ir.Constant(v.llvm, [value] * v.lanes))
+            return builder.and_(builder.sext(is_set, v.llvm), ir.Constant(v.llvm, list(values)))
 
         return v(v), codegen
 
     return where_set
 
 
-def make_bit_of_each_block(at: int, value: int) -> Any:
-    """`add(p, weights)`: `value` more in four vectors where bit b of their bytes at `at` is set, of 16 bytes
-    there: b is the block's."""
-    where_set = make_where_set([1 << lane for lane in range(8) for _ in range(4)], value)
+def make_bit_of_each_block(at: int, values: Sequence[int]) -> Any:
+    """`add(p, weights)`: values[b] more for block b in four vectors, where their bytes have bit b.
+
+    These are 16 bytes at `at`.
+    """
+    of_lanes = [value for value in values for _ in range(4)]
+    where_set = make_where_set([1 << lane for lane in range(8) for _ in range(4)], of_lanes)
 
     @inline
     def more(p):
@@ -360,11 +356,13 @@ def make_bit_of_each_block(at: int, value: int) -> Any:
 
 def make_five_bits(size: int, bits_at: int, at: int) -> Any:
     """`weights` of blocks of `size` bytes: 16 bytes of nibbles at `at`, 32 fifth bits at `bits_at`."""
-    load_bits, nibbles = make_load_halves(size, bits_at), make_nibbles(size, at)
+    load_bits, nibbles = make_load_halves(size, bits_at), make_weights_of_stages(stages_of_blocks(size, at))
     byte_0, byte_1, byte_2, byte_3 = (
         make_shuffle([4 * lane + byte for lane in range(8) for _ in range(4)]) for byte in range(4)
     )
-    even, odd = (make_where_set([1 << bit + k for _ in range(8) for k in range(4)], 16) for bit in (0, 4))
+    even, odd = (
+        make_where_set([1 << bit + k for _ in range(8) for k in range(4)], [16] * 32) for bit in (0, 4)
+    )
 
     @inline
     def weights(p):
@@ -378,7 +376,7 @@ def make_five_bits(size: int, bits_at: int, at: int) -> Any:
 
 
 @intrinsic
-def _load_8_words(typing: Any, address: Any, stride: Any) -> Any:
+def load_8_words(typing: Any, address: Any, stride: Any) -> Any:
     """The 16-bit values at an address and seven strides on, each out of 16 bytes where it is in its place."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -398,7 +396,7 @@ def make_block_scales(size: int, minimum_at: int = 0) -> Any:
 
     @inline
     def scales(p):
-        scales = half_to_float(_load_8_words(p, size))
-        return scales, half_to_float(_load_8_words(p + minimum_at, size)) if minimum_at else scales
+        scales = half_to_float(load_8_words(p, size))
+        return scales, half_to_float(load_8_words(p + minimum_at, size)) if minimum_at else scales
 
     return scales

@@ -77,7 +77,7 @@ few_values = FewValues(with_negatives(IQ3_S.grid_map), make_odd(_steps, 8), make
 # On AVX2 weights are two of four bits less 15: entries are above the middle, and their negatives below it.
 entries = TurnedEntries((np.roll(book.entries, 256, axis=0) + 15) // 2, PLACES_OF_8, I16, first=256)
 turned_entries, mirrored = entries.make_weights(), make_mirrored(15)
-ninth_bits = make_where_set([1 << i % 8 for i in range(32)], 255)
+ninth_bits = make_where_set([1 << i % 8 for i in range(32)], [255] * 32)
 first_blocks, last_blocks = (
     make_shuffle([b + 16 * (b % 4 // 2) for b in blocks for _ in range(8)])
     for blocks in (range(4), range(4, 8))

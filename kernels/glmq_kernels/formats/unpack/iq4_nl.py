@@ -12,7 +12,7 @@ from gguf.quants import IQ4_NL
 from ...simd.addresses import inline
 from ...simd.lookup import make_byte_lookup
 from ...simd.pair_products import takes_signed
-from .avx2_turned import Avx2Turned, make_block_scales, make_nibbles
+from .avx2_turned import make_block_scales, stages_of_blocks, turned_by_stages
 from .blocks_of_32 import make_unpack, make_unpack_block, make_unpack_turned, nibbles, nibbles_of_two
 from .turned import make_turned_nibbles
 
@@ -42,4 +42,4 @@ unpack_block = make_unpack_block(_weights, 0)
 unpack_turned = make_unpack_turned(SIZE, make_turned_nibbles(SIZE, 2, values), 0)
 
 avx2_values = make_byte_lookup(IQ4_NL.kvalues) if takes_signed(CENTER + LARGEST) else values
-avx2_turned = Avx2Turned(make_nibbles(SIZE, 2, avx2_values), make_block_scales(SIZE))
+avx2_turned = turned_by_stages(stages_of_blocks(SIZE, 2, avx2_values), make_block_scales(SIZE))

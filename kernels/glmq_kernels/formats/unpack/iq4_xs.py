@@ -12,7 +12,7 @@ from __future__ import annotations
 from ...simd.addresses import inline, load_half, load_u16, load_u32
 from ...simd.conversions import to_float
 from ...simd.vectors import i32x8, make_constant, splat_f32x8, splat_i32x8
-from .avx2_turned import Avx2Turned, make_nibbles
+from .avx2_turned import stages_of_blocks, turned_by_stages
 from .blocks_of_32 import nibbles_of_two
 from .iq4_nl import avx2_values, values
 
@@ -42,4 +42,4 @@ def unpack(p):
 
 
 unpack_block = None
-avx2_turned = Avx2Turned(make_nibbles(16, 8, avx2_values))
+avx2_turned = turned_by_stages(stages_of_blocks(16, 8, avx2_values))

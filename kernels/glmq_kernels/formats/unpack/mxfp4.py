@@ -18,8 +18,8 @@ from numba.extending import intrinsic
 
 from ...simd.addresses import inline
 from ...simd.lookup import make_byte_lookup
-from ...simd.vectors import I8, I32, I64, f32x8, first_lane, load_value
-from .avx2_turned import Avx2Turned, make_nibbles
+from ...simd.vectors import I8, I32, I64, f32x8, first_lane, i16x8, load_value
+from .avx2_turned import load_8_words, stages_of_blocks, turned_by_stages
 from .blocks_of_32 import nibbles, nibbles_of_two
 
 FLOAT = False
@@ -43,18 +43,21 @@ def _load_powers(typing: Any, address: Any, stride: Any) -> Any:
         for i in range(8):
             at = builder.add(args[0], builder.mul(args[1], I64(i)))
             vector = builder.insert_element(vector, load_value(builder, at, I8), I32(i))
-        e = builder.zext(vector, kind)
-
-        def all_lanes(value: int) -> Any:
-            return ir.Constant(kind, [value] * 8)
-
-        small = builder.icmp_unsigned("<", e, all_lanes(2))
-        normal = builder.shl(builder.sub(e, all_lanes(1)), all_lanes(23))
-        shift = builder.select(small, e, all_lanes(0))
-        bits = builder.select(small, builder.shl(all_lanes(1 << 21), shift), normal)
-        return builder.bitcast(bits, f32x8.llvm)
+        return _powers(builder, builder.zext(vector, kind))
 
     return f32x8(types.int64, types.int64), codegen
+
+
+def _powers(builder: Any, e: Any) -> Any:
+    """2**(e - 128) of eight int32: a float's bits, those of the subnormal ones being larger than else."""
+
+    def all_lanes(value: int) -> Any:
+        return ir.Constant(e.type, [value] * 8)
+
+    normal = builder.sub(builder.shl(e, all_lanes(23)), all_lanes(1 << 23))
+    small = builder.add(builder.shl(e, all_lanes(21)), all_lanes(1 << 21))
+    bits = builder.select(builder.icmp_signed(">", normal, small), normal, small)
+    return builder.bitcast(bits, f32x8.llvm)
 
 
 @inline
@@ -80,4 +83,19 @@ def unpack_block(p):
     return values(nibbles(p + 1)), scale, scale
 
 
-avx2_turned = Avx2Turned(make_nibbles(SIZE, 1, values))
+@intrinsic
+def _powers_of_words(typing: Any, words: Any) -> Any:
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        low = builder.and_(args[0], ir.Constant(i16x8.llvm, [255] * 8))
+        return _powers(builder, builder.zext(low, ir.VectorType(I32, 8)))
+
+    return f32x8(i16x8), codegen
+
+
+@inline
+def _avx2_scales(p):
+    scales = _powers_of_words(load_8_words(p, SIZE))
+    return scales, scales
+
+
+avx2_turned = turned_by_stages(stages_of_blocks(SIZE, 1, values), _avx2_scales)

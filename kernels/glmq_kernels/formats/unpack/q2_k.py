@@ -12,7 +12,7 @@ from __future__ import annotations
 from ...simd.addresses import inline, load_half, load_i64
 from ...simd.conversions import bytes_to_words, to_float
 from ...simd.vectors import i16x16, load_i8x16, make_constant, splat_f32x16, splat_i16x16
-from .avx2_turned import Avx2Turned, make_two_bit_runs
+from .avx2_turned import TIMES_OF_RUNS, make_half_of_two_bits, turned_by_halves
 from .q4_k import widen_bytes
 from .runs_of_32 import load_twice, make_bits
 
@@ -48,4 +48,5 @@ def _words(p):
     return both & splat_i16x16(15), both >> four_bits(), load_half(p + 80), -load_half(p + 82)
 
 
-avx2_turned = Avx2Turned(make_two_bit_runs(16), words=_words)
+halves = make_half_of_two_bits(16), make_half_of_two_bits(32)
+avx2_turned = turned_by_halves(*halves, words=_words, times=TIMES_OF_RUNS)

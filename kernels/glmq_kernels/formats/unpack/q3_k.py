@@ -12,11 +12,13 @@ every four.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...simd.addresses import inline, load_half, load_i64, load_u32
 from ...simd.conversions import bytes_to_words, to_float
 from ...simd.vectors import make_shuffle, splat_f32x16, splat_i16x16
 from ...simd.words import word_as_bytes
-from .avx2_turned import Avx2Turned, make_bit_of_each_block, make_two_bit_runs
+from .avx2_turned import TIMES_OF_RUNS, make_bit_of_each_block, make_half_of_two_bits, turned_by_halves
 from .q4_k import widen_bytes
 from .runs_of_32 import load_twice, make_bits
 
@@ -56,14 +58,17 @@ def unpack(p):
 unpack_block = None
 
 join_i8x8 = make_shuffle(range(16))
-avx2_low = make_two_bit_runs(32)
-add_first_bits, add_last_bits = make_bit_of_each_block(0, 4), make_bit_of_each_block(16, 4)
 
 
-@inline
-def _avx2_weights(p):
-    w = avx2_low(p)
-    return add_first_bits(p, w[:4]) + add_last_bits(p, w[4:])
+def _make_half(at: int) -> Any:
+    low_bits, third = make_half_of_two_bits(32 + at), [4 * times for times in TIMES_OF_RUNS]
+    add_third_bits = make_bit_of_each_block(at, third)
+
+    @inline
+    def half(p):
+        return add_third_bits(p, low_bits(p))
+
+    return half
 
 
 @inline
@@ -74,4 +79,4 @@ def _words(p):
     return scales, scales, scale, scale
 
 
-avx2_turned = Avx2Turned(_avx2_weights, words=_words)
+avx2_turned = turned_by_halves(_make_half(0), _make_half(16), words=_words, times=TIMES_OF_RUNS)

@@ -40,7 +40,7 @@ def unpack(p):
 unpack_block = None
 
 first_nibbles, last_nibbles = make_half_of_runs(48), make_half_of_runs(64)
-add_first_bits, add_last_bits = make_bit_of_each_block(16, 16), make_bit_of_each_block(32, 16)
+add_first_bits, add_last_bits = make_bit_of_each_block(16, [16] * 8), make_bit_of_each_block(32, [16] * 8)
 
 
 @inline

@@ -51,7 +51,7 @@ top_0, top_1, top_2, top_3 = (avx2_bits(2 * r - 4, 0x30) for r in range(4))
 
 @inline
 def _half(p, q):
-    """Of 16 bytes of the first and second 32 low ones in either half of a block, and of the high ones at q."""
+    """Of 16 bytes of the first and second 32 low ones in either half of a block, at q of the high ones."""
     first, second, high = load_two(p, p + 64), load_two(p + 32, p + 96), load_two(q, q + 32)
     return turn_halves(
         low_0(first) | top_0(high),

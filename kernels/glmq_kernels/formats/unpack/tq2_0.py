@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from ...simd.addresses import inline, load_half
 from ...simd.vectors import splat_f32x8
-from .avx2_turned import Avx2Turned, make_two_bit_runs
+from .avx2_turned import TIMES_OF_RUNS, make_half_of_two_bits, turned_by_halves
 from .runs_of_32 import load_twice, make_bits
 
 FLOAT = False
@@ -33,4 +33,5 @@ def unpack(p):
 
 
 unpack_block = None
-avx2_turned = Avx2Turned(make_two_bit_runs(0))
+halves = make_half_of_two_bits(0), make_half_of_two_bits(16)
+avx2_turned = turned_by_halves(*halves, times=TIMES_OF_RUNS)
