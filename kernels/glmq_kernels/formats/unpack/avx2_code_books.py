@@ -155,7 +155,7 @@ EVEN, ODD = ([1 << bit + k for _ in range(8) for k in range(4)] for bit in (0, 4
 
 
 def make_mirrored(top: int) -> Any:
-    """`mirrored(w, signs)`: eight vectors of bytes, top - w where signs are set; top: a power of two less 1."""
+    """`mirrored(w, signs)`: eight vectors of bytes, top - w where signs are set; top is 2**n - 1."""
     even, odd = make_where_set(EVEN, [top] * 32), make_where_set(ODD, [top] * 32)
 
     @inline
@@ -169,7 +169,7 @@ def make_mirrored(top: int) -> Any:
 
 
 def make_with_signs(middle: int) -> Any:
-    """`with_signs(w, signs)`: eight vectors of bytes; where signs are set, as far below a power of two as above."""
+    """`with_signs(w, signs)`: eight vectors of bytes, as far below the middle, 2**n, where signs are set."""
     even, odd = make_where_set(EVEN, [255] * 32), make_where_set(ODD, [255] * 32)
 
     @inline
