@@ -85,6 +85,34 @@ def test_tokens_of_both_forms_side_by_side(thread_pool, type_name, activations):
         assert_close(found, expected[:n])
 
 
+EACH_FORM_OF_ROWS = ("Q8_0", "Q5_K", "Q3_K", "IQ4_NL", "MXFP4", "IQ3_S", "IQ2_XS")
+"""Types of which AVX2 reads one token's or two tokens' weights ahead, or not, and reads them in several ways."""
+
+
+@pytest.mark.parametrize("type_name", EACH_FORM_OF_ROWS)
+def test_one_token_two_and_more_have_the_same_bits(thread_pool, any_isa, type_name):
+    rng = np.random.default_rng(0)
+    columns = 512 if KERNEL_TYPES[type_name].block == 256 else 13 * 32
+    weights = random_weights(rng, 45, columns, type_name)
+    x = rng.standard_normal((3, columns)).astype(np.float32)
+    alone = np.concatenate([run_matmul(thread_pool, x[i : i + 1], weights, type_name) for i in range(3)])
+    for n in (2, 3):
+        found = run_matmul(thread_pool, x[:n], weights, type_name, n_row_tokens=n)
+        np.testing.assert_array_equal(found, alone[:n])
+
+
+@pytest.mark.parametrize("exponents", ((0, 4), (250, 256)))
+def test_mxfp4_has_all_powers_of_two(thread_pool, any_isa, exponents):
+    rng = np.random.default_rng(0)
+    weights = random_weights(rng, 33, 288, "MXFP4").reshape(33, 9, 17)
+    weights[:, :, 0] = rng.integers(*exponents, (33, 9))
+    weights = weights.reshape(33, -1)
+    x = rng.standard_normal((2, 288)).astype(np.float32) / 256
+    for n in (1, 2):
+        found = run_matmul(thread_pool, x[:n], weights, "MXFP4")
+        assert_close(found, expected_product(x[:n], weights, "MXFP4"))
+
+
 FLOAT_COLUMNS = (32, 224, 256, 288, 1120)
 
 

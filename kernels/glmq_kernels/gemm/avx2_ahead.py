@@ -167,8 +167,7 @@ def _units_ahead(kind: Any) -> UnitsAhead:
 def make_rows_of_few(kind: Any) -> tuple[Any, ...]:
     """`rows_of_one(rows, stride, count, end, columns, x, spare, out)`, and with y behind x `rows_of_two`.
 
-    Weights of two and three bits have only the first: their second token costs less where four rows take
-    turns.
+    Some types have only the first: their second token costs less where four rows take turns.
 
     x, y: a token's records. Results are written to out, float32 [token][ROWS].
     """
@@ -217,4 +216,4 @@ def make_rows_of_few(kind: Any) -> tuple[Any, ...]:
             store_f32(out + 4 * (ROWS + i), sum_lanes(other))
             row = following
 
-    return (rows_of_one,) if turned_of(kind).times else (rows_of_one, rows_of_two)
+    return (rows_of_one, rows_of_two) if turned_of(kind).two_ahead else (rows_of_one,)

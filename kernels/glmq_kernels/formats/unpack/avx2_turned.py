@@ -68,6 +68,7 @@ class Avx2Turned:
                    (i16x16), and what they are multiples of (float32)
     stages         None, or how `weights` comes about, for products that read ahead
     halves         None, or for the same two functions of p that give four of `weights` each
+    two_ahead      whether two tokens too meet weights that are read ahead, where one does: measured
     offset, largest
                    where they are not those of the type: a weight is scale * (u - offset), and the largest u
     times          None, or how many times as large as u what `weights` gives is for each of the eight blocks
@@ -78,6 +79,7 @@ class Avx2Turned:
     words: Any = None
     stages: NibbleStages | None = None
     halves: tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None
+    two_ahead: bool = True
     offset: float | None = None
     largest: int | None = None
     times: tuple[int, ...] | None = None
@@ -119,16 +121,14 @@ def turned_by_stages(stages: NibbleStages, scales: Any = None) -> Avx2Turned:
     return Avx2Turned(make_weights_of_stages(stages), scales, stages=stages)
 
 
-def turned_by_halves(
-    first: Any, last: Any, scales: Any = None, words: Any = None, times: tuple[int, ...] | None = None
-) -> Avx2Turned:
+def turned_by_halves(first: Any, last: Any, **more: Any) -> Avx2Turned:
     """Weights whose first four vectors, of the first halves of all blocks, and last four are made apart."""
 
     @inline
     def weights(p):
         return first(p) + last(p)
 
-    return Avx2Turned(weights, scales, words, halves=(first, last), times=times)
+    return Avx2Turned(weights, halves=(first, last), **more)
 
 
 def _make_weights(kind: Any) -> Any:

@@ -79,4 +79,6 @@ def _words(p):
     return scales, scales, scale, scale
 
 
-avx2_turned = turned_by_halves(_make_half(0), _make_half(16), words=_words, times=TIMES_OF_RUNS)
+avx2_turned = turned_by_halves(
+    _make_half(0), _make_half(16), words=_words, times=TIMES_OF_RUNS, two_ahead=False
+)

@@ -53,4 +53,4 @@ def _last_half(p):
     return add_last_bits(p, last_nibbles(p))
 
 
-avx2_turned = turned_by_halves(_first_half, _last_half)
+avx2_turned = turned_by_halves(_first_half, _last_half, two_ahead=False)

@@ -48,4 +48,4 @@ def _unsigned_bytes(p):
 unpack_turned = make_unpack_turned(SIZE, _unsigned_bytes, 0)
 
 sign_bit = 0 if takes_signed(CENTER + LARGEST) else 128
-avx2_turned = turned_by_halves(*make_bytes(SIZE, 2, sign_bit), make_block_scales(SIZE))
+avx2_turned = turned_by_halves(*make_bytes(SIZE, 2, sign_bit), scales=make_block_scales(SIZE))

@@ -34,4 +34,4 @@ def unpack(p):
 
 unpack_block = None
 halves = make_half_of_two_bits(0), make_half_of_two_bits(16)
-avx2_turned = turned_by_halves(*halves, times=TIMES_OF_RUNS)
+avx2_turned = turned_by_halves(*halves, times=TIMES_OF_RUNS, two_ahead=False)
