@@ -86,7 +86,7 @@ def test_tokens_of_both_forms_side_by_side(thread_pool, type_name, activations):
 
 
 EACH_FORM_OF_ROWS = ("Q8_0", "Q5_K", "Q3_K", "IQ4_NL", "MXFP4", "IQ3_S", "IQ2_XS")
-"""Types of which AVX2 reads one token's or two tokens' weights ahead, or not, and reads them in several ways."""
+"""Types whose weights AVX2 reads ahead for one token, for two or not at all."""
 
 
 @pytest.mark.parametrize("type_name", EACH_FORM_OF_ROWS)
