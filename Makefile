@@ -53,6 +53,7 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python bench/compare.py
 	$(BIN)/python bench/many_sequences.py
 	$(BIN)/python bench/few_tokens.py
+	GLMQ_ISA=avx2 $(BIN)/python bench/row_kernels.py
 	$(BIN)/python bench/few_tokens.py --steps "$$($(BIN)/python bench/synthetic.py Q4_0)"
 	$(BIN)/python bench/few_tokens.py --steps "$$($(BIN)/python bench/synthetic.py Q4_K_M)"
 	$(BIN)/python bench/step_profile.py "$$($(BIN)/python bench/synthetic.py Q4_0)"
