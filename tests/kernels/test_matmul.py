@@ -101,8 +101,8 @@ def test_one_token_two_and_more_have_the_same_bits(thread_pool, any_isa, type_na
         np.testing.assert_array_equal(found, alone[:n])
 
 
-@pytest.mark.parametrize("exponents", ((0, 4), (250, 256)))
-def test_mxfp4_has_all_powers_of_two(thread_pool, any_isa, exponents):
+@pytest.mark.parametrize("exponents", ((0, 4), (244, 252)))
+def test_mxfp4_has_its_smallest_and_largest_powers_of_two(thread_pool, any_isa, exponents):
     rng = np.random.default_rng(0)
     weights = random_weights(rng, 33, 288, "MXFP4").reshape(33, 9, 17)
     weights[:, :, 0] = rng.integers(*exponents, (33, 9))
