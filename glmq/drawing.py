@@ -223,7 +223,8 @@ class Drawing:
         except (Cancelled, ModelClosed):
             self.finish_reason = "cancelled"
             return None
-        logits = self._evaluate(session.drawn, draft=draft, promised=drafting.promised)
+        promised = min(drafting.promised, len(draft))  # a guide may have ruled some out
+        logits = self._evaluate(session.drawn, draft=draft, promised=promised)
         if draft:
             drafting.checked(session.n_known)
         return logits

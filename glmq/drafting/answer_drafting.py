@@ -174,7 +174,7 @@ class AnswerDrafting:
             self._open.append(Guess(NONE, len(made)))
         if sureness is not None:
             length = sureness.worth_checking(guesses, n_tokens, progress)
-        self.promised = length.promised
+        self.promised = min(length.promised, len(guesses))
         return [guess.token for guess in guesses[: length.n]]
 
     def checked(self, n: int) -> None:
