@@ -22,7 +22,15 @@ from ..simd.vectors import fma, load_f32x8, load_f32x16, store, sum_lanes, zero_
 from . import avx2_ahead, avx2_row, turned_row
 from .activation_record import ACTIVATION_COLUMNS, ACTIVATION_ROW_RECORDS, ACTIVATION_ROWS
 from .row_record import SUMS_IN_WORDS, UNIT
-from .row_units import GROUP_SUMS_BYTES, PREFETCH_BYTES, ROW_GROUP, SUMS_BYTES
+from .row_units import (
+    GROUP_SUMS_BYTES,
+    ROW_GROUP,
+    STREAMS,
+    SUMS_BYTES,
+    stream_ahead,
+    streams_of,
+    streams_with,
+)
 from .sizes import ROW_RECORD_BYTES, ROW_TOKENS, ROWS
 
 
@@ -34,38 +42,45 @@ def dot_rows(format_name: str) -> Any:
     """
     kind = unpacking_of(format_name)
     if kind.FLOAT:
-        return rows_kernel(float_token, make_float_row(kind), make_float_finish(kind))
+        return rows_kernel(float_token, make_float_rows(kind), make_float_finish(kind))
     if SUMS_IN_WORDS:
         ahead = avx2_ahead.reads_ahead(kind)
         few = avx2_ahead.make_rows_of_few(kind) if ahead else (avx2_row.make_rows_of_one(kind),)
         return grouped_rows_kernel(_integer_token, avx2_row.make_rows(kind), *few)
-    return rows_kernel(_integer_token, turned_row.make_row(kind), turned_row.make_finish(kind))
+    return rows_kernel(_integer_token, turned_row.make_rows(kind), turned_row.make_finish(kind))
 
 
-def rows_kernel(token: Any, add_row: Any, finish: Any) -> Any:
+def rows_kernel(token: Any, add_rows: Any, finish: Any) -> Any:
     """The kernel `dot_rows` of three functions.
 
-    token(activation, i): address of row i in the form that is multiplied. add_row(row, end, columns, tokens,
-    n, sums, spare): adds a row's products to the sums of n tokens, whose addresses are at `tokens`, with a 0
-    behind; up to `end` memory holds further rows. finish(sums, row, columns, token): a token's result.
+    token(activation, i): address of row i in the form that is multiplied. add_rows(rows, streams, end,
+    columns, tokens, n, sums, spare): adds the products of a row of each stream to the sums of n tokens,
+    [row][token], whose addresses are at `tokens`, with a 0 behind; up to `end` memory holds further rows.
+    streams: how many, bytes from one to the next, end of the first, bytes of the others. finish(sums, row,
+    columns, token): a token's result.
     """
 
     def kernel(rows, stride, count, activation, tokens, n_tokens, out, scratch):
         columns = argument(activation, ACTIVATION_COLUMNS)
-        places = scratch + SUMS_BYTES * ROW_TOKENS
+        places, end = scratch + SUMS_BYTES * STREAMS * ROW_TOKENS, rows + count * stride
         spare = places + 8 * ROW_TOKENS + 8
         for t in range(n_tokens):
             store_i64(places + 8 * t, token(activation, load_i64(tokens + 8 * t)))
         store_i64(places + 8 * n_tokens, 0)
-        for i in range(count):
-            row = rows + i * stride
-            for t in range(n_tokens):
-                store(scratch + SUMS_BYTES * t, zero_f32x16())
-                store(scratch + SUMS_BYTES * t + 64, zero_f32x16())
-            add_row(row, rows + count * stride, columns, places, n_tokens, scratch, spare)
-            for t in range(n_tokens):
-                found = finish(scratch + SUMS_BYTES * t, row, columns, load_i64(places + 8 * t))
-                store_f32(out + 4 * (ROWS * t + i), found)
+        in_stream, stream_bytes, others = streams_of(columns, stride, count)
+        for i in range(in_stream):
+            n_here = streams_with(i, in_stream, count)
+            for k in range(n_here * n_tokens):
+                store(scratch + SUMS_BYTES * k, zero_f32x16())
+                store(scratch + SUMS_BYTES * k + 64, zero_f32x16())
+            streams = n_here, stream_bytes, rows + stream_bytes, others
+            add_rows(rows + i * stride, streams, end, columns, places, n_tokens, scratch, spare)
+            sums = scratch
+            for row in range(i, count, in_stream):
+                for t in range(n_tokens):
+                    found = finish(sums, rows + row * stride, columns, load_i64(places + 8 * t))
+                    store_f32(out + 4 * (ROWS * t + row), found)
+                    sums += SUMS_BYTES
 
     return kernel
 
@@ -121,51 +136,56 @@ def float_token(activation, i):
 
 
 @inline
-def _with_64(values, x, a, b):
-    """A token's two sums with 64 more products."""
-    a, b = fma(values[0], load_f32x16(x), a), fma(values[1], load_f32x16(x + 64), b)
-    return fma(values[2], load_f32x16(x + 128), a), fma(values[3], load_f32x16(x + 192), b)
-
-
-@inline
 def add_64(values, x, sums):
     """64 products to a token's two sums in memory."""
-    a, b = _with_64(values, x, load_f32x16(sums), load_f32x16(sums + 64))
-    store(sums, a)
-    store(sums + 64, b)
+    a, b = fma(values[0], load_f32x16(x), load_f32x16(sums)), load_f32x16(sums + 64)
+    b = fma(values[1], load_f32x16(x + 64), b)
+    store(sums, fma(values[2], load_f32x16(x + 128), a))
+    store(sums + 64, fma(values[3], load_f32x16(x + 192), b))
 
 
-def make_float_row(kind: Any) -> Any:
-    """`add_row` of a float format, but for the columns behind the last whole 16."""
+def make_float_rows(kind: Any) -> Any:
+    """`add_rows` of a float format, but for the columns behind the last whole 16."""
     load_16, width = kind.load_16, kind.WIDTH
 
     @inline
     def load_64(p):
-        for line in range(width):
-            prefetch(p + PREFETCH_BYTES + 64 * line)
         return load_16(p), load_16(p + 16 * width), load_16(p + 32 * width), load_16(p + 48 * width)
 
     @inline
-    def add_row(row, end, columns, tokens, n_tokens, sums, spare):
-        if n_tokens == 1:
-            # The sums of a single token need not go through memory, for which it would have to wait.
-            a, b, x = zero_f32x16(), zero_f32x16(), load_i64(tokens)
-            for i in range(0, columns // 64 * 64, 64):
-                a, b = _with_64(load_64(row + i * width), x + 4 * i, a, b)
-            store(sums, a)
-            store(sums + 64, b)
-        else:
-            for i in range(0, columns // 64 * 64, 64):
-                values = load_64(row + i * width)
-                for t in range(n_tokens):
-                    add_64(values, load_i64(tokens + 8 * t) + 4 * i, sums + SUMS_BYTES * t)
+    def add_to_all(values, at, tokens, n_tokens, sums):
+        for t in range(n_tokens):
+            add_64(values, load_i64(tokens + 8 * t) + at, sums + SUMS_BYTES * t)
+
+    @inline
+    def add_last(row, first, columns, tokens, n_tokens, sums):
+        """The columns from `first` on, but for those behind the last whole 16."""
+        for i in range(first, columns // 64 * 64, 64):
+            add_to_all(load_64(row + i * width), 4 * i, tokens, n_tokens, sums)
         for i in range(columns // 64 * 64, columns // 16 * 16, 16):
             value = load_16(row + i * width)
             for t in range(n_tokens):
                 at = sums + SUMS_BYTES * t
                 store(at, fma(value, load_f32x16(load_i64(tokens + 8 * t) + 4 * i), load_f32x16(at)))
 
-    return add_row
+    @inline
+    def add_rows(rows, streams, end, columns, tokens, n_tokens, sums, spare):
+        n_streams, stream_bytes, stream_end, others = streams
+        in_units = columns // UNIT * UNIT
+        for first in range(0, in_units, UNIT):
+            p, at = rows + first * width, sums
+            ahead = stream_ahead(p, stream_end, others)
+            for _ in range(n_streams):
+                for line in range(UNIT // 64 * width):
+                    prefetch(p + ahead + 64 * line)
+                for i in range(0, UNIT, 64):
+                    add_to_all(load_64(p + i * width), 4 * (first + i), tokens, n_tokens, at)
+                p, at = p + stream_bytes, at + SUMS_BYTES * n_tokens
+        for k in range(n_streams):
+            at = sums + SUMS_BYTES * n_tokens * k
+            add_last(rows + k * stream_bytes, in_units, columns, tokens, n_tokens, at)
+
+    return add_rows
 
 
 def make_float_finish(kind: Any) -> Any:

@@ -1,4 +1,12 @@
-"""Where the units of 256 weights of a row are, which a product in the row form takes one after the other.
+"""Where the units of 256 weights of rows are, and in which order a product in the row form takes them.
+
+Up to 32 rows follow each other in memory. They are read in several places in turn, *streams*, a unit of each:
+
+    rows      0 .. 7         8 .. 15        16 .. 23       24 .. 31
+    units     0 4 8 ..       1 5 9 ..       2 6 10 ..      3 7 11 ..      in this order
+
+Processors ask for what follows within a page of memory by themselves, so several pages at once come nearer
+to what memory can give than one does (docs/numbers.md).
 
 What is made for a tensor type is made once: Numba compiles each function that it meets, equal or not.
 """
@@ -14,6 +22,12 @@ from .row_record import UNIT
 PREFETCH_BYTES = 3072
 """How far ahead weights are asked for: without it a core reads at a third of the memory's speed."""
 
+STREAMS = 4
+"""Places of its rows that a product reads in turn."""
+
+STREAM_PREFETCH_BYTES = 1024
+"""How far ahead weights are asked for in each of them."""
+
 SUMS_BYTES = 128
 """Of one token's sums: two vectors of 16 float32."""
 
@@ -25,14 +39,55 @@ with one of them: together no more than SUMS_BYTES."""
 @cache
 def make_prefetch(kind: Any) -> Any:
     """`ask_ahead(p)`: ask memory for what comes some blocks behind the 256 weights at p."""
-    n_lines = (kind.BYTES + 63) // 64
+    ask_for = make_prefetch_unit(kind)
 
     @inline
     def ask_ahead(p):
-        for line in range(n_lines):
-            prefetch(p + PREFETCH_BYTES + 64 * line)
+        ask_for(p + PREFETCH_BYTES)
 
     return ask_ahead
+
+
+@cache
+def make_prefetch_unit(kind: Any) -> Any:
+    """`ask_for(p)`: ask memory for the 256 weights at p."""
+    n_lines = (kind.BYTES + 63) // 64
+
+    @inline
+    def ask_for(p):
+        for line in range(n_lines):
+            prefetch(p + 64 * line)
+
+    return ask_for
+
+
+@inline
+def streams_of(columns, stride, count):
+    """How `count` rows are read: rows of a stream, bytes from one stream to the next, bytes of the others.
+
+    Rows shorter than a unit are one stream.
+    """
+    n_streams = STREAMS if columns >= UNIT else 1
+    n_rows = (count + n_streams - 1) // n_streams
+    return n_rows, n_rows * stride, (n_streams - 1) * n_rows * stride
+
+
+@inline
+def streams_with(i, n_rows, count):
+    """How many streams have an i-th row, of `count` rows in all."""
+    return (count - i + n_rows - 1) // n_rows
+
+
+@inline
+def stream_ahead(p, end, others):
+    """How far ahead of p, in the first stream, all ask memory for weights.
+
+    end: of the first stream, others: bytes of the other ones. Behind its end a stream goes on with the rows
+    that follow them all in memory, which are multiplied next.
+    """
+    if p + STREAM_PREFETCH_BYTES >= end:
+        return STREAM_PREFETCH_BYTES + others
+    return STREAM_PREFETCH_BYTES
 
 
 @cache

@@ -26,8 +26,8 @@ ROW_SUMS = ROW_NUMBERS + 8 * ROW_TOKENS
 """Where a thread's scratch has what the row form works on (drawn in `gemm/row_form.py`)."""
 
 ROW_SPARE_BYTES = 8 * 34
-ROW_SCRATCH_BYTES = ROW_TOKENS * (128 + 8) + 8 + 2 * ROW_SPARE_BYTES
-"""Room for the sums and addresses of these, a 0, and twice 256 weights (`gemm/gemv.py`)."""
+ROW_SCRATCH_BYTES = ROW_TOKENS * (4 * 128 + 8) + 8 + 2 * ROW_SPARE_BYTES
+"""Room for the sums and addresses of these with four rows, a 0, and twice 256 weights (`gemm/gemv.py`)."""
 
 ROW_RECORD_BYTES = 384
 """Of a token's record for 256 columns in the row form (drawn in `gemm/row_record.py`)."""

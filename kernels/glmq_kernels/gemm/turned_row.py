@@ -31,7 +31,7 @@ from ..simd.vectors import (
     sum_lanes,
 )
 from .row_record import RECORD_SCALES, RECORD_SUM16, RECORD_SUM32, UNIT
-from .row_units import SUMS_BYTES, make_prefetch, make_unit_place, make_whole_units
+from .row_units import SUMS_BYTES, make_prefetch_unit, make_unit_place, make_whole_units, stream_ahead
 from .sizes import ROW_RECORD_BYTES
 
 
@@ -86,9 +86,9 @@ def _has_sums(kind: Any) -> bool:
     return not takes_signed(kind.CENTER + kind.LARGEST)
 
 
-def make_row(kind: Any) -> Any:
-    """`add_row` of an integer format (`gemv.py`)."""
-    ask_ahead, whole_units, unit_place = make_prefetch(kind), make_whole_units(kind), make_unit_place(kind)
+def make_rows(kind: Any) -> Any:
+    """`add_rows` of an integer format (`gemv.py`)."""
+    ask_for, whole_units, unit_place = make_prefetch_unit(kind), make_whole_units(kind), make_unit_place(kind)
     unpack, by_16, with_sums = _make_unpack(kind), kind.GROUP == 16, _has_sums(kind)
     spread, dots = SPREAD_SCALES[kind.GROUP], _make_dots(kind.CENTER + kind.LARGEST)
     spread_32 = SPREAD_SCALES[32]
@@ -107,17 +107,22 @@ def make_row(kind: Any) -> Any:
             store(sums + 64, fma(minima, load_sums(record + sums_at), load_sums(sums + 64)))
 
     @inline
-    def add_row(row, end, columns, tokens, n_tokens, sums, spare):
-        row = whole_units(row, end, columns, spare)
+    def add_rows(rows, streams, end, columns, tokens, n_tokens, sums, spare):
+        n_streams, stream_bytes, stream_end, others = streams
+        rows = whole_units(rows, end, columns, spare)
         for unit in range((columns + UNIT - 1) // UNIT):
-            p = unit_place(row, columns, unit)
-            ask_ahead(p)
-            weights, scales, minima = unpack(p)
-            for t in range(n_tokens):
-                record = load_i64(tokens + 8 * t) + unit * ROW_RECORD_BYTES
-                add_256(weights, scales, minima, record, sums + SUMS_BYTES * t)
+            p, at = unit_place(rows, columns, unit), sums
+            ahead = stream_ahead(p, stream_end, others)
+            for _ in range(n_streams):
+                ask_for(p + ahead)
+                weights, scales, minima = unpack(p)
+                for t in range(n_tokens):
+                    record = load_i64(tokens + 8 * t) + unit * ROW_RECORD_BYTES
+                    add_256(weights, scales, minima, record, at)
+                    at += SUMS_BYTES
+                p += stream_bytes
 
-    return add_row
+    return add_rows
 
 
 def make_finish(kind: Any) -> Any:
