@@ -25,7 +25,7 @@ PREFETCH_BYTES = 3072
 STREAMS = 4
 """Places of its rows that a product reads in turn."""
 
-STREAM_PREFETCH_BYTES = 1024
+STREAM_PREFETCH_BYTES = 1536
 """How far ahead weights are asked for in each of them."""
 
 SUMS_BYTES = 128

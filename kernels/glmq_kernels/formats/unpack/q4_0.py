@@ -12,6 +12,7 @@ from ...simd.addresses import inline
 from ...simd.conversions import half_to_float
 from ...simd.vectors import bitcast_i8x64, bitcast_i16x32, load_i8x64, load_i16x32, make_shuffle, splat_i8x64
 from .avx2_turned import make_block_scales, stages_of_blocks, turned_by_stages
+from .avx512_turned import make_nibble_bytes, picks_bytes
 from .blocks_of_32 import (
     make_unpack,
     make_unpack_block,
@@ -67,5 +68,6 @@ def _unpack_512(p):
 
 unpack = _unpack_512 if isa.current().shuffle == "avx512" else make_unpack(SIZE, _weights_of_two, 0)
 unpack_block = make_unpack_block(_weights, 0)
-unpack_turned = make_unpack_turned(SIZE, make_turned_nibbles(SIZE, 2), 0)
+turned_nibbles = make_nibble_bytes if picks_bytes() else make_turned_nibbles
+unpack_turned = make_unpack_turned(SIZE, turned_nibbles(SIZE, 2), 0)
 avx2_turned = turned_by_stages(stages_of_blocks(SIZE, 2), make_block_scales(SIZE))

@@ -23,6 +23,7 @@ from ...simd.addresses import inline, load_half, load_i64, load_u32
 from ...simd.conversions import to_float
 from ...simd.vectors import I32, I64, i32x16, make_shuffle, splat_f32x8
 from .avx2_turned import stages_of_runs, turned_by_stages
+from .avx512_turned import make_nibble_words, turns_in_lanes
 from .runs_of_32 import load_twice, make_bits
 
 FLOAT = False
@@ -76,4 +77,14 @@ def unpack(p):
 
 
 unpack_block = None
+
+if turns_in_lanes():
+    lane_nibbles = make_nibble_words(16, word=lambda b: 8 * (b // 2), shift=lambda b: 4 * (b % 2))
+
+    @inline
+    def unpack_turned(p):
+        scales, minima = unpack_scales(p)
+        return lane_nibbles(p), scales, minima
+
+
 avx2_turned = turned_by_stages(stages_of_runs(16))

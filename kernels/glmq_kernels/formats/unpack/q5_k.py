@@ -10,7 +10,9 @@ Bit i of a byte of fifth bits belongs to the i-th run of 32 weights.
 from __future__ import annotations
 
 from ...simd.addresses import inline
+from ...simd.vectors import load_i32x16
 from .avx2_turned import make_bit_of_each_block, make_half_of_runs, turned_by_halves
+from .avx512_turned import make_nibble_words, make_top_words, turns_in_lanes
 from .q4_k import nibbles, unpack_scales
 from .runs_of_32 import load_twice, make_bits
 
@@ -38,6 +40,16 @@ def unpack(p):
 
 
 unpack_block = None
+
+if turns_in_lanes():
+    lane_nibbles = make_nibble_words(48, word=lambda b: 8 * (b // 2), shift=lambda b: 4 * (b % 2))
+    add_lane_bits = make_top_words(word=lambda b: 0, shift=lambda b: b - 4, mask=16)
+
+    @inline
+    def unpack_turned(p):
+        scales, minima = unpack_scales(p)
+        return add_lane_bits(load_i32x16(p + 16), lane_nibbles(p)), scales, minima
+
 
 first_nibbles, last_nibbles = make_half_of_runs(48), make_half_of_runs(64)
 add_first_bits, add_last_bits = make_bit_of_each_block(16, [16] * 8), make_bit_of_each_block(32, [16] * 8)

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from ...simd.addresses import inline, load_half
 from ...simd.conversions import bytes_to_signed_words, to_float, widen_to_i32
-from ...simd.vectors import load_i8x16, load_i8x64, splat_f32x16
+from ...simd.vectors import load_i8x16, load_i8x64, load_i32x16, splat_f32x16
 from .avx2_turned import load_two, turned_by_halves
 from .avx2_turned import make_bits as avx2_bits
+from .avx512_turned import make_nibble_words, make_top_words, turns_in_lanes
 from .runs_of_32 import load_twice, make_bits
 from .turned import turn_halves
 
@@ -30,8 +31,14 @@ top_of_first_runs, top_of_last_runs = make_bits(-4, -2, 0x30), make_bits(0, 2, 0
 
 
 @inline
-def unpack(p):
+def _scales(p):
     scales = to_float(widen_to_i32(load_i8x16(p + 192))) * splat_f32x16(load_half(p + 208))
+    return scales, scales
+
+
+@inline
+def unpack(p):
+    scales, minima = _scales(p)
     low_0, low_1 = load_i8x64(p), load_i8x64(p + 64)
     high_0, high_1 = load_twice(p + 128), load_twice(p + 160)
     weights = (
@@ -40,10 +47,22 @@ def unpack(p):
         low_nibbles(low_1) | top_of_first_runs(high_1),
         high_nibbles(low_1) | top_of_last_runs(high_1),
     )
-    return weights, scales, scales
+    return weights, scales, minima
 
 
 unpack_block = None
+
+if turns_in_lanes():
+    lane_nibbles = make_nibble_words(
+        0, word=lambda b: 16 * (b // 4) + 8 * (b % 2), shift=lambda b: 4 * (b % 4 // 2)
+    )
+    add_lane_bits = make_top_words(word=lambda b: 8 * (b // 4), shift=lambda b: 2 * (b % 4) - 4, mask=0x30)
+
+    @inline
+    def unpack_turned(p):
+        scales, minima = _scales(p)
+        return add_lane_bits(load_i32x16(p + 128), lane_nibbles(p)), scales, minima
+
 
 low_0, low_1, low_2, low_3 = (avx2_bits(4 * (r // 2), 15) for r in range(4))
 top_0, top_1, top_2, top_3 = (avx2_bits(2 * r - 4, 0x30) for r in range(4))

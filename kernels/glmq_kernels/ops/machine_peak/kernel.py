@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...gemm.row_units import STREAMS, stream_ahead
 from ...simd.addresses import argument, prefetch
 from ...simd.dot import make_dot
 from ...simd.pair_products import multiply_bytes as multiply_pairs
@@ -18,29 +19,35 @@ from ...simd.vectors import (
 from ...threads.work_units import take
 from .arguments import MultiplyBytes, ReadMemory
 
-PREFETCH_BYTES = 1024
 LINES = 256
 """Of a unit of work, 256 bytes each."""
+
 dot = make_dot(wide=False)
 
 
 def read_memory(args, thread, threads):
-    """Kernel: read every byte of a region once, in pieces that threads take as they get free."""
+    """Kernel: read every byte of a region once, in pieces that threads take as they get free.
+
+    In four streams, as products read their rows (`gemm/row_units.py`).
+    """
     start, lines = argument(args, ReadMemory.ADDRESS), argument(args, ReadMemory.N_BYTES) // 256
     a, b, c, d = zero_i64x8(), zero_i64x8(), zero_i64x8(), zero_i64x8()
     n_units = (lines + LINES - 1) // LINES
     first, last = take(args, n_units, threads)
     while first < last:
-        for line in range(first * LINES, min(last * LINES, lines)):
-            p = start + 256 * line
-            prefetch(p + PREFETCH_BYTES)
-            prefetch(p + PREFETCH_BYTES + 64)
-            prefetch(p + PREFETCH_BYTES + 128)
-            prefetch(p + PREFETCH_BYTES + 192)
-            a = a ^ load_i64x8(p)
-            b = b ^ load_i64x8(p + 64)
-            c = c ^ load_i64x8(p + 128)
-            d = d ^ load_i64x8(p + 192)
+        for unit in range(first, last):
+            p = start + 256 * LINES * unit
+            stream_bytes = 64 * min(LINES, lines - LINES * unit)
+            end = p + stream_bytes
+            while p < end:
+                ahead = p + stream_ahead(p, end, 3 * stream_bytes)
+                for stream in range(STREAMS):
+                    prefetch(ahead + stream * stream_bytes)
+                a = a ^ load_i64x8(p)
+                b = b ^ load_i64x8(p + stream_bytes)
+                c = c ^ load_i64x8(p + 2 * stream_bytes)
+                d = d ^ load_i64x8(p + 3 * stream_bytes)
+                p += 64
         first, last = take(args, n_units, threads)
     store(argument(args, ReadMemory.OUT) + 64 * thread, (a ^ b) ^ (c ^ d))
 
