@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from glmq_kernels.ops.attention.cache_layout import type_of_both
 from glmq_kernels.strings.string_offsets import prepare
 
 from .argument_checks import check_call, check_count, check_memory, check_path, check_switch, check_text
-from .drafting.choice import draft_choice
+from .demo import named_demo
+from .drafting.choice import CHOICES, draft_choice
 from .drafting.vocabulary import require_same_vocabulary
 from .gguf import GGUFFile, open_gguf
 from .loading import counting_program, layer_by_itself, needs_of
@@ -95,7 +97,7 @@ def load(
         remarks: list[str] = []
         draft_model, reserved = None, 0
         if choice.file is not None:
-            other = undone.enter_context(open_gguf(model_file(choice.file, progress)))
+            other = undone.enter_context(_open_draft(choice.file, progress))
             if not holds_trunk(other):
                 prediction = other
             else:
@@ -119,6 +121,18 @@ def load(
             raise GlmqError(f"{path}: the system does not give the memory that this model needs") from None
         undone.pop_all()
         return model
+
+
+def _open_draft(name: Path | str, progress: Progress | None) -> GGUFFile:
+    """The file that drafts. Raises GlmqError, which names the choices for a word that is no file."""
+    is_word = re.fullmatch(r"\w+", os.fspath(name)) is not None
+    if is_word and not os.path.lexists(name) and named_demo(name) is None:
+        raise GlmqError(f"{name}: no such file, and none of {', '.join(CHOICES)}", setting="draft")
+    try:
+        return open_gguf(model_file(name, progress))
+    except GlmqError as error:
+        error.setting = "draft"
+        raise
 
 
 def _require_layer(file: GGUFFile) -> None:

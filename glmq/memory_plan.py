@@ -65,7 +65,7 @@ class Needs:
 
     weights: all of them; experts: those of them that can stay on disk. kv_cache: of one sequence of `n_ctx`
     tokens. work: for each size of batch that the model can have, what batches of so many tokens work on.
-    beside: what something else needs of the same memory, such as a draft model.
+    beside: what a draft model needs of the same memory.
     """
 
     path: Path
@@ -130,22 +130,30 @@ def _fitting_context(needs: Needs, budget: int) -> int:
 def _too_large(needs: Needs, budget: int) -> GlmqError:
     need = (
         f"{needs.path} needs {show_size(needs.dense)} for weights and {show_size(needs.kv_cache)}"
-        f" for a context of {needs.n_ctx}, but there are {show_size(budget)}"
+        f" for a context of {needs.n_ctx}, but there are {_there(needs, budget)}"
     )
     fitting = _fitting_context(needs, budget) // 256 * 256
     if fitting >= 256:
         return GlmqError(f"{need}; choose a context of {fitting} or less", setting="n_ctx")
-    least = -(-(needs.dense + needs.least_work + needs.kv_cache) // 1e8) / 10
+    least = -(-(needs.dense + needs.least_work + needs.kv_cache + needs.beside) // 1e8) / 10
     return GlmqError(
-        f"{need}; give it {least:.1f}G or more, or choose a smaller quantization of the model", setting="ram"
+        f"{need}; give it {least:.1f}G or more, or choose a smaller quantization of the model"
+        f"{', or no other model for drafts' if needs.beside else ''}",
+        setting="ram",
     )
+
+
+def _there(needs: Needs, budget: int) -> str:
+    """What of a budget there is."""
+    beside = f" beside the {show_size(needs.beside)} of the model that drafts" if needs.beside else ""
+    return f"{show_size(budget)}{beside}"
 
 
 def cannot_read_all(needs: Needs, budget: int) -> GlmqError:
     """Why a model that is to be read into memory as a whole cannot be."""
     return GlmqError(
         f"{needs.path} needs {show_size(needs.total)} to be read into memory, but there are"
-        f" {show_size(budget)}; have it mapped (mmap), then experts for which there is no room come from"
+        f" {_there(needs, budget)}; have it mapped (mmap), then experts for which there is no room come from"
         " disk, or give it more memory",
         setting="load",
     )

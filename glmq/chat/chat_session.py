@@ -313,7 +313,7 @@ class ChatSession(SavedChat):
         reading, writing = (partial(unless_cancelled, told) for told in (self.progress, self.writing))
         n_answer = room_for_answer(self.n_ctx, self._options.max_tokens or self.limits.max_tokens)
         return make_room(
-            self.conversation, self._when_full, self.n_ctx - n_answer,
+            self.conversation, self._when_full, self.n_ctx - n_answer, self.n_ctx,
             partial(self._summary, reading=reading, writing=writing), lambda: self.n_used,
         )  # fmt: skip
 

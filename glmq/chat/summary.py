@@ -34,13 +34,15 @@ class Compaction:
     """How a conversation was made shorter.
 
     n_turns: the oldest, which went. n_before, n_after: tokens that the conversation takes. summary: what
-    stands for them now; empty where they were dropped.
+    stands for them now; empty where they were dropped. lacks_summary: whether they were dropped though they
+    were to be summarised, as no summary made enough room.
     """
 
     n_turns: int
     n_before: int
     n_after: int
     summary: str
+    lacks_summary: bool = False
 
 
 def compact(

@@ -54,6 +54,8 @@ def why_no_answer(answer: Answer) -> str | None:
         return "The model ended its answer without a word."
     if answer.finish_reason == "stop":
         return "The model ended inside its thinking, so there is no answer; ask it to go on."
+    if answer.finish_reason == "context":
+        return "The context ended inside the thinking, so there is no answer."
     return (
         "The answer's limit was reached inside the thinking, so there is no answer; a larger one allows more."
     )

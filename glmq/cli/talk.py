@@ -252,4 +252,6 @@ def how_compacted(done: Compaction, n_turns: int) -> str:
     oldest, left = counted(done.n_turns, "turn"), counted(n_turns, "turn")
     sizes = f"{done.n_after:,} tokens instead of {done.n_before:,}"
     how = "Summarised" if done.summary else "Dropped"
+    if done.lacks_summary:
+        how = "No summary made enough room: dropped"
     return f"{how} the oldest {oldest}; the conversation has {left} now, {sizes}."

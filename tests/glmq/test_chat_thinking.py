@@ -150,6 +150,7 @@ def test_a_budget_can_be_set_while_the_chat_goes_on(monkeypatch, glm_4_7):
     (
         ("a thought <tool_call>", [], "The model ended inside its thinking, so there is no answer"),
         ("a long thought without an end", ["-n", "3"], "The answer's limit was reached inside the thinking"),
+        ("x" * 500, ["--ctx", "256"], "The context ended inside the thinking, so there is no answer."),
         ("a thought</think>", [], "The model ended its answer without a word."),
     ),
 )  # fmt: skip

@@ -81,8 +81,19 @@ def test_without_a_summary_the_turns_are_dropped(says, begin):
     chat.send("one").run()
     chat.send("two").run()
     (done,) = compactions(chat.send("3" * 100))
-    assert done.summary == ""
+    assert done.summary == "" and done.lacks_summary
     assert said(chat)[-1] == "three"
+
+
+def test_a_summary_that_makes_too_little_room_is_summarised_with_what_follows_it(says, begin):
+    script = says(*answers("x" * 20, "y" * 20, "z" * 430, "First.", "All of it.", "five"))
+    chat = begin(when_full="summarise")
+    for text in ("one", "two", "three"):
+        chat.send(text).run()
+    (done,) = compactions(chat.send("v" * 300))
+    assert (done.summary, done.n_turns, done.lacks_summary) == ("All of it.", 3, False)
+    assert "First." in script.prompts[-2] and "z" * 430 in script.prompts[-2]
+    assert said(chat)[0].endswith("All of it.") and said(chat)[-1] == "five" and len(said(chat)) == 4
 
 
 def test_between_two_answers_of_a_turn_older_turns_may_go_and_the_turn_itself_stays(says, glm_4_7_path):
@@ -110,6 +121,18 @@ def test_a_turn_that_comes_to_nothing_takes_nothing_away(says, begin):
     with pytest.raises(ContextFull):
         chat.send(2 * N_CTX * "x").run()
     assert chat.messages == before
+
+
+@pytest.mark.parametrize("way", ["drop", "summarise"])
+def test_for_a_question_that_never_fits_nothing_goes(says, begin, way):
+    script = says(*answers(LONG, LONG, "A summary."))
+    chat = begin(when_full=way)
+    chat.send("one").run()
+    chat.send("two").run()
+    turn, seen = chat.send(2 * N_CTX * "x"), []
+    with pytest.raises(ContextFull):
+        seen.extend(turn.events())
+    assert seen == [] and "Summarise" not in "".join(script.prompts)
 
 
 def test_a_cancelled_summary_changes_nothing(says, begin):

@@ -56,6 +56,16 @@ def test_what_does_not_fit_is_refused_with_what_would():
         plan_memory(needs(5000, kv_cache=1000), 1000 + 50 + 600)
 
 
+def test_what_a_draft_model_takes_is_told_and_counted():
+    both = Needs(Path("a.gguf"), 10**9, 0, 10**6, {512: 10**6}, 1000, beside=5 * 10**9)
+    with pytest.raises(
+        glmq.GlmqError,
+        match=r"are 0.5 GB beside the 5.0 GB of the model that drafts; give it 6.1G or more, .*",
+    ):
+        plan_memory(both, 5_500_000_000)
+    assert plan_memory(both, 6_100_000_000).in_memory
+
+
 @pytest.mark.parametrize(
     ("budget", "in_memory", "batch"),
     [

@@ -66,8 +66,20 @@ def test_of_a_file_without_the_layer(small_path):
         glmq.load(small_path, draft="mtp")
     with pytest.raises(GlmqError, match="give what drafts"):
         glmq.load(small_path, draft="")
-    with pytest.raises(GlmqError, match="no such file|does not exist|not there"):
-        glmq.load(small_path, draft="nowhere.gguf")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("MTP", "MTP: no such file, and none of auto, off, lookup, mtp"),
+        ("nowhere.gguf", "nowhere.gguf: no such file"),
+        (__file__, "not a GGUF file"),
+    ],
+)
+def test_a_file_that_cannot_draft_is_told_as_that(small_path, name, told):
+    with pytest.raises(GlmqError, match=told) as raised:
+        glmq.load(small_path, draft=name)
+    assert raised.value.setting == "draft"
 
 
 def test_a_draft_model_guesses_and_answers_are_the_same(small_path, tmp_path):

@@ -1,7 +1,7 @@
 // What is done with conversations. Views call it, and it tells a listener what has changed:
 // listChanged(), threadChanged(), answerChanged(run), told(text, {undo, isError}).
 import { AnswerRun } from "./answer_run.js";
-import { newConversation } from "./conversation.js";
+import { newConversation, takeOver } from "./conversation.js";
 import { preference, setPreference } from "./preferences.js";
 
 const SAVE_MS = 1000;
@@ -215,8 +215,12 @@ export class Chat {
 
   /** Another tab has changed or deleted a conversation. */
   async #reload(id) {
-    if (this.#runs.has(id)) return;
     const read = await this.#store.read(id);
+    const run = this.#runs.get(id);
+    if (run) {
+      if (read && takeOver(run.conversation, read, run.message) && this.current === run.conversation) this.#listener.threadChanged();
+      return;
+    }
     this.conversations = this.conversations.filter((conversation) => conversation.id !== id);
     if (read) this.conversations.push(read);
     if (read && this.current.id === id) this.select(read);

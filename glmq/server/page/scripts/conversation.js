@@ -49,6 +49,23 @@ export function resultsOf(conversation, message) {
   return results;
 }
 
+/**
+ * Take what another tab has said and answered meanwhile into a conversation that is being answered here, in the
+ * message `running`. Gives whether there was any; there is none where the other tab has gone another way.
+ */
+export function takeOver(conversation, other, running) {
+  const { messages } = conversation;
+  const differs = (message, i) => other.messages[i] && (message.role !== other.messages[i].role || (message.role !== "assistant" && message.content !== other.messages[i].content));
+  if (messages.some(differs)) return false;
+  const isOver = (message) => message?.ended && message.ended !== "interrupted";
+  const isOpen = (message, i) => message !== running && message.role === "assistant" && !isOver(message) && isOver(other.messages[i]);
+  const answered = messages.filter(isOpen);
+  for (const message of answered) Object.assign(message, other.messages[messages.indexOf(message)]);
+  const further = other.messages.slice(messages.length);
+  messages.push(...further);
+  return answered.length + further.length > 0;
+}
+
 /** The tools in the settings' text, as functions of OpenAI's API. Raises Error in words for the user. */
 export function parseTools(text) {
   if (!text?.trim()) return [];

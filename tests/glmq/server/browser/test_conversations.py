@@ -8,6 +8,8 @@ import pytest
 
 from glmq.chat.conversation_files import load_conversation
 
+from .shown_page import ShownPage
+
 pytestmark = pytest.mark.slow
 
 CALL = "<tool_call>get_weather<arg_key>city</arg_key><arg_value>Oslo</arg_value></tool_call>"
@@ -195,3 +197,24 @@ def test_another_tab_sees_what_has_been_said(two):
     tab.get_by_role("button", name="Tell me about cats.", exact=True).wait_for()
     two.menu("Delete")
     tab.get_by_role("button", name="Tell me about dogs.", exact=True).wait_for(state="detached")
+
+
+def test_two_tabs_that_ask_in_one_conversation_lose_no_answer(page, script):
+    script.replies = ["</think>First.", *("</think>" + "On and on. " * 40 + end for end in ("ONE", "TWO"))]
+    page.ask("Begin.")
+    tab = ShownPage(page.page.context.new_page(), page.url)
+    tab.open()
+    tab.button("Begin.").click()
+    script.seconds = 0.01
+    page.begin("One?")
+    tab.page.locator(".bubble", has_text="One?").wait_for()
+    tab.begin("Two?")
+    page.wait_until_answered()
+    tab.wait_until_answered()
+    for each in (page, tab):
+        each.page.locator(".answer", has_text="ONE").wait_for()
+        each.page.locator(".answer", has_text="TWO").wait_for()
+        each.reload()
+        assert each.questions == ["Begin.", "One?", "Two?"]
+        shown = each.page.locator(".answer").all_inner_texts()
+        assert ["ONE" in shown[1], "TWO" in shown[2]] == [True, True]
