@@ -86,13 +86,13 @@ def test_without_a_summary_the_turns_are_dropped(says, begin):
 
 
 def test_a_summary_that_makes_too_little_room_is_summarised_with_what_follows_it(says, begin):
-    script = says(*answers("x" * 20, "y" * 20, "z" * 430, "First.", "All of it.", "five"))
+    script = says(*answers("x" * 60, "y" * 60, "z" * 400, "First.", "All of it.", "five"))
     chat = begin(when_full="summarise")
     for text in ("one", "two", "three"):
         chat.send(text).run()
     (done,) = compactions(chat.send("v" * 300))
     assert (done.summary, done.n_turns, done.lacks_summary) == ("All of it.", 3, False)
-    assert "First." in script.prompts[-2] and "z" * 430 in script.prompts[-2]
+    assert "First." in script.prompts[-2] and "z" * 400 in script.prompts[-2]
     assert said(chat)[0].endswith("All of it.") and said(chat)[-1] == "five" and len(said(chat)) == 4
 
 
