@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from .chat.template import ChatTemplate
     from .drafting.statistics import DraftTotals
-    from .kv_cache.prefix_tree import CacheStatistics
+    from .kv_cache.cache_statistics import CacheStatistics
     from .session_file import Restored
     from .tokenizer import Tokenizer
 

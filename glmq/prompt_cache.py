@@ -9,7 +9,7 @@ from pathlib import Path
 from glmq_kernels.errors import GlmqError
 
 from .errors import WrongSession
-from .kv_cache.prefix_tree import common_prefix
+from .kv_cache.tree_node import common_prefix
 from .model import Model
 from .session import Evaluated, Session
 from .session_file import read_extra

@@ -20,7 +20,7 @@ from .commit_file import Commit
 from .engine import Engine
 from .errors import ContextFull, NotFinite, SessionBusy, WrongSession
 from .gguf import GET_IT_AGAIN, GGUFFile
-from .kv_cache.prefix_tree import common_prefix
+from .kv_cache.tree_node import common_prefix
 from .kv_cache.sequence import Sequence as TokenSequence
 from .prediction import Predicted
 from .scheduling.request import ALONE

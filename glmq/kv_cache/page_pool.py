@@ -8,8 +8,10 @@ page of a chunk is used or kept.
 from __future__ import annotations
 
 import mmap
+import os
 import sys
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -40,11 +42,11 @@ class Page:
     """A page of the pool.
 
     bytes: uint8 (page_bytes,), at `address`. n_users: sequences that hold it. is_kept: whether the prefix
-    tree holds it. hidden: of one that was published before it was full, what multi-token prediction goes on
-    from behind its tokens.
+    tree holds it; is_written: and whether the page file has it too. hidden: of one that was published before
+    it was full, what multi-token prediction goes on from behind its tokens.
     """
 
-    __slots__ = ("_chunk", "address", "bytes", "hidden", "is_kept", "n_users")
+    __slots__ = ("_chunk", "address", "bytes", "hidden", "is_kept", "is_written", "n_users")
 
     def __init__(self, chunk: _Chunk, memory: np.ndarray) -> None:
         self._chunk = chunk
@@ -52,6 +54,7 @@ class Page:
         self.address = address_of(memory)
         self.n_users = 0
         self.is_kept = False
+        self.is_written = False
         self.hidden: HiddenStates | None = None
 
     @property
@@ -84,7 +87,8 @@ class PagePool:
     """Pages of one model, at most `max_pages` at any time.
 
     All methods but `change_when_free` are called with `lock` held. n_used: pages that sequences hold. n_idle:
-    pages that only the prefix tree holds. n_taken: pages for which memory is taken.
+    pages that only the prefix tree holds; n_idle_written: those of them that the page file has too. n_taken:
+    pages for which memory is taken.
     """
 
     def __init__(self, shape: CacheShape, max_bytes: int) -> None:
@@ -92,8 +96,10 @@ class PagePool:
         self._trunk_bytes = shape.trunk.page_bytes
         self._stride = -(-shape.page_bytes // ALIGNMENT) * ALIGNMENT
         self.max_pages = max_bytes // self._stride
-        self.n_used = self.n_idle = self.n_taken = 0
+        self.n_used = self.n_idle = self.n_idle_written = self.n_taken = 0
+        self._is_refused = False  # whether the system had no memory when it was asked last
         self.lock = threading.Lock()
+        _pools.add(self)
         self._waiting: deque[Callable[[], None]] = deque()
         self.prefix_cache: PrefixCache | None = None
         self._chunk_pages = 1 if guards_pages() else max(1, CHUNK_BYTES // self._stride)
@@ -104,6 +110,12 @@ class PagePool:
     def n_available(self) -> int:
         """Pages that can be taken now: free ones, and idle ones of the prefix tree."""
         return self.max_pages - self.n_used
+
+    @property
+    def n_free(self) -> int:
+        """Pages that can be taken without any of the prefix tree's."""
+        most = self.n_taken if self._is_refused else self.max_pages
+        return most - self.n_used - self.n_idle
 
     @property
     def n_bytes(self) -> int:
@@ -127,7 +139,7 @@ class PagePool:
         """One more sequence holds a page."""
         if page.n_users == 0:
             self.n_used += 1
-            self.n_idle -= 1
+            self._is_idle_no_more(page)
         page.n_users += 1
 
     def drop(self, page: Page) -> None:
@@ -140,6 +152,7 @@ class PagePool:
             self._free(page)
             return
         self.n_idle += 1
+        self.n_idle_written += page.is_written
         assert self.prefix_cache is not None, "it keeps the page"
         self.prefix_cache.became_idle(page)
 
@@ -156,8 +169,15 @@ class PagePool:
         """The prefix tree does not hold a page any more."""
         page.is_kept = False
         if not page.n_users:
-            self.n_idle -= 1
+            self._is_idle_no_more(page)
             self._free(page)
+        page.is_written = False
+
+    def note_written(self, page: Page, is_written: bool) -> None:
+        """The page file has a kept page too, or has it no more."""
+        if not page.n_users:
+            self.n_idle_written += is_written - page.is_written
+        page.is_written = is_written
 
     def change_when_free(self, change: Callable[[], None]) -> None:
         """Call `change` with the lock held: now, or where somebody holds it when the next page is taken.
@@ -183,6 +203,7 @@ class PagePool:
             try:
                 self._open_chunk(min(self._chunk_pages, self.max_pages - self.n_taken))
             except MemoryError:
+                self._is_refused = True
                 lack = "the system gives no more memory for the KV cache"
         if self._open:
             chunk = next(iter(self._open))
@@ -193,14 +214,19 @@ class PagePool:
         idle = self.prefix_cache.reclaim() if self.prefix_cache else None
         if idle is None:
             raise OutOfPages(f"{lack}; end other answers, or give the model more memory", setting="ram")
-        idle.is_kept, idle.hidden = False, None
-        self.n_idle -= 1
+        self._is_idle_no_more(idle)
+        idle.is_kept, idle.is_written, idle.hidden = False, False, None
         return idle
+
+    def _is_idle_no_more(self, page: Page) -> None:
+        self.n_idle -= 1
+        self.n_idle_written -= page.is_written
 
     def _open_chunk(self, n_pages: int) -> None:
         self._require_memory(n_pages * self._stride)
         self._open[_Chunk(n_pages, self._stride, self.shape.page_bytes)] = None
         self.n_taken += n_pages
+        self._is_refused = False
 
     def _require_memory(self, n_bytes: int) -> None:
         """Raise MemoryError where the system has not so much to give, whatever other programs have taken."""
@@ -220,6 +246,19 @@ class PagePool:
             del self._open[chunk]
             chunk.free.clear()  # ends the circle of references, and so the memory
             self.n_taken -= chunk.n_pages
+
+
+_pools: weakref.WeakSet[PagePool] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    """In a copy of the process, made by fork, a thread that held a lock does not exist."""
+    for pool in _pools:
+        pool.lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 def _memory(n_bytes: int) -> np.ndarray:

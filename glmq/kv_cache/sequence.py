@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from collections.abc import Sequence as Tokens
 from functools import partial
 
@@ -14,7 +15,9 @@ from ..errors import ContextFull, OutOfPages
 from .hidden_states import HiddenStates
 from .page_copy import copy_positions
 from .page_pool import Page, PagePool
-from .prefix_tree import PrefixTree, common_prefix
+from .prefix_tree import PrefixTree
+from .returning_pages import bring_back
+from .tree_node import common_prefix
 
 FIRST_TABLE = 8
 """Entries of a page table to begin with."""
@@ -62,6 +65,15 @@ class Sequence:
         must_copy = n > 0 and len(self.tokens) % POSITIONS_PER_PAGE and self._pages[self._n_full].is_shared
         return max(0, n_wanted - len(self._pages)) + bool(must_copy)
 
+    def wait_for_room(self, n: int, goes_on: Callable[[], bool] = lambda: True) -> None:
+        """Wait, some seconds at most, until `reserve(n)` would have no pages thrown away.
+
+        Only where these can go to the disk. Asks `goes_on` meanwhile.
+        """
+        writer, n_new = self._tree.writer, self.n_new_pages(n)
+        if writer is not None and n_new:
+            writer.wait_for_room(n_new, goes_on)
+
     def reserve(self, n: int) -> None:
         """Have room for `n` more tokens, in pages that nobody else reads.
 
@@ -108,19 +120,29 @@ class Sequence:
                     self._tree.forget(page)
             self._rewind(n)
 
-    def adopt(self, tokens: Tokens[int]) -> int:
+    def adopt(self, tokens: Tokens[int], *, goes_on: Callable[[], bool] = lambda: True) -> int:
         """Hold as many leading tokens of these as it or the prefix tree has pages of; gives how many.
 
-        Tokens of its own that differ are forgotten.
+        Tokens of its own that differ are forgotten. Pages that are on the disk come back for it, as far as
+        there is room, and as long as `goes_on` says so.
         """
-        with self._pool.lock:
-            n_own = common_prefix(self.tokens, tokens)
-            self._rewind(n_own)
-            if n_own < len(tokens) and not (self._is_private and n_own):
-                pages, n = self._tree.match(tokens)
-                if n > n_own:
-                    self._take_over(pages, tokens[:n])
-            return len(self.tokens)
+        held: list[Page] = []
+        try:
+            with self._pool.lock:
+                self._rewind(n_own := common_prefix(self.tokens, tokens))
+                wants_more = n_own < len(tokens) and not (self._is_private and n_own)
+            if wants_more and self._tree.n_on_disk:
+                bring_back(self._tree, tokens, held, goes_on)
+            with self._pool.lock:
+                if wants_more:
+                    pages, n = self._tree.match(tokens)
+                    if n > n_own:
+                        self._take_over(pages, tokens[:n])
+                return len(self.tokens)
+        finally:
+            if held:
+                with self._pool.lock:
+                    self._pool.drop_all(held)
 
     def publish(self, *, partly: bool = False, exact: bool = False) -> None:
         """Let other sequences find the full pages in the prefix tree.

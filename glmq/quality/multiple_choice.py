@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from glmq_kernels.errors import GlmqError
 
-from ..kv_cache.prefix_tree import common_prefix
+from ..kv_cache.tree_node import common_prefix
 from .log_softmax import negative_log_likelihoods
 from .questions import Question
 from .statistics import Estimate, share

@@ -10,7 +10,7 @@ from .answer_events import Finished
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-    from ..kv_cache.prefix_tree import CacheStatistics
+    from ..kv_cache.cache_statistics import CacheStatistics
     from .admission import Admission
 
 

@@ -14,8 +14,9 @@ from glmq.errors import ContextFull, OutOfPages
 from glmq.kv_cache import page_pool
 from glmq.kv_cache.page_copy import copy_positions
 from glmq.kv_cache.page_pool import PagePool
-from glmq.kv_cache.prefix_tree import PrefixTree, common_prefix
+from glmq.kv_cache.prefix_tree import PrefixTree
 from glmq.kv_cache.sequence import Sequence
+from glmq.kv_cache.tree_node import common_prefix
 from glmq.system_memory import resident_memory
 
 from .numbered_pages import PAGE_BYTES, SHAPE, P, assert_holds_its_tokens, evaluate
@@ -283,7 +284,7 @@ def test_the_list_of_what_may_go_stays_short(tree):
         sequence = Sequence(tree)
         sequence.adopt(text(3 * P))
         sequence.release()
-    assert len(tree._idle) < 100
+    assert len(tree._unwritten_idle) < 100
 
 
 # Copies

@@ -1,9 +1,14 @@
-"""Sequences that grow, share, copy and lose pages at random always hold what was written for their tokens."""
+"""Sequences that grow, share, copy and lose pages at random always hold what was written for their tokens.
+
+Also where pages go to the disk and come back meanwhile.
+"""
 
 from __future__ import annotations
 
 import random
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 from hypothesis import settings
@@ -16,6 +21,7 @@ from glmq.kv_cache.prefix_tree import PrefixTree
 from glmq.kv_cache.sequence import Sequence
 
 from .numbered_pages import PAGE_BYTES, SHAPE, P, assert_holds_its_tokens, evaluate
+from .pages_on_disk import OnDemand, check_places, tree_on_disk
 
 N_PAGES = 9
 MOST_SEQUENCES = 6
@@ -36,9 +42,12 @@ texts = st.builds(text, lengths, st.sampled_from((0, 1, 20, P, 70, 2 * P, 150)),
 class Pages(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
-        self.pool = PagePool(SHAPE, N_PAGES * PAGE_BYTES)
-        self.tree = PrefixTree(self.pool)
+        self.tree = self.new_tree()
+        self.pool = self.tree.pool
         self.sequences = [Sequence(self.tree) for _ in range(3)]
+
+    def new_tree(self):
+        return PrefixTree(PagePool(SHAPE, N_PAGES * PAGE_BYTES))
 
     def some(self, i):
         return self.sequences[i % len(self.sequences)]
@@ -156,3 +165,78 @@ class Pages(RuleBasedStateMachine):
 
 TestPages = Pages.TestCase
 TestPages.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+
+
+class PagesOnDisk(Pages):
+    """With room for fewer pages on the disk than there are, so that some of these go too."""
+
+    N_PLACES = 12
+
+    def new_tree(self):
+        self.folder = tempfile.TemporaryDirectory()
+        return tree_on_disk(Path(self.folder.name), N_PAGES, self.N_PLACES, OnDemand)
+
+    @rule(n=st.integers(1, N_PAGES))
+    def write(self, n):
+        for _ in range(n):
+            self.tree.writer._write_one()
+
+    @rule(n=st.integers(1, N_PAGES), writes=st.booleans())
+    def want_memory(self, n, writes):
+        """What is idle leaves the memory, and all of it goes to the disk before that, or some."""
+        if writes:
+            self.tree.writer.write_all()
+        sequence = Sequence(self.tree)
+        try:
+            sequence.reserve(n * P)
+        except OutOfPages:
+            assert self.pool.n_available < n
+        sequence.rewind(0)
+
+    @rule(prompt=texts, n=st.integers(0, 6), data=st.data())
+    def change_while_pages_come_back(self, prompt, n, data):
+        """Whatever is done to the tree between the moments at which a return holds the lock."""
+        changes = data.draw(
+            st.lists(st.sampled_from((self.write_all, self.forget_all, self.use_all)), max_size=n)
+        )
+
+        def goes_on():
+            if changes:
+                changes.pop()()
+            return True
+
+        sequence = Sequence(self.tree)
+        n_held = sequence.adopt(prompt, goes_on=goes_on)
+        assert sequence.tokens == prompt[:n_held]
+        assert_holds_its_tokens(sequence)
+        sequence.release()
+
+    def write_all(self):
+        self.tree.writer.write_all()
+
+    def forget_all(self):
+        with self.pool.lock:
+            self.tree.clear()
+
+    def use_all(self):
+        self.want_memory(self.pool.n_available, writes=True)
+
+    @rule(i=st.integers(0, 11))
+    def damage(self, i):
+        """A place on the disk holds other bytes."""
+        self.tree.file.write(i, np.full(PAGE_BYTES, 0x55, np.uint8))
+
+    @invariant()
+    def every_node_has_a_page_or_a_place(self):
+        with self.pool.lock:
+            check_places(self.tree)
+
+    def teardown(self):
+        super().teardown()
+        assert self.tree.file.n_taken == 0
+        self.tree.close()
+        self.folder.cleanup()
+
+
+TestPagesOnDisk = PagesOnDisk.TestCase
+TestPagesOnDisk.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)

@@ -14,7 +14,7 @@ from glmq.chat.quoted_tokens import MARK, SAID_MARK
 from glmq.chat.template import ChatTemplate
 from glmq.chat.thinking import render_turn
 from glmq.gguf import open_gguf
-from glmq.kv_cache.prefix_tree import common_prefix
+from glmq.kv_cache.tree_node import common_prefix
 from glmq.tokenizer import load_tokenizer
 from glmq.tokenizer.byte_pairs import byte_characters
 
