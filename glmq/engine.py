@@ -19,7 +19,9 @@ from glmq_kernels.threads.thread_pool import ThreadPool
 from .batch import SequencePart
 from .errors import ContextFull, LoadedBeforeFork, ModelClosed, OutOfPages
 from .gguf import GGUFFile
+from .kv_cache.page_file import DiskRoom, PageFile
 from .kv_cache.page_pool import PagePool
+from .kv_cache.page_writer import PageWriter
 from .kv_cache.prefix_tree import PrefixTree
 from .kv_cache.sequence import Sequence as TokenSequence
 from .prediction import Predicted, Prediction, WantedDraft
@@ -34,7 +36,8 @@ KEPT_OUTPUTS = 64
 class Engine:
     """Runs steps of tokens of any number of sequences, whichever threads these come from.
 
-    cache_bytes: memory of the KV cache, at most. deterministic: whether every token takes the row form of
+    cache_bytes: memory of the KV cache, at most. cache_disk: disk space for its pages, None where these stay
+    in memory. deterministic: whether every token takes the row form of
     products, so that results depend on a sequence's tokens alone. nodes: of memory, among which weights and
     threads are shared out. prediction_file: of the layer of multi-token prediction, where that is mapped.
 
@@ -54,6 +57,7 @@ class Engine:
         nodes: Sequence[MemoryNode] = (),
         progress: Progress | None = None,
         prediction_file: GGUFFile | None = None,
+        cache_disk: DiskRoom | None = None,
     ) -> None:
         self.path = file.path
         self.deterministic = deterministic
@@ -61,7 +65,7 @@ class Engine:
         self.n_vocab = program.n_vocab
         self.work = program.tape.work
         self.n_operations = program.tape.n_operations
-        self.prefix_tree = PrefixTree(PagePool(program.cache_shape, cache_bytes))
+        self.prefix_tree = _prefix_tree(PagePool(program.cache_shape, cache_bytes), cache_disk)
         self.predicts = program.prediction is not None
         self._process = os.getpid()
         self._closing = False
@@ -259,3 +263,13 @@ class Engine:
 
     def _is_copy(self) -> bool:
         return os.getpid() != self._process
+
+
+def _prefix_tree(pool: PagePool, disk: DiskRoom | None) -> PrefixTree:
+    """The tree of a pool's pages, of which some may be on the disk. Raises GlmqError where they cannot be."""
+    if disk is None:
+        return PrefixTree(pool)
+    file = PageFile(disk, pool.shape)
+    tree = PrefixTree(pool, file)
+    PageWriter(tree, file)
+    return tree

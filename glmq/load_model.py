@@ -19,6 +19,7 @@ from .demo import named_demo
 from .drafting.choice import CHOICES, draft_choice
 from .drafting.vocabulary import require_same_vocabulary
 from .gguf import GGUFFile, open_gguf
+from .kv_cache.page_file import DiskRoom, disk_room
 from .loading import counting_program, layer_by_itself, needs_of
 from .memory_plan import parse_size
 from .model import Model
@@ -38,6 +39,8 @@ def load(
     cache_type_v: str | None = None,
     activations: str = "auto",
     ram: int | str | None = None,
+    cache_disk: int | str | None = None,
+    cache_folder: str | os.PathLike[str] | None = None,
     load: str = "mmap",
     deterministic: bool = False,
     numa: bool = False,
@@ -52,7 +55,11 @@ def load(
     activations: what tokens are rounded to before they meet quantized weights, "int8" or, slower and exact,
     "f32", by default ("auto") that for models of 10 to 500 million parameters;
     ram: memory for everything, in bytes or such as "12G" (default: what is free); routed experts for which
-    there is no room stay on disk until they are wanted; load: "mmap", where weights stay in the file and come
+    there is no room stay on disk until they are wanted;
+    cache_disk: disk space, in bytes or such as "20GB", for keys and values of texts that nobody has used for
+    long, which then come back from there and are not evaluated again; by default nothing that texts hold is
+    written to the disk; cache_folder: the folder for it (default: one in glmq's own cache folder), where the
+    file has no name and goes with the process; load: "mmap", where weights stay in the file and come
     into memory as they are used, or "read", which reads all of it first, so that the file is not needed
     afterwards, or "transcode", which reads low-bit weights (IQ1_S to IQ3_S, TQ1_0) first and turns them,
     without loss, into a form that takes more memory and is multiplied faster;
@@ -78,6 +85,9 @@ def load(
             check_text(name, kept_as)
     check_text("activations", activations)
     check_memory("ram", ram)
+    check_memory("cache_disk", cache_disk)
+    if cache_folder is not None:
+        check_path("cache_folder", cache_folder)
     check_switch("deterministic", deterministic)
     check_switch("numa", numa)
     check_path("draft", draft)
@@ -87,6 +97,7 @@ def load(
         check_path("kernels", kernels)
         use(Path(kernels))
     budget = parse_size(ram) if isinstance(ram, str) else ram
+    disk = _disk_room(cache_disk, cache_folder)
     if progress:
         prepare(progress)
     cache_type = type_of_both(cache_type_k or cache_type, cache_type_v or cache_type)
@@ -111,11 +122,13 @@ def load(
             settings = model_settings(file, n_ctx, n_threads, cache_type, activations, budget)
             prediction, remarks = layer_by_itself(file, settings)
         try:
+            if disk is not None and disk.remark is not None:
+                remarks = [*remarks, disk.remark]
             model = Model(
                 file, n_ctx=n_ctx, n_threads=n_threads, cache_type=cache_type, activations=activations,
                 ram=budget, load=load, deterministic=deterministic, numa=numa, progress=progress,
                 lookup=choice.lookup, prediction=prediction, draft_model=draft_model, reserved=reserved,
-                remarks=remarks,
+                cache_disk=disk, remarks=remarks,
             )  # fmt: skip
         except MemoryError:
             raise GlmqError(f"{path}: the system does not give the memory that this model needs") from None
@@ -133,6 +146,22 @@ def _open_draft(name: Path | str, progress: Progress | None) -> GGUFFile:
     except GlmqError as error:
         error.setting = "draft"
         raise
+
+
+def _disk_room(n_bytes: int | str | None, folder: str | os.PathLike[str] | None) -> DiskRoom | None:
+    """Disk space for pages of the KV cache, where that is wanted."""
+    if n_bytes is None:
+        if folder is not None:
+            raise GlmqError(
+                f"{os.fspath(folder)} is to hold pages of the KV cache, but these are to have no room on a"
+                " disk; say how much",
+                setting="cache_disk",
+            )
+        return None
+    return disk_room(
+        parse_size(n_bytes) if isinstance(n_bytes, str) else int(n_bytes),
+        None if folder is None else Path(folder).absolute(),
+    )
 
 
 def _require_layer(file: GGUFFile) -> None:

@@ -23,6 +23,8 @@ class LoadSettings(TypedDict, total=False):
     cache_type_v: str | None
     activations: str
     ram: int | str | None
+    cache_disk: int | str | None
+    cache_folder: str | os.PathLike[str] | None
     load: str
     deterministic: bool
     numa: bool

@@ -19,6 +19,7 @@ from .engine import Engine
 from .errors import ModelClosed
 from .experts.trace import RoutingTrace
 from .gguf import GGUFFile
+from .kv_cache.page_file import DiskRoom
 from .loading import NO_NODES, nodes_to_share, prepare_program
 from .model_settings import context_size, model_settings
 from .session import Session
@@ -54,6 +55,7 @@ class LoadedModel:
         prediction: GGUFFile | None = None,
         draft_model: LoadedModel | None = None,
         reserved: int = 0,
+        cache_disk: DiskRoom | None = None,
         remarks: Sequence[str] = (),
     ) -> None:
         """Beside what `load` takes:
@@ -61,7 +63,8 @@ class LoadedModel:
         observes: of which tensors the inputs are added up. lookup: whether answers are drafted by look-up.
         prediction: the file with the layer of multi-token prediction, where it is wanted, this or another
         one; draft_model: a model that guesses tokens too. Both are closed with the model. reserved: bytes of
-        the memory that is not for this model. remarks: on the file, beside those that loading it brings.
+        the memory that is not for this model. cache_disk: disk space for pages of the KV cache. remarks: on
+        the file, beside those that loading it brings.
         """
         self.file = file
         self._prediction_file = prediction
@@ -81,6 +84,7 @@ class LoadedModel:
             self._engine = Engine(
                 self._program, self.n_threads, self.file, self._memory_plan.kv_cache,
                 deterministic=deterministic, nodes=self.nodes, progress=progress, prediction_file=prediction,
+                cache_disk=cache_disk,
             )  # fmt: skip
             if self.experts is not None:
                 self._program.offload = self.experts.place(self._program.expert_layers)

@@ -20,7 +20,7 @@ USES = {
     "uvicorn": ("the server needs", '"glmq[serve]"'),
     "prometheus_client": ("the server needs", '"glmq[serve]"'),
     "sentencepiece": ("the tokenizer of this model needs", "sentencepiece"),
-    "xxhash": ("session files need", "xxhash"),
+    "xxhash": ("session files and pages on the disk need", "xxhash"),
     "huggingface_hub": ("models of the Hub need", "huggingface_hub"),
     "httpx2": ("models of the Hub need", "httpx2"),
     "gguf": ("making a GGUF file needs", "gguf"),

@@ -41,6 +41,7 @@ def page_to_write(sequence: Sequence, number: int) -> memoryview:
 
 def read_pages(path: Path, content: Content, state: SavedState, sequence: Sequence) -> int:
     """Fill an empty sequence with a saved state's tokens; gives how many are sound before damage begins."""
+    sequence.wait_for_room(len(state.tokens))
     sequence.reserve(len(state.tokens))
     try:
         read = (_reader if state.is_current else _old_reader)(content, state.cache, sequence)

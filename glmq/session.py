@@ -20,8 +20,8 @@ from .commit_file import Commit
 from .engine import Engine
 from .errors import ContextFull, NotFinite, SessionBusy, WrongSession
 from .gguf import GET_IT_AGAIN, GGUFFile
-from .kv_cache.tree_node import common_prefix
 from .kv_cache.sequence import Sequence as TokenSequence
+from .kv_cache.tree_node import common_prefix
 from .prediction import Predicted
 from .scheduling.request import ALONE
 from .session_file import save_session
@@ -226,12 +226,13 @@ class Session:
     def adopt(self, tokens: Sequence[int], *, user: User | None = None) -> int:
         """Hold as many leading tokens of these as it, or any other sequence, has evaluated; gives how many.
 
-        What else it holds is forgotten.
+        What else it holds is forgotten. Pages that are on the disk come back, which takes a while, until the
+        user is cancelled.
         """
-        with self._used_by(user):
+        with self._used_by(user) as user:
             self.n_saved = min(self.n_saved, common_prefix(self.tokens, tokens))
             self.drawn, self._checked = [], None
-            return self.sequence.adopt(tokens)
+            return self.sequence.adopt(tokens, goes_on=self._goes_on(user))
 
     def save(
         self, path: str | os.PathLike[str], extra: Mapping[str, Any] | None = None, *, force: bool = False
@@ -322,6 +323,7 @@ class Session:
         self._check(wanted)
         logits = zeros((n_outputs, self._engine.n_vocab), np.float32)
         self.drawn, self._checked = [], None
+        self.sequence.wait_for_room(len(wanted), self._goes_on(user))
         try:
             request = self._engine.scheduler.evaluate(
                 self._engine, self.sequence, wanted, logits, n_draft=len(draft), promised=promised,
@@ -332,6 +334,10 @@ class Session:
             raise
         self.beside = request.beside
         return request.logits
+
+    def _goes_on(self, user: User) -> Callable[[], bool]:
+        """Tells whether a user still wants what it waits for."""
+        return lambda: not (user.cancelled or self.closed)
 
     def _take_checked(self, tokens: Sequence[int]) -> np.ndarray:
         """Append tokens of the draft whose keys and values are there already."""

@@ -16,7 +16,7 @@ from glmq_kernels.ops.attention.cache_layout import CACHE_TYPES, type_of_both
 from glmq_kernels.threads.tape import ACTIVATION_TYPES
 
 from .live_region import terminal_size
-from .named_files import file_option, overwriting
+from .named_files import file_option, named_path, overwriting
 from .terminal import counted, note
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ DEFAULT_MODEL = "demo"
 class ModelOptions:
     """How a model is to be loaded, and what is to be told and kept about its run.
 
-    force: whether files that are something else are overwritten. draft: what guesses tokens.
+    force: whether files that are something else are overwritten. draft: what guesses tokens. cache_disk:
+    bytes of the disk for pages of the KV cache, in cache_folder.
     """
 
     ctx: int | None
@@ -44,6 +45,8 @@ class ModelOptions:
     record_routing: Target | None
     force: bool
     draft: str = "off"
+    cache_disk: int | None = None
+    cache_folder: Path | None = None
 
 
 def ram_option(command: Command) -> Command:
@@ -93,6 +96,25 @@ def draft_option(command: Command) -> Command:
     )(command)  # fmt: skip
 
 
+def _folder(context: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
+    return None if value is None else named_path(value)
+
+
+def cache_disk_options(command: Command) -> Command:
+    """How much of the disk, and where, keys and values of earlier conversations may take."""
+    limit = click.option(
+        "--cache-disk", callback=_memory_size, metavar="SIZE",
+        help="Disk space, such as 20GB, for keys and values of conversations that nobody has used for long:"
+        " they come back from there, and are not read again. What conversations hold is written to the disk"
+        " then. [default: none]",
+    )  # fmt: skip
+    folder = click.option(
+        "--cache-folder", callback=_folder, metavar="FOLDER",
+        help="Where that is; the file has no name there. [default: glmq's cache folder]",
+    )  # fmt: skip
+    return limit(folder(command))
+
+
 def cache_type_options(command: Command) -> Command:
     """How keys and values are kept: the command gets the type of both as `cache_type`."""
 
@@ -133,7 +155,7 @@ def model_options(command: Command) -> Command:
 
 def model_options_of_answers(command: Command) -> Command:
     """The same for a command that has a model write answers."""
-    return _model_options(command, CONTEXT_HELP, draft_option)
+    return _model_options(command, CONTEXT_HELP, draft_option, cache_disk_options)
 
 
 def model_options_of_chunks(command: Command) -> Command:
@@ -156,12 +178,15 @@ def _model_options(command: Command, context_help: str, *more: Callable[[Command
         record_routing: Path | None,
         force: bool,
         draft: str = "off",
+        cache_disk: int | None = None,
+        cache_folder: Path | None = None,
         **others: Any,
     ) -> Any:
         trace = None if record_routing is None else _trace_target(record_routing, force)
         chosen = ModelOptions(
-            ctx, threads, cache_type, activations, ram, load, deterministic, numa, trace, force, draft
-        )
+            ctx, threads, cache_type, activations, ram, load, deterministic, numa, trace, force, draft,
+            cache_disk, cache_folder,
+        )  # fmt: skip
         return command(*args, options=chosen, **others)
 
     options: tuple[Callable[[Any], Any], ...] = (
@@ -251,6 +276,8 @@ def open_model(name: str | None, options: ModelOptions, status: Status) -> Itera
             cache_type=options.cache_type,
             activations=options.activations,
             ram=options.ram,
+            cache_disk=options.cache_disk,
+            cache_folder=options.cache_folder,
             load=options.load,
             deterministic=options.deterministic,
             numa=options.numa,

@@ -36,12 +36,18 @@ class OldestFirst:
             self._most = 2 * len(self._heap) + 64
         heapq.heappush(self._heap, (node.used, next(_order), node))
 
-    def pop(self) -> Node | None:
-        """Take out the one that was used least recently; None where there is none."""
+    def pop(self, before: int | None = None) -> Node | None:
+        """Take out the one that was used least recently; None where there is none.
+
+        before: only if that was used earlier.
+        """
         while self._heap:
-            entry = heapq.heappop(self._heap)
-            if self._is_current(entry):
-                return entry[2]
+            if not self._is_current(self._heap[0]):
+                heapq.heappop(self._heap)
+            elif before is not None and self._heap[0][0] >= before:
+                return None
+            else:
+                return heapq.heappop(self._heap)[2]
         return None
 
     def _is_current(self, entry: tuple[int, int, Node]) -> bool:

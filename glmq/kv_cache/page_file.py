@@ -39,10 +39,37 @@ IN_MEMORY = ("tmpfs", "ramfs")
 
 @dataclass(frozen=True)
 class DiskRoom:
-    """What pages may take of the disk: so many bytes at most, in a folder (None: of the cache folder)."""
+    """What pages may take of the disk: so many bytes at most, in a folder."""
 
     n_bytes: int
-    folder: Path | None = None
+    folder: Path
+
+    @property
+    def remark(self) -> str | None:
+        """What is to be known where the disk has not so much free."""
+        free = max(0, shutil.disk_usage(self.folder).free - ROOM_LEFT)
+        if free >= self.n_bytes:
+            return None
+        return (
+            f"pages of the KV cache may take {show_size(self.n_bytes)} of the disk of {self.folder}, of which"
+            f" {show_size(free)} can be had now"
+        )
+
+
+def disk_room(n_bytes: int, folder: Path | None) -> DiskRoom:
+    """Room for pages, by default in the cache folder. Raises GlmqError where no file for them can be made."""
+    folder = private_folder("pages") if folder is None else folder
+    if not folder.is_dir():
+        raise GlmqError(
+            f"there is no folder {folder} for pages of the KV cache; create it first", setting="cache_folder"
+        )
+    if _file_system(folder) in IN_MEMORY:
+        raise GlmqError(
+            f"{folder} is in memory, which pages of the KV cache are to leave; name a folder on a disk",
+            setting="cache_folder",
+        )
+    _open(folder)
+    return DiskRoom(n_bytes, folder)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +94,7 @@ class PageFile:
 
     def __init__(self, room: DiskRoom, shape: CacheShape) -> None:
         require_packages("xxhash")
-        self.folder = private_folder("pages") if room.folder is None else room.folder
+        self.folder = room.folder
         self._trunk_bytes = shape.trunk.page_bytes
         self.place_bytes = -(-shape.page_bytes // BLOCK) * BLOCK
         self.max_places = room.n_bytes // self.place_bytes
@@ -78,14 +105,7 @@ class PageFile:
         self._process = os.getpid()
         self._buffers = threading.local()
         self._check_room()
-        try:
-            self._file: UnnamedFile | None = UnnamedFile(self.folder)
-        except OSError as error:
-            raise GlmqError(
-                f"no file for pages of the KV cache can be made in {self.folder}: {error.strerror or error};"
-                " name another folder",
-                setting="cache_folder",
-            ) from None
+        self._file: UnnamedFile | None = _open(self.folder)
 
     @property
     def n_bytes(self) -> int:
@@ -181,17 +201,6 @@ class PageFile:
                 f" allow at least that, better {show_size(1000 * self.place_bytes)}",
                 setting="cache_disk",
             )
-        if not self.folder.is_dir():
-            raise GlmqError(
-                f"there is no folder {self.folder} for pages of the KV cache; create it first",
-                setting="cache_folder",
-            )
-        if _file_system(self.folder) in IN_MEMORY:
-            raise GlmqError(
-                f"{self.folder} is in memory, which pages of the KV cache are to leave;"
-                " name a folder on a disk",
-                setting="cache_folder",
-            )
         if not self._grows():
             raise GlmqError(
                 f"the disk of {self.folder} has no room for pages of the KV cache beside"
@@ -199,6 +208,18 @@ class PageFile:
                 setting="cache_folder",
             )
         self._granted = 0
+
+
+def _open(folder: Path) -> UnnamedFile:
+    """A file in a folder. Raises GlmqError."""
+    try:
+        return UnnamedFile(folder)
+    except OSError as error:
+        raise GlmqError(
+            f"no file for pages of the KV cache can be made in {folder}: {error.strerror or error};"
+            " name another folder",
+            setting="cache_folder",
+        ) from None
 
 
 def _is_in_blocks(page: np.ndarray) -> bool:

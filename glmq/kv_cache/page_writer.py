@@ -47,7 +47,7 @@ class PageWriter:
     def __init__(self, tree: PrefixTree, file: PageFile) -> None:
         self._tree, self._pool, self._file = tree, tree.pool, file
         self.problem = ""
-        self._n_waiting = 0
+        self._n_wanted = 0  # pages for which somebody waits
         self._is_awake = False
         self._is_closed = False
         self._pauses_until = 0.0
@@ -74,7 +74,7 @@ class PageWriter:
             return
         deadline = time.monotonic() + PATIENCE
         with self._pool.lock:
-            self._n_waiting += 1
+            self._n_wanted += n
         try:
             with self._pool.lock:
                 self.wake()
@@ -82,7 +82,7 @@ class PageWriter:
                 time.sleep(LOOKS_EVERY)
         finally:
             with self._pool.lock:
-                self._n_waiting -= 1
+                self._n_wanted -= n
 
     def could_not_read(self, error: OSError | MemoryError | None) -> None:
         """A page was damaged (None), or the system could not read it."""
@@ -135,12 +135,12 @@ class PageWriter:
     def _wants_to_write(self) -> bool:
         if self._is_closed or time.monotonic() < self._pauses_until:
             return False
-        return self._n_waiting > 0 or self._pool.n_free < FREE_ENOUGH * self._pool.max_pages
+        return self._n_wanted > 0 or self._pool.n_free < FREE_ENOUGH * self._pool.max_pages
 
     @property
     def _may_displace(self) -> bool:
         pool = self._pool
-        return self._n_waiting > 0 or pool.n_free + pool.n_idle_written < ROOM_ENOUGH * pool.max_pages
+        return pool.n_free + pool.n_idle_written < max(self._n_wanted, ROOM_ENOUGH * pool.max_pages)
 
     def _tell(self, problem: str) -> None:
         """Keep what has gone wrong for whoever asks, and warn of the first time."""

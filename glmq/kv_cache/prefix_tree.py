@@ -117,13 +117,13 @@ class PrefixTree:
                 return known.page
             if n_shared < size:
                 return page
-        if page in self._nodes:  # under other tokens, whose end this sequence does not share
-            return None
         if known is not None and n_shared == len(known.tokens):
-            if n_shared == len(tokens) and self._is_written_as(known, page):
+            if n_shared == len(tokens) and page not in self._nodes and self._is_written_as(known, page):
                 self._have_in_memory(known, page)
                 return page
             self.remove(known)  # it holds less of the same, or other bits, which what hangs on it was made of
+        if page in self._nodes:  # under other tokens, whose end this sequence does not share
+            return None
         node = Node(tokens, parent)
         parent.children.insert(parent.place_of(tokens), node)
         self._have_in_memory(node, page)
@@ -211,13 +211,14 @@ class PrefixTree:
     def next_to_write(self, *, displaces: bool) -> tuple[Node, Page, int] | None:
         """The idle page that leaves memory first among those that the file has not, and a place for it.
 
-        displaces: whether what is on the disk alone may go for it. None where there is no page, or no place.
+        displaces: whether a page may go for it that is on the disk alone and was used less recently. None
+        where there is no page, or no place.
         """
         node = self._to_write.pop()
         if node is None:
             return None
         assert node.page is not None, "it is to be written"
-        number = self._free_place(displaces)
+        number = self._free_place(node.used if displaces else 0)
         if number is None:
             self._to_write.add(node)
             return None
@@ -260,8 +261,11 @@ class PrefixTree:
                 disk_problem="" if self.writer is None else self.writer.problem,
             )
 
-    def _free_place(self, displaces: bool) -> int | None:
-        """A place in the file, if need be that of a page that is in memory too, or of one that then goes."""
+    def _free_place(self, before: int) -> int | None:
+        """A place in the file, if need be that of a page that is in memory too, or of one that then goes.
+
+        before: such a one was used earlier.
+        """
         assert self.file is not None
         number = self.file.take()
         while number is None and self._used_again:
@@ -270,7 +274,7 @@ class PrefixTree:
             self._to_write.add(node)
             self._offer(node)
             number = self.file.take()
-        if number is None and displaces and (leaf := self._leaves_on_disk.pop()):
+        if number is None and (leaf := self._leaves_on_disk.pop(before)):
             self._n_reclaimed += self.remove(leaf)
             number = self.file.take()
         return number

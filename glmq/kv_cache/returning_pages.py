@@ -86,10 +86,11 @@ class _Return:
                 self._fresh.append(self._pool.take())
         outcomes = self._read([place for _, place in wanted])
         with self._pool.lock:
-            n = self._hand_over(wanted, outcomes)
+            n, lost = self._hand_over(wanted, outcomes)
             self._pool.drop_all(self._fresh)
-        if n < len(outcomes) and (outcome := outcomes[n]) is not None and outcome is not True:
-            self._writer.could_not_read(outcome or None)
+        if lost:
+            outcome = outcomes[n]
+            self._writer.could_not_read(outcome if isinstance(outcome, Exception) else None)
         return n == len(wanted)
 
     def end(self) -> None:
@@ -139,8 +140,11 @@ class _Return:
         except (OSError, MemoryError) as error:
             return error
 
-    def _hand_over(self, wanted: list[tuple[Node, Place]], outcomes: list[Outcome]) -> int:
-        """Give the tree what was read, up to the first that is not there; gives how many are."""
+    def _hand_over(self, wanted: list[tuple[Node, Place]], outcomes: list[Outcome]) -> tuple[int, bool]:
+        """Give the tree what was read, up to the first that is not there.
+
+        Gives how many are, and whether what is not should have been.
+        """
         pages = list(self._fresh)
         for n, outcome in enumerate(outcomes):
             (node, place), page = wanted[n], pages[n]
@@ -150,8 +154,9 @@ class _Return:
                 page = node.page
                 self._pool.use(page)
             else:
-                if outcome not in (True, None) and node.place is place:
+                is_lost = outcome not in (True, None) and node.place is place
+                if is_lost:
                     self._tree.lost(node)
-                return n
+                return n, is_lost
             self._held.append(page)
-        return len(outcomes)
+        return len(outcomes), False

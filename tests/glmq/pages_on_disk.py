@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import time
 
 from glmq.kv_cache.page_file import DiskRoom, PageFile
 from glmq.kv_cache.page_pool import PagePool
 from glmq.kv_cache.page_writer import PageWriter
 from glmq.kv_cache.prefix_tree import PrefixTree
+from glmq.kv_cache.sequence import Sequence
 
-from .numbered_pages import PAGE_BYTES, SHAPE
+from .numbered_pages import PAGE_BYTES, SHAPE, P, assert_holds_its_tokens, evaluate
 
 PLACE_BYTES = -(-PAGE_BYTES // 4096) * 4096
 SECONDS = 20
@@ -23,7 +25,7 @@ class OnDemand(PageWriter):
         pass
 
     def wait_for_room(self, n, goes_on):
-        pass
+        goes_on()
 
     def _wants_to_write(self):
         return True
@@ -66,3 +68,38 @@ def check_places(tree):
     assert set(tree._used_again) <= {
         node for node in nodes if node.page is not None and node.place is not None
     }
+
+
+def text(n, seed=0):
+    chance = random.Random(seed)
+    return [chance.randrange(1000) for _ in range(n)]
+
+
+def leave(tree, tokens, last_bit=0):
+    """Evaluate a text and let go of it."""
+    sequence = Sequence(tree)
+    n = sequence.adopt(tokens)
+    sequence.wait_for_room(len(tokens) - n)
+    evaluate(sequence, tokens[n:], last_bit=last_bit)
+    sequence.release()
+
+
+def send_to_disk(tree):
+    """Have all memory wanted, so that what is idle leaves it."""
+    sequence = Sequence(tree)
+    n = tree.pool.max_pages * P
+    sequence.wait_for_room(n)
+    sequence.reserve(n)
+    sequence.rewind(0)
+
+
+def found(tree, tokens, **more):
+    """How many tokens the tree has, wherever they are; what it has is compared."""
+    sequence = Sequence(tree)
+    n = sequence.adopt(tokens, **more)
+    assert sequence.tokens == list(tokens[:n])
+    assert_holds_its_tokens(sequence)
+    with tree.pool.lock:
+        check_places(tree)
+    sequence.release()
+    return n

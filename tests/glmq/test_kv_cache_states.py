@@ -193,6 +193,24 @@ class PagesOnDisk(Pages):
             assert self.pool.n_available < n
         sequence.rewind(0)
 
+    @precondition(lambda self: self.pool.n_available > 3)
+    @rule(prompt=texts, share=st.floats(0, 1))
+    def go_and_come_back(self, prompt, share):
+        """What was evaluated leaves the memory, or a part of it, and is wanted again."""
+        sequence = Sequence(self.tree)
+        tokens = prompt[: P * self.pool.n_available]
+        self.go_on(sequence, tokens[sequence.adopt(tokens) :])
+        sequence.release()
+        self.want_memory(round(share * self.pool.n_available), writes=True)
+        self.answer_of_another(tokens)
+
+    def answer_of_another(self, prompt):
+        sequence = Sequence(self.tree)
+        n = sequence.adopt(prompt)
+        assert sequence.tokens == prompt[:n]
+        assert_holds_its_tokens(sequence)
+        sequence.release()
+
     @rule(prompt=texts, n=st.integers(0, 6), data=st.data())
     def change_while_pages_come_back(self, prompt, n, data):
         """Whatever is done to the tree between the moments at which a return holds the lock."""
@@ -239,4 +257,4 @@ class PagesOnDisk(Pages):
 
 
 TestPagesOnDisk = PagesOnDisk.TestCase
-TestPagesOnDisk.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+TestPagesOnDisk.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
