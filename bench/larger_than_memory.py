@@ -199,6 +199,12 @@ are easier to predict than a real model's.
 
 {variants}
 
+## Conversations larger than memory
+
+Keys and values of conversations can go to the disk too (`--cache-disk`), past the file cache as experts do. A model
+whose experts come from the disk has memory for the keys and values of one full context, so without that other
+conversations that are continued later are read again.
+
 ## Three matrices apart or side by side
 
 A GGUF file keeps gate, up and down matrices of an expert in three tensors. GB/s of reading experts as they

@@ -65,6 +65,10 @@ class Metrics:
             "spec_decode_num_draft_tokens": ("Guessed tokens that were checked.", self.n_drafted),
             "spec_decode_num_accepted_tokens": ("Guessed tokens that came true.", self.n_accepted),
             "answers": ("Answers that ended, whether wanted or not.", self.n_answers),
+            "kv_cache_tokens_returned": (
+                "Tokens whose pages came back from the disk.",
+                cache.n_returned * cache.page_positions,
+            ),
             "http_requests": ("Requests.", self.n_requests),
             "http_requests_refused": ("Requests answered with an error.", self.n_refused),
         }
@@ -89,6 +93,11 @@ class Metrics:
                 cache.n_used / cache.n_pages,
             ),
             "kv_cache_tokens": ("Tokens for which they hold pages.", cache.n_used * cache.page_positions),
+            "kv_cache_disk_tokens": (
+                "Tokens whose pages are on the disk alone.",
+                cache.n_on_disk * cache.page_positions,
+            ),
+            "kv_cache_disk_bytes": ("Disk space of pages.", cache.disk_bytes),
         }
         figures = _Figures(
             [

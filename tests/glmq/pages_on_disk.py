@@ -99,6 +99,7 @@ def found(tree, tokens, **more):
     n = sequence.adopt(tokens, **more)
     assert sequence.tokens == list(tokens[:n])
     assert_holds_its_tokens(sequence)
+    eventually(lambda: not tree.writer._is_awake)
     with tree.pool.lock:
         check_places(tree)
     sequence.release()

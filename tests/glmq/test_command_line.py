@@ -296,6 +296,26 @@ def test_a_cache_of_another_type_talks_too(small_path, options):
     assert out
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--cache-disk", "1GB", "--cache-folder", "/nowhere"), "create it first (--cache-folder)"),
+        (("--cache-folder", "."), "are to have no room on a disk; say how much (--cache-disk)"),
+        (("--cache-disk", "5K"), "allow at least that, better 98 MB (--cache-disk)"),
+        (("--cache-disk", "lots"), "'lots' is not an amount of memory"),
+    ],
+)
+def test_room_on_the_disk_that_cannot_be_is_refused_with_its_option(small_path, options, told):
+    assert told in refused("generate", small_path, "-p", "Hello", *options)
+
+
+def test_an_answer_with_pages_on_the_disk(small_path, tmp_path):
+    options = ("--cache-disk", "10MB", "--cache-folder", tmp_path)
+    code, out, err = run("generate", small_path, "-p", "Hello", "-n", "4", "--temp", "0", *options)
+    assert code == 0, err
+    assert out and list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_behind_the_output_is_told_in_one_line(small_path):
     command = [sys.executable, "-m", "glmq", "generate", small_path, "-p", "x", "--max-tokens", "3"]

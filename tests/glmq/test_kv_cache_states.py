@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -256,5 +257,5 @@ class PagesOnDisk(Pages):
         self.folder.cleanup()
 
 
-TestPagesOnDisk = PagesOnDisk.TestCase
+TestPagesOnDisk = pytest.mark.filterwarnings("ignore:pages of the KV cache")(PagesOnDisk.TestCase)
 TestPagesOnDisk.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)

@@ -15,6 +15,7 @@ from glmq.kv_cache.sequence import Sequence
 from .numbered_pages import P, assert_holds_its_tokens, evaluate
 from .pages_on_disk import (
     PLACE_BYTES,
+    OnDemand,
     eventually,
     found,
     leave,
@@ -135,16 +136,18 @@ def test_the_limit_of_the_disk_is_kept_and_the_least_recently_used_goes(tmp_path
 
 
 def test_who_has_come_back_gives_its_place_before_anything_is_lost(tmp_path):
-    tree = tree_on_disk(tmp_path, 10, 10)
+    tree = tree_on_disk(tmp_path, 10, 10, OnDemand)
     for seed in range(2):
         leave(tree, text(5 * P, seed))
+        tree.writer.write_all()
         send_to_disk(tree)
     held = Sequence(tree)
     assert held.adopt(text(5 * P, seed=0)) == 5 * P
     leave(tree, text(5 * P, seed=2))
-    eventually(lambda: tree.statistics().n_written == 15)
-    held.release()
-    assert [found(tree, text(5 * P, seed)) for seed in range(3)] == [5 * P] * 3
+    tree.writer.write_all()
+    counts = tree.statistics()
+    assert (counts.n_written, counts.n_on_disk, counts.n_reclaimed) == (15, 5, 0)
+    assert tree.pool.n_idle_written == 5
 
 
 def test_a_pool_that_others_hold_gives_what_it_can(tree):
