@@ -201,9 +201,9 @@ are easier to predict than a real model's.
 
 ## Conversations larger than memory
 
-Keys and values of conversations can go to the disk too (`--cache-disk`), past the file cache as experts do. A model
-whose experts come from the disk has memory for the keys and values of one full context, so without that other
-conversations that are continued later are read again.
+Keys and values of conversations can go to the disk too (`--cache-disk`), past the file cache as experts do.
+A model whose experts come from the disk has memory for the keys and values of one full context, so without
+that other conversations that are continued later are read again.
 
 ## Three matrices apart or side by side
 
