@@ -200,6 +200,7 @@ class PrefixTree:
         parent = node.parent
         if parent is None or (parent is not self._root and parent.page is None):
             return False
+        page.hidden, node.hidden = node.hidden, None
         self._have_in_memory(node, page)
         self._n_returned += 1
         return True
@@ -298,7 +299,7 @@ class PrefixTree:
         """Take a node's page from it, which is the caller's."""
         page, parent = node.page, node.parent
         assert page is not None and parent is not None
-        node.page = None
+        node.page, node.hidden = None, page.hidden
         parent.n_in_memory -= 1
         del self._nodes[page]
         self._used_again.pop(node, None)

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Sequence as Tokens
 from operator import attrgetter
 
+from .hidden_states import HiddenStates
 from .page_file import Place
 from .page_pool import Page
 
@@ -18,10 +19,11 @@ class Node:
     page: None where it is not in memory; place: None where it is not in the page file. The root, and a node
     that was taken out of the tree, have neither, all others at least one, and what has a page hangs on what
     has one. parent: None of the root and of what was taken out. n_in_memory: children that have a page.
-    used: when it was used last, a number that grows.
+    used: when it was used last, a number that grows. hidden: what the page had of hidden states, while it is
+    on the disk alone.
     """
 
-    __slots__ = ("children", "n_in_memory", "page", "parent", "place", "tokens", "used")
+    __slots__ = ("children", "hidden", "n_in_memory", "page", "parent", "place", "tokens", "used")
 
     def __init__(self, tokens: tuple[int, ...], parent: Node | None) -> None:
         self.tokens = tokens
@@ -31,6 +33,7 @@ class Node:
         self.children: list[Node] = []  # in the order of their tokens
         self.n_in_memory = 0
         self.used = 0
+        self.hidden: HiddenStates | None = None
 
     @property
     def may_leave_memory(self) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from glmq_kernels.ops.attention.cache_layout import CacheShape
 
 from glmq.kv_cache import page_file
+from glmq.kv_cache.hidden_states import HiddenStates
 from glmq.kv_cache.page_file import DiskRoom, PageFile
 from glmq.kv_cache.sequence import Sequence
 
@@ -112,6 +113,19 @@ def test_rows_of_prediction_come_back_too(tmp_path):
     assert file.holds(place, other), "what the trunk reads is the same"
     other[0] = 0
     assert not file.holds(place, other)
+
+
+def test_hidden_states_of_a_page_that_is_not_full_come_back_with_it(tree):
+    states = HiddenStates(P + 10, np.ones((5, 4), np.float32), n_behind=3)
+    sequence = Sequence(tree)
+    evaluate(sequence, text(P + 15))
+    sequence.hidden = states
+    sequence.release()
+    send_to_disk(tree)
+    assert sequence.adopt(text(P + 15)) == P + 15
+    assert tree.statistics().n_returned == 2
+    assert (sequence.hidden.n_behind, sequence.hidden.end) == (3, P + 15)
+    np.testing.assert_array_equal(sequence.hidden.at(P + 14), np.ones(4))
 
 
 def test_little_is_written_while_much_is_free(tree):
