@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import random
 from itertools import accumulate
 
 import numpy as np
 from glmq_kernels.ops.attention.cache_layout import POSITIONS_PER_PAGE, CacheShape
 
+from glmq.kv_cache.sequence import Sequence
+
 P = POSITIONS_PER_PAGE
 SHAPE = CacheShape(n_layers=2, n_kv_heads=1, key_dim=2, value_dim=3, type="F32")
 PAGE_BYTES = SHAPE.page_bytes
+
+
+def text(n, seed=0):
+    """So many random tokens, the same ones for the same seed."""
+    chance = random.Random(seed)
+    return [chance.randrange(1000) for _ in range(n)]
 
 
 def numbers_of(tokens):
@@ -33,6 +42,15 @@ def evaluate(sequence, tokens, n_accepted=None, last_bit=0):
         keys[:, place // 16, :, place % 16] = written[position]
         values[:, place] = -written[position]
     sequence.extend(tokens[:n_accepted])
+
+
+def evaluated(tree, tokens, publish=True):
+    """A sequence of a tree that holds these tokens."""
+    sequence = Sequence(tree)
+    evaluate(sequence, tokens)
+    if publish:
+        sequence.publish()
+    return sequence
 
 
 def assert_holds_its_tokens(sequence):

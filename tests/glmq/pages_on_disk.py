@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 
 from glmq.kv_cache.page_file import DiskRoom, PageFile
@@ -68,11 +67,6 @@ def check_places(tree):
     assert set(tree._used_again) <= {
         node for node in nodes if node.page is not None and node.place is not None
     }
-
-
-def text(n, seed=0):
-    chance = random.Random(seed)
-    return [chance.randrange(1000) for _ in range(n)]
 
 
 def leave(tree, tokens, last_bit=0):

@@ -19,14 +19,8 @@ from glmq.kv_cache.page_pool import PagePool
 from glmq.kv_cache.prefix_tree import PrefixTree
 from glmq.kv_cache.sequence import Sequence
 
-from .numbered_pages import SHAPE, P
-from .pages_on_disk import (
-    eventually,
-    leave,
-    send_to_disk,
-    text,
-    tree_on_disk,
-)
+from .numbered_pages import SHAPE, P, text
+from .pages_on_disk import eventually, leave, send_to_disk, tree_on_disk
 
 
 @pytest.fixture

@@ -14,17 +14,8 @@ import pytest
 
 from glmq.kv_cache.sequence import Sequence
 
-from .numbered_pages import SHAPE, P, assert_holds_its_tokens, evaluate
-from .pages_on_disk import (
-    OnDemand,
-    check_places,
-    eventually,
-    found,
-    leave,
-    send_to_disk,
-    text,
-    tree_on_disk,
-)
+from .numbered_pages import SHAPE, P, assert_holds_its_tokens, evaluate, text
+from .pages_on_disk import OnDemand, check_places, eventually, found, leave, send_to_disk, tree_on_disk
 
 
 @pytest.fixture

@@ -13,17 +13,8 @@ from glmq.kv_cache.hidden_states import HiddenStates
 from glmq.kv_cache.page_file import DiskRoom, PageFile
 from glmq.kv_cache.sequence import Sequence
 
-from .numbered_pages import P, assert_holds_its_tokens, evaluate
-from .pages_on_disk import (
-    PLACE_BYTES,
-    OnDemand,
-    eventually,
-    found,
-    leave,
-    send_to_disk,
-    text,
-    tree_on_disk,
-)
+from .numbered_pages import P, assert_holds_its_tokens, evaluate, text
+from .pages_on_disk import PLACE_BYTES, OnDemand, eventually, found, leave, send_to_disk, tree_on_disk
 
 
 @pytest.fixture

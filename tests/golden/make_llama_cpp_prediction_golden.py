@@ -18,7 +18,7 @@ sys.path[:0] = [str(HERE.parent.parent / folder) for folder in (".", "kernels", 
 
 from llama_cpp_prediction import LlamaCppPrediction
 
-from tests.glmq.test_prediction_against_llama_cpp import GOLDEN, KEPT, MODELS, TOKENS
+from tests.glmq.prediction.test_against_llama_cpp import GOLDEN, KEPT, MODELS, TOKENS
 
 
 def main() -> None:

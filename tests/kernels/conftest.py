@@ -17,3 +17,11 @@ def thread_pool():
     members = ThreadPool(2)
     yield members
     members.close()
+
+
+@pytest.fixture
+def notes(tmp_path):
+    """A file of notes (`notes_on_disk.py`) that is there already."""
+    path = tmp_path / "notes"
+    path.write_bytes(b"notes: old")
+    return path

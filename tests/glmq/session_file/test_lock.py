@@ -20,16 +20,11 @@ import glmq
 from glmq import session_file
 from glmq.session_file import SessionFile
 
-from .saved_sessions import EXTRA, assert_goes_on_alike, evaluated, saved
-from .talks import REPLY_PROGRAM, write_script
-from .test_command_line import ENVIRONMENT
+from ..saved_sessions import EXTRA, assert_goes_on_alike, evaluated, saved
+from ..talks import REPLY_PROGRAM, write_script
+from ..test_command_line import ENVIRONMENT
 
 IN_USE = "is in use by another conversation of this program; end that conversation, or name another file"
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "talk.session"
 
 
 @pytest.fixture
@@ -342,7 +337,7 @@ def test_a_disk_that_is_really_full(small, small_disk):
 
 
 def test_a_chat_whose_disk_is_full_goes_on_and_the_old_file_stays(monkeypatch, glm_4_7, path):
-    from .talks import new_talk
+    from ..talks import new_talk
 
     talk = new_talk(monkeypatch, glm_4_7, ["thought</think>answer"] * 4, session=path)
     talk.say("one")

@@ -11,9 +11,9 @@ from glmq_convert.conversion import convert
 
 from bench.prediction import agreements, rendered
 
-from .prediction_runs import load_predicting
+from ..prediction_runs import load_predicting
 
-TRAINED = Path(__file__).parents[3] / "shared" / "models" / "tiny-glm-moe"
+TRAINED = Path(__file__).parents[4] / "shared" / "models" / "tiny-glm-moe"
 OF_ANSWERS, OF_TEXT = 0.940, 0.402
 """Shares of tokens, of its README: measured with transformers, in which position 0 has no row."""
 

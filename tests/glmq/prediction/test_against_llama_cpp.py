@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from .prediction_runs import load_predicting, next_logits
-from .small_models import add_prediction, write_deepseek2, write_glm4moe
+from ..prediction_runs import load_predicting, next_logits
+from ..small_models import add_prediction, write_deepseek2, write_glm4moe
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "llama_cpp_prediction.npz"
+GOLDEN = Path(__file__).parents[2] / "golden" / "llama_cpp_prediction.npz"
 TOKENS = np.random.default_rng(5).integers(0, 256, 48).tolist()
 KEPT = slice(3, None, 4)
 """Tokens behind which the logits are compared."""

@@ -19,14 +19,9 @@ import glmq
 from glmq import commit_file
 from glmq.session_file import read_extra
 
-from .saved_sessions import assert_holds_the_same, evaluated
+from ..saved_sessions import assert_holds_the_same, evaluated
 
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "talk.session"
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from glmq_convert.conversion import convert
 
-from .prediction_runs import load_predicting, next_logits
+from ..prediction_runs import load_predicting, next_logits
 
 torch = pytest.importorskip("torch")
 layers = pytest.importorskip("transformers.modeling_layers")
