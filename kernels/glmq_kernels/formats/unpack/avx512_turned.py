@@ -20,6 +20,7 @@ from numba.extending import intrinsic
 
 from ...jit import isa
 from ...simd.addresses import inline
+from ...simd.conversions import half_to_float
 from ...simd.vectors import (
     bitcast_i8x64,
     bitcast_i16x32,
@@ -27,6 +28,7 @@ from ...simd.vectors import (
     i8x64,
     i16x32,
     i32x16,
+    load_i16x32,
     load_i32x16,
     make_constant,
     make_shuffle,
@@ -160,3 +162,15 @@ def _make_pick_bytes(size: int, at: int, j: int) -> Any:
         return i8x64(types.int64), codegen
 
     return pick
+
+
+def make_scales_of_blocks(size: int, at: int) -> Any:
+    """`scales(p)`: the float16 at `at` of each of 8 blocks, of up to 20 bytes: a register reaches four."""
+    words = [(size * b + at) // 2 for b in range(4)]
+    pick = make_shuffle(words + [32 + word for word in words])
+
+    @inline
+    def scales(p):
+        return half_to_float(pick(load_i16x32(p), load_i16x32(p + 4 * size)))
+
+    return scales

@@ -28,6 +28,7 @@ from ...simd.vectors import (
     splat_i8x32,
     splat_i8x64,
 )
+from .avx512_turned import make_scales_of_blocks, turns_in_lanes
 
 each_twice_256 = make_shuffle([*range(16), *range(16)])
 each_twice_512 = make_shuffle([*range(16), *range(16), *range(16, 32), *range(16, 32)])
@@ -97,14 +98,26 @@ def make_unpack(size: int, weights_of_two: Any, minimum_at: int) -> Any:
 
 def make_unpack_turned(size: int, turned: Any, minimum_at: int) -> Any:
     """`unpack_turned` of a format; `turned(p)`: u of eight blocks (`turned.py`)."""
+    scales_of, minima_of = _make_scales(size, 0), _make_scales(size, minimum_at)
 
     @inline
     def unpack_turned(p):
-        scales = half_to_float(load_8_words(p, size))
-        minima = half_to_float(load_8_words(p + minimum_at, size)) if minimum_at else scales
-        return turned(p), scales, minima
+        scales = scales_of(p)
+        return turned(p), scales, minima_of(p) if minimum_at else scales
 
     return unpack_turned
+
+
+def _make_scales(size: int, at: int) -> Any:
+    """`scales(p)`: the float16 at `at` of each of eight blocks."""
+    if turns_in_lanes() and 3 * size + 4 <= 64:
+        return make_scales_of_blocks(size, at)
+
+    @inline
+    def scales(p):
+        return half_to_float(load_8_words(p + at, size))
+
+    return scales
 
 
 def make_unpack_block(weights: Any, minimum_at: int) -> Any:
