@@ -26,8 +26,12 @@ NONE = -1
 """Stands for a guess that was not made as its drafter was too unsure, which plans count as a wrong one."""
 
 PROBE_SHARE = 0.005
-"""Of an answer's time, what is spent on drafts that do not promise to be worth it, to find out whether they
-have become so."""
+"""Of answers' time, what is spent on drafts that do not promise to be worth it, to find out whether they have
+become so."""
+
+FIRST_PROBES = 4
+"""So many drafts of a drafter are made in any case: its first guess, and the first run with one, wait for
+weights that nobody has read yet, so what they cost says little."""
 
 
 KEPT = 8
@@ -67,6 +71,7 @@ class Experience:
         self._guess_seconds: dict[str, float] = {}
         self._n_measured: Counter[str] = Counter()
         self._prices: dict[tuple[str, int], RunPrices] = {}
+        self._seconds_to_probe = 0.0
 
     def prices(self, drafter: Drafter, n_tokens: int) -> RunPrices | None:
         """What a run of so many tokens costs without and with a drafter's guess; None where nobody knows."""
@@ -85,6 +90,19 @@ class Experience:
     def guess_seconds(self, drafter: Drafter) -> float:
         """What a guess costs."""
         return self._guess_seconds.get(drafter.name, 0.0) if drafter.costs else 0.0
+
+    def may_probe(self, drafter: Drafter, prices: RunPrices) -> bool:
+        """Whether a drafter may make a draft though that promises nothing."""
+        if drafter.costs and self._n_measured[drafter.name] < FIRST_PROBES:
+            return True
+        if prices.longer - prices.run > self._seconds_to_probe:
+            return False
+        self._seconds_to_probe = 0.0
+        return True
+
+    def has_run(self, seconds: float) -> None:
+        """A run without a draft takes so long."""
+        self._seconds_to_probe += PROBE_SHARE * seconds
 
     def observe_guesses(self, drafter: Drafter, n: int, seconds: float) -> None:
         """Take in what guesses have cost."""
@@ -130,7 +148,6 @@ class AnswerDrafting:
         self._open: deque[Guess] = deque()  # guesses of it that were not compared yet
         self._n_checked = 0  # of these, the first, that a run has checked
         self._before: Guess | None = None  # the last that was compared, of the same draft
-        self._seconds_to_probe = 0.0
 
     def begin(self, prompt: Sequence[int]) -> None:
         """The session has evaluated the prompt."""
@@ -273,9 +290,7 @@ class AnswerDrafting:
     def _probed(self, possible: Sequence[tuple[Drafter, RunPrices]]) -> Drafter | None:
         """Who may guess though that promises nothing: now and then, for a small share of the time."""
         if possible:
-            self._seconds_to_probe += PROBE_SHARE * possible[0][1].run
-        for drafter, prices in reversed(possible):
-            if prices.longer - prices.run <= self._seconds_to_probe:
-                self._seconds_to_probe = 0.0
-                return drafter
-        return None
+            self._experience.has_run(possible[0][1].run)
+        return next(
+            (each for each, prices in reversed(possible) if self._experience.may_probe(each, prices)), None
+        )

@@ -12,6 +12,7 @@ from glmq.drafting.answer_drafting import AnswerDrafting, Experience
 from glmq.drafting.length import Length, best_length, least_share
 from glmq.drafting.success import AnswerSuccess, Success
 from glmq.scheduling.request import ALONE
+from glmq.scheduling.row_costs import RowCosts
 
 from .known_answers import KnownAnswer
 
@@ -188,6 +189,41 @@ def test_drafts_end_where_guesses_turn_out_wrong_and_are_tried_again_now_and_the
     lengths = drafted_runs(Priced(0.5), 600, wrong=1)
     assert 0 < sum(lengths[10:]) <= 6
     assert max(lengths[10:]) == 1
+
+
+class ColdAtFirst:
+    """Costs of runs, measured anew by each: the first one with guesses waits for weights that nobody read."""
+
+    def __init__(self):
+        self._costs = RowCosts()
+        self._costs.observe(1, 1.0)
+        self.estimate = self._costs.estimate
+
+    def run(self, n_rows):
+        is_cold = n_rows > 1 and not self._costs.n_measured(n_rows)
+        self._costs.observe(n_rows, 5.0 if is_cold else 1 + 0.1 * (n_rows - 1))
+
+
+class DearGuesses(KnownAnswer):
+    """Guesses that cost something to make."""
+
+    costs = True
+
+
+def test_a_first_draft_that_waits_for_cold_weights_does_not_end_drafts_in_short_answers():
+    costs = ColdAtFirst()
+    experience, lengths = Experience(costs), []
+    for _ in range(4):
+        drafting = AnswerDrafting([DearGuesses(range(12))], experience, end_ids=(), n_most=1)
+        drafting.begin([])
+        for token in range(0, 12, 2):
+            drafting.accept(token)
+            draft = drafting.draft(1, ALONE, 1)
+            costs.run(1 + len(draft))
+            drafting.checked(len(draft))
+            drafting.accept(token + 1)
+            lengths.append(len(draft))
+    assert lengths == [1] * len(lengths)
 
 
 def test_drafts_that_come_true_are_as_long_as_is_worth_it():
