@@ -54,6 +54,7 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python bench/many_sequences.py
 	$(BIN)/python bench/few_tokens.py
 	GLMQ_ISA=avx2 $(BIN)/python bench/row_kernels.py
+	$(BIN)/python bench/row_kernels.py --types Q4_0,Q4_K,Q5_K,Q6_K,Q8_0,IQ4_NL --revision 5d5658f --megabytes 512 --threads 2
 	$(BIN)/python bench/few_tokens.py --steps "$$($(BIN)/python bench/synthetic.py Q4_0)"
 	$(BIN)/python bench/few_tokens.py --steps "$$($(BIN)/python bench/synthetic.py Q4_K_M)"
 	$(BIN)/python bench/step_profile.py "$$($(BIN)/python bench/synthetic.py Q4_0)"

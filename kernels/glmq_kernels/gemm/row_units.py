@@ -6,7 +6,8 @@ Up to 32 rows follow each other in memory. They are read in several places in tu
     units     0 4 8 ..       1 5 9 ..       2 6 10 ..      3 7 11 ..      in this order
 
 Processors ask for what follows within a page of memory by themselves, so several pages at once come nearer
-to what memory can give than one does (docs/numbers.md).
+to what memory can give than one does (docs/numbers.md). With AVX2 arithmetic has no time for it: there rows
+of one token and two are read one after the other, and four neighbours take turns with more.
 
 What is made for a tensor type is made once: Numba compiles each function that it meets, equal or not.
 """
