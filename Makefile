@@ -70,6 +70,7 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python bench/guided_drafts.py
 	$(BIN)/python bench/long_session.py
 	$(BIN)/python bench/session_file.py --tokens 100000 --layers 6 --demo-tokens 0
+	$(BIN)/python bench/pages_on_disk.py --tokens 40000 --rounds 2
 	$(BIN)/python bench/serving.py
 	$(BIN)/python bench/forecast.py --prepare
 	$(BIN)/python bench/flash.py near far
