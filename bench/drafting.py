@@ -1,6 +1,7 @@
 """What drafts gain: rows of docs/numbers.md, as Markdown.
 
 python bench/drafting.py [MODEL] [--draft HOW] [--tokens 64] [--rounds 8] [--kind editing] [--rows FILE]
+                         [--ctx 4096]
 
 The model answers each question of bench/drafting_prompts.py with drafts, without, and once more without, in
 one process. In each round all three answer, one after the other, and in the next round in the opposite
@@ -168,6 +169,7 @@ def main() -> None:
     parser.add_argument("--draft", default="auto")
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--ctx", type=int, default=4096)
     parser.add_argument("--kind", choices=("editing", "free"), action="append")
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--last", type=int, default=10)
@@ -176,7 +178,7 @@ def main() -> None:
     print(f"{machine()}; {options.model}, drafts: {options.draft}\n")
     with ExitStack() as stack:
         models = [
-            stack.enter_context(glmq.load(options.model, draft=draft, n_ctx=4096))
+            stack.enter_context(glmq.load(options.model, draft=draft, n_ctx=options.ctx))
             for draft in ("off", options.draft, "off")
         ]
         for kind in options.kind or ("editing", "free"):
