@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import threading
 from itertools import accumulate
 
 import numpy as np
@@ -67,6 +69,41 @@ def assert_holds_its_tokens(sequence):
         found = keys.swapaxes(2, 3).reshape(SHAPE.n_layers, P, -1)[:, : len(here)]
         assert (found // 2 == here[None, :, None]).all()
         assert (-values[:, : len(here)] // 2 == here[None, :, None]).all()
+
+
+def use_in_threads(tree, n_rounds, most_pages, n_texts):
+    """Grow, rewind and drop sequences of a tree at random in four threads, each with sequences of its own."""
+    failures = []
+
+    def use(seed):
+        chance = random.Random(seed)
+        for _ in range(n_rounds):
+            sequence = Sequence(tree)
+            tokens = text(chance.randrange(most_pages * P), seed=chance.randrange(n_texts))
+            n = sequence.adopt(tokens)
+            sequence.wait_for_room(len(tokens) - n)
+            evaluate(sequence, tokens[n:])
+            assert_holds_its_tokens(sequence)
+            sequence.publish()
+            sequence.rewind(chance.randint(0, len(tokens)))
+            evaluate(sequence, text(chance.randrange(P), seed))
+            assert_holds_its_tokens(sequence)
+            if chance.random() < 0.7:
+                sequence.release()
+
+    def work(seed):
+        try:
+            use(seed)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    gc.collect()
 
 
 def _parts(page):

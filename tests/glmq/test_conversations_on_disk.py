@@ -105,9 +105,8 @@ def test_drafts_are_as_good_behind_what_came_back(predicting_path, tmp_path):
             np.testing.assert_array_equal(page.bytes, before)
 
 
-def test_a_client_that_goes_away_ends_the_return(model, monkeypatch):
-    for prompt in PROMPTS:
-        answer(model, prompt)
+def slow_reads(model, monkeypatch):
+    """Have each page take a while to come back; gives an event that is set when the first does."""
     file = model._engine.prefix_tree.file
     read, begun = file.read, threading.Event()
 
@@ -117,6 +116,13 @@ def test_a_client_that_goes_away_ends_the_return(model, monkeypatch):
         return read(place, page)
 
     monkeypatch.setattr(file, "read", slowly)
+    return begun
+
+
+def test_a_client_that_goes_away_ends_the_return(model, monkeypatch):
+    for prompt in PROMPTS:
+        answer(model, prompt)
+    begun = slow_reads(model, monkeypatch)
     generation = model.generate(PROMPTS[0], max_tokens=5)
     threading.Thread(target=lambda: begun.wait(20) and generation.cancel()).start()
     began = time.monotonic()
@@ -134,14 +140,7 @@ def test_a_model_closes_while_pages_come_back(small_path, tmp_path, monkeypatch)
         for prompt in PROMPTS:
             answer(model, prompt)
         pool, file = model._engine.prefix_tree.pool, model._engine.prefix_tree.file
-        read, begun = file.read, threading.Event()
-
-        def slowly(place, page):
-            begun.set()
-            time.sleep(0.2)
-            return read(place, page)
-
-        monkeypatch.setattr(file, "read", slowly)
+        begun = slow_reads(model, monkeypatch)
         generation = model.generate(PROMPTS[0], max_tokens=5)
         thread = threading.Thread(target=generation.run)
         thread.start()

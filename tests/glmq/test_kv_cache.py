@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import random
-import threading
 
 import numpy as np
 import pytest
@@ -18,7 +16,16 @@ from glmq.kv_cache.prefix_tree import PrefixTree
 from glmq.kv_cache.sequence import Sequence
 from glmq.kv_cache.tree_node import common_prefix
 
-from .numbered_pages import PAGE_BYTES, SHAPE, P, assert_holds_its_tokens, evaluate, evaluated, text
+from .numbered_pages import (
+    PAGE_BYTES,
+    SHAPE,
+    P,
+    assert_holds_its_tokens,
+    evaluate,
+    evaluated,
+    text,
+    use_in_threads,
+)
 
 
 @pytest.fixture
@@ -251,32 +258,7 @@ def test_rewinding_beyond_the_tokens_is_refused(tree):
 def test_threads_with_sequences_of_their_own_share_a_pool():
     pool = PagePool(SHAPE, 40 * PAGE_BYTES)
     tree = PrefixTree(pool)
-    failures = []
-
-    def work(seed):
-        chance = random.Random(seed)
-        try:
-            for _ in range(150):
-                sequence = Sequence(tree)
-                tokens = text(chance.randrange(5 * P), seed=chance.randrange(3))
-                evaluate(sequence, tokens[sequence.adopt(tokens) :])
-                assert_holds_its_tokens(sequence)
-                sequence.publish()
-                sequence.rewind(chance.randint(0, len(tokens)))
-                evaluate(sequence, text(chance.randrange(P), seed))
-                assert_holds_its_tokens(sequence)
-                if chance.random() < 0.7:
-                    sequence.release()
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
-    gc.collect()
+    use_in_threads(tree, n_rounds=150, most_pages=5, n_texts=3)
     counts = tree.statistics()
     assert counts.n_used == 0
     with pool.lock:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import gc
 import os
-import random
 import threading
 import time
 
@@ -14,7 +12,7 @@ import pytest
 
 from glmq.kv_cache.sequence import Sequence
 
-from .numbered_pages import SHAPE, P, assert_holds_its_tokens, evaluate, text
+from .numbered_pages import SHAPE, P, evaluate, text, use_in_threads
 from .pages_on_disk import OnDemand, check_places, eventually, found, leave, send_to_disk, tree_on_disk
 
 
@@ -189,34 +187,7 @@ def test_ctrl_c_while_pages_come_back_leaves_all_as_it_was(tree, monkeypatch):
 
 def test_threads_with_sequences_of_their_own_share_pool_and_disk(tmp_path):
     tree = tree_on_disk(tmp_path, 40, 60)
-    failures = []
-
-    def work(seed):
-        chance = random.Random(seed)
-        try:
-            for _ in range(60):
-                sequence = Sequence(tree)
-                tokens = text(chance.randrange(9 * P), seed=chance.randrange(9))
-                n = sequence.adopt(tokens)
-                sequence.wait_for_room(len(tokens) - n)
-                evaluate(sequence, tokens[n:])
-                assert_holds_its_tokens(sequence)
-                sequence.publish()
-                sequence.rewind(chance.randint(0, len(tokens)))
-                evaluate(sequence, text(chance.randrange(P), seed))
-                assert_holds_its_tokens(sequence)
-                if chance.random() < 0.7:
-                    sequence.release()
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
-    gc.collect()
+    use_in_threads(tree, n_rounds=60, most_pages=9, n_texts=9)
     eventually(lambda: not tree.writer._is_awake)
     with tree.pool.lock:
         tree.pool.settle()

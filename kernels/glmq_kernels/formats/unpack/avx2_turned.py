@@ -14,27 +14,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
 from numba.extending import intrinsic
 
 from ...simd.addresses import inline, load_u32
-from ...simd.conversions import half_to_float
 from ...simd.vectors import (
-    I64,
     bitcast_i8x32,
     bitcast_i16x16,
     bitcast_i32x8,
     high_half_i8x64,
     i8x32,
-    i16x8,
     i16x16,
     join_i8x16,
     load_i8x16,
-    load_value,
     low_half_i8x64,
     make_constant,
     make_shuffle,
-    shuffle_value,
     splat_i8x32,
     splat_i32x8,
 )
@@ -373,30 +367,3 @@ def make_five_bits(size: int, bits_at: int, at: int) -> Any:
         return (*first, w[4] | even(b2), w[5] | odd(b2), w[6] | even(b3), w[7] | odd(b3))
 
     return weights
-
-
-@intrinsic
-def load_8_words(typing: Any, address: Any, stride: Any) -> Any:
-    """The 16-bit values at an address and seven strides on, each out of 16 bytes where it is in its place."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        words = load_value(builder, args[0], i16x8.llvm)
-        step = builder.sub(args[1], I64(2))
-        for i in range(1, 8):
-            at = builder.add(args[0], builder.mul(step, I64(i)))
-            others = load_value(builder, at, i16x8.llvm)
-            words = shuffle_value(builder, words, others, [8 + j if j == i else j for j in range(8)])
-        return words
-
-    return i16x8(types.int64, types.int64), codegen
-
-
-def make_block_scales(size: int, minimum_at: int = 0) -> Any:
-    """`scales` of blocks of `size` bytes that begin with a float16; minimum_at: 0 without minima."""
-
-    @inline
-    def scales(p):
-        scales = half_to_float(load_8_words(p, size))
-        return scales, half_to_float(load_8_words(p + minimum_at, size)) if minimum_at else scales
-
-    return scales

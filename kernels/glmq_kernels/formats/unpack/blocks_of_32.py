@@ -28,7 +28,8 @@ from ...simd.vectors import (
     splat_i8x32,
     splat_i8x64,
 )
-from .avx512_turned import make_scales_of_blocks, turns_in_lanes
+from .avx512_turned import make_nibble_bytes, make_scales_of_blocks, picks_bytes, turns_in_lanes
+from .turned import make_turned_nibbles
 
 each_twice_256 = make_shuffle([*range(16), *range(16)])
 each_twice_512 = make_shuffle([*range(16), *range(16), *range(16, 32), *range(16, 32)])
@@ -106,6 +107,11 @@ def make_unpack_turned(size: int, turned: Any, minimum_at: int) -> Any:
         return turned(p), scales, minima_of(p) if minimum_at else scales
 
     return unpack_turned
+
+
+def make_nibbles_of_blocks(size: int, at: int, values: Any = None) -> Any:
+    """`turned(p)` as of `make_turned_nibbles`, by the shuffle of bytes where the processor has that."""
+    return (make_nibble_bytes if picks_bytes() else make_turned_nibbles)(size, at, values)
 
 
 def _make_scales(size: int, at: int) -> Any:

@@ -19,7 +19,8 @@ from numba.extending import intrinsic
 from ...simd.addresses import inline
 from ...simd.lookup import make_byte_lookup
 from ...simd.vectors import I8, I32, I64, f32x8, first_lane, i16x8, load_value
-from .avx2_turned import load_8_words, stages_of_blocks, turned_by_stages
+from .avx2_block_scales import blend_8_words
+from .avx2_turned import stages_of_blocks, turned_by_stages
 from .blocks_of_32 import nibbles, nibbles_of_two
 
 FLOAT = False
@@ -94,7 +95,7 @@ def _powers_of_words(typing: Any, words: Any) -> Any:
 
 @inline
 def _avx2_scales(p):
-    scales = _powers_of_words(load_8_words(p, SIZE))
+    scales = _powers_of_words(blend_8_words(p, SIZE))
     return scales, scales
 
 

@@ -11,9 +11,10 @@ from ...jit import isa
 from ...simd.addresses import inline
 from ...simd.conversions import half_to_float
 from ...simd.vectors import bitcast_i8x64, bitcast_i16x32, load_i8x64, load_i16x32, make_shuffle, splat_i8x64
-from .avx2_turned import make_block_scales, stages_of_blocks, turned_by_stages
-from .avx512_turned import make_nibble_bytes, picks_bytes
+from .avx2_block_scales import make_block_scales
+from .avx2_turned import stages_of_blocks, turned_by_stages
 from .blocks_of_32 import (
+    make_nibbles_of_blocks,
     make_unpack,
     make_unpack_block,
     make_unpack_turned,
@@ -21,7 +22,6 @@ from .blocks_of_32 import (
     nibbles_of_two,
     shifts_512,
 )
-from .turned import make_turned_nibbles
 
 FLOAT = False
 GROUP = 32
@@ -68,6 +68,5 @@ def _unpack_512(p):
 
 unpack = _unpack_512 if isa.current().shuffle == "avx512" else make_unpack(SIZE, _weights_of_two, 0)
 unpack_block = make_unpack_block(_weights, 0)
-turned_nibbles = make_nibble_bytes if picks_bytes() else make_turned_nibbles
-unpack_turned = make_unpack_turned(SIZE, turned_nibbles(SIZE, 2), 0)
+unpack_turned = make_unpack_turned(SIZE, make_nibbles_of_blocks(SIZE, 2), 0)
 avx2_turned = turned_by_stages(stages_of_blocks(SIZE, 2), make_block_scales(SIZE))

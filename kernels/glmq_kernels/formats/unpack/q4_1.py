@@ -8,10 +8,16 @@
 from __future__ import annotations
 
 from ...simd.addresses import inline
-from .avx2_turned import make_block_scales, stages_of_blocks, turned_by_stages
-from .avx512_turned import make_nibble_bytes, picks_bytes
-from .blocks_of_32 import make_unpack, make_unpack_block, make_unpack_turned, nibbles, nibbles_of_two
-from .turned import make_turned_nibbles
+from .avx2_block_scales import make_block_scales
+from .avx2_turned import stages_of_blocks, turned_by_stages
+from .blocks_of_32 import (
+    make_nibbles_of_blocks,
+    make_unpack,
+    make_unpack_block,
+    make_unpack_turned,
+    nibbles,
+    nibbles_of_two,
+)
 
 FLOAT = False
 GROUP = 32
@@ -34,6 +40,5 @@ def _weights_of_two(p, q):
 
 unpack = make_unpack(SIZE, _weights_of_two, 2)
 unpack_block = make_unpack_block(_weights, 2)
-turned_nibbles = make_nibble_bytes if picks_bytes() else make_turned_nibbles
-unpack_turned = make_unpack_turned(SIZE, turned_nibbles(SIZE, 4), 2)
+unpack_turned = make_unpack_turned(SIZE, make_nibbles_of_blocks(SIZE, 4), 2)
 avx2_turned = turned_by_stages(stages_of_blocks(SIZE, 4), make_block_scales(SIZE, 2))

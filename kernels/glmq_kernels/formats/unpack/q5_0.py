@@ -10,7 +10,8 @@ from __future__ import annotations
 from ...simd.addresses import inline, load_u32
 from ...simd.lookup import select_bits
 from ...simd.vectors import splat_i8x32, splat_i8x64
-from .avx2_turned import Avx2Turned, make_block_scales, make_five_bits
+from .avx2_block_scales import make_block_scales
+from .avx2_turned import Avx2Turned, make_five_bits
 from .blocks_of_32 import make_unpack, make_unpack_block, nibbles, nibbles_of_two
 
 FLOAT = False

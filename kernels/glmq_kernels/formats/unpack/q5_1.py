@@ -8,7 +8,8 @@
 from __future__ import annotations
 
 from ...simd.addresses import inline, load_u32
-from .avx2_turned import Avx2Turned, make_block_scales, make_five_bits
+from .avx2_block_scales import make_block_scales
+from .avx2_turned import Avx2Turned, make_five_bits
 from .blocks_of_32 import make_unpack, make_unpack_block, nibbles, nibbles_of_two
 from .q5_0 import add_fifth_bit, add_fifth_bits
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from ...simd.addresses import inline
 from ...simd.pair_products import takes_signed
 from ...simd.vectors import join_i8x32, load_i8x32, splat_i8x32, splat_i8x64
-from .avx2_turned import make_block_scales, make_bytes, turned_by_halves
+from .avx2_block_scales import make_block_scales
+from .avx2_turned import make_bytes, turned_by_halves
 from .blocks_of_32 import make_unpack, make_unpack_block, make_unpack_turned
 from .turned import make_turned_bytes
 
